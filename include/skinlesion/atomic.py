@@ -1,0 +1,98 @@
+"""Files that are whole or not there: write beside, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+PARTIAL_SUFFIX: Final = ".partial"
+"""Ends the name of a file that is being written. Whoever lists a folder leaves these out; `remove_partials` clears
+what a killed run left."""
+
+ABANDONED_AFTER_SECONDS: Final = 24 * 3600
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a path to write to; on leaving without an error its file takes the place of `path`, atomically.
+
+    The file is flushed to disk before it is renamed, so a power cut leaves the old file or the new one. After an error
+    nothing is left. The temporary name keeps the suffix, since Keras chooses a format by it.
+
+    durable=False leaves the flushing to the caller, who makes many small files and calls `os.sync` once before he
+    writes the table that names them.
+    """
+    writer = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+    partial = path.with_name(f".{path.stem}.{writer}{PARTIAL_SUFFIX}{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        if durable:
+            _flush(partial)
+        os.replace(partial, path)
+        if durable:
+            _flush(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path, durable=durable) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file (UTF-8) whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_if_changed(path: Path, content: bytes) -> bool:
+    """Write the file unless it holds this content already; tell whether it was written."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    write_bytes(path, content)
+    return True
+
+
+def is_partial(name: str) -> bool:
+    """Tell whether a file name is that of a file being written."""
+    return name.startswith(".") and PARTIAL_SUFFIX in name
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder.
+
+    Several shards write to one folder at the same time, on several machines: a file goes when its writer was a process
+    of this machine that is gone, or when nobody has touched it for a day.
+    """
+    if not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        if is_partial(entry.name):
+            with suppress(FileNotFoundError):
+                if _is_abandoned(entry):
+                    os.unlink(entry.path)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    writer = entry.name.partition(PARTIAL_SUFFIX)[0]
+    host, _, process = writer.rpartition("-")[0].rpartition("-")
+    if host.endswith(f".{socket.gethostname()}") and process.isdigit():
+        return not Path("/proc", process).exists()
+    return time.time() - entry.stat().st_mtime > ABANDONED_AFTER_SECONDS
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,330 @@
+"""Every setting: name, type, bounds, unit, default and why. The environment, the command line and Airflow's trigger
+form all come from this one model.
+
+A setting is taken, in this order, from the caller (`--set key=value`, the trigger form), from the environment variable
+`SKINLESION_<NAME>`, else from its default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from skinlesion.errors import DataError
+
+IMAGE_SIDE: Final = 224
+"""Pixels; the side of MobileNetV2's published input, fixed by the recipe."""
+
+PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
+"""The checkout, since the package is installed editable from include/; paths in settings are relative to it."""
+
+POOLED: Final = "global_average_pooling"
+"""The layer behind the whole backbone: one vector of 1280 an image."""
+
+CUT_LAYERS: Final = ("block_12_add", "block_13_project_BN", "block_14_add", "block_15_add", "block_16_project_BN")
+
+STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
+    "ingest": ("held_out_fraction", "max_image_pixels", "min_image_side"),
+    "resize": ("jpeg_quality",),
+    "augment": (
+        "copies", "seed", "jpeg_quality", "rotation_probability", "rotation_degrees", "flip_probability",
+        "zoom_probability", "zoom_factor", "brightness_probability", "brightness_range",
+    ),
+    "build": ("dense_units", "dropout", "seed"),
+    "train": (
+        "loader", "fine_tune", "cut", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
+        "label_smoothing", "class_weighting", "inner_fold_fraction", "patience", "seed",
+    ),
+}  # fmt: skip
+"""Which settings a stage's result depends on; `PipelineConfig.fingerprint` hashes them."""
+
+
+class PipelineConfig(BaseSettings):
+    """The settings of a run. Frozen, validated, and an unknown name is refused.
+
+    `json_schema_extra["section"]` groups the fields in Airflow's trigger form.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SKINLESION_", frozen=True, extra="forbid", validate_default=True)
+
+    dataset: Path = Field(
+        default=Path("dataset"),
+        title="Image source",
+        description="Folder with images/ and diagnoses.csv. Everything derived from them is written beside them.",
+        json_schema_extra={"section": "Data"},
+    )
+    models: Path = Field(
+        default=Path("models"),
+        title="Models folder",
+        description="Where the built model, the candidates and the model in service lie.",
+        json_schema_extra={"section": "Data"},
+    )
+    held_out_fraction: float = Field(
+        default=0.2,
+        ge=0.05,
+        le=0.5,
+        title="Held-out share",
+        description="Share of each diagnosis held out for evaluation. A lesion's side, once decided, never changes: "
+        "another value applies to lesions that arrive later.",
+        json_schema_extra={"section": "Data"},
+    )
+    max_image_pixels: int = Field(
+        default=100_000_000,
+        ge=50_176,
+        title="Largest image (pixels)",
+        description="An image of more pixels is refused by its header, before it is decoded. The largest in the ISIC "
+        "Archive have about 24 million; a bound keeps a decompression bomb from taking the machine's memory.",
+        json_schema_extra={"section": "Data"},
+    )
+    min_image_side: int = Field(
+        default=32,
+        ge=1,
+        le=IMAGE_SIDE,
+        title="Smallest side (pixels)",
+        description="An image with a shorter side is refused: enlarged to 224 it shows nothing.",
+        json_schema_extra={"section": "Data"},
+    )
+    jpeg_quality: int = Field(
+        default=95,
+        ge=50,
+        le=100,
+        title="JPEG quality",
+        description="Of processed and augmented images. At 95 the error of the second compression stays under one "
+        "grey level on average.",
+        json_schema_extra={"section": "Data"},
+    )
+
+    copies: int = Field(
+        default=1,
+        ge=0,
+        le=20,
+        title="Augmented copies",
+        description="Augmentor's copies of each training image; held-out images get none.",
+        json_schema_extra={"section": "Augmentation"},
+    )
+    rotation_probability: float = Field(
+        default=0.7, ge=0, le=1, title="Rotation probability", json_schema_extra={"section": "Augmentation"}
+    )
+    rotation_degrees: int = Field(
+        default=10,
+        ge=0,
+        le=25,
+        title="Largest rotation (degrees)",
+        description="To either side. Augmentor crops the corners away, which costs more of the image as it grows.",
+        json_schema_extra={"section": "Augmentation"},
+    )
+    flip_probability: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        title="Flip probability",
+        description="Left-right and top-bottom, each. A dermoscopic image has no up.",
+        json_schema_extra={"section": "Augmentation"},
+    )
+    zoom_probability: float = Field(
+        default=0.5, ge=0, le=1, title="Zoom probability", json_schema_extra={"section": "Augmentation"}
+    )
+    zoom_factor: float = Field(
+        default=1.25,
+        ge=1,
+        le=3,
+        title="Largest zoom",
+        description="Factor; 1.25 keeps the middle 64 % of the area.",
+        json_schema_extra={"section": "Augmentation"},
+    )
+    brightness_probability: float = Field(
+        default=0.5, ge=0, le=1, title="Brightness probability", json_schema_extra={"section": "Augmentation"}
+    )
+    brightness_range: float = Field(
+        default=0.3,
+        ge=0,
+        le=0.9,
+        title="Brightness change",
+        description="Largest relative change, to either side.",
+        json_schema_extra={"section": "Augmentation"},
+    )
+
+    weights: str = Field(
+        default="imagenet",
+        min_length=1,
+        title="Backbone weights",
+        description="`imagenet` (Keras's file, from its cache or by download), the path of a .h5 file in Keras's layout "
+        "without top, or `random`.",
+        json_schema_extra={"section": "Model"},
+    )
+    dense_units: int = Field(
+        default=128, ge=4, le=4096, title="Dense units", json_schema_extra={"section": "Model"}
+    )
+    dropout: float = Field(default=0.3, ge=0, lt=1, title="Dropout", json_schema_extra={"section": "Model"})
+
+    loader: Literal["stored-activations", "image-data-generator"] = Field(
+        default="stored-activations",
+        title="Training way",
+        description="`stored-activations` trains above the frozen part from what embed stored; `image-data-generator` is "
+        "the plain way: Keras's ImageDataGenerator feeds the whole network in every epoch.",
+        json_schema_extra={"section": "Training"},
+    )
+    fine_tune: Literal["none", "tail", "full"] = Field(
+        default="tail",
+        title="Fine-tuning",
+        description="`none` trains the head alone, `tail` the head, then the layers above the cut, `full` the head, then "
+        "the whole network (slow: every image goes through every layer in every epoch).",
+        json_schema_extra={"section": "Training"},
+    )
+    cut: Literal[CUT_LAYERS] = Field(  # type: ignore[valid-type]
+        default="block_12_add",
+        title="Cut layer",
+        description="The last frozen layer when fine-tuning the tail. Later is faster and learns less.",
+        json_schema_extra={"section": "Training"},
+    )
+    epochs: int = Field(
+        default=10,
+        ge=1,
+        le=500,
+        title="Epochs",
+        description="Of fine-tuning; of the head where nothing is fine-tuned.",
+        json_schema_extra={"section": "Training"},
+    )
+    head_epochs: int = Field(
+        default=10,
+        ge=0,
+        le=500,
+        title="Head epochs",
+        description="Of the head alone before fine-tuning, so that random head weights do not wreck the tail.",
+        json_schema_extra={"section": "Training"},
+    )
+    batch_size: int = Field(default=64, ge=1, le=4096, title="Batch size", json_schema_extra={"section": "Training"})
+    learning_rate: float = Field(
+        default=3e-4,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="Peak, of AdamW when fine-tuning: one epoch's warm-up, then a cosine. The head alone takes ten times "
+        "as much.",
+        json_schema_extra={"section": "Training"},
+    )
+    weight_decay: float = Field(
+        default=1e-4, ge=0, le=1, title="Weight decay", json_schema_extra={"section": "Training"}
+    )
+    label_smoothing: float = Field(
+        default=0.05, ge=0, lt=1, title="Label smoothing", json_schema_extra={"section": "Training"}
+    )
+    class_weighting: Literal["none", "sqrt-inverse", "inverse"] = Field(
+        default="sqrt-inverse",
+        title="Class weighting",
+        description="Of the loss by class frequency. The root is the compromise between rare classes and calibration.",
+        json_schema_extra={"section": "Training"},
+    )
+    inner_fold_fraction: float = Field(
+        default=0.1,
+        gt=0,
+        le=0.5,
+        title="Inner fold",
+        description="Share of the training lesions that early stopping looks at. The held-out lesions take no part.",
+        json_schema_extra={"section": "Training"},
+    )
+    patience: int = Field(
+        default=5,
+        ge=1,
+        le=500,
+        title="Patience (epochs)",
+        description="Training stops after so many epochs without a better loss on the inner fold.",
+        json_schema_extra={"section": "Training"},
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Of augmentation, initial weights, dropout and shuffling. The split does not depend on it.",
+        json_schema_extra={"section": "Training"},
+    )
+
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        title="Shards",
+        description="Over how many mapped tasks resize, augment and embed spread.",
+        json_schema_extra={"section": "Running"},
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        title="Workers",
+        description="Threads or processes a stage uses; 0 takes every core this process may use.",
+        json_schema_extra={"section": "Running"},
+    )
+    force: bool = Field(
+        default=False,
+        title="Force",
+        description="Do everything again, also what is up to date.",
+        json_schema_extra={"section": "Running"},
+    )
+
+    @field_validator("dataset", "models")
+    @classmethod
+    def _from_project_root(cls, path: Path) -> Path:
+        return path if path.is_absolute() else PROJECT_ROOT / path
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_known(cls, weights: str) -> str:
+        if weights not in ("imagenet", "random") and not weights.endswith(".h5"):
+            raise ValueError("expected `imagenet`, `random`, or the path of a .h5 file")
+        return weights
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Give the config with these settings over the environment's and the defaults.
+
+        Values may be strings (`--set epochs=3`). Raises `DataError` that names every setting that is wrong.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            raise DataError(describe_problems(error)) from None
+
+    @property
+    def stored_cut(self) -> str | None:
+        """The layer whose activations embed stores and train reads; None where training reads the images themselves.
+
+        With a frozen backbone one vector an image is enough; that is also where full fine-tuning trains its head first.
+        """
+        if self.loader == "image-data-generator":
+            return None
+        return self.cut if self.fine_tune == "tail" else POOLED
+
+    def workers_used(self) -> int:
+        """Give the number of threads or processes a stage may use on this machine."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def fingerprint(self, stage: str) -> str:
+        """Give 16 hex digits that change when a setting that the stage's result depends on changes."""
+        return fingerprint({name: getattr(self, name) for name in STAGE_SETTINGS[stage]})
+
+
+def fingerprint(values: Any) -> str:
+    """Give 16 hex digits of the SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def describe_problems(error: ValidationError) -> str:
+    """Give one sentence a problem: setting, what was expected, what was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"]) or "settings"
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(PipelineConfig.model_fields)
+            lines.append(f"There is no setting `{name}`. Known settings: {known}.")
+        else:
+            lines.append(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}.")
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""One HTML file that says what a run's model is worth, on which data, and where it fails."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
+
+REFUSED_SHOWN: Final = 200
+"""Refused images listed by name; the rest only counted, so that the file stays small."""
+SPLITS: Final = ("train", "test")
+NONE: Final = "–"
+
+COMPARED: Final = (
+    ("Balanced accuracy", "balanced_accuracy", True),
+    ("Malignant AUROC", "malignant_auroc", True),
+    ("Specificity at 95% sensitivity", "specificity_at_95_sensitivity", True),
+    ("Macro F1", "macro_f1", True),
+    ("Accuracy", "accuracy", True),
+    ("Log loss", "log_loss", False),
+    ("Calibration error", "expected_calibration_error", False),
+)
+"""Figures set beside those of the model in service: name, key in the metrics, whether more is better."""
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What the report is made from; every text may come from the user's files and is escaped.
+
+    Attributes:
+        title: headline of the report.
+        run_id: the run that made the model.
+        created: ISO 8601 time.
+        metrics: from `skinlesion.evaluation.metrics.measure`.
+        slices: from `measure_slices`.
+        history: one dict an epoch, see `history_png`.
+        data: `counts`: list of {"label", "split", "images", "lesions"}; `refused`: list of {"image", "reason"}, with
+            `refused_total` and `refused_by_reason` ({reason: count}) where that list is only a part; `notes`: list of
+            sentences. Each may be missing.
+        stages: list of {"stage", "seen", "done", "skipped", "refused", "seconds"}.
+        settings: the run's settings, nested or flat; must hold no secret.
+        champion_metrics: `measure` of the model in service on the same images, None where there is none.
+        mistakes: worst first, {"image", "truth", "predicted", "probability", "jpeg"}; `probability` is that of the
+            predicted class, `jpeg` the bytes of the picture shown.
+    """
+
+    title: str
+    run_id: str
+    created: str
+    metrics: dict[str, Any]
+    slices: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    champion_metrics: dict[str, Any] | None = None
+    mistakes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def render_report(context: ReportContext) -> str:
+    """Give the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,  # select_autoescape goes by the suffix and would miss `.html.j2`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": _figure, "interval": _interval, "count": _count, "jpeg": _jpeg, "spaced": _spaced}
+    metrics = context.metrics
+    figures = {"confusion": _png(confusion_matrix_png(metrics)), "reliability": _png(reliability_png(metrics))}
+    if metrics["malignant_auroc"] is not None:
+        figures["roc"] = _png(roc_png(metrics))
+    if context.history:
+        figures["history"] = _png(history_png(context.history))
+    slices: dict[str, list[dict[str, Any]]] = {}
+    for row in context.slices:
+        slices.setdefault(row["column"], []).append(row)
+    refused = list(context.data.get("refused", []))
+    by_reason = context.data.get("refused_by_reason") or Counter(row["reason"] for row in refused)
+    return environment.get_template("report.html.j2").render(
+        context=context,
+        metrics=metrics,
+        figures=figures,
+        slices=slices,
+        classes=sum(row["support"] > 0 for row in metrics["per_class"].values()),
+        compared=_compared(metrics, context.champion_metrics) if context.champion_metrics else [],
+        counts=_counts(context.data.get("counts", [])),
+        refused=refused[:REFUSED_SHOWN],
+        refused_total=context.data.get("refused_total", max(len(refused), sum(by_reason.values()))),
+        refused_by_reason=sorted(by_reason.items(), key=lambda item: (-item[1], item[0])),
+        notes=context.data.get("notes", []),
+        settings=list(_flat(context.settings)),
+    )
+
+
+def _compared(metrics: Mapping[str, Any], champion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give one row a figure: both models' value and interval, the difference, and whether that is better or worse."""
+    rows = []
+    for name, key, more_is_better in COMPARED:
+        new, old = metrics.get(key), champion.get(key)
+        difference = None if new is None or old is None else round(new - old, 3) + 0.0  # + 0.0: no "-0.000"
+        verdict = ""
+        if difference:
+            verdict = "better" if (difference > 0) == more_is_better else "worse"
+        rows.append(
+            {
+                "name": name,
+                "new": new,
+                "old": old,
+                "new_interval": metrics.get("intervals", {}).get(key),
+                "old_interval": champion.get("intervals", {}).get(key),
+                "difference": NONE if difference is None else f"{difference:+.3f}".replace("-", "−"),
+                "verdict": verdict,
+            }
+        )
+    return rows
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give `splits` (training first) and one row a label, and the total, of (images, lesions) a split."""
+    found = list(dict.fromkeys(row["split"] for row in rows))
+    splits = [split for split in SPLITS if split in found] + [split for split in found if split not in SPLITS]
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+
+    def summed(**wanted: str) -> tuple[int, int]:
+        chosen = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        return sum(row["images"] for row in chosen), sum(row["lesions"] for row in chosen)
+
+    table = [(label, [summed(label=label, split=split) for split in splits]) for label in labels]
+    return {"splits": splits, "rows": table, "total": [summed(split=split) for split in splits]}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _figure(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return "no interval" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,}"
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _png(picture: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(picture).decode()}"
+
+
+def _jpeg(picture: bytes) -> str:
+    return f"data:image/jpeg;base64,{b64encode(picture).decode()}"

@@ -1,0 +1,161 @@
+"""One image file: what its header says, whether it decodes whole, its pixels at the model's size."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, ImageOps
+
+from skinlesion.config import IMAGE_SIDE
+
+Pixels = npt.NDArray[np.uint8]
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+"""Names of image files, lower case. Files of other names are not looked into."""
+
+_JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview picture behind the first
+_FORMATS: Final = (*_JPEG, "PNG", "BMP", "TIFF", "WEBP", "GIF")
+_MODES_OPENCV_READS: Final = ("RGB", "L")
+_MODES_PILLOW_CONVERTS: Final = ("P", "CMYK", "YCbCr", "RGBA", "LA", "PA", "I;16", "I;16L", "I;16B")
+_MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
+
+# This module is the gate: it looks at the header's size before anything is decoded (`check_header`), for any Pillow
+# image of the process. Pillow's own limit would warn below ours and raise without telling the size above it.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class ImageRefused(Exception):
+    """The image cannot be used; the message is the reason, for the catalog and the report."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file says of itself before it is decoded. Sizes in pixels, as stored (before EXIF rotation)."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+
+    @property
+    def is_jpeg(self) -> bool:
+        """Tell whether the file is a JPEG, whatever its name."""
+        return self.format in _JPEG
+
+
+def read_header(content: bytes) -> ImageHeader:
+    """Read the header of an image file. Raises ImageRefused when it is no image that has a meaning here."""
+    if not content:
+        raise ImageRefused("the file is empty")
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            header = ImageHeader(str(image.format), image.width, image.height, image.mode)
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged headers; each means "not readable"
+        raise ImageRefused(f"not a readable image ({_reason(error)})") from None
+    if frames > 1:
+        raise ImageRefused(f"{frames} frames in one file; expected a still image")
+    if header.mode not in _MODES_OPENCV_READS + _MODES_PILLOW_CONVERTS:
+        raise ImageRefused(f"pixels of mode {header.mode}; expected colour or grey levels of 8 or 16 bits")
+    return header
+
+
+def check_header(header: ImageHeader, *, max_pixels: int, min_side: int) -> None:
+    """Refuse by size alone. Raises ImageRefused."""
+    pixels = header.width * header.height
+    if pixels > max_pixels:
+        raise ImageRefused(f"{header.width}x{header.height} pixels; at most {max_pixels:,} are decoded")
+    if min(header.width, header.height) < min_side:
+        raise ImageRefused(f"{header.width}x{header.height} pixels; expected at least {min_side} on the short side")
+
+
+def check_decodes(content: bytes, header: ImageHeader) -> None:
+    """Decode the file whole and throw the pixels away. Raises ImageRefused when any of it is missing or damaged.
+
+    libjpeg-turbo reads every bit of a JPEG even when it scales to one eighth, and only its strict mode turns "corrupt
+    data" into an error: Pillow and OpenCV fill the hole with grey and say nothing.
+    """
+    try:
+        if header.is_jpeg:
+            colours = "CMYK" if header.mode == "CMYK" else "GRAY"
+            simplejpeg.decode_jpeg(content, colours, min_height=1, min_width=1, strict=True)
+        else:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                image.load()
+                _refuse_transparency(image)
+    except ImageRefused:
+        raise
+    except Exception as error:  # as above: each decoder has its own
+        raise ImageRefused(f"does not decode whole ({_reason(error)})") from None
+
+
+def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
+    """Give the pixels, RGB uint8 (height, width, 3), EXIF rotation applied.
+
+    A JPEG may come smaller than stored, by 2, 4 or 8, as long as its short side stays at least `side`: libjpeg skips the
+    fine detail that the resize would average away. Raises ImageRefused.
+    """
+    if header.mode in _MODES_OPENCV_READS:
+        flag = _reduced_decode(header, side) if header.is_jpeg else cv2.IMREAD_COLOR
+        bgr = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flag)
+        if bgr is None:
+            raise ImageRefused("does not decode")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            image.load()
+            _refuse_transparency(image)
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(_eight_bit(upright).convert("RGB"), dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageRefused(f"does not decode ({_reason(error)})") from None
+
+
+def to_model_size(pixels: Pixels, side: int = IMAGE_SIDE) -> Pixels:
+    """Give RGB uint8 (side, side, 3) from (height, width, 3): INTER_AREA, the aspect ratio is not kept (the recipe's)."""
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Give RGB uint8 (height, width, 3) as the bytes of a JPEG file."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    encoded, buffer = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError(f"OpenCV cannot encode an image of shape {pixels.shape}")
+    return buffer.tobytes()
+
+
+def _reduced_decode(header: ImageHeader, side: int) -> int:
+    flags = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+    for factor, flag in flags.items():
+        if min(header.width, header.height) >= factor * side:
+            return flag
+    return cv2.IMREAD_COLOR
+
+
+def _refuse_transparency(image: Image.Image) -> None:
+    if image.mode in _MODES_WITH_ALPHA or "transparency" in image.info:
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if alpha.min() < 255:
+            share = float((alpha < 255).mean())
+            raise ImageRefused(f"{share:.1%} of the pixels are transparent; what lies behind them is not known")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "its content is of no known image format"
+    return str(error) or type(error).__name__

@@ -1,0 +1,60 @@
+"""Where things lie under dataset/ and models/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def images(dataset: Path) -> Path:
+    """Originals; written by ingest's sources only."""
+    return dataset / "images"
+
+
+def diagnoses(dataset: Path) -> Path:
+    """The user's labels."""
+    return dataset / "diagnoses.csv"
+
+
+def tables(dataset: Path, stage: str) -> Path:
+    """What a stage remembers between runs."""
+    return dataset / "tables" / stage
+
+
+def processed(dataset: Path) -> Path:
+    """One 224x224 image for each accepted original."""
+    return dataset / "processed_images"
+
+
+def augmented(dataset: Path) -> Path:
+    """Augmentor's copies of training images."""
+    return processed(dataset) / "augmented"
+
+
+def output(dataset: Path) -> Path:
+    """The training view: one folder a class."""
+    return processed(dataset) / "output"
+
+
+def manifest(dataset: Path) -> Path:
+    """One row a file of the training view."""
+    return dataset / "manifest.parquet"
+
+
+def features(dataset: Path) -> Path:
+    """Activations of the frozen part, one folder a kind."""
+    return dataset / "features"
+
+
+def built_model(models: Path) -> Path:
+    """The model before training."""
+    return models / "skin_lesion_classifier.h5"
+
+
+def model_in_service(models: Path) -> Path:
+    """The trained model that predictions use."""
+    return models / "skin_lesion_classifier_trained.h5"
+
+
+def candidate(models: Path, run: str) -> Path:
+    """The folder of one trained candidate."""
+    return models / "candidates" / run

@@ -1,0 +1,4 @@
+"""The stages of a run, one file each, in this order: ingest, resize, augment, organize, build, embed, train, evaluate.
+
+A stage calls down (catalog, backbone, ...) and never another stage; stages meet only through what lies on disk.
+"""

@@ -1,0 +1,123 @@
+"""Augment: Augmentor's copies of the training images, seeded and named by us."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skinlesion import layout
+from skinlesion.bucket_table import BucketTable
+from skinlesion.catalog import TRAIN, accepted, read_catalog
+from skinlesion.config import PipelineConfig
+from skinlesion.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.shard import WHOLE, Shard
+from skinlesion.stage_report import StageReport, Stopwatch
+
+if TYPE_CHECKING:
+    from Augmentor.Operations import Operation
+
+_SEPARATOR = "__aug"
+
+
+def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
+    """Write processed_images/augmented/<image>__aug01.jpg ... for each training image; held-out images get none.
+
+    A copy depends on its image's pixels, the settings and the seed, not on the number of workers or the order.
+    """
+    watch = Stopwatch()
+    wanted = _wanted(config)
+    outcome = bring_up_to_date(
+        stage="augment",
+        folder=layout.augmented(config.dataset),
+        table=BucketTable(layout.tables(config.dataset, "augment"), COLUMNS),
+        wanted=wanted,
+        settings=config.fingerprint("augment"),
+        make=partial(_augment_one, folder=layout.augmented(config.dataset), config=config),
+        image_of=lambda name: name.rpartition(_SEPARATOR)[0],
+        shard=shard,
+        workers=config.workers_used(),
+        kind="processes",
+        force=config.force,
+    )
+    return StageReport(
+        stage="augment",
+        seen=outcome.wanted,
+        done=outcome.done,
+        skipped=outcome.wanted - outcome.done,
+        refused=0,
+        seconds=watch.seconds(),
+        details={"removed": outcome.removed, "copies": config.copies},
+    )
+
+
+def _wanted(config: PipelineConfig) -> pd.DataFrame:
+    catalog = accepted(read_catalog(config.dataset))
+    resized = BucketTable(layout.tables(config.dataset, "resize"), COLUMNS).read()
+    resized = resized[resized["refused"] == ""]
+    images = resized[resized["image"].isin(catalog.loc[catalog["split"] == TRAIN, "image"])]
+    folder = str(layout.processed(config.dataset))
+    copies = [
+        pd.DataFrame(
+            {
+                "name": images["image"] + f"{_SEPARATOR}{copy:02d}.jpg",
+                "image": images["image"],
+                "source": images["sha256"],
+                "input": folder + "/" + images["name"],
+            }
+        )
+        for copy in range(1, config.copies + 1)
+    ]
+    return pd.concat(copies, ignore_index=True) if copies else pd.DataFrame(columns=["name", "image", "source", "input"])
+
+
+def _augment_one(job: Job, *, folder: Path, config: PipelineConfig) -> Made:
+    with Image.open(job.input) as image:
+        augmented = augmented_copy(image.convert("RGB"), f"{config.seed}:{job.name}", config)
+    buffer = io.BytesIO()
+    augmented.save(buffer, "JPEG", quality=config.jpeg_quality)
+    return write_made(job, folder, buffer.getvalue())
+
+
+def augmented_copy(image: Image.Image, seed: str, config: PipelineConfig) -> Image.Image:
+    """Give Augmentor's copy of an image that this seed stands for; the same size.
+
+    Augmentor draws from the global generators of `random` and NumPy: they are seeded for each operation and put back
+    as they were, so the copy is the same whatever else draws from them. Its own pipeline rounds probabilities to
+    tenths and names files at random, so its operations are called one by one.
+    """
+    draws = random.Random(hashlib.sha256(seed.encode()).digest())
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        for operation in _operations(config):
+            happens, operation_seed = draws.random() < operation.probability, draws.getrandbits(32)
+            if happens:
+                random.seed(operation_seed)
+                np.random.seed(operation_seed)
+                (image,) = operation.perform_operation([image])
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+    return image
+
+
+@lru_cache(maxsize=4)
+def _operations(config: PipelineConfig) -> tuple[Operation, ...]:
+    from Augmentor import Operations
+
+    change = config.brightness_range
+    operations = (
+        Operations.RotateRange(config.rotation_probability, config.rotation_degrees, config.rotation_degrees),
+        Operations.Flip(config.flip_probability, top_bottom_left_right="LEFT_RIGHT"),
+        Operations.Flip(config.flip_probability, top_bottom_left_right="TOP_BOTTOM"),
+        Operations.Zoom(config.zoom_probability, 1.0, config.zoom_factor),
+        Operations.RandomBrightness(config.brightness_probability, 1 - change, 1 + change),
+    )
+    return operations

@@ -1,0 +1,44 @@
+"""Build: the classifier before training, models/skin_lesion_classifier.h5."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+
+from skinlesion import atomic, layout
+from skinlesion.backbone import find_weights
+from skinlesion.built_model import BuiltModel, read_built_model
+from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.stage_report import StageReport, Stopwatch
+
+log = logging.getLogger(__name__)
+
+
+def build(config: PipelineConfig) -> StageReport:
+    """Write the untrained classifier unless the one that lies there has the same weights and settings."""
+    watch = Stopwatch()
+    weights = find_weights(config)
+    key = fingerprint([weights.key, config.fingerprint("build")])
+    path = layout.built_model(config.models)
+    built = read_built_model(config.models)
+    is_current = built is not None and built.key == key and not config.force
+    if not is_current:
+        from skinlesion.model import build_classifier
+
+        model = build_classifier(config, weights)
+        with atomic.replacing(path) as partial:
+            model.save(partial)
+        record = BuiltModel(key, weights.key, hashlib.sha256(path.read_bytes()).hexdigest())
+        atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
+    if config.weights == "random":
+        log.warning("The backbone's weights are random: what is trained on it is good for trying things out only")
+    return StageReport(
+        stage="build",
+        seen=1,
+        done=int(not is_current),
+        skipped=int(is_current),
+        refused=0,
+        seconds=watch.seconds(),
+        details={"model": str(path), "weights": config.weights, "weights_key": weights.key},
+    )

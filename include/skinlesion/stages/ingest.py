@@ -1,0 +1,267 @@
+"""Ingest: labels and image files become the catalog; what cannot be used is refused with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skinlesion import catalog as contract
+from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
+from skinlesion.config import PipelineConfig
+from skinlesion.diagnosis import LABELS, is_recognised, label_of
+from skinlesion.errors import DataError
+from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.labels import read_labels
+from skinlesion.progress import progress
+from skinlesion.shard import bucket_of
+from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.workers import spread
+
+log = logging.getLogger(__name__)
+
+FILE_COLUMNS: Final = {
+    "file": "str",
+    "size": "int64",
+    "mtime_ns": "int64",
+    "ctime_ns": "int64",
+    "sha256": "str",
+    "width": "int32",
+    "height": "int32",
+    "format": "str",
+    "reason": "str",
+    "settings": "str",
+}
+"""What ingest remembers of a file, so that the next run need not read it again."""
+
+_ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to look at again
+
+
+class FileStat(NamedTuple):
+    """Of a file under images/: relative name, bytes, and the times by which a change shows."""
+
+    file: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def ingest(config: PipelineConfig) -> StageReport:
+    """Write catalog.parquet and split.parquet from diagnoses.csv and images/.
+
+    A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
+    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog.
+    """
+    watch = Stopwatch()
+    images_folder = config.dataset / "images"
+    _require_folder(config.dataset, images_folder)
+    labels = read_labels(config.dataset / "diagnoses.csv")
+    listed, ignored = _list_files(images_folder)
+    files, read = _inspect_files(config, images_folder, listed)
+    catalog = _catalog(labels, files)
+    decided = _read_decided(config.dataset)
+    usable = catalog["refused"] == ""
+    if not usable.any():
+        raise DataError(
+            f"No image of {config.dataset} can be used: {len(labels)} rows in diagnoses.csv, {len(listed)} files in "
+            f"images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as column `image`."
+        )
+    catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
+    split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
+    catalog.loc[usable, "split"] = split
+    # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
+    write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
+    contract.write_catalog(config.dataset, catalog)
+    return StageReport(
+        stage="ingest",
+        seen=len(catalog),
+        done=read,
+        skipped=len(listed) - read,
+        refused=int((~usable).sum()),
+        seconds=watch.seconds(),
+        details=_details(catalog, labels, ignored),
+    )
+
+
+def _require_folder(dataset: Path, images: Path) -> None:
+    if not dataset.is_dir():
+        raise DataError(
+            f"{dataset} is missing: expected a folder with images/ and diagnoses.csv. Create it, point the setting "
+            "`dataset` elsewhere, or make a sample with `skinlesion sample DIR`."
+        )
+    if not images.is_dir():
+        raise DataError(f"{images} is missing: expected a folder with the image files that diagnoses.csv names.")
+
+
+def _list_files(folder: Path) -> tuple[list[FileStat], int]:
+    """Give the image files under a folder, sorted by name, and the number of other files."""
+    found: list[FileStat] = []
+    ignored = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = os.path.join(parent, name)
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
+                ignored += 1
+                continue
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:  # a link to nowhere
+                ignored += 1
+                continue
+            relative = os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
+            found.append(FileStat(relative, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return sorted(found), ignored
+
+
+def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat]) -> tuple[pd.DataFrame, int]:
+    """Give one row of `FILE_COLUMNS` for each file, and the number of files that had to be read."""
+    table = BucketTable(config.dataset / "tables" / "ingest", FILE_COLUMNS)
+    settings = config.fingerprint("ingest")
+    known = table.read()
+    now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
+    key = ["file", "size", "mtime_ns", "ctime_ns"]
+    if config.force:
+        known = empty(FILE_COLUMNS)
+    merged = now.merge(known[known["settings"] == settings], on=key, how="left", indicator=True)
+    is_new = (merged.pop("_merge") == "left_only").to_numpy()
+    rows = merged[~is_new].reset_index(drop=True)
+    stale_buckets = _buckets(known["file"]) - _buckets(now["file"])
+    todo = [listed[position] for position in np.flatnonzero(is_new)]
+    todo.sort(key=lambda file: _bucket(file.file))
+    inspect = partial(
+        _inspect,
+        folder=folder,
+        max_pixels=config.max_image_pixels,
+        min_side=config.min_image_side,
+        settings=settings,
+    )
+    changed = set(_buckets(known.loc[~known["file"].isin(now["file"]), "file"])) | stale_buckets
+    with progress("ingest", len(todo)) as advance:
+        for batch in _batches(spread(inspect, todo, workers=config.workers_used(), kind="threads"), advance):
+            rows = pd.concat([rows, batch], ignore_index=True)
+            changed |= _buckets(batch["file"])
+            _write_buckets(table, rows, _buckets(batch["file"]))
+    _write_buckets(table, rows, changed)
+    return rows, len(todo)
+
+
+def _batches(rows: Iterator[dict[str, Any]], advance: Any) -> Iterator[pd.DataFrame]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        advance(1)
+        if len(batch) == _ROWS_BETWEEN_WRITES:
+            yield pd.DataFrame(batch).astype(FILE_COLUMNS)
+            batch = []
+    if batch:
+        yield pd.DataFrame(batch).astype(FILE_COLUMNS)
+
+
+def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) -> None:
+    bucket_of_row = rows["file"].map(_bucket)
+    for bucket in sorted(buckets):
+        table.write(bucket, rows[bucket_of_row == bucket].sort_values("file", ignore_index=True))
+
+
+def _bucket(file: str) -> int:
+    return bucket_of(Path(file).stem)
+
+
+def _buckets(files: pd.Series) -> set[int]:
+    return {_bucket(file) for file in files}
+
+
+def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
+    header = ImageHeader(format="", width=0, height=0, mode="")
+    digest = reason = ""
+    try:
+        content = (folder / file.file).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        header = read_header(content)
+        check_header(header, max_pixels=max_pixels, min_side=min_side)
+        check_decodes(content, header)
+    except ImageRefused as refusal:
+        reason = str(refusal)
+    except FileNotFoundError:
+        reason = "the file went away while it was being read"
+    return file._asdict() | {
+        "sha256": digest,
+        "width": header.width,
+        "height": header.height,
+        "format": header.format,
+        "reason": reason,
+        "settings": settings,
+    }
+
+
+def _catalog(labels: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+    """Join labels and files into rows of `catalog.COLUMNS`; group and split are still empty."""
+    files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
+    twins = files.groupby("image")["file"].agg(["size", lambda names: ", ".join(names)]).set_axis(["n", "all"], axis=1)
+    files = files.drop_duplicates("image").merge(twins, left_on="image", right_index=True)
+    files["reason"] = files["reason"].where(files["n"] == 1, "more than one file of this name: " + files["all"])
+    rows = labels.drop(columns="row").merge(
+        files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
+    )
+    has_label, has_file = rows["dx"].notna(), rows["file"].notna()
+    texts = [name for name, dtype in contract.COLUMNS.items() if dtype == "str" and name in rows]
+    rows[[*texts, "reason"]] = rows[[*texts, "reason"]].fillna("")
+    rows[["size", "width", "height"]] = rows[["size", "width", "height"]].fillna(0)
+    refused = rows["refused"].where(rows["refused"] != "", rows["reason"])
+    refused = refused.where(has_file | (refused != ""), "no file of this name in images/")
+    refused = refused.where(has_label, "no row in diagnoses.csv names this file")
+    rows["refused"] = refused
+    rows["label"] = rows["dx"].map(label_of)
+    rows["group"] = rows["split"] = ""
+    rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
+    return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
+
+
+def _read_decided(dataset: Path) -> pd.DataFrame:
+    path = contract.split_path(dataset)
+    if not path.exists():
+        if contract.catalog_path(dataset).exists():
+            raise DataError(
+                f"{path} is missing though {contract.catalog_path(dataset).name} is there: expected the table of which "
+                "lesion is held out. Restore it from a backup; or, to decide the split anew, which makes every earlier "
+                "evaluation incomparable, remove the catalog as well."
+            )
+        return empty(contract.SPLIT_COLUMNS)
+    return read_table(path, contract.SPLIT_COLUMNS)
+
+
+def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[str, Any]:
+    usable = contract.accepted(catalog)
+    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
+    by_label = {
+        label: {
+            split: {column: int(counts[column].get((label, split), 0)) for column in ("images", "lesions")}
+            for split in contract.SPLITS
+        }
+        for label in LABELS
+    }
+    fallback = Counter(dx for dx in usable["dx"] if not is_recognised(dx))
+    return {
+        "accepted": len(usable),
+        "data_version": contract.data_version(catalog),
+        "groups": int(usable["group"].nunique()),
+        "groups_on_both_sides": int((usable.groupby("group")["split"].nunique() > 1).sum()),
+        "other_files": ignored,
+        "classes": by_label,
+        "unrecognised_dx": dict(fallback.most_common(20)),
+        "blank_dx": int((usable["dx"] == "").sum()),
+        "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
+    }
+
+
+def _most_frequent(reasons: pd.Series) -> str:
+    return "; ".join(f"{count} times: {reason}" for reason, count in Counter(reasons).most_common(3))

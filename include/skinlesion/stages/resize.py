@@ -1,0 +1,65 @@
+"""Resize: every accepted original becomes a 224x224 JPEG."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+from skinlesion import layout
+from skinlesion.bucket_table import BucketTable
+from skinlesion.catalog import accepted, read_catalog
+from skinlesion.config import IMAGE_SIDE, PipelineConfig
+from skinlesion.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.image_file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
+from skinlesion.shard import WHOLE, Shard
+from skinlesion.stage_report import StageReport, Stopwatch
+
+
+def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
+    """Write processed_images/<image>.jpg for each accepted original; remove those whose original is gone."""
+    watch = Stopwatch()
+    images = accepted(read_catalog(config.dataset))
+    folder = str(layout.images(config.dataset))
+    wanted = images[["image", "sha256"]].rename(columns={"sha256": "source"})
+    wanted = wanted.assign(name=wanted["image"] + ".jpg", input=folder + "/" + images["file"])
+    outcome = bring_up_to_date(
+        stage="resize",
+        folder=layout.processed(config.dataset),
+        table=BucketTable(layout.tables(config.dataset, "resize"), COLUMNS),
+        wanted=wanted,
+        settings=config.fingerprint("resize"),
+        make=partial(
+            _resize_one, folder=layout.processed(config.dataset), quality=config.jpeg_quality,
+            max_pixels=config.max_image_pixels,
+        ),  # fmt: skip
+        image_of=lambda name: Path(name).stem,
+        shard=shard,
+        workers=config.workers_used(),
+        kind="threads",
+        force=config.force,
+    )
+    return StageReport(
+        stage="resize",
+        seen=outcome.wanted,
+        done=outcome.done,
+        skipped=outcome.wanted - outcome.done,
+        refused=len(outcome.refused),
+        seconds=watch.seconds(),
+        details={"removed": outcome.removed, "refused_because": dict(list(outcome.refused.items())[:20])},
+    )
+
+
+def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Made:
+    try:
+        content = Path(job.input).read_bytes()
+        if hashlib.sha256(content).hexdigest() != job.source:
+            raise ImageRefused("the file changed after ingest had read it; the next run takes it")
+        header = read_header(content)
+        check_header(header, max_pixels=max_pixels, min_side=1)
+        pixels = to_model_size(decode(content, header, IMAGE_SIDE))
+    except FileNotFoundError:
+        return Made(job, refused="the file went away after ingest had read it")
+    except ImageRefused as refusal:
+        return Made(job, refused=str(refusal))
+    return write_made(job, folder, encode_jpeg(pixels, quality), hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -1,0 +1,96 @@
+"""Keras's BackupAndRestore, made safe against a kill at any moment, with the best epoch kept and early stopping."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from skinlesion import atomic
+
+log = logging.getLogger(__name__)
+
+Measure = Callable[[keras.Model], dict[str, float]]
+"""Gives at least `val_loss`, lower is better, of a model on the inner fold."""
+
+
+class ResumableTraining(keras.callbacks.BackupAndRestore):
+    """After each epoch: measures the inner fold, keeps the best weights, and saves all that the next epoch depends on.
+
+    Keras writes its backup in place, first the weights, then the epoch: a kill between the two repeats an epoch on the
+    weights that already had it. Here the weights of an epoch get a file of their own and one small file, replaced
+    atomically, names them; it also carries the history, the best epoch and whether training is finished, which
+    `EarlyStopping` and `ModelCheckpoint` forget.
+    """
+
+    def __init__(self, folder: Path, measure: Measure, patience: int, epochs: int, phase: str) -> None:
+        super().__init__(str(folder), delete_checkpoint=False)
+        self.folder = folder
+        self.state_path = folder / "state.json"
+        self.best_path = folder / "best.weights.h5"
+        self.measure = measure
+        self.patience = patience
+        self.epochs = epochs
+        self.phase = phase
+        self.state: dict[str, Any] = {"epoch": 0, "weights": "", "history": [], "best_epoch": 0, "finished": False}
+        if self.state_path.exists():
+            self.state = json.loads(self.state_path.read_text())
+        atomic.remove_partials(folder)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether there is no epoch left to train."""
+        return bool(self.state["finished"])
+
+    def load_best(self, model: keras.Model) -> None:
+        """Give the model the weights of its best epoch."""
+        model.load_weights(str(self.best_path))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Go on from the last finished epoch."""
+        if self.state["epoch"] == 0:
+            return
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        self.model.load_weights(str(self.folder / self.state["weights"]))
+        self.model._initial_epoch = self.state["epoch"]  # as BackupAndRestore does; fit offers no other way
+        log.info("%s goes on from epoch %d of %d", self.phase, self.state["epoch"] + 1, self.epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure, keep the best, save."""
+        entry = {"phase": self.phase, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
+        entry |= self.measure(self.model)
+        history = [*self.state["history"], entry]
+        losses = [row["val_loss"] for row in history]
+        best_epoch = losses.index(min(losses)) + 1
+        if best_epoch == epoch + 1:
+            with atomic.replacing(self.best_path) as partial:
+                self._save_weights(partial)
+        stopped = epoch + 1 - best_epoch >= self.patience
+        weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
+        with atomic.replacing(weights) as partial:
+            self._save_weights(partial)
+        before = self.state["weights"]
+        self.state = {
+            "epoch": epoch + 1,
+            "weights": weights.name,
+            "history": history,
+            "best_epoch": best_epoch,
+            "finished": stopped or epoch + 1 == self.epochs,
+        }
+        atomic.write_text(self.state_path, json.dumps(self.state))
+        if before:
+            (self.folder / before).unlink(missing_ok=True)
+        self.model.stop_training = stopped
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if isinstance(value, float))
+        log.info("%s epoch %d of %d: %s", self.phase, epoch + 1, self.epochs, figures)
+
+    def _save_weights(self, path: Path) -> None:
+        # Keras insists on the double suffix; a partial file's name ends in .h5 alone.
+        written = path.with_name(path.name.removesuffix(".h5") + ".weights.h5")
+        self.model.save_weights(str(written))
+        written.rename(path)

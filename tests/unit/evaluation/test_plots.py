@@ -1,0 +1,76 @@
+"""Every plot is a PNG, equal for equal input, and is drawn whatever is missing."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
+
+PLOTS: list[Callable[[dict[str, Any]], bytes]] = [confusion_matrix_png, roc_png, reliability_png]
+HISTORY: list[dict[str, Any]] = [
+    {"epoch": 0, "phase": "head", "loss": 1.0, "val_loss": 1.1, "val_balanced_accuracy": 0.4},
+    {"epoch": 1, "phase": "head", "loss": 0.9},
+    {"epoch": 0, "phase": "tail", "loss": 0.7, "val_loss": float("nan"), "val_balanced_accuracy": 0.5},
+]
+
+
+def measured(classes: int = 3) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet([1, 1, 1], size=60)
+    return measure(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)], resamples=20)
+
+
+def width(png: bytes) -> int:
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return int(struct.unpack(">I", png[16:20])[0])
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("classes", [3, 2, 1])
+def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[dict[str, Any]], bytes], classes: int) -> None:
+    assert width(plot(measured(classes))) == 960
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[dict[str, Any]], bytes]) -> None:
+    png = plot(measured())
+    assert png == plot(measured())
+    assert b"tEXt" not in png and b"tIME" not in png
+
+
+def test_a_different_result_gives_a_different_plot() -> None:
+    metrics = measured()
+    other = metrics | {"confusion_matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    assert confusion_matrix_png(metrics) != confusion_matrix_png(other)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        HISTORY,
+        HISTORY[:1],
+        [],
+        [{"epoch": 0}],
+        [{"loss": 1.0}],
+        [{"val_balanced_accuracy": 0.3, "phase": r"$\frac<b>$"}],
+    ],
+)
+def test_the_history_is_drawn_with_whatever_it_holds(history: list[dict[str, Any]]) -> None:
+    assert width(history_png(history)) == 960
+    assert history_png(history) == history_png(history)
+
+
+def test_pyplot_and_its_global_state_are_not_imported() -> None:
+    # In a process of its own: another test's library may have imported pyplot into this one.
+    code = "import sys, skinlesion.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
