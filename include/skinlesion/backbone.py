@@ -1,4 +1,4 @@
-"""MobileNetV2 without its top: its weights, and its frozen part as LiteRT and as Keras run it."""
+"""MobileNetV2 without its top: where its weights come from, and the network itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 
-from skinlesion import atomic
 from skinlesion.config import IMAGE_SIDE, PipelineConfig
 from skinlesion.errors import DataError
 
@@ -88,7 +87,7 @@ def build_backbone(weights: BackboneWeights) -> keras.Model:
     image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 3), name="image")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)
     try:
-        return keras.applications.MobileNetV2(
+        backbone = keras.applications.MobileNetV2(
             include_top=False, weights=str(weights.path) if weights.path else None, input_tensor=scaled
         )
     except (ValueError, OSError, KeyError) as error:
@@ -97,48 +96,38 @@ def build_backbone(weights: BackboneWeights) -> keras.Model:
         raise DataError(
             f"{weights.path} does not hold MobileNetV2's weights (1.0, 224, without top) in Keras's layout: {error}"
         ) from None
+    if weights.path is None:
+        _prepare_random(backbone)
+    return backbone
+
+
+def _prepare_random(backbone: keras.Model) -> None:
+    """Give a random backbone weights that keep some of the picture through its 52 layers.
+
+    With Keras's own initial weights every image looks the same behind the last layer. Here depthwise kernels average,
+    pointwise ones are orthogonal (Saxe et al., arXiv:1312.6120), and BatchNormalization's statistics are those of a batch
+    of coloured blobs, so that a head can at least tell colours apart.
+    """
+    import keras
+
+    for number, layer in enumerate(backbone.layers):
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            layer.kernel.assign(np.full(layer.kernel.shape, 1 / 9, dtype=np.float32))
+        elif isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1):
+            layer.kernel.assign(keras.initializers.Orthogonal(seed=number)(layer.kernel.shape))
+    draws = np.random.default_rng(0)
+    sizes = (3, 5, 8, 14, 28, 56, 112, 224)  # of the blobs' grid: from large to fine
+    grids = [draws.uniform(0, 255, (size, size, 3)).astype(np.float32) for size in sizes]
+    blobs = np.stack([cv2.resize(grid, (IMAGE_SIDE, IMAGE_SIDE)) for grid in grids])
+    normalisations = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalisations]
+    for layer in normalisations:
+        layer.momentum = 0.0
+    keras.Model(backbone.inputs[0], backbone.output)(blobs, training=True)
+    for layer, momentum in zip(normalisations, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def activations_key(weights_key: str, cut: str) -> str:
     """Give the name of the folder that stores these activations."""
     return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}"
-
-
-def convert_to_litert(model: keras.Model, path: Path) -> None:
-    """Write a model as LiteRT runs it: float32, a batch of one.
-
-    `model.export(format="litert")` gives the same outputs but goes through a SavedModel, which takes five times as long.
-    """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    shape = (1, *model.inputs[0].shape[1:])
-    function = tf.function(lambda batch: model(batch, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    constant = convert_variables_to_constants_v2(concrete)
-    atomic.write_bytes(path, tf.lite.TFLiteConverter.from_concrete_functions([constant]).convert())
-
-
-class LiteRTModel:
-    """A model run by LiteRT (XNNPACK) on one thread, one image a call.
-
-    One image a call is the fastest on a CPU, and it makes an image's result independent of what else is in a batch. To
-    use more cores make one for each thread: `invoke` releases the interpreter's lock.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreter: Any = Interpreter(str(path), num_threads=1)
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        output = self._interpreter.get_output_details()[0]
-        self._output = output["index"]
-        self.output_shape: tuple[int, ...] = tuple(int(size) for size in output["shape"][1:])
-
-    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Give the output, float32, for one image, RGB uint8 (224, 224, 3)."""
-        self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
-        self._interpreter.invoke()
-        result: npt.NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
-        return result

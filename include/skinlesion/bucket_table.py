@@ -34,7 +34,8 @@ def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
 
 def read_table(path: Path, columns: Columns) -> pd.DataFrame:
     """Read a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
-    return pq.read_table(path, columns=list(columns), partitioning=None).to_pandas().astype(dict(columns))
+    table: pd.DataFrame = pq.read_table(path, columns=list(columns), partitioning=None).to_pandas()
+    return table.astype(dict(columns))
 
 
 class BucketTable:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +99,11 @@ def schema() -> DataFrameSchema:
             "image": pa.Column("str", pa.Check.str_length(min_value=1), unique=True),
             "label": pa.Column("str", pa.Check.isin(LABELS)),
             "split": pa.Column("str", pa.Check.isin((*SPLITS, ""))),
-            **{name: pa.Column(dtype) for name, dtype in COLUMNS.items() if name not in ("image", "label", "split", "age")},
+            **{
+                name: pa.Column(dtype)
+                for name, dtype in COLUMNS.items()
+                if name not in ("image", "label", "split", "age")
+            },
             "age": pa.Column("float64", pa.Check.in_range(0, 130), nullable=True),
         },
         checks=is_accepted_consistent,
@@ -157,15 +163,17 @@ def _join(groups: pd.Series, links: pd.Series) -> pd.Series:
     return pd.Series(smallest[group_codes], index=groups.index, dtype="str")
 
 
-def assign_sides(images: pd.DataFrame, decided: pd.DataFrame, held_out_fraction: float) -> tuple[pd.Series, pd.DataFrame]:
+def assign_sides(
+    images: pd.DataFrame, decided: pd.DataFrame, held_out_fraction: float
+) -> tuple[pd.Series, pd.DataFrame]:
     """Decide the side of every group that has none yet; what was decided stays.
 
     images: columns image, group, lesion_id, patient_id, dx, label, source. decided: `SPLIT_COLUMNS`. Gives the side of
     each row, and the table of decisions with the new ones, sorted by key.
 
-    New groups are taken by their number of images, then a hash of their name, and each goes to the side that keeps the held-out share of
-    its diagnosis x source nearest to the wanted one, counted in images; a class's second lesion is held out, so that
-    every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
+    New groups are taken by their number of images, then a hash of their name, and each goes to the side that keeps the
+    held-out share of its diagnosis x source, and with it that of its class, nearest to the wanted one, counted in images.
+    A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
     held-out wins: the training copies leave training, since what was seen in training can be dropped but not unseen.
     """
     keys = pd.DataFrame(
@@ -186,7 +194,7 @@ def assign_sides(images: pd.DataFrame, decided: pd.DataFrame, held_out_fraction:
     )
     keys = keys[keys["key"] != ""]
     known = keys.merge(decided, on="key", how="inner").groupby("group")["split"].min()  # "held_out" < "train"
-    sides = known.to_dict()
+    sides = {str(group): str(side) for group, side in known.items()}
     sides.update(_decide_new(images, sides, held_out_fraction))
     split = images["group"].map(sides).astype("str")
     new = pd.DataFrame({"key": keys["key"], "split": keys["group"].map(sides)}).drop_duplicates("key")
@@ -203,29 +211,37 @@ def _decide_new(images: pd.DataFrame, sides: dict[str, str], held_out_fraction: 
     new = groups[~is_known]
     if new.empty:
         return {}
-    total: dict[tuple[str, str], int] = {}
-    held: dict[tuple[str, str], int] = {}
-    class_groups: dict[str, dict[str, int]] = {}
+    strata: dict[tuple[str, str], _Share] = defaultdict(_Share)
+    classes: dict[str, _Share] = defaultdict(_Share)
     for name, count, dx, label, source in groups[is_known].itertuples():
-        stratum, is_held = (dx, source), sides[name] == HELD_OUT
-        total[stratum] = total.get(stratum, 0) + count
-        held[stratum] = held.get(stratum, 0) + count * is_held
-        of_class = class_groups.setdefault(label, {TRAIN: 0, HELD_OUT: 0})
-        of_class[sides[name]] += 1
+        for share in (strata[dx, source], classes[label]):
+            share.add(count, held=sides[name] == HELD_OUT)
     # By size first: among mixed sizes small groups would fill every gap, and few lesions of many views be held out.
     order = sorted(new.itertuples(), key=lambda g: (g.images, hashlib.sha256(str(g.Index).encode()).digest()))
     decided: dict[str, str] = {}
     for name, count, dx, label, source in order:
-        stratum = (dx, source)
-        of_class = class_groups.setdefault(label, {TRAIN: 0, HELD_OUT: 0})
-        total[stratum] = total.get(stratum, 0) + count
-        would_be_held = held.get(stratum, 0) + count
-        # Nearest to the wanted share: held out if that overshoots by less than leaving it out falls short.
-        hold = would_be_held - count / 2 <= held_out_fraction * total[stratum]
-        if of_class[HELD_OUT] == 0:
-            hold = of_class[TRAIN] > 0
-        side = HELD_OUT if hold else TRAIN
-        held[stratum] = would_be_held if hold else would_be_held - count
-        of_class[side] += 1
-        decided[str(name)] = side
+        stratum, of_class = strata[dx, source], classes[label]
+        if of_class.held == 0:
+            hold = of_class.total > 0
+        else:
+            hold = stratum.lacks(count, held_out_fraction) + of_class.lacks(count, held_out_fraction) >= 0
+        for share in (stratum, of_class):
+            share.add(count, held=hold)
+        decided[str(name)] = HELD_OUT if hold else TRAIN
     return decided
+
+
+@dataclass
+class _Share:
+    """Images of a class or a stratum, and how many of them are held out."""
+
+    total: int = 0
+    held: int = 0
+
+    def add(self, images: int, *, held: bool) -> None:
+        self.total += images
+        self.held += images * held
+
+    def lacks(self, images: int, fraction: float) -> float:
+        """Give by how much the wanted number of held-out images is missed if half of these are: 0 is a toss-up."""
+        return fraction * (self.total + images) - (self.held + images / 2)

@@ -159,9 +159,7 @@ class PipelineConfig(BaseSettings):
         "without top, or `random`.",
         json_schema_extra={"section": "Model"},
     )
-    dense_units: int = Field(
-        default=128, ge=4, le=4096, title="Dense units", json_schema_extra={"section": "Model"}
-    )
+    dense_units: int = Field(default=128, ge=4, le=4096, title="Dense units", json_schema_extra={"section": "Model"})
     dropout: float = Field(default=0.3, ge=0, lt=1, title="Dropout", json_schema_extra={"section": "Model"})
 
     loader: Literal["stored-activations", "image-data-generator"] = Field(
@@ -193,14 +191,21 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     head_epochs: int = Field(
-        default=10,
+        default=30,
         ge=0,
         le=500,
         title="Head epochs",
         description="Of the head alone before fine-tuning, so that random head weights do not wreck the tail.",
         json_schema_extra={"section": "Training"},
     )
-    batch_size: int = Field(default=64, ge=1, le=4096, title="Batch size", json_schema_extra={"section": "Training"})
+    batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        title="Batch size",
+        description="At most; with fewer than 20 such batches an epoch, smaller ones are taken.",
+        json_schema_extra={"section": "Training"},
+    )
     learning_rate: float = Field(
         default=3e-4,
         gt=0,

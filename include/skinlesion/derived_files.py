@@ -177,7 +177,17 @@ def _sha256(path: Path) -> str:
 
 def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFrame:
     new = [
-        (one.job.name, one.job.image, one.job.source, settings, one.sha256, one.size, one.mtime_ns, one.pixels, one.refused)
+        (
+            one.job.name,
+            one.job.image,
+            one.job.source,
+            settings,
+            one.sha256,
+            one.size,
+            one.mtime_ns,
+            one.pixels,
+            one.refused,
+        )
         for one in made
     ]
     return pd.concat([rows, pd.DataFrame(new, columns=list(COLUMNS)).astype(COLUMNS)], ignore_index=True)
@@ -197,7 +207,9 @@ class _Committer:
 
     def write(self, rows: pd.DataFrame) -> None:
         marks = self._marks(rows)
-        changed = [bucket for bucket in marks.keys() | self._written.keys() if marks.get(bucket) != self._written.get(bucket)]
+        changed = [
+            bucket for bucket in marks.keys() | self._written.keys() if marks.get(bucket) != self._written.get(bucket)
+        ]
         if not changed:
             return
         # The files that the table is about to name are on disk first, however the machine ends.
@@ -213,4 +225,5 @@ class _Committer:
         if rows.empty:
             return {}
         hashes = pd.util.hash_pandas_object(rows[list(COLUMNS)], index=False)
-        return hashes.groupby(rows["image"].map(bucket_of)).agg(lambda part: hash(tuple(sorted(part)))).to_dict()
+        buckets = rows["image"].map(bucket_of).to_numpy()
+        return {bucket: hash(tuple(sorted(hashes[buckets == bucket]))) for bucket in set(buckets.tolist())}

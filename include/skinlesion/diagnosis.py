@@ -11,7 +11,7 @@ UNKNOWN: Final = "unknown"
 LABELS: Final = (BENIGN, MALIGNANT, UNKNOWN)
 """Class order everywhere: alphabetical, as Keras orders directories. The model's output i is LABELS[i]."""
 
-# The ISIC Archive's own top level (Malignant / Benign / Indeterminate) for the codes of the ISIC challenges and HAM10000.
+# The ISIC Archive's own top level (Malignant / Benign / Indeterminate) for the codes of its challenges and HAM10000.
 # Actinic keratosis is `Indeterminate` there. HAM10000's `akiec` mixes actinic keratosis with Bowen's disease, so it is
 # not known which of the two an image shows.
 LABEL_OF_DX: Final[dict[str, str]] = {

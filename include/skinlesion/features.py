@@ -1,4 +1,4 @@
-"""The store of the frozen part's activations: float16, one row for each file content, in parts that are never changed."""
+"""The store of the frozen part's activations: float16, one row for each file content, in parts that never change."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from skinlesion.config import IMAGE_SIDE
 
@@ -98,8 +98,8 @@ def check_decodes(content: bytes, header: ImageHeader) -> None:
 def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
     """Give the pixels, RGB uint8 (height, width, 3), EXIF rotation applied.
 
-    A JPEG may come smaller than stored, by 2, 4 or 8, as long as its short side stays at least `side`: libjpeg skips the
-    fine detail that the resize would average away. Raises ImageRefused.
+    A JPEG may come smaller than stored, by 2, 4 or 8, as long as its short side stays at least `side`: libjpeg skips
+    the fine detail that the resize would average away. Raises ImageRefused.
     """
     if header.mode in _MODES_OPENCV_READS:
         flag = _reduced_decode(header, side) if header.is_jpeg else cv2.IMREAD_COLOR
@@ -118,7 +118,7 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
 
 
 def to_model_size(pixels: Pixels, side: int = IMAGE_SIDE) -> Pixels:
-    """Give RGB uint8 (side, side, 3) from (height, width, 3): INTER_AREA, the aspect ratio is not kept (the recipe's)."""
+    """Give RGB uint8 (side, side, 3) from (height, width, 3) by INTER_AREA; as in the recipe, the aspect is not kept."""
     if pixels.shape[:2] == (side, side):
         return pixels
     return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
@@ -156,6 +156,6 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "its content is of no known image format"
     return str(error) or type(error).__name__

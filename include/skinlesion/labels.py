@@ -36,7 +36,7 @@ _AUGMENTED: Final = re.compile(r"__aug\d+$")
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Read diagnoses.csv: one row an image, columns image, dx, lesion_id, patient_id, age, sex, site, source, row, refused.
+    """Read diagnoses.csv: image, dx, lesion_id, patient_id, age, sex, site, source, row, refused; one row an image.
 
     dx is lower case, age in years (NaN when not known), absent text is empty, `row` is the line in the file (the header
     is line 1), `refused` the reason why a row cannot be used. A row that repeats another is dropped. Columns are found
@@ -115,7 +115,9 @@ def _refuse_two_meanings(labels: pd.DataFrame, path: Path) -> None:
         torn = repeated[repeated["image"].isin(meanings[meanings > 1].index)].sort_values(["image", "row"])
         if torn.empty:
             continue
-        listed = [f"row {row.row}: {row.image!r} {getattr(row, column)!r}" for row in torn.head(ROWS_LISTED).itertuples()]
+        listed = [
+            f"row {row.row}: {row.image!r} {getattr(row, column)!r}" for row in torn.head(ROWS_LISTED).itertuples()
+        ]
         more = f" and {len(torn) - ROWS_LISTED} more rows" if len(torn) > ROWS_LISTED else ""
         raise DataError(
             f"{path} gives {torn['image'].nunique()} images two {what}; expected one each. "

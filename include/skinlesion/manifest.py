@@ -32,7 +32,9 @@ def read_manifest(dataset: Path) -> pd.DataFrame:
     """Read the manifest. Raises DataError when organize has not written one."""
     path = layout.manifest(dataset)
     if not path.is_file():
-        raise DataError(f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first.")
+        raise DataError(
+            f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first."
+        )
     return read_table(path, COLUMNS)
 
 
@@ -50,7 +52,9 @@ def require_clean_split(manifest: pd.DataFrame) -> None:
     require_no_leak(manifest, ["group", "image", "sha256", "pixels"])
     augmented = manifest[(manifest["split"] == HELD_OUT) & (manifest["copy"] > 0)]
     if not augmented.empty:
-        raise DataError(f"{len(augmented)} held-out files are augmented copies, the first: {augmented['file'].iloc[0]}.")
+        raise DataError(
+            f"{len(augmented)} held-out files are augmented copies, the first: {augmented['file'].iloc[0]}."
+        )
 
 
 def training_rows(manifest: pd.DataFrame) -> pd.DataFrame:

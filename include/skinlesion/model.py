@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from skinlesion import atomic
 from skinlesion.backbone import BackboneWeights, build_backbone
-from skinlesion.config import POOLED, PipelineConfig
+from skinlesion.config import IMAGE_SIDE, POOLED, PipelineConfig
 from skinlesion.diagnosis import LABELS
+from skinlesion.errors import DataError
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +28,42 @@ def build_classifier(config: PipelineConfig, weights: BackboneWeights) -> keras.
     dropped = keras.layers.Dropout(config.dropout, seed=config.seed, name="head_dropout")(hidden)
     probabilities = keras.layers.Dense(len(LABELS), activation="softmax", name="probabilities")(dropped)
     return keras.Model(backbone.input, probabilities, name="skin_lesion_classifier")
+
+
+def load_classifier(path: Path) -> keras.Model:
+    """Load a saved classifier, .h5 or .keras, for inference; code in the file (a Lambda layer) is not run.
+
+    Raises DataError when the file is missing or is no such model.
+    """
+    import keras
+
+    if not path.is_file():
+        raise DataError(f"{path} is missing: expected a trained classifier (.h5 or .keras).")
+    try:
+        loaded = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise DataError(f"{path} cannot be loaded as a Keras model: {error}") from None
+    expected = ((None, IMAGE_SIDE, IMAGE_SIDE, 3), (None, len(LABELS)))
+    if (loaded.input_shape, loaded.output_shape) != expected:
+        raise DataError(
+            f"{path} maps {loaded.input_shape} to {loaded.output_shape}; expected {expected[0]} to {expected[1]}."
+        )
+    # A loaded .h5 wants its input as a list of one; here every classifier takes a tensor.
+    return keras.Model(loaded.inputs[0], loaded.outputs[0], name=loaded.name)
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model whole or not at all, in the format that the suffix says."""
+    from absl import logging as absl_logging
+
+    verbosity = absl_logging.get_verbosity()
+    # Keras calls .h5 legacy at each save; the recipe's users ask for it, and .keras lies beside it.
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        with atomic.replacing(path) as partial:
+            model.save(partial)
+    finally:
+        absl_logging.set_verbosity(verbosity)
 
 
 def frozen_part(model: keras.Model, cut: str) -> keras.Model:

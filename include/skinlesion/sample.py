@@ -304,9 +304,11 @@ class Canvas:
         self._painted: Array = np.zeros((side, side, 3), np.float32)
 
     def uniform(self, low: float, high: float) -> float:
+        """Draw a number between low and high."""
         return float(self.rng.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
+        """Draw whether something of this probability happens."""
         return bool(self.rng.random() < probability)
 
     def noise(self, period: float) -> Array:

@@ -9,14 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from skinlesion.diagnosis import LABELS, is_recognised, label_of
-from skinlesion.errors import DataError
-from skinlesion.sample import COLUMNS, PATTERNS, SampleReport, draw_lesion, draw_view, sample_rows, write_sample
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from skinlesion.diagnosis import LABELS, is_recognised, label_of
+from skinlesion.errors import DataError
+from skinlesion.sample import COLUMNS, PATTERNS, SampleReport, draw_lesion, draw_view, sample_rows, write_sample
 
 SMALL = (120, 90)
 

@@ -15,7 +15,7 @@ from skinlesion.evaluation.plots import confusion_matrix_png, history_png, relia
 
 REFUSED_SHOWN: Final = 200
 """Refused images listed by name; the rest only counted, so that the file stays small."""
-SPLITS: Final = ("train", "test")
+SPLITS: Final = ("train", "held_out")
 NONE: Final = "–"
 
 COMPARED: Final = (

@@ -75,7 +75,9 @@ def _wanted(config: PipelineConfig) -> pd.DataFrame:
         )
         for copy in range(1, config.copies + 1)
     ]
-    return pd.concat(copies, ignore_index=True) if copies else pd.DataFrame(columns=["name", "image", "source", "input"])
+    return (
+        pd.concat(copies, ignore_index=True) if copies else pd.DataFrame(columns=["name", "image", "source", "input"])
+    )
 
 
 def _augment_one(job: Job, *, folder: Path, config: PipelineConfig) -> Made:
@@ -113,11 +115,10 @@ def _operations(config: PipelineConfig) -> tuple[Operation, ...]:
     from Augmentor import Operations
 
     change = config.brightness_range
-    operations = (
+    return (
         Operations.RotateRange(config.rotation_probability, config.rotation_degrees, config.rotation_degrees),
         Operations.Flip(config.flip_probability, top_bottom_left_right="LEFT_RIGHT"),
         Operations.Flip(config.flip_probability, top_bottom_left_right="TOP_BOTTOM"),
         Operations.Zoom(config.zoom_probability, 1.0, config.zoom_factor),
         Operations.RandomBrightness(config.brightness_probability, 1 - change, 1 + change),
     )
-    return operations

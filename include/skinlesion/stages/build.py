@@ -24,11 +24,9 @@ def build(config: PipelineConfig) -> StageReport:
     built = read_built_model(config.models)
     is_current = built is not None and built.key == key and not config.force
     if not is_current:
-        from skinlesion.model import build_classifier
+        from skinlesion.model import build_classifier, save_model
 
-        model = build_classifier(config, weights)
-        with atomic.replacing(path) as partial:
-            model.save(partial)
+        save_model(build_classifier(config, weights), path)
         record = BuiltModel(key, weights.key, hashlib.sha256(path.read_bytes()).hexdigest())
         atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
     if config.weights == "random":

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from skinlesion import layout
-from skinlesion.backbone import LiteRTModel, activations_key, convert_to_litert
+from skinlesion.backbone import activations_key
 from skinlesion.built_model import require_built_model
 from skinlesion.config import PipelineConfig
 from skinlesion.features import ROWS_IN_A_PART, FeatureStore
+from skinlesion.litert import LiteRTModel, OneForEachThread, convert_to_litert
 from skinlesion.manifest import read_manifest
 from skinlesion.progress import progress
 from skinlesion.shard import WHOLE, Shard, bucket_of
 from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
 
 
@@ -36,13 +35,10 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, config.stored_cut))
     buckets = set(shard.buckets())
     mine = manifest[[bucket_of(image) in buckets for image in manifest["image"]]].drop_duplicates("sha256")
-    stored = store.index()["sha256"] if not config.force else []
-    todo = mine[~mine["sha256"].isin(stored)]
+    todo = mine if config.force else mine[~mine["sha256"].isin(store.index()["sha256"])]
     if not todo.empty:
         frozen = _frozen_part_file(config, store.folder, config.stored_cut)
-        folder = layout.output(config.dataset)
-        paths = [(folder / file, sha256) for file, sha256 in zip(todo["file"], todo["sha256"], strict=True)]
-        _embed(frozen, store, paths, config.workers_used())
+        _embed(frozen, store, view_files(config.dataset, todo), config.workers_used())
     removed = store.remove_unused(set(manifest["sha256"]))
     return StageReport(
         stage="embed",
@@ -58,41 +54,28 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 def _frozen_part_file(config: PipelineConfig, folder: Path, cut: str) -> Path:
     path = folder / "frozen_part.tflite"
     if not path.is_file():
-        import keras
+        from skinlesion.model import frozen_part, load_classifier
 
-        from skinlesion.model import frozen_part
-
-        model = keras.models.load_model(layout.built_model(config.models), compile=False)
-        convert_to_litert(frozen_part(model, cut), path)
+        convert_to_litert(frozen_part(load_classifier(layout.built_model(config.models)), cut), path)
     return path
 
 
-def _embed(frozen: Path, store: FeatureStore, files: list[tuple[Path, str]], workers: int) -> None:
-    of_thread = threading.local()
+def _embed(frozen: Path, store: FeatureStore, files: list[ViewFile], workers: int) -> None:
+    models = OneForEachThread(lambda: LiteRTModel(frozen))
 
-    def activations(file: tuple[Path, str]) -> npt.NDArray[np.float16]:
-        if not hasattr(of_thread, "model"):
-            of_thread.model = LiteRTModel(frozen)
-        result: npt.NDArray[np.float32] = of_thread.model(read_training_image(*file))
-        return result.astype(np.float16)
+    def activations(file: ViewFile) -> npt.NDArray[np.float16]:
+        return models.get()(file.read()).astype(np.float16)
 
     with progress("embed", len(files)) as advance:
         results = spread(activations, files, workers=workers, kind="threads")
         for start in range(0, len(files), ROWS_IN_A_PART):
             part = files[start : start + ROWS_IN_A_PART]
-            store.add([sha256 for _, sha256 in part], np.stack(list(_counted(results, len(part), advance))))
+            store.add([file.sha256 for file in part], np.stack(list(_counted(results, len(part), advance))))
 
 
-def _counted(results: Iterator[npt.NDArray[np.float16]], count: int, advance) -> Iterator[npt.NDArray[np.float16]]:
+def _counted(
+    results: Iterator[npt.NDArray[np.float16]], count: int, advance: Callable[[int], None]
+) -> Iterator[npt.NDArray[np.float16]]:
     for _ in range(count):
         yield next(results)
         advance(1)
-
-
-def read_training_image(path: Path, sha256: str) -> npt.NDArray[np.uint8]:
-    """Read a file of the training view, RGB uint8 (224, 224, 3). Raises OSError when its content is not that recorded."""
-    content = path.read_bytes()
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if hashlib.sha256(content).hexdigest() != sha256 or pixels is None:
-        raise OSError(f"{path} is not the file that organize listed; run the pipeline again from resize")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

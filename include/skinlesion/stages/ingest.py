@@ -206,9 +206,10 @@ def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
 def _catalog(labels: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
     """Join labels and files into rows of `catalog.COLUMNS`; group and split are still empty."""
     files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
-    twins = files.groupby("image")["file"].agg(["size", lambda names: ", ".join(names)]).set_axis(["n", "all"], axis=1)
-    files = files.drop_duplicates("image").merge(twins, left_on="image", right_index=True)
-    files["reason"] = files["reason"].where(files["n"] == 1, "more than one file of this name: " + files["all"])
+    twins = files[files["image"].duplicated(keep=False)]
+    files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
+    for image, names in twins.groupby("image")["file"]:
+        files.loc[image, "reason"] = "more than one file of this name: " + ", ".join(names)
     rows = labels.drop(columns="row").merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )

@@ -18,6 +18,7 @@ from skinlesion.manifest import COLUMNS, read_manifest, write_manifest
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
 
+
 def organize(config: PipelineConfig) -> StageReport:
     """Link each processed and augmented image into its class's folder and write manifest.parquet.
 

@@ -30,9 +30,11 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         wanted=wanted,
         settings=config.fingerprint("resize"),
         make=partial(
-            _resize_one, folder=layout.processed(config.dataset), quality=config.jpeg_quality,
+            _resize_one,
+            folder=layout.processed(config.dataset),
+            quality=config.jpeg_quality,
             max_pixels=config.max_image_pixels,
-        ),  # fmt: skip
+        ),
         image_of=lambda name: Path(name).stem,
         shard=shard,
         workers=config.workers_used(),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+if TYPE_CHECKING:
+    import keras
+
+    from skinlesion.training.rows import Batches
 
 
 def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.bool_]:
@@ -27,3 +33,26 @@ def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.boo
             taken = taken[:-1]
         chosen.update(taken)
     return rows["group"].isin(chosen).to_numpy()
+
+
+def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
+    """Give `val_loss`, the cross-entropy weighted as in training, and `val_balanced_accuracy` of a model part.
+
+    Empty without any row, as with a single lesion of each class.
+    """
+    if len(batches) == 0:
+        return {}
+    outputs, labels, weights = [], [], []
+    for index in range(len(batches)):
+        inputs, one_hot, weight = batches[index]
+        outputs.append(np.asarray(part.predict_on_batch(inputs)))
+        labels.append(one_hot.argmax(axis=1))
+        weights.append(weight)
+    probabilities, truth, weight = np.concatenate(outputs), np.concatenate(labels), np.concatenate(weights)
+    likelihood = np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1.0)
+    predicted = probabilities.argmax(axis=1)
+    recalls = [(predicted[truth == label] == label).mean() for label in np.unique(truth)]
+    return {
+        "val_loss": float(np.average(-np.log(likelihood), weights=weight)),
+        "val_balanced_accuracy": float(np.mean(recalls)),
+    }

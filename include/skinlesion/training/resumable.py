@@ -15,7 +15,8 @@ from skinlesion import atomic
 log = logging.getLogger(__name__)
 
 Measure = Callable[[keras.Model], dict[str, float]]
-"""Gives at least `val_loss`, lower is better, of a model on the inner fold."""
+"""Gives `val_loss`, lower is better, and whatever else is measured of a model on the inner fold; nothing where the fold
+is empty, and then the last epoch counts as the best."""
 
 
 class ResumableTraining(keras.callbacks.BackupAndRestore):
@@ -36,7 +37,7 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         self.patience = patience
         self.epochs = epochs
         self.phase = phase
-        self.state: dict[str, Any] = {"epoch": 0, "weights": "", "history": [], "best_epoch": 0, "finished": False}
+        self.state: dict[str, Any] = {"epoch": 0, "weights": "", "history": [], "before": None, "finished": False}
         if self.state_path.exists():
             self.state = json.loads(self.state_path.read_text())
         atomic.remove_partials(folder)
@@ -51,8 +52,13 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         model.load_weights(str(self.best_path))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Go on from the last finished epoch."""
+        """Go on from the last finished epoch; before the first one, keep the weights as they are.
+
+        Where no epoch improves on them, as when fine-tuning a few images only does harm, they are the best.
+        """
         if self.state["epoch"] == 0:
+            self._keep_as_best()
+            self.state["before"] = self.measure(self.model).get("val_loss")
             return
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -65,11 +71,10 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         entry = {"phase": self.phase, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
         entry |= self.measure(self.model)
         history = [*self.state["history"], entry]
-        losses = [row["val_loss"] for row in history]
-        best_epoch = losses.index(min(losses)) + 1
+        losses = [self.state["before"], *(row.get("val_loss") for row in history)]
+        best_epoch = epoch + 1 if None in losses else losses.index(min(losses))
         if best_epoch == epoch + 1:
-            with atomic.replacing(self.best_path) as partial:
-                self._save_weights(partial)
+            self._keep_as_best()
         stopped = epoch + 1 - best_epoch >= self.patience
         weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
         with atomic.replacing(weights) as partial:
@@ -79,7 +84,7 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
             "epoch": epoch + 1,
             "weights": weights.name,
             "history": history,
-            "best_epoch": best_epoch,
+            "before": self.state["before"],
             "finished": stopped or epoch + 1 == self.epochs,
         }
         atomic.write_text(self.state_path, json.dumps(self.state))
@@ -88,6 +93,10 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         self.model.stop_training = stopped
         figures = ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if isinstance(value, float))
         log.info("%s epoch %d of %d: %s", self.phase, epoch + 1, self.epochs, figures)
+
+    def _keep_as_best(self) -> None:
+        with atomic.replacing(self.best_path) as partial:
+            self._save_weights(partial)
 
     def _save_weights(self, path: Path) -> None:
         # Keras insists on the double suffix; a partial file's name ends in .h5 alone.

@@ -1,17 +1,17 @@
-"""The rows a network is fed with: inputs by position, labels, weights; and the order in which an epoch passes over them."""
+"""The rows a network is fed with: inputs by position, labels, weights; and the order in which an epoch takes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.stages.embed import read_training_image
+from skinlesion.training_view import ViewFile
 
 Inputs = npt.NDArray[np.float32]
 
@@ -44,14 +44,14 @@ class ArraySource:
 class ImageSource:
     """Images of the training view, RGB (n, 224, 224, 3), read when asked for."""
 
-    files: Sequence[tuple[Path, str]]
+    files: Sequence[ViewFile]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Give the images at these positions, uint8."""
-        return np.stack([read_training_image(*self.files[position]) for position in positions])
+        return np.stack([self.files[position].read() for position in positions])
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Batches(keras.utils.PyDataset):
         self.order = np.arange(len(labels), dtype=np.int64)
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.rows_a_batch)
+        return math.ceil(len(self.order) / self.rows_a_batch)
 
     def __getitem__(self, index: int) -> tuple[Inputs, Inputs, Inputs]:
         positions = self.order[index * self.rows_a_batch : (index + 1) * self.rows_a_batch]

@@ -1,0 +1,93 @@
+"""A trained candidate: its folder, the name that its inputs give it, the record of how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from skinlesion import layout, manifest
+from skinlesion.built_model import BuiltModel
+from skinlesion.config import PipelineConfig, fingerprint
+
+TRAINING_VERSION: Final = 1
+"""Counts up when training gives another result for a reason that no setting tells."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The files of one candidate under models/candidates/<run>/."""
+
+    folder: Path
+
+    @property
+    def run(self) -> str:
+        """Name of the run: a hash of what the model depends on."""
+        return self.folder.name
+
+    @property
+    def h5(self) -> Path:
+        """The trained model as the recipe's users know it."""
+        return self.folder / "skin_lesion_classifier_trained.h5"
+
+    @property
+    def keras(self) -> Path:
+        """The trained model in Keras's own format."""
+        return self.folder / "model.keras"
+
+    @property
+    def tflite(self) -> Path:
+        """The trained model as LiteRT runs it."""
+        return self.folder / "model.tflite"
+
+    @property
+    def backup(self) -> Path:
+        """What an interrupted training goes on from; removed when it is finished."""
+        return self.folder / "backup"
+
+    @property
+    def training(self) -> Path:
+        """How the model was made; written last, so a candidate with it is complete."""
+        return self.folder / "training.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What evaluate measured."""
+        return self.folder / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """The probabilities of the held-out images."""
+        return self.folder / "predictions.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.folder / "report.html"
+
+    def read_training(self) -> dict[str, Any] | None:
+        """Give the record of training; None unless it is there and names the model file that lies beside it."""
+        try:
+            record: dict[str, Any] = json.loads(self.training.read_text())
+            digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.models}
+        except (OSError, ValueError):
+            return None
+        return record if record.get("sha256") == digests else None
+
+    @property
+    def models(self) -> tuple[Path, Path, Path]:
+        """The same model in its three formats."""
+        return self.h5, self.keras, self.tflite
+
+
+def candidate_of(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
+    """Give the candidate that these training rows, settings and initial model lead to.
+
+    rows: the manifest's training rows. The held-out rows have no part in it.
+    """
+    inputs = [TRAINING_VERSION, manifest.version(rows), built.key, config.fingerprint("train")]
+    return Candidate(layout.candidate(config.models, fingerprint(inputs)))

@@ -1,0 +1,294 @@
+"""The command line: `skinlesion run`, one command a stage, `sample`, `predict`, `metrics`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from skinlesion import atomic
+from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError
+from skinlesion.pipeline import SHARDED, STAGES, run_all, run_stage, summary
+from skinlesion.shard import Shard
+from skinlesion.stage_report import StageReport
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Retrain a malignant / benign / unknown classifier of dermoscopic images. "
+    "Research and education only: not a medical device.",
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Dataset = Annotated[Path | None, typer.Option(help="Folder with images/ and diagnoses.csv.", show_default="dataset")]
+Models = Annotated[Path | None, typer.Option(help="Folder for models.", show_default="models")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated. `skinlesion settings` lists them."),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the stage reports and metrics to this file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
+
+
+def main() -> None:
+    """Run the command line. Errors that a person can mend end it with their message and status 2, never a traceback."""
+    # Read by TensorFlow when it is imported; its notes on instruction sets say nothing to a user of this program.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except DataError as error:
+        _complain(str(error), status=2)
+    except OSError as error:
+        _complain(f"{error}. What was finished is kept; run the command again when the cause is gone.", status=3)
+    except KeyboardInterrupt:
+        _complain("Stopped. What was finished is kept; run the command again to go on.", status=130)
+
+
+def _complain(message: str, status: int) -> None:
+    err.print(f"skinlesion: {message}", style="red", markup=False)
+    sys.exit(status)
+
+
+@app.command()
+def run(
+    dataset: Dataset = None,
+    models: Models = None,
+    settings: Settings = None,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run every stage in order: ingest, resize, augment, organize, build, embed, train, evaluate."""
+    config = _config(dataset, models, settings)
+    _show_log(quiet)
+    reports = run_all(config, announce=_announcer(quiet))
+    from skinlesion.stages.evaluate import read_metrics
+
+    metrics = read_metrics(config)
+    if json_file is not None:
+        atomic.write_text(json_file.absolute(), json.dumps(summary(reports, metrics), indent=1))
+    if not quiet:
+        _print_headline(config, metrics)
+
+
+def _stage_command(stage: str) -> Callable[..., None]:
+    def whole(
+        dataset: Dataset = None,
+        models: Models = None,
+        settings: Settings = None,
+        json_file: Json = None,
+        quiet: Quiet = False,
+    ) -> None:
+        _run_one(stage, _config(dataset, models, settings), None, json_file, quiet)
+
+    def sharded(
+        dataset: Dataset = None,
+        models: Models = None,
+        settings: Settings = None,
+        shard: Annotated[str, typer.Option(metavar="I/N", help="Only this slice of the images.")] = "1/1",
+        json_file: Json = None,
+        quiet: Quiet = False,
+    ) -> None:
+        _run_one(stage, _config(dataset, models, settings), _shard(shard), json_file, quiet)
+
+    return sharded if stage in SHARDED else whole
+
+
+def _run_one(stage: str, config: PipelineConfig, shard: Shard | None, json_file: Path | None, quiet: bool) -> None:
+    _show_log(quiet)
+    report = run_stage(stage, config, shard)
+    _announcer(quiet)(report)
+    if json_file is not None:
+        atomic.write_text(json_file.absolute(), json.dumps(summary([report], {}), indent=1))
+
+
+for _stage in STAGES:
+    app.command(_stage, help=f"Run the {_stage} stage alone.")(_stage_command(_stage))
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to write images/ and diagnoses.csv.")],
+    images: Annotated[int, typer.Option(help="Number of images.")] = 240,
+    seed: Annotated[int, typer.Option(help="Other seeds give other lesions.")] = 0,
+) -> None:
+    """Draw procedural dermoscopic images with labels, to try things out without a download."""
+    from skinlesion.progress import progress
+    from skinlesion.sample import write_sample
+
+    drawn = 0
+    with progress("sample", images) as advance:
+
+        def show(count: int) -> None:
+            nonlocal drawn
+            advance(count - drawn)
+            drawn = count
+
+        report = write_sample(folder, images=images, seed=seed, progress=show)
+    counts = ", ".join(f"{count} {label}" for label, count in report.per_label.items())
+    out.print(f"{report.images} images of {report.lesions} lesions ({counts}) in {report.folder}")
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    model: Annotated[Path | None, typer.Option(help="A model file (.h5, .keras, .tflite).")] = None,
+    models: Models = None,
+    output: Annotated[Path | None, typer.Option(help="CSV file to write; else the table goes to the terminal.")] = None,
+) -> None:
+    """Give each image's probabilities and most probable class: image,benign,malignant,unknown,label.
+
+    Images that cannot be used are listed with their reasons; the exit status is then 1.
+    """
+    from skinlesion.diagnosis import LABELS
+    from skinlesion.prediction import classifier_of, image_files, model_file
+    from skinlesion.prediction import predict as predictions
+    from skinlesion.progress import progress
+
+    config = _config(None, models, None)
+    files = image_files(paths)
+    make_classifier = classifier_of(model or model_file(config.models))
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["image", *LABELS, "label"])
+    refused = 0
+    with progress("predict", len(files)) as advance:
+        for prediction in predictions(files, make_classifier, config):
+            advance(1)
+            if prediction.probabilities is None:
+                refused += 1
+                err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
+                continue
+            numbers = [f"{probability:.6f}" for probability in prediction.probabilities]
+            writer.writerow([prediction.file.stem, *numbers, prediction.label])
+    if output is None:
+        sys.stdout.write(table.getvalue())
+    else:
+        atomic.write_text(output.absolute(), table.getvalue())
+        err.print(f"{len(files) - refused} of {len(files)} images in {output}", markup=False)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def metrics(models: Models = None) -> None:
+    """Print the headline of the model in service and where it and its report lie."""
+    from skinlesion.stages.evaluate import read_metrics
+
+    config = _config(None, models, None)
+    _print_headline(config, read_metrics(config))
+
+
+@app.command()
+def weights(
+    settings: Settings = None,
+    fall_back: Annotated[
+        bool, typer.Option("--or-random", help="Print `random` when the weights cannot be had, and say so in capitals.")
+    ] = False,
+) -> None:
+    """Make sure that the backbone's weights are there and print the value for the setting `weights`."""
+    from skinlesion.backbone import WeightsUnavailable, find_weights
+
+    config = _config(None, None, settings)
+    try:
+        find_weights(config)
+    except WeightsUnavailable as error:
+        if not fall_back:
+            raise
+        err.print(f"skinlesion: {error}", markup=False)
+        err.print(
+            "NO IMAGENET WEIGHTS: GOING ON WITH RANDOM WEIGHTS. THE PIPELINE RUNS, BUT THE MODEL WILL BE POOR. "
+            "ITS FIGURES SAY NOTHING ABOUT WHAT A TRAINED BACKBONE REACHES.",
+            style="bold red",
+        )
+        out.print("random")
+        return
+    out.print(config.weights, markup=False)
+
+
+@app.command("settings")
+def list_settings() -> None:
+    """List every setting with its value now, its bounds and what it is for."""
+    from rich.table import Table
+
+    table = Table("setting", "value", "allowed", "what for", show_lines=False)
+    config = _config(None, None, None)
+    for name, schema in PipelineConfig.model_json_schema()["properties"].items():
+        allowed = ", ".join(map(str, schema.get("enum", []))) or _bounds(schema)
+        what_for = ": ".join(filter(None, (schema.get("title"), schema.get("description"))))
+        table.add_row(name, str(getattr(config, name)), allowed, what_for)
+    out.print(table)
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    named = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    return " ".join(f"{sign} {schema[key]}" for key, sign in named.items() if key in schema)
+
+
+def _config(dataset: Path | None, models: Path | None, settings: list[str] | None) -> PipelineConfig:
+    values: dict[str, Any] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise DataError(f"--set {setting}: expected KEY=VALUE, for example --set epochs=3.")
+        values[key.strip()] = value.strip()
+    for name, folder in (("dataset", dataset), ("models", models)):
+        if folder is not None:
+            values[name] = folder.absolute()
+    return PipelineConfig.of(values)
+
+
+def _shard(text: str) -> Shard:
+    index, _, count = text.partition("/")
+    try:
+        return Shard(int(index) - 1, int(count))
+    except ValueError:
+        raise DataError(f"--shard {text}: expected I/N with 1 <= I <= N <= 64, for example 2/4.") from None
+
+
+def _show_log(quiet: bool) -> None:
+    handler = RichHandler(console=err, show_path=False, show_time=False, markup=False)
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("skinlesion").setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+def _announcer(quiet: bool) -> Callable[[StageReport], None]:
+    def announce(report: StageReport) -> None:
+        if not quiet:
+            out.print(str(report), markup=False)
+
+    return announce
+
+
+def _print_headline(config: PipelineConfig, metrics: dict[str, Any]) -> None:
+    from skinlesion import layout
+    from skinlesion.candidate import Candidate
+
+    candidate = Candidate(layout.candidate(config.models, metrics["run"]))
+    intervals = metrics["intervals"]
+    for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
+        out.print(f"{title + ':':<19}{_figure(metrics[name], intervals.get(name))}", markup=False)
+    out.print(f"{'Measured on:':<19}{metrics['images']} held-out images of {metrics['lesions']} lesions")
+    out.print(f"{'Model:':<19}{layout.model_in_service(config.models)}", markup=False)
+    out.print(f"{'Report:':<19}{candidate.report}", markup=False)
+    for warning in metrics["warnings"]:
+        out.print(f"{'Note:':<19}{warning}", markup=False)
+    out.print("Research and education only: not a medical device.")
+
+
+def _figure(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value:.3f}" + (f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

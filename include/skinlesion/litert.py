@@ -1,0 +1,81 @@
+"""Models as LiteRT (XNNPACK) runs them on a CPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion import atomic
+
+if TYPE_CHECKING:
+    import keras
+
+Model = TypeVar("Model")
+
+
+def convert_to_litert(model: keras.Model, path: Path) -> None:
+    """Write a model as LiteRT runs it: float32, a batch of one.
+
+    `model.export(format="litert")`, and the converter when it is given the model, give the same outputs but go through a
+    SavedModel, which takes five times as long; the warning that recommends it is kept from the user.
+    """
+    import tensorflow as tf
+    from absl import logging as absl_logging
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    shape = (1, *model.inputs[0].shape[1:])
+    function = tf.function(lambda batch: model(batch, training=False), autograph=False)
+    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    constant = convert_variables_to_constants_v2(concrete)
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        content = tf.lite.TFLiteConverter.from_concrete_functions([constant]).convert()
+    finally:
+        absl_logging.set_verbosity(verbosity)
+    atomic.write_bytes(path, content)
+
+
+class LiteRTModel:
+    """A model run by LiteRT (XNNPACK) on one thread, one image a call.
+
+    One image a call is the fastest on a CPU, and it makes an image's result independent of what else is in a batch. To
+    use more cores make one for each thread: `invoke` releases the interpreter's lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter: Any = Interpreter(str(path), num_threads=1)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        output = self._interpreter.get_output_details()[0]
+        self._output = output["index"]
+        self.output_shape: tuple[int, ...] = tuple(int(size) for size in output["shape"][1:])
+
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Give the output, float32, for one image, RGB uint8 (224, 224, 3)."""
+        self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
+        self._interpreter.invoke()
+        result: npt.NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
+        return result
+
+
+class OneForEachThread(Generic[Model]):
+    """Gives each thread a model of its own, made when the thread first asks."""
+
+    def __init__(self, make: Callable[[], Model]) -> None:
+        self._make = make
+        self._of_thread = threading.local()
+
+    def get(self) -> Model:
+        """Give this thread's model."""
+        if not hasattr(self._of_thread, "model"):
+            self._of_thread.model = self._make()
+        model: Model = self._of_thread.model
+        return model

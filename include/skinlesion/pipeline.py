@@ -1,0 +1,37 @@
+"""The stages in their order, and how to run them without Airflow."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from skinlesion.config import PipelineConfig
+from skinlesion.shard import Shard
+from skinlesion.stage_report import StageReport
+
+STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate")
+"""In the order of a run; each is a module of `skinlesion.stages` with one public function of the same name."""
+
+SHARDED: Final = frozenset({"resize", "augment", "embed"})
+"""Stages that take a shard, so that several workers can share them."""
+
+
+def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None) -> StageReport:
+    """Run one stage, or one shard of it. Imports the stage's module only now: some pull in TensorFlow."""
+    function: Callable[..., StageReport] = getattr(importlib.import_module(f"skinlesion.stages.{stage}"), stage)
+    return function(config) if shard is None else function(config, shard)
+
+
+def run_all(config: PipelineConfig, announce: Callable[[StageReport], None]) -> Sequence[StageReport]:
+    """Run every stage in order; `announce` hears each report as it comes. The first error ends the run."""
+    reports = []
+    for stage in STAGES:
+        reports.append(run_stage(stage, config))
+        announce(reports[-1])
+    return reports
+
+
+def summary(reports: Sequence[StageReport], metrics: dict[str, Any]) -> dict[str, Any]:
+    """Give what `skinlesion run --json` writes."""
+    return {"stages": [report.as_dict() for report in reports], "metrics": metrics}
