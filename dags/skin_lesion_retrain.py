@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pendulum
@@ -38,6 +39,9 @@ RETRIES = ExceptionRetryPolicy(
         RetryRule(exception=OSError, action=RetryAction.RETRY, reason="the disk or the network may recover"),
     ]
 )
+
+# A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
+report_task = partial(task, multiple_outputs=False)
 
 
 def trigger_form() -> dict[str, Param]:
@@ -93,7 +97,6 @@ def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
         "execution_timeout": timedelta(hours=2),
     },
     tags=["skin-lesion", "retraining"],
-    doc_md=__doc__,
 )
 def skin_lesion_retrain() -> None:
     """### Retrain the skin-lesion classifier
@@ -120,31 +123,33 @@ def skin_lesion_retrain() -> None:
         count = context["params"]["shards"]
         return [f"{index}/{count}" for index in range(1, count + 1)]
 
-    @task(map_index_template="shard {{ shard }}", doc_md="Bring every accepted original to 224x224 with OpenCV.")
+    @report_task(map_index_template="shard {{ shard }}", doc_md="Bring every accepted original to 224x224 with OpenCV.")
     def resize(shard: str) -> dict[str, Any]:
         return run_stage("resize", shard)
 
-    @task(map_index_template="shard {{ shard }}", doc_md="Make Augmentor's copies of the training images.")
+    @report_task(map_index_template="shard {{ shard }}", doc_md="Make Augmentor's copies of the training images.")
     def augment(shard: str) -> dict[str, Any]:
         return run_stage("augment", shard)
 
-    @task(doc_md="Link the images into benign/, malignant/, unknown/ and write the manifest.")
+    @report_task(doc_md="Link the images into benign/, malignant/, unknown/ and write the manifest.")
     def organize() -> dict[str, Any]:
         return run_stage("organize")
 
-    @task(doc_md="Build the untrained model, models/skin_lesion_classifier.h5.")
+    @report_task(doc_md="Build the untrained model, models/skin_lesion_classifier.h5.")
     def build() -> dict[str, Any]:
         return run_stage("build")
 
-    @task(map_index_template="shard {{ shard }}", doc_md="Run the frozen part once for each image.")
+    @report_task(map_index_template="shard {{ shard }}", doc_md="Run the frozen part once for each image.")
     def embed(shard: str) -> dict[str, Any]:
         return run_stage("embed", shard)
 
-    @task(execution_timeout=timedelta(hours=6), doc_md="Train the head, then fine-tune; writes a candidate model.")
+    @report_task(
+        execution_timeout=timedelta(hours=6), doc_md="Train the head, then fine-tune; writes a candidate model."
+    )
     def train() -> dict[str, Any]:
         return run_stage("train")
 
-    @task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
+    @report_task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
     def evaluate() -> dict[str, Any]:
         report = run_stage("evaluate")
         headline = ("run", "balanced_accuracy", "malignant_auroc", "report")

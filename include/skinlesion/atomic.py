@@ -17,6 +17,8 @@ what a killed run left."""
 
 ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 
+_NAME_KEPT: Final = 24  # characters, of up to four bytes each
+
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
@@ -29,7 +31,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     writes the table that names them.
     """
     writer = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-    partial = path.with_name(f".{path.stem}.{writer}{PARTIAL_SUFFIX}{path.suffix}")
+    # A file system takes 255 bytes, a host's name up to 64 of them; a thread writes one file at a time.
+    partial = path.with_name(f".{path.stem[:_NAME_KEPT]}.{writer}{PARTIAL_SUFFIX}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
@@ -85,8 +88,9 @@ def remove_partials(folder: Path) -> None:
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     writer = entry.name.partition(PARTIAL_SUFFIX)[0]
     host, _, process = writer.rpartition("-")[0].rpartition("-")
-    if host.endswith(f".{socket.gethostname()}") and process.isdigit():
-        return not Path("/proc", process).exists()
+    is_ours = host.endswith(f".{socket.gethostname()}") and process.isdigit()
+    if is_ours and not Path("/proc", process).exists():
+        return True
     return time.time() - entry.stat().st_mtime > ABANDONED_AFTER_SECONDS
 
 

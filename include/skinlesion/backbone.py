@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
+from skinlesion import quiet_tensorflow
 from skinlesion.config import IMAGE_SIDE, PipelineConfig
 from skinlesion.errors import DataError
 
@@ -65,11 +68,15 @@ def find_weights(config: PipelineConfig) -> BackboneWeights:
 
 
 def _download() -> None:
+    quiet_tensorflow.load()
     import keras
 
     log.info("ImageNet weights are not in Keras's cache; downloading them")
     try:
-        keras.applications.MobileNetV2(weights="imagenet", include_top=False, input_shape=(IMAGE_SIDE, IMAGE_SIDE, 3))
+        with contextlib.redirect_stdout(sys.stderr):  # Keras announces a download on standard output
+            keras.applications.MobileNetV2(
+                weights="imagenet", include_top=False, input_shape=(IMAGE_SIDE, IMAGE_SIDE, 3)
+            )
     except Exception as error:  # Keras wraps network errors in bare Exception
         raise WeightsUnavailable(
             f"ImageNet weights cannot be downloaded ({error}). Put Keras's file {KERAS_FILE} at {keras_cache_path()}, "

@@ -28,13 +28,28 @@ def empty(columns: Columns) -> pd.DataFrame:
 def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
     """Write the columns of a table as Parquet unless the file holds the same; tell whether it was written."""
     buffer = io.BytesIO()
-    table[list(columns)].astype(dict(columns)).to_parquet(buffer, index=False, compression="zstd")
+    # Without pandas' and Arrow's own descriptions of the schema: `columns` says it, and they have no checksum.
+    content = pa.Table.from_pandas(table[list(columns)].astype(dict(columns)), preserve_index=False)
+    pq.write_table(
+        content.replace_schema_metadata(None), buffer, compression="zstd", store_schema=False, write_page_checksum=True
+    )
     return atomic.write_if_changed(path, buffer.getvalue())
 
 
 def read_table(path: Path, columns: Columns) -> pd.DataFrame:
     """Read a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
-    table: pd.DataFrame = pq.read_table(path, columns=list(columns), partitioning=None).to_pandas()
+    return _as_pandas([_read(path, columns)], columns)
+
+
+def _read(path: Path, columns: Columns) -> pa.Table:
+    table = pq.read_table(path, columns=list(columns), partitioning=None, page_checksum_verification=True)
+    if table.column_names != list(columns):
+        raise pa.ArrowInvalid(f"{path} has the columns {table.column_names}; expected {list(columns)}")
+    return table
+
+
+def _as_pandas(parts: list[pa.Table], columns: Columns) -> pd.DataFrame:
+    table: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return table.astype(dict(columns))
 
 
@@ -57,10 +72,10 @@ class BucketTable:
             if not path.exists():
                 continue
             try:
-                parts.append(read_table(path, self.columns))
-            except (pa.ArrowException, OSError, KeyError) as error:
+                parts.append(_read(path, self.columns))
+            except (pa.ArrowException, OSError) as error:
                 log.warning("Cannot read %s (%s); what it recorded is done again", path, error)
-        return pd.concat(parts, ignore_index=True) if parts else empty(self.columns)
+        return _as_pandas(parts, self.columns) if parts else empty(self.columns)
 
     def write(self, bucket: int, rows: pd.DataFrame) -> bool:
         """Replace a bucket's rows; tell whether anything changed."""

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +44,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went w
 
 def main() -> None:
     """Run the command line. Errors that a person can mend end it with their message and status 2, never a traceback."""
-    # Read by TensorFlow when it is imported; its notes on instruction sets say nothing to a user of this program.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         app()
     except DataError as error:

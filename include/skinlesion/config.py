@@ -31,11 +31,11 @@ POOLED: Final = "global_average_pooling"
 CUT_LAYERS: Final = ("block_12_add", "block_13_project_BN", "block_14_add", "block_15_add", "block_16_project_BN")
 
 STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
-    "ingest": ("held_out_fraction", "max_image_pixels", "min_image_side"),
+    "ingest": ("max_image_pixels", "min_image_side"),
     "resize": ("jpeg_quality",),
     "augment": (
-        "copies", "seed", "jpeg_quality", "rotation_probability", "rotation_degrees", "flip_probability",
-        "zoom_probability", "zoom_factor", "brightness_probability", "brightness_range",
+        "seed", "jpeg_quality", "rotation_probability", "rotation_degrees", "flip_probability", "zoom_probability",
+        "zoom_factor", "brightness_probability", "brightness_range",
     ),
     "build": ("dense_units", "dropout", "seed"),
     "train": (
@@ -43,7 +43,8 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
         "label_smoothing", "class_weighting", "inner_fold_fraction", "patience", "seed",
     ),
 }  # fmt: skip
-"""Which settings a stage's result depends on; `PipelineConfig.fingerprint` hashes them."""
+"""Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
+which files there are (`copies`) or is decided once for ever (`held_out_fraction`) makes no file stale."""
 
 
 class PipelineConfig(BaseSettings):

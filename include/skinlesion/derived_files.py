@@ -102,8 +102,9 @@ def bring_up_to_date(
     """
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_partials(folder)
+    atomic.remove_partials(table.folder)
     buckets = set(shard.buckets())
-    wanted = wanted[[bucket_of(image) in buckets for image in wanted["image"]]]
+    wanted = wanted[wanted["image"].map(bucket_of).isin(buckets)]
     known = table.read(sorted(buckets))
     present = _list(folder, image_of, buckets)
 

@@ -79,6 +79,7 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        atomic.remove_partials(folder)
 
     def index(self) -> pd.DataFrame:
         """Give what is stored: columns sha256, part (file name), row; each content once, parts in order of name."""

@@ -20,7 +20,7 @@ SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", "
 """Names of image files, lower case. Files of other names are not looked into."""
 
 _JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview picture behind the first
-_FORMATS: Final = (*_JPEG, "PNG", "BMP", "TIFF", "WEBP", "GIF")
+_FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # Pillow opens MPO as JPEG and knows no opener "MPO"
 _MODES_OPENCV_READS: Final = ("RGB", "L")
 _MODES_PILLOW_CONVERTS: Final = ("P", "CMYK", "YCbCr", "RGBA", "LA", "PA", "I;16", "I;16L", "I;16B")
 _MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
@@ -112,6 +112,8 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
             image.load()
             _refuse_transparency(image)
             upright = ImageOps.exif_transpose(image)
+            if "transparency" in upright.info:  # none is transparent; Pillow warns of a palette with alpha otherwise
+                upright = upright.convert("RGBA")
             return np.asarray(_eight_bit(upright).convert("RGB"), dtype=np.uint8)
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageRefused(f"does not decode ({_reason(error)})") from None

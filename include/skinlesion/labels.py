@@ -31,7 +31,7 @@ OPTIONAL: Final = {
 ROWS_LISTED: Final = 10
 """So many rows are named in an error; the rest is counted."""
 
-_LONGEST_NAME: Final = 200  # a file name holds 255 bytes; suffixes of ours need some
+_LONGEST_NAME: Final = 200  # bytes: a file name holds 255, and suffixes of ours need some
 _AUGMENTED: Final = re.compile(r"__aug\d+$")
 
 
@@ -39,11 +39,11 @@ def read_labels(path: Path) -> pd.DataFrame:
     """Read diagnoses.csv: image, dx, lesion_id, patient_id, age, sex, site, source, row, refused; one row an image.
 
     dx is lower case, age in years (NaN when not known), absent text is empty, `row` is the line in the file (the header
-    is line 1), `refused` the reason why a row cannot be used. A row that repeats another is dropped. Columns are found
-    by name; order, case and blanks around names do not matter.
+    is line 1), `refused` the reason why a row cannot be used; an image without a name is called `(row 7)`. A row that
+    repeats another is dropped. Columns are found by name; order, case and blanks around names do not matter.
 
     Raises DataError when the file is missing, empty, not a table, lacks a required column, or gives an image two
-    diagnoses or two lesions; every such row is named.
+    diagnoses, lesions or patients; every such row is named.
     """
     table = _read_csv(path)
     columns = {name: column for column in table.columns if (name := OPTIONAL.get(column))}
@@ -53,10 +53,11 @@ def read_labels(path: Path) -> pd.DataFrame:
     labels["age"] = _ages(table[columns["age"]]) if "age" in columns else float("nan")
     labels["row"] = table.index + 2
     labels["image"] = _without_suffix(labels["image"])
-    _refuse_two_meanings(labels, path)
-    labels = labels.drop_duplicates("image").reset_index(drop=True)
     labels["refused"] = [_name_problem(image) for image in labels["image"]]
-    return labels.astype({"refused": "str"})
+    # The catalog has one row an image; this name keeps each of them in it, and no picture can be meant by it.
+    labels["image"] = labels["image"].where(labels["image"] != "", "(row " + labels["row"].astype("str") + ")")
+    _refuse_two_meanings(labels, path)
+    return labels.drop_duplicates("image").reset_index(drop=True).astype({"refused": "str"})
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -109,8 +110,8 @@ def _without_suffix(images: pd.Series) -> pd.Series:
 
 
 def _refuse_two_meanings(labels: pd.DataFrame, path: Path) -> None:
-    for column, what in (("dx", "diagnoses"), ("lesion_id", "lesions")):
-        repeated = labels[labels["image"].duplicated(keep=False) & (labels["image"] != "")]
+    for column, what in (("dx", "diagnoses"), ("lesion_id", "lesions"), ("patient_id", "patients")):
+        repeated = labels[labels["image"].duplicated(keep=False)]
         meanings = repeated.groupby("image")[column].nunique()
         torn = repeated[repeated["image"].isin(meanings[meanings > 1].index)].sort_values(["image", "row"])
         if torn.empty:
@@ -128,8 +129,9 @@ def _refuse_two_meanings(labels: pd.DataFrame, path: Path) -> None:
 def _name_problem(image: str) -> str:
     if not image:
         return "the row has no image name"
-    if len(image) > _LONGEST_NAME:
-        return f"the image name has {len(image)} characters; at most {_LONGEST_NAME} are taken"
+    size = len(image.encode())
+    if size > _LONGEST_NAME:
+        return f"the image name has {size} bytes; at most {_LONGEST_NAME} are taken"
     if "/" in image or "\\" in image or image.startswith(".") or not image.isprintable():
         return "the image name holds a path separator, a leading dot or a control character; expected a plain file name"
     if _AUGMENTED.search(image):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from skinlesion import atomic
 from skinlesion.backbone import BackboneWeights, build_backbone
@@ -27,7 +30,7 @@ def build_classifier(config: PipelineConfig, weights: BackboneWeights) -> keras.
     hidden = keras.layers.Dense(config.dense_units, activation="relu", name="head_dense")(pooled)
     dropped = keras.layers.Dropout(config.dropout, seed=config.seed, name="head_dropout")(hidden)
     probabilities = keras.layers.Dense(len(LABELS), activation="softmax", name="probabilities")(dropped)
-    return keras.Model(backbone.input, probabilities, name="skin_lesion_classifier")
+    return keras.Model(backbone.inputs[0], probabilities, name="skin_lesion_classifier")
 
 
 def load_classifier(path: Path) -> keras.Model:
@@ -93,3 +96,13 @@ def set_trainable(model: keras.Model, *, from_layer: str | None) -> None:
         is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = reached and not is_batch_norm
         reached = reached or layer.name == from_layer
+
+
+def seed_dropout(model: keras.Model, seed: Sequence[int]) -> None:
+    """Set what the model's Dropout layers draw next, so that an epoch can be repeated without those before it."""
+    import keras
+
+    state = np.random.SeedSequence(seed).generate_state(2, dtype=np.uint32)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign(state)

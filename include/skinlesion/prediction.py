@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import layout
+from skinlesion import layout, quiet_tensorflow
 from skinlesion.config import PipelineConfig
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
@@ -55,6 +55,7 @@ def classifier_of(path: Path) -> Callable[[], Classifier]:
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a trained classifier.")
         return lambda: LiteRTModel(path)
+    quiet_tensorflow.load()
     from skinlesion.model import load_classifier
 
     model = load_classifier(path)

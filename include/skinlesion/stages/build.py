@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 
-from skinlesion import atomic, layout
+from skinlesion import atomic, layout, quiet_tensorflow
 from skinlesion.backbone import find_weights
 from skinlesion.built_model import BuiltModel, read_built_model
 from skinlesion.config import PipelineConfig, fingerprint
@@ -24,6 +24,7 @@ def build(config: PipelineConfig) -> StageReport:
     built = read_built_model(config.models)
     is_current = built is not None and built.key == key and not config.force
     if not is_current:
+        quiet_tensorflow.load()
         from skinlesion.model import build_classifier, save_model
 
         save_model(build_classifier(config, weights), path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import layout
+from skinlesion import layout, quiet_tensorflow
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import require_built_model
 from skinlesion.config import PipelineConfig
@@ -34,7 +34,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     built = require_built_model(config.models)
     store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, config.stored_cut))
     buckets = set(shard.buckets())
-    mine = manifest[[bucket_of(image) in buckets for image in manifest["image"]]].drop_duplicates("sha256")
+    mine = manifest[manifest["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
     todo = mine if config.force else mine[~mine["sha256"].isin(store.index()["sha256"])]
     if not todo.empty:
         frozen = _frozen_part_file(config, store.folder, config.stored_cut)
@@ -54,6 +54,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 def _frozen_part_file(config: PipelineConfig, folder: Path, cut: str) -> Path:
     path = folder / "frozen_part.tflite"
     if not path.is_file():
+        quiet_tensorflow.load()
         from skinlesion.model import frozen_part, load_classifier
 
         convert_to_litert(frozen_part(load_classifier(layout.built_model(config.models)), cut), path)

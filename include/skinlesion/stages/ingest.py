@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from skinlesion import atomic
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
@@ -126,6 +128,8 @@ def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat])
     """Give one row of `FILE_COLUMNS` for each file, and the number of files that had to be read."""
     table = BucketTable(config.dataset / "tables" / "ingest", FILE_COLUMNS)
     settings = config.fingerprint("ingest")
+    atomic.remove_partials(config.dataset)
+    atomic.remove_partials(table.folder)
     known = table.read()
     now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
     key = ["file", "size", "mtime_ns", "ctime_ns"]
@@ -148,7 +152,6 @@ def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat])
     with progress("ingest", len(todo)) as advance:
         for batch in _batches(spread(inspect, todo, workers=config.workers_used(), kind="threads"), advance):
             rows = pd.concat([rows, batch], ignore_index=True)
-            changed |= _buckets(batch["file"])
             _write_buckets(table, rows, _buckets(batch["file"]))
     _write_buckets(table, rows, changed)
     return rows, len(todo)
@@ -237,7 +240,12 @@ def _read_decided(dataset: Path) -> pd.DataFrame:
                 "evaluation incomparable, remove the catalog as well."
             )
         return empty(contract.SPLIT_COLUMNS)
-    return read_table(path, contract.SPLIT_COLUMNS)
+    try:
+        return read_table(path, contract.SPLIT_COLUMNS)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): expected the table of which lesion is held out. Restore it from a backup."
+        ) from None
 
 
 def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from skinlesion import atomic, layout
 from skinlesion.bucket_table import BucketTable, empty
@@ -14,6 +15,7 @@ from skinlesion.catalog import HELD_OUT, TRAIN, accepted, read_catalog
 from skinlesion.config import PipelineConfig
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.diagnosis import LABELS
+from skinlesion.errors import DataError
 from skinlesion.manifest import COLUMNS, read_manifest, write_manifest
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
@@ -27,6 +29,7 @@ def organize(config: PipelineConfig) -> StageReport:
     """
     watch = Stopwatch()
     output = layout.output(config.dataset)
+    atomic.remove_partials(config.dataset)
     for label in LABELS:
         (output / label).mkdir(parents=True, exist_ok=True)
         atomic.remove_partials(output / label)
@@ -69,8 +72,10 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
     originals = _made(config, "resize", layout.processed(config.dataset))
     refused = int((~catalog["image"].isin(originals["image"])).sum())
     rows = originals.assign(copy=0).merge(catalog[["image", "label", "split", "dx", "group"]], on="image")
-    held_out_pixels = rows.loc[rows["split"] == HELD_OUT, "pixels"]
-    twins = rows[(rows["split"] == TRAIN) & rows["pixels"].isin(held_out_pixels)]
+    held_out = rows[rows["split"] == HELD_OUT]
+    # Pixels that differ may still become the same JPEG.
+    is_twin = rows["pixels"].isin(held_out["pixels"]) | rows["sha256"].isin(held_out["sha256"])
+    twins = rows[(rows["split"] == TRAIN) & is_twin]
     rows = rows[~rows["image"].isin(twins["image"])]
     copies = _made(config, "augment", layout.augmented(config.dataset))
     copies = copies.assign(copy=copies["name"].str.extract(r"__aug(\d+)\.jpg$", expand=False).astype("int32"))
@@ -98,7 +103,10 @@ def _present(output: Path) -> dict[str, os.stat_result]:
 
 
 def _manifest_before(dataset: Path) -> pd.DataFrame:
-    return read_manifest(dataset) if layout.manifest(dataset).is_file() else empty(COLUMNS)
+    try:
+        return read_manifest(dataset)
+    except (DataError, OSError, pa.ArrowException):  # missing or damaged: written anew
+        return empty(COLUMNS)
 
 
 def _needs_link(

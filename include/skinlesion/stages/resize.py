@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -53,15 +54,17 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 
 
 def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Made:
+    # A row of no source is stale: the next run looks again, also when the file is back as ingest saw it.
+    for_now = replace(job, source="")
     try:
         content = Path(job.input).read_bytes()
         if hashlib.sha256(content).hexdigest() != job.source:
-            raise ImageRefused("the file changed after ingest had read it; the next run takes it")
+            return Made(for_now, refused="the file changed after ingest had read it; the next run takes it")
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=1)
         pixels = to_model_size(decode(content, header, IMAGE_SIDE))
     except FileNotFoundError:
-        return Made(job, refused="the file went away after ingest had read it")
+        return Made(for_now, refused="the file went away after ingest had read it")
     except ImageRefused as refusal:
         return Made(job, refused=str(refusal))
     return write_made(job, folder, encode_jpeg(pixels, quality), hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 from importlib.metadata import version as package_version
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from skinlesion import atomic, layout
+from skinlesion import atomic, layout, quiet_tensorflow
 from skinlesion.built_model import BuiltModel, require_built_model
 from skinlesion.candidate import Candidate, candidate_of
 from skinlesion.catalog import TRAIN
@@ -69,8 +68,7 @@ def train(config: PipelineConfig) -> StageReport:
 
 
 def _train(config: PipelineConfig, built: BuiltModel, candidate: Candidate) -> dict[str, Any]:
-    # TensorFlow reads this when it is imported; its banner says nothing to a user of this program.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow.load()
     import keras
     import tensorflow as tf
 
@@ -127,7 +125,7 @@ def _fit(
     """Run one phase, or what is left of it, and give its history; the model then has the weights of its best epoch."""
     import keras
 
-    from skinlesion.model import set_trainable
+    from skinlesion.model import seed_dropout, set_trainable
     from skinlesion.training.inner_fold import measure_inner_fold
     from skinlesion.training.resumable import ResumableTraining
 
@@ -145,8 +143,13 @@ def _fit(
         _compile(phase, config)
         with progress("train", phase.epochs, unit="epochs") as advance:
             advance(training.state["epoch"])
+
+            def start_epoch(epoch: int, logs: Any) -> None:
+                phase.training.start_epoch(epoch)
+                seed_dropout(phase.part, [config.seed, number, epoch])
+
             order = keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, logs: phase.training.start_epoch(epoch),
+                on_epoch_begin=start_epoch,
                 on_epoch_end=lambda epoch, logs: advance(1),
             )
             phase.part.fit(phase.training, epochs=phase.epochs, verbose=0, shuffle=False, callbacks=[training, order])

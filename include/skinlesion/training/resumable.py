@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from skinlesion import atomic
 
@@ -32,7 +33,7 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         super().__init__(str(folder), delete_checkpoint=False)
         self.folder = folder
         self.state_path = folder / "state.json"
-        self.best_path = folder / "best.weights.h5"
+        self.best_path = folder / "best.npz"
         self.measure = measure
         self.patience = patience
         self.epochs = epochs
@@ -49,7 +50,8 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
 
     def load_best(self, model: keras.Model) -> None:
         """Give the model the weights of its best epoch."""
-        model.load_weights(str(self.best_path))
+        with np.load(self.best_path) as stored:
+            model.set_weights([stored[f"{number}"] for number in range(len(stored.files))])
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Go on from the last finished epoch; before the first one, keep the weights as they are.
@@ -95,8 +97,10 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         log.info("%s epoch %d of %d: %s", self.phase, epoch + 1, self.epochs, figures)
 
     def _keep_as_best(self) -> None:
+        # Of the model alone: Keras's own file would hold the optimizer's state of this phase as well.
+        weights = {f"{number}": array for number, array in enumerate(self.model.get_weights())}
         with atomic.replacing(self.best_path) as partial:
-            self._save_weights(partial)
+            np.savez(partial, **weights)
 
     def _save_weights(self, path: Path) -> None:
         # Keras insists on the double suffix; a partial file's name ends in .h5 alone.

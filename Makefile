@@ -1,0 +1,61 @@
+# make run, make test, make lint, make up: each sets up what it needs first; `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run up down test lint format clean
+
+UV := $(shell command -v uv || echo .uv/bin/uv)
+BIN := .venv/bin
+
+PORT ?= 8080
+export AIRFLOW_HOME := $(CURDIR)/.airflow
+export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export AIRFLOW__CORE__EXECUTOR := LocalExecutor
+# Each running task is a process with TensorFlow in it; a stage takes all cores by itself.
+export AIRFLOW__CORE__PARALLELISM := 4
+export AIRFLOW__API__HOST := 127.0.0.1
+export AIRFLOW__API__PORT := $(PORT)
+export AIRFLOW__API__BASE_URL := http://localhost:$(PORT)
+export AIRFLOW__LOGGING__LOGGING_LEVEL := INFO
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/installed ## set up the environment from uv.lock (fetches uv when it is missing)
+
+.uv/bin/uv:
+	@python=$$(command -v python3.11 || command -v python3); \
+	echo "Fetching uv"; \
+	"$$python" -m venv .uv 2>/dev/null && .uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' \
+	|| { rm -rf .uv; "$$python" -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.9,<1'; }
+
+.venv/installed: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
+	@$(UV) sync --frozen --python 3.11
+	@touch $@
+
+run: install ## retrain once through Airflow; with sample data when dataset/ is empty
+	@tools/run.sh
+
+up: install ## start Airflow on this machine, PORT=8080; prints address and login
+	@tools/up.sh
+
+down: ## stop what `make up` started
+	@tools/down.sh
+
+test: install ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## check style, types and the lock file
+	@$(UV) lock --check --quiet
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: install ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and Airflow's state, not data and models
+	@rm -rf .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,104 @@
+"""Run skin_lesion_retrain once with `dag.test()` and write what came of it as JSON.
+
+A process of its own for each run, as a night is one: TensorFlow and Airflow keep state. Called by test_retrain_run.py:
+`python run_dag.py '{"settings": {...}, "fail_once": "organize"}' summary.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+
+class Notices(logging.Handler):
+    """Keeps what the failure callback says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one sentence."""
+        self.sentences.append(record.getMessage())
+
+
+def run(settings: dict[str, Any], fail_once: str | None = None) -> dict[str, Any]:
+    """Run the DAG; the stage `fail_once` meets a full disk at the end of its first attempt."""
+    from airflow import settings as airflow_settings
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(airflow_settings.DAGS_FOLDER, known_pools={"default_pool"})
+    dag = bag.dags["skin_lesion_retrain"]
+    dag.deadline = None  # dag.test() ends in an error for a DAG with a deadline (apache/airflow#73428)
+    for task in dag.tasks:
+        task.retry_delay = timedelta(seconds=0.1)
+    notices = Notices()
+    logging.getLogger("skin_lesion_notices").addHandler(notices)
+    if fail_once:
+        break_stage(fail_once)
+    run = dag.test(run_conf=settings)
+    keys: dict[str, list[str]] = {}
+    reports: dict[str, list[dict[str, Any]]] = {}
+    for task_id, key, value in xcoms(run.run_id):
+        keys.setdefault(task_id, []).append(key)
+        if isinstance(value, dict):
+            reports.setdefault(task_id, []).append(value)
+    return {
+        "state": run.state,
+        "tasks": [
+            {"task": ti.task_id, "index": ti.map_index, "state": ti.state, "tries": ti.try_number}
+            for ti in sorted(run.get_task_instances(), key=lambda ti: (ti.task_id, ti.map_index))
+        ],
+        "xcoms": keys,
+        "reports": reports,
+        "assets": assets(run.run_id),
+        "notices": notices.sentences,
+    }
+
+
+def break_stage(broken: str) -> None:
+    """Let the first attempt at a stage do its work and then meet a full disk."""
+    from skinlesion import pipeline
+
+    whole, attempts = pipeline.run_stage, []
+
+    def run_stage(stage: str, *args: Any) -> Any:
+        report = whole(stage, *args)
+        if stage == broken:
+            attempts.append(stage)
+            if len(attempts) == 1:
+                raise OSError(28, "No space left on device")
+        return report
+
+    pipeline.run_stage = run_stage
+
+
+def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
+    """Give task, key and value of each XCom, in the order of the shards."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(XComModel).where(XComModel.run_id == run_id).order_by(XComModel.map_index, XComModel.key)
+    with create_session() as session:
+        return [(row.task_id, row.key, XComModel.deserialize_value(row)) for row in session.scalars(query)]
+
+
+def assets(run_id: str) -> dict[str, dict[str, Any]]:
+    """Give what the run said about the assets that it changed."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id)).all()
+        return {event.asset.name: event.extra for event in events}
+
+
+if __name__ == "__main__":
+    request, summary = sys.argv[1:]
+    Path(summary).write_text(json.dumps(run(**json.loads(request)), default=str))

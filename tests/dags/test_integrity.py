@@ -1,0 +1,317 @@
+"""What every DAG of this project keeps to, and what skin_lesion_retrain is."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError, LeakError
+from skinlesion.pipeline import SHARDED, STAGES
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DAG
+
+PROJECT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
+DAG_IDS = {"skin_lesion_retrain"}
+
+HEAVY = {
+    "tensorflow", "keras", "cv2", "pandas", "numpy", "Augmentor", "mlflow", "sklearn", "scipy", "matplotlib",
+    "ai_edge_litert", "PIL", "pyarrow", "pandera", "simplejpeg", "rich", "typer",
+}  # fmt: skip
+"""Nothing of these may load in the parent of a task's process."""
+
+REFUSED = [
+    ("epochs", 0), ("epochs", 501), ("epochs", 2.5), ("epochs", "many"), ("epochs", None), ("head_epochs", -1),
+    ("copies", -1), ("copies", 21), ("weights", ""), ("cut", "x"), ("shards", 0), ("shards", 65),
+    ("fine_tune", "yes"), ("loader", "x"), ("class_weighting", ""), ("dropout", 1), ("dropout", -0.1),
+    ("learning_rate", 0), ("learning_rate", 1.5), ("label_smoothing", 1), ("inner_fold_fraction", 0),
+    ("held_out_fraction", 0.04), ("held_out_fraction", 0.6), ("jpeg_quality", 49), ("jpeg_quality", 101),
+    ("rotation_degrees", 26), ("flip_probability", 1.1), ("zoom_factor", 0.9), ("batch_size", 0), ("patience", 0),
+    ("seed", -1), ("seed", 2**31), ("workers", -1), ("force", "perhaps"), ("dataset", 5), ("min_image_side", 225),
+]  # fmt: skip
+
+ACCEPTED = [
+    ("epochs", 1), ("epochs", 500), ("head_epochs", 0), ("copies", 0), ("copies", 20), ("weights", "random"),
+    ("weights", "/data/mobilenet.h5"), ("cut", "block_16_project_BN"), ("shards", 64), ("fine_tune", "full"),
+    ("loader", "image-data-generator"), ("dropout", 0), ("learning_rate", 1), ("held_out_fraction", 0.5),
+    ("seed", 2**31 - 1), ("force", True), ("dataset", "/data"),
+]  # fmt: skip
+
+
+# --- Parsing --------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_in_dags_parses(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == DAG_IDS
+
+
+def test_parsing_gives_no_warning(bag: DagBag) -> None:
+    assert bag.captured_warnings == {}
+
+
+def test_every_task_is_in_a_pool_that_exists(bag: DagBag) -> None:
+    assert bag.dag_warnings == set()
+
+
+def parsed_in_a_fresh_process(file: Path, tmp_path: Path) -> dict[str, Any]:
+    script = Path(__file__).with_name("parse_dag.py")
+    command = [sys.executable, "-W", "error::DeprecationWarning", str(script), str(file), str(tmp_path / "found.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((tmp_path / "found.json").read_text())
+    sys.stdout.write(f"{file.name}: {found['seconds']} s, imports {', '.join(found['imported'])}\n")
+    return found
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_parsing_is_light_and_touches_nothing(file: Path, tmp_path: Path) -> None:
+    found = parsed_in_a_fresh_process(file, tmp_path)
+    assert found["import_errors"] == []
+    assert found["warnings"] == []
+    assert found["dags"] != []
+    assert HEAVY.isdisjoint(found["imported"])
+    assert found["touched"] == []
+
+
+def test_the_check_of_parsing_sees_what_it_should(tmp_path: Path) -> None:
+    file = tmp_path / "heavy.py"
+    file.write_text(
+        """
+import sqlite3
+import pandas
+from airflow.decorators import dag as deprecated
+from airflow.sdk import BaseHook, Variable, dag
+
+Variable.get("where")
+BaseHook.get_connection("store")
+sqlite3.connect(":memory:").close()
+
+@dag
+def heavy():
+    pass
+
+heavy()
+"""
+    )
+    found = parsed_in_a_fresh_process(file, tmp_path)
+    assert found["dags"] == ["heavy"]
+    assert found["touched"] == ["Variable where", "Connection store", "sqlite3.connect :memory:"]
+    assert "pandas" in found["imported"]
+    assert "airflow.decorators" in " ".join(found["warnings"])
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_parsing_again_makes_no_new_version(file: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
+
+    result = check_dag_file_stability(file)
+    assert result.check_level.value != "off"
+    assert result.format_warnings() is None
+    first, second = (
+        {dag_id: DagSerialization.to_dict(dag) for dag_id, dag in DagBag(file).dags.items()} for _ in range(2)
+    )
+    assert first == second
+
+
+def ruff(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("ruff"), "check", "--no-cache", "--select", "AIR3,TID253", *arguments]
+    return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True)
+
+
+def test_no_deprecated_airflow_and_no_banned_import() -> None:
+    done = ruff("dags", "plugins")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("line", ["import tensorflow", "from airflow.datasets import Dataset; Dataset('x')"])
+@pytest.mark.parametrize("folder", ["dags", "plugins"])
+def test_ruff_refuses_them_there(folder: str, line: str) -> None:
+    done = ruff("--stdin-filename", f"{folder}/heavy.py", "-", stdin=f"{line}\n")
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
+# --- Every DAG ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=sorted(DAG_IDS))
+def each_dag(request: pytest.FixtureRequest, bag: DagBag) -> DAG:
+    return bag.dags[request.param]
+
+
+def test_a_dag_runs_once_at_a_time_from_a_fixed_date(each_dag: DAG) -> None:
+    assert each_dag.max_active_runs == 1
+    assert each_dag.catchup is False
+    assert each_dag.start_date is not None
+    assert each_dag.start_date.utcoffset() == timedelta(0)
+    assert each_dag.start_date < datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_a_dag_says_what_it_is_for_and_what_to_do_when_it_fails(each_dag: DAG) -> None:
+    assert each_dag.tags
+    assert each_dag.doc_md is not None
+    for word in ("When a task fails", "DataError", "clear", "Owner", "not a medical device"):
+        assert word in each_dag.doc_md
+
+
+def test_a_dag_tells_when_it_fails_or_is_late(each_dag: DAG) -> None:
+    assert each_dag.on_failure_callback.__name__ == "run_failed"
+    (deadline,) = each_dag.deadline
+    assert deadline.callback.path == "skin_lesion_notices.deadline_missed"
+    assert timedelta(hours=1) < deadline.interval < timedelta(days=1)
+
+
+def test_no_default_argument_is_misspelt(each_dag: DAG) -> None:
+    from airflow.sdk import BaseOperator
+
+    known = set(inspect.signature(BaseOperator.__init__).parameters)
+    assert set(each_dag.default_args) <= known
+
+
+def test_every_task_is_bounded_retried_owned_and_documented(each_dag: DAG) -> None:
+    for task in each_dag.tasks:
+        assert task.retries >= 1, task.task_id
+        assert timedelta(0) < task.retry_delay < task.max_retry_delay, task.task_id
+        assert task.retry_exponential_backoff > 1, task.task_id
+        assert timedelta(0) < task.execution_timeout <= timedelta(hours=6), task.task_id
+        assert task.pool == "default_pool", task.task_id
+        assert task.owner == "skin-lesion-team", task.task_id
+        assert task.doc_md, task.task_id
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (DataError("the column dx is missing"), "fail"),
+        (LeakError("a lesion on both sides"), "fail"),
+        (OSError(28, "No space left on device"), "retry"),
+        (ConnectionResetError(), "retry"),
+        (TimeoutError(), "retry"),
+        (RuntimeError("of TensorFlow"), "default"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_wrong_data_fails_at_once_and_the_rest_is_retried(each_dag: DAG, error: Exception, action: str) -> None:
+    for task in each_dag.tasks:
+        decision = task.retry_policy.evaluate(error, try_number=1, max_tries=task.retries)
+        assert decision.action.value == action, task.task_id
+
+
+def test_a_dag_survives_serialisation(each_dag: DAG) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    data = json.loads(json.dumps(DagSerialization.to_dict(each_dag)))
+    DagSerialization.validate_schema(data)
+    restored = DagSerialization.from_dict(data)
+    assert graph(restored) == graph(each_dag)
+    assert restored.params.dump() == each_dag.params.dump()
+    assert restored.doc_md == each_dag.doc_md
+    assert restored.has_on_failure_callback
+    assert len(restored.deadline) == len(each_dag.deadline)
+    for task in each_dag.tasks:
+        again = restored.get_task(task.task_id)
+        assert again.has_retry_policy
+        for name in ("retries", "retry_delay", "max_retry_delay", "execution_timeout", "pool", "owner", "doc_md"):
+            assert getattr(again, name) == getattr(task, name), (task.task_id, name)
+
+
+def graph(dag: Any) -> dict[str, set[str]]:
+    return {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
+
+
+# --- skin_lesion_retrain --------------------------------------------------------------------------------------------
+
+
+def test_the_tasks_are_the_stages_in_their_order(retrain: DAG) -> None:
+    assert graph(retrain) == {
+        "ingest": {"resize", "augment", "embed"},  # the next stage, and those that are mapped over its shards
+        "resize": {"augment"},
+        "augment": {"organize"},
+        "organize": {"build"},
+        "build": {"embed"},
+        "embed": {"train"},
+        "train": {"evaluate"},
+        "evaluate": set(),
+    }
+    assert [task.task_id for task in retrain.topological_sort()] == list(STAGES)
+
+
+def test_the_stages_that_take_a_shard_are_mapped(retrain: DAG) -> None:
+    assert {task.task_id for task in retrain.tasks if task.is_mapped} == SHARDED
+
+
+def test_it_runs_at_two_every_night_utc(retrain: DAG) -> None:
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = coerce_to_core_timetable(retrain.timetable)
+    every_night = TimeRestriction(earliest=retrain.start_date, latest=None, catchup=True)
+    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=every_night)
+    assert first.run_after == datetime(2026, 1, 1, 2, tzinfo=UTC)
+    # A night on which clocks change in many places
+    summer = first.data_interval.__class__.exact(first.run_after.replace(month=3, day=28))
+    following = timetable.next_dagrun_info(last_automated_data_interval=summer, restriction=every_night)
+    assert following.run_after == datetime(2026, 3, 29, 2, tzinfo=UTC)
+
+
+def test_training_may_take_longest(retrain: DAG) -> None:
+    longest = max(retrain.tasks, key=lambda task: task.execution_timeout)
+    assert longest.task_id == "train"
+
+
+def test_it_says_what_it_makes(retrain: DAG) -> None:
+    made = {task.task_id: [asset.name for asset in task.outlets] for task in retrain.tasks if task.outlets}
+    assert made == {"ingest": ["skin_lesion_catalog"], "evaluate": ["skin_lesion_candidate"]}
+
+
+# --- Its form -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def field(retrain: DAG) -> Callable[[str], Any]:
+    """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
+    return lambda name: copy.deepcopy(retrain.params.get_param(name))
+
+
+@pytest.mark.parametrize("name", PipelineConfig.model_fields)
+def test_every_setting_is_in_the_form_under_its_title(name: str, field: Callable[[str], Any]) -> None:
+    setting = PipelineConfig.model_fields[name]
+    param = field(name)
+    assert param.schema["title"] == setting.title
+    assert param.schema["section"] == setting.json_schema_extra["section"]
+    assert param.description == setting.description
+    assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
+
+
+def test_the_form_has_nothing_else(retrain: DAG) -> None:
+    assert set(retrain.params) == set(PipelineConfig.model_fields)
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_form_and_settings_refuse_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        field(name).resolve(value)
+    with pytest.raises(DataError, match=name):
+        PipelineConfig.of({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), ACCEPTED)
+def test_form_and_settings_accept_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
+    assert field(name).resolve(value) == value
+    PipelineConfig.of({name: value})

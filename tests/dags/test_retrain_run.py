@@ -1,0 +1,257 @@
+"""Nights of skin_lesion_retrain, run for real by `dag.test()` on a small data set, one after the other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skinlesion.pipeline import SHARDED, STAGES
+from skinlesion.sample import write_sample
+
+AT_FIRST, ALL = 40, 48
+"""Images of the first night, and of the night on which more have arrived."""
+
+FAST = {"weights": "random", "fine_tune": "none", "epochs": 2}
+
+
+@dataclass(frozen=True)
+class House:
+    """Where a run reads and writes."""
+
+    dataset: Path
+    models: Path
+
+    @property
+    def in_service(self) -> Path:
+        return self.models / "skin_lesion_classifier_trained.h5"
+
+    def arrive(self, rows: list[str], pictures: Path) -> None:
+        """Add rows to diagnoses.csv, and the pictures that they name."""
+        labels = self.dataset / "diagnoses.csv"
+        labels.write_text("\n".join([*labels.read_text().splitlines(), *rows]) + "\n")
+        for row in rows:
+            shutil.copy2(pictures / f"{row.split(',')[0]}.jpg", self.dataset / "images")
+
+
+@dataclass(frozen=True)
+class Night:
+    """What came of a run, and the model that was in service before and after."""
+
+    state: str
+    tasks: dict[str, list[tuple[str, int]]]
+    """State and number of tries, by task, one for each shard."""
+    xcoms: dict[str, list[str]]
+    reports: dict[str, list[dict[str, Any]]]
+    assets: dict[str, dict[str, Any]]
+    notices: list[str]
+    before: bytes | None
+    after: bytes | None
+
+    def count(self, stage: str, what: str) -> int:
+        """Give `done`, `refused`, ... of a stage, over its shards."""
+        return sum(report[what] for report in self.reports[stage])
+
+
+def spend_night(house: House, scratch: Path, fail_once: str | None = None, **settings: Any) -> Night:
+    """Run the DAG in a process of its own, as the nights of a real installation are."""
+    conf = FAST | settings | {"dataset": str(house.dataset), "models": str(house.models)}
+    request = json.dumps({"settings": conf, "fail_once": fail_once})
+    script, summary = Path(__file__).with_name("run_dag.py"), scratch / "summary.json"
+    before = house.in_service.read_bytes() if house.in_service.exists() else None
+    done = subprocess.run([sys.executable, script, request, summary], capture_output=True, text=True)
+    sys.stdout.write(done.stdout + done.stderr)
+    assert done.returncode == 0
+    found = json.loads(summary.read_text())
+    tasks: dict[str, list[tuple[str, int]]] = {}
+    for task in found.pop("tasks"):
+        tasks.setdefault(task["task"], []).append((task["state"], task["tries"]))
+    after = house.in_service.read_bytes() if house.in_service.exists() else None
+    return Night(tasks=tasks, before=before, after=after, **found)
+
+
+# Each night finds what the one before has left, so they are made in this order whatever test asks first.
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, images=ALL, size=(120, 90))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(sample: Path) -> list[str]:
+    return (sample / "diagnoses.csv").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, sample: Path, rows: list[str]) -> House:
+    root = tmp_path_factory.mktemp("house")
+    house = House(root / "dataset", root / "models")
+    (house.dataset / "images").mkdir(parents=True)
+    (house.dataset / "diagnoses.csv").write_text(rows[0] + "\n")
+    house.arrive(rows[1 : AT_FIRST + 1], sample / "images")
+    return house
+
+
+@pytest.fixture(scope="module")
+def first_night(house: House, airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return spend_night(house, tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def quiet_night(house: House, first_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return spend_night(house, tmp_path_factory.mktemp("quiet"))
+
+
+@pytest.fixture(scope="module")
+def night_with_a_damaged_image(house: House, quiet_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    scratch = tmp_path_factory.mktemp("damaged")
+    (scratch / "ISIC_8000000.jpg").write_bytes(b"not a picture")
+    house.arrive(["ISIC_8000000,nv,IL_8000000,50,female,back"], scratch)
+    return spend_night(house, scratch)
+
+
+@pytest.fixture(scope="module")
+def night_on_two_shards(
+    house: House,
+    night_with_a_damaged_image: Night,
+    sample: Path,
+    rows: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Night:
+    """New images have arrived, and once a shard of embed meets a full disk."""
+    house.arrive(rows[AT_FIRST + 1 :], sample / "images")
+    return spend_night(house, tmp_path_factory.mktemp("shards"), shards=2, fail_once="embed")
+
+
+@pytest.fixture(scope="module")
+def night_with_wrong_labels(
+    house: House, first_night: Night, sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Night, House]:
+    """Somebody has put a table without diagnoses in place; the models are those of the other nights."""
+    scratch = tmp_path_factory.mktemp("wrong")
+    wrong = House(scratch / "dataset", house.models)
+    shutil.copytree(sample / "images", wrong.dataset / "images")
+    labels = (sample / "diagnoses.csv").read_text()
+    (wrong.dataset / "diagnoses.csv").write_text(labels.replace("image,dx,", "image,what,", 1))
+    return spend_night(wrong, scratch), wrong
+
+
+def test_the_first_night_runs_every_stage_at_the_first_try(first_night: Night) -> None:
+    assert first_night.state == "success"
+    assert first_night.tasks == {stage: [("success", 1)] for stage in STAGES}
+    assert first_night.notices == []
+
+
+def test_each_report_is_one_xcom(first_night: Night) -> None:
+    assert first_night.xcoms == {stage: ["return_value"] for stage in STAGES} | {"ingest": ["report", "return_value"]}
+    for stage in STAGES:
+        (report,) = first_night.reports[stage]
+        assert report["stage"] == stage
+        assert report["seen"] == report["done"] > 0
+        assert report["skipped"] == report["refused"] == 0
+
+
+def test_the_first_night_leaves_a_model_in_service_and_a_report(first_night: Night, house: House) -> None:
+    assert first_night.before is None
+    assert first_night.after is not None
+    run = first_night.reports["train"][0]["run"]
+    candidate = house.models / "candidates" / run
+    assert (candidate / "skin_lesion_classifier_trained.h5").read_bytes() == first_night.after
+    assert "<html" in (candidate / "report.html").read_text()
+    assert (house.models / "skin_lesion_classifier.h5").is_file()
+
+
+def test_the_first_night_tells_what_its_assets_hold(first_night: Night, house: House) -> None:
+    (ingest,), (evaluate,) = first_night.reports["ingest"], first_night.reports["evaluate"]
+    assert first_night.assets == {
+        "skin_lesion_catalog": {"data_version": ingest["data_version"]},
+        "skin_lesion_candidate": {
+            "run": first_night.reports["train"][0]["run"],
+            "balanced_accuracy": evaluate["balanced_accuracy"],
+            "malignant_auroc": evaluate["malignant_auroc"],
+            "report": evaluate["report"],
+        },
+    }
+    assert Path(evaluate["report"]).is_relative_to(house.models)
+
+
+def test_no_lesion_is_on_both_sides_of_the_split(first_night: Night) -> None:
+    assert first_night.reports["ingest"][0]["groups_on_both_sides"] == 0
+    assert first_night.reports["organize"][0]["lesions_on_both_sides"] == 0
+    assert first_night.reports["evaluate"][0]["lesions_on_both_sides"] == 0
+
+
+def test_a_night_without_new_images_does_nothing(quiet_night: Night) -> None:
+    assert quiet_night.state == "success"
+    for stage in STAGES:
+        (report,) = quiet_night.reports[stage]
+        assert report["done"] == 0, stage
+        assert report["skipped"] == report["seen"] > 0, stage
+    assert quiet_night.after == quiet_night.before
+
+
+def test_a_damaged_image_is_refused_with_its_reason_and_the_run_goes_on(night_with_a_damaged_image: Night) -> None:
+    night = night_with_a_damaged_image
+    assert night.state == "success"
+    (ingest,) = night.reports["ingest"]
+    assert (ingest["seen"], ingest["done"], ingest["refused"]) == (AT_FIRST + 1, 1, 1)
+    ((reason, count),) = ingest["refused_because"].items()
+    assert "not a readable image" in reason
+    assert count == 1
+    assert [night.count(stage, "done") for stage in STAGES[1:]] == [0] * len(STAGES[1:])
+
+
+def test_new_images_are_worked_on_in_two_shards(night_on_two_shards: Night) -> None:
+    night = night_on_two_shards
+    assert night.state == "success"
+    assert {stage: len(tries) for stage, tries in night.tasks.items()} == {
+        stage: 2 if stage in SHARDED else 1 for stage in STAGES
+    }
+    assert night.count("ingest", "done") == night.count("resize", "done") == ALL - AT_FIRST
+    assert night.count("resize", "seen") == ALL
+    assert all(report["seen"] > 0 for report in night.reports["resize"])
+    assert 0 < night.count("augment", "done") <= ALL - AT_FIRST
+    assert night.reports["embed"][0]["seen"] + night.reports["embed"][1]["seen"] == night.count("organize", "seen")
+
+
+def test_new_images_give_a_new_candidate(first_night: Night, night_on_two_shards: Night, house: House) -> None:
+    (train,) = night_on_two_shards.reports["train"]
+    assert train["done"] == train["seen"] > first_night.count("train", "seen")
+    assert train["run"] != first_night.reports["train"][0]["run"]
+    assert night_on_two_shards.assets["skin_lesion_candidate"]["run"] == train["run"]
+    assert (house.models / "candidates" / train["run"] / "report.html").is_file()
+
+
+def test_a_shard_that_meets_a_full_disk_is_retried_and_keeps_what_it_did(night_on_two_shards: Night) -> None:
+    assert sorted(night_on_two_shards.tasks["embed"]) == [("success", 1), ("success", 2)]
+    retried = [tries for _, tries in night_on_two_shards.tasks["embed"]].index(2)
+    assert night_on_two_shards.reports["embed"][retried]["done"] == 0
+    assert night_on_two_shards.reports["embed"][1 - retried]["done"] > 0
+    assert night_on_two_shards.notices == []
+
+
+def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tuple[Night, House]) -> None:
+    night, _ = night_with_wrong_labels
+    assert night.state == "failed"
+    assert night.tasks["ingest"] == [("failed", 1)]
+    assert {stage: night.tasks[stage] for stage in STAGES[1:]} == {
+        stage: [("upstream_failed", 0)] for stage in STAGES[1:]
+    }
+    (notice,) = night.notices
+    assert "skin_lesion_retrain failed in ingest" in notice
+
+
+def test_wrong_labels_change_nothing(night_with_wrong_labels: tuple[Night, House]) -> None:
+    night, house = night_with_wrong_labels
+    assert night.after == night.before is not None
+    assert night.assets == night.reports == {}
+    assert {path.name for path in house.dataset.iterdir()} == {"images", "diagnoses.csv"}

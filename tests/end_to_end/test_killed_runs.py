@@ -1,0 +1,175 @@
+"""Kill -9 in the middle of a stage, run again: the result is that of a run that nobody disturbed."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from skinlesion import layout
+from skinlesion.candidate import Candidate
+from skinlesion.features import FeatureStore
+from skinlesion.manifest import read_manifest
+from skinlesion.sample import write_sample
+
+SLOW_STAGE = Path(__file__).with_name("slow_stage.py")
+SETTINGS = {"weights": "random", "copies": 2, "epochs": 4, "head_epochs": 2, "patience": 9, "workers": 1}
+BEFORE = {
+    "resize": "ingest",
+    "augment": "ingest,resize",
+    "organize": "ingest,resize,augment",
+    "embed": "ingest,resize,augment,organize,build",
+    "train": "ingest,resize,augment,organize,build,embed",
+}
+ALL = "ingest,resize,augment,organize,build,embed,train"
+
+
+def start(stages: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
+    settings = SETTINGS | {"dataset": str(folder / "dataset"), "models": str(folder / "models")}
+    return subprocess.Popen(
+        [sys.executable, str(SLOW_STAGE), stages, str(seconds), json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(stages: str, folder: Path) -> str:
+    process = start(stages, folder, 0)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_when(reached: Callable[[], bool], stage: str, folder: Path, seconds: float) -> None:
+    """Start the stage and kill it as soon as the condition holds; it must still be at work then."""
+    process = start(stage, folder, seconds)
+    try:
+        deadline = time.monotonic() + 120
+        while not reached():
+            assert process.poll() is None, f"{stage} ended before it could be killed: {process.communicate()[0]}"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Give the content hash of every file of a run that people and later stages see."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        # Tables of a stage hold times of files; parts of activations depend on what was missing.
+        if path.is_file() and not {"tables", "features", "backup"} & set(relative.parts) and path.suffix != ".keras":
+            found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def activations(dataset: Path) -> np.ndarray:
+    (folder,) = layout.features(dataset).iterdir()
+    contents = read_manifest(dataset)["sha256"].tolist()
+    stored = FeatureStore(folder).open(contents)
+    return stored.take(np.arange(len(contents)))
+
+
+def candidate_in(models: Path) -> Candidate:
+    (folder,) = (models / "candidates").iterdir()
+    return Candidate(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_sample(folder / "dataset", images=30, seed=3, size=(96, 72))
+    run(ALL, folder)
+    return folder
+
+
+@pytest.fixture
+def disturbed(undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A data set on which the stages before the one of the test have run."""
+    for name in ("images", "diagnoses.csv"):
+        source = undisturbed / "dataset" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        (tmp_path / "dataset").mkdir(exist_ok=True)
+        copy(source, tmp_path / "dataset" / name)
+    run(BEFORE[request.param], tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "stage", "folder"),
+    [
+        ("resize", "resize", "processed_images"),
+        ("augment", "augment", "processed_images/augmented"),
+        ("organize", "organize", "processed_images/output"),
+    ],
+    indirect=["disturbed"],
+)
+def test_a_killed_stage_is_completed_by_the_next_run(
+    disturbed: Path, undisturbed: Path, stage: str, folder: str
+) -> None:
+    written = disturbed / "dataset" / folder
+    pattern = "**/*.jpg" if stage == "organize" else "*.jpg"
+
+    def some_files_are_there() -> bool:
+        return sum(not path.name.startswith(".") for path in written.glob(pattern)) >= 7
+
+    kill_when(some_files_are_there, stage, disturbed, seconds=0.03)
+    expected = [name for name in files(undisturbed) if name.startswith(f"dataset/{folder}/") and name.endswith(".jpg")]
+    assert 7 <= sum(not path.name.startswith(".") for path in written.glob(pattern)) < len(expected)
+
+    run("ingest,resize,augment,organize", disturbed)
+    reached = {name: content for name, content in files(disturbed).items() if name.startswith("dataset/")}
+    assert reached == {name: content for name, content in files(undisturbed).items() if name.startswith("dataset/")}
+
+
+@pytest.mark.parametrize("disturbed", ["embed"], indirect=True)
+def test_a_killed_embed_is_completed_by_the_next_run(disturbed: Path, undisturbed: Path) -> None:
+    features = layout.features(disturbed / "dataset")
+
+    def a_part_is_there() -> bool:
+        return len(list(features.glob("*/part-*.parquet"))) >= 2
+
+    kill_when(a_part_is_there, "embed", disturbed, seconds=0.2)
+    stored = len(list(features.glob("*/part-*.parquet")))
+    output = run("embed", disturbed)
+    assert f"skipped={8 * stored} " in output, "what was stored before the kill is not computed again"
+    assert np.array_equal(activations(disturbed / "dataset"), activations(undisturbed / "dataset"))
+
+
+@pytest.mark.parametrize("disturbed", ["train"], indirect=True)
+@pytest.mark.parametrize("phase", ["phase-1", "phase-2"])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
+    disturbed: Path, undisturbed: Path, phase: str
+) -> None:
+    def an_epoch_is_saved() -> bool:
+        return any((disturbed / "models" / "candidates").glob(f"*/backup/{phase}/state.json"))
+
+    kill_when(an_epoch_is_saved, "train", disturbed, seconds=0.1)
+    assert not any((disturbed / "models" / "candidates").glob("*/training.json"))
+
+    output = run("train", disturbed)
+    assert "goes on from epoch" in output
+    resumed, expected = candidate_in(disturbed / "models"), candidate_in(undisturbed / "models")
+    assert resumed.run == expected.run
+    assert not resumed.backup.exists()
+    for weights, wanted in zip(
+        keras.models.load_model(resumed.keras, compile=False).get_weights(),
+        keras.models.load_model(expected.keras, compile=False).get_weights(),
+        strict=True,
+    ):
+        assert np.array_equal(weights, wanted)
+    history = json.loads(resumed.training.read_text())["history"]
+    assert history == json.loads(expected.training.read_text())["history"]

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from skinlesion import layout
+from skinlesion.backbone import activations_key
+from skinlesion.built_model import require_built_model
+from skinlesion.catalog import TRAIN
+from skinlesion.config import POOLED, PipelineConfig
+from skinlesion.errors import DataError
+from skinlesion.features import FeatureStore
+from skinlesion.manifest import read_manifest
+from skinlesion.shard import Shard
+from skinlesion.stages.build import build
+from skinlesion.stages.embed import embed
+from skinlesion.stages.organize import organize
+from skinlesion.training_view import view_files
+
+HEAD_ONLY = {"weights": "random", "workers": 2, "fine_tune": "none"}
+
+
+@pytest.fixture(scope="session")
+def embedded_once(few_undisturbed, tmp_path_factory):
+    """The six images after embed, and the built model. Never change it."""
+    home = tmp_path_factory.mktemp("embedded")
+    shutil.copytree(few_undisturbed, home / "dataset")
+    config = PipelineConfig.of({"dataset": home / "dataset", "models": home / "models", **HEAD_ONLY})
+    organize(config)  # a copied tree has no links
+    build(config)
+    embed(config)
+    return home
+
+
+@pytest.fixture
+def models(embedded_once):
+    return embedded_once / "models"
+
+
+@pytest.fixture
+def settings(config, models):
+    return lambda **more: config(**{"models": models, "fine_tune": "none", **more})
+
+
+@pytest.fixture
+def embedded(embedded_once, few, settings, run_data_side):
+    shutil.rmtree(few.folder)
+    shutil.copytree(embedded_once / "dataset", few.folder)
+    run_data_side(settings())
+    return few
+
+
+def store_of(dataset, models):
+    key = activations_key(require_built_model(models).weights_key, POOLED)
+    return FeatureStore(layout.features(dataset.folder) / key)
+
+
+def activations(dataset, models):
+    """Give file of the view -> its stored activations."""
+    manifest = read_manifest(dataset.folder)
+    stored = store_of(dataset, models).open(list(manifest["sha256"]))
+    return dict(zip(manifest["file"], stored.take(np.arange(len(stored))), strict=True))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[file], other[file]) for file in one)
+
+
+def forget(dataset, models):
+    for path in store_of(dataset, models).folder.glob("part-*"):
+        path.unlink()
+
+
+def test_without_a_built_model_embed_asks_for_build(embedded, settings, tmp_path):
+    with pytest.raises(DataError, match=r"skin_lesion_classifier\.h5 is missing .*Run build first"):
+        embed(settings(models=tmp_path / "none"))
+
+
+def test_stored_activations_are_those_of_keras_frozen_part(embedded, models):
+    from skinlesion.model import frozen_part, load_classifier
+
+    manifest = read_manifest(embedded.folder).head(6)
+    images = np.stack([file.read() for file in view_files(embedded.folder, manifest)]).astype(np.float32)
+    expected = np.asarray(frozen_part(load_classifier(layout.built_model(models)), POOLED)(images, training=False))
+    found = np.stack([activations(embedded, models)[file] for file in manifest["file"]])
+    assert found.dtype == np.float16
+    assert found.shape == (6, 1280)
+    assert expected.std(axis=0).max() > 0, "every image looks the same"
+    assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
+
+
+def test_a_second_run_changes_no_file(embedded, settings, snapshot):
+    before = snapshot(embedded.folder)
+    report = embed(settings())
+    assert (report.done, report.skipped) == (0, len(read_manifest(embedded.folder)))
+    assert snapshot(embedded.folder) == before
+
+
+def test_one_new_image_is_the_only_one_embedded_and_leaves_with_its_part(
+    embedded, models, settings, run_data_side, jpeg, snapshot
+):
+    folder = store_of(embedded, models).folder
+    before, old = snapshot(folder), activations(embedded, models)
+    embedded.add("new", jpeg(1))
+    run_data_side(settings())
+    assert embed(settings()).done == 1 + int(embedded.catalog().loc["new", "split"] == TRAIN)
+    assert before.items() <= snapshot(folder).items()
+    assert len(snapshot(folder)) == len(before) + 2
+    assert same({file: row for file, row in activations(embedded, models).items() if "/new" not in file}, old)
+    embedded.original("new.jpg").unlink()
+    run_data_side(settings())
+    assert embed(settings()).details["parts_removed"] == 1
+    assert snapshot(folder) == before
+
+
+def test_a_changed_label_costs_no_embedding(embedded, models, settings, run_data_side):
+    image = embedded.images_of(TRAIN)[0]
+    embedded.relabel({image}, dx="unk")
+    run_data_side(settings())
+    assert embed(settings()).done == 0
+    assert f"unknown/{image}.jpg" in activations(embedded, models)
+
+
+def test_activations_do_not_depend_on_the_number_of_workers(embedded, models, settings):
+    before = activations(embedded, models)
+    for workers in (1, 3):
+        forget(embedded, models)
+        assert embed(settings(workers=workers)).done == len(before)
+        assert same(activations(embedded, models), before)
+
+
+def test_shards_give_the_same_activations_as_one_run_also_when_their_number_changes(embedded, models, settings):
+    before = activations(embedded, models)
+    forget(embedded, models)
+    assert sum(embed(settings(), Shard(index, 3)).done for index in range(3)) == len(before)
+    assert same(activations(embedded, models), before)
+    assert [embed(settings(), Shard(index, 2)).done for index in range(2)] == [0, 0]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        flip,
+        lambda part: part.write_bytes(part.read_bytes()[:-100]),
+        lambda part: part.unlink(),
+        lambda part: part.with_suffix(".parquet").write_bytes(b"garbage"),
+        lambda part: part.with_suffix(".parquet").unlink(),
+    ],
+    ids=["one byte flipped", "truncated", "deleted", "index damaged", "index deleted"],
+)
+def test_a_harmed_part_is_noticed_and_computed_again(embedded, models, settings, harm, snapshot):
+    before = activations(embedded, models)
+    (part,) = store_of(embedded, models).folder.glob("part-*.npy")
+    files = set(snapshot(embedded.folder))
+    harm(part)
+    assert embed(settings()).done == len(before)
+    assert same(activations(embedded, models), before)
+    assert set(snapshot(embedded.folder)) == files
+
+
+def test_force_embeds_again_and_gives_the_same(embedded, models, settings):
+    before = activations(embedded, models)
+    assert embed(settings(force=True)).done == len(before)
+    assert same(activations(embedded, models), before)
+
+
+def test_a_file_of_the_view_that_is_not_the_listed_one_is_an_error_worth_a_retry(embedded, models, settings):
+    forget(embedded, models)
+    path = min(layout.output(embedded.folder).rglob("*.jpg"))
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(OSError, match="is not the file that organize listed"):
+        embed(settings())
+    assert list(store_of(embedded, models).folder.glob("part-*")) == []
+
+
+def test_training_on_images_needs_no_activations(embedded, settings, snapshot):
+    before = snapshot(embedded.folder)
+    report = embed(settings(loader="image-data-generator"))
+    assert (report.seen, report.done) == (0, 0)
+    assert snapshot(embedded.folder) == before

@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skinlesion.config import PipelineConfig
+from skinlesion.training.inner_fold import choose_inner_fold
+from skinlesion.training.phases import batch_size_used, class_weights
+from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource
+
+
+def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0) -> OneViewAnEpoch:
+    """Rows whose input is their number; image i has views[i] rows."""
+    images = np.repeat(np.arange(len(views)), views)
+    rows = len(images)
+    return OneViewAnEpoch(
+        ArraySource(np.arange(rows, dtype=np.float32)[:, np.newaxis]),
+        labels=images % 3,
+        class_weights=np.array([1, 2, 3], dtype=np.float32),
+        batch_size=batch_size,
+        images=images,
+        seed=seed,
+    )
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(0, 50))
+def test_an_epoch_takes_one_view_of_every_image(views: list[int], epoch: int) -> None:
+    data = epochs_of(views)
+    data.start_epoch(epoch)
+    taken = np.concatenate([data[index][0][:, 0] for index in range(len(data))]).astype(int)
+    images = np.repeat(np.arange(len(views)), views)
+    assert sorted(images[taken]) == list(range(len(views)))
+
+
+def test_over_epochs_every_view_is_taken() -> None:
+    data = epochs_of([3, 2])
+    seen: set[int] = set()
+    for epoch in range(30):
+        data.start_epoch(epoch)
+        seen |= set(data.order.tolist())
+    assert seen == {0, 1, 2, 3, 4}
+
+
+def test_an_epoch_depends_on_its_number_and_the_seed_not_on_those_before() -> None:
+    first, second = epochs_of([2] * 10), epochs_of([2] * 10)
+    for epoch in range(5):
+        first.start_epoch(epoch)
+    second.start_epoch(4)
+    assert np.array_equal(first.order, second.order)
+    second.start_epoch(3)
+    assert not np.array_equal(first.order, second.order)
+    other_seed = epochs_of([2] * 10, seed=1)
+    other_seed.start_epoch(4)
+    assert not np.array_equal(first.order, other_seed.order)
+
+
+def test_batches_carry_one_hot_labels_and_their_classes_weights() -> None:
+    source = SubsetSource(ArraySource(np.arange(10, dtype=np.float16)[:, np.newaxis]), np.array([9, 0, 5]))
+    batches = Batches(source, np.array([2, 0, 1]), np.array([1, 2, 3], dtype=np.float32), batch_size=2)
+    assert len(batches) == 2
+    inputs, labels, weights = batches[0]
+    assert inputs.dtype == np.float32
+    assert inputs[:, 0].tolist() == [9, 0]
+    assert labels.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert weights.tolist() == [3, 1]
+    assert batches[1][0][:, 0].tolist() == [5]
+
+
+def training_rows(counts: dict[str, int], copies: int = 1) -> pd.DataFrame:
+    rows = [
+        {"image": f"{label}{i}", "group": f"lesion:{label}{i // 2}", "label": label, "copy": copy}
+        for label, count in counts.items()
+        for i in range(count)
+        for copy in range(copies + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_inner_fold_takes_whole_lesions_of_every_class() -> None:
+    rows = training_rows({"benign": 100, "malignant": 40, "unknown": 10})
+    inner = choose_inner_fold(rows, 0.1)
+    assert set(rows["group"][inner]).isdisjoint(rows["group"][~inner])
+    shares = rows.assign(inner=inner).groupby("label")["inner"].mean()
+    assert shares["benign"] == pytest.approx(0.1, abs=0.02)
+    assert shares["unknown"] > 0
+
+
+def test_a_class_with_one_lesion_stays_in_training() -> None:
+    rows = training_rows({"benign": 20, "unknown": 2})
+    inner = choose_inner_fold(rows, 0.2)
+    assert set(rows["label"][inner]) == {"benign"}
+
+
+@pytest.mark.parametrize(
+    ("weighting", "expected"),
+    [("none", [1, 1, 0]), ("inverse", [0.625, 2.5, 0]), ("sqrt-inverse", [0.8333, 1.6667, 0])],
+)
+def test_class_weights_average_to_one_and_spare_a_missing_class(weighting: str, expected: list[float]) -> None:
+    rows = training_rows({"benign": 40, "malignant": 10}, copies=0)
+    weights = class_weights(rows, weighting)
+    assert weights == pytest.approx(expected, abs=1e-3)
+    assert np.mean(weights[rows["label"].map(["benign", "malignant", "unknown"].index)]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("images", "expected"), [(10_000, 64), (1280, 64), (200, 10), (7, 1)])
+def test_few_images_make_smaller_batches(images: int, expected: int) -> None:
+    assert batch_size_used(PipelineConfig.of({"batch_size": 64}), images) == expected
