@@ -47,7 +47,7 @@ COLUMNS: Final = {
 image; text that is not known is empty, numbers are 0 (age: NaN)."""
 
 SPLIT_COLUMNS: Final = {"key": "str", "split": "str"}
-"""Of split.parquet: every lesion, patient and image name that was ever given a side keeps it."""
+"""Of split.parquet: every lesion, patient, image name and file content that was ever given a side keeps it."""
 
 
 def catalog_path(dataset: Path) -> Path:
@@ -168,7 +168,7 @@ def assign_sides(
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Decide the side of every group that has none yet; what was decided stays.
 
-    images: columns image, group, lesion_id, patient_id, dx, label, source. decided: `SPLIT_COLUMNS`. Gives the side of
+    images: columns image, group, lesion_id, patient_id, sha256, dx, label, source. decided: `SPLIT_COLUMNS`. Gives the side of
     each row, and the table of decisions with the new ones, sorted by key.
 
     New groups are taken by their number of images, then a hash of their name, and each goes to the side that keeps the
@@ -176,22 +176,14 @@ def assign_sides(
     A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
     held-out wins: the training copies leave training, since what was seen in training can be dropped but not unseen.
     """
-    keys = pd.DataFrame(
-        {
-            "row": np.tile(images.index.to_numpy(), 3),
-            "group": np.tile(images["group"].to_numpy(), 3),
-            "key": pd.concat(
-                [
-                    "image:" + images["image"],
-                    ("lesion:" + images["lesion_id"]).where(images["lesion_id"] != "", ""),
-                    # A patient's id groups pictures only where there is no lesion id.
-                    ("patient:" + images["patient_id"]).where(
-                        (images["patient_id"] != "") & (images["lesion_id"] == ""), ""
-                    ),
-                ]
-            ).to_numpy(),
-        }
-    )
+    names = [
+        "image:" + images["image"],
+        "file:" + images["sha256"],  # a renamed file is known again
+        ("lesion:" + images["lesion_id"]).where(images["lesion_id"] != "", ""),
+        # A patient's id groups pictures only where there is no lesion id.
+        ("patient:" + images["patient_id"]).where((images["patient_id"] != "") & (images["lesion_id"] == ""), ""),
+    ]
+    keys = pd.DataFrame({"group": np.tile(images["group"].to_numpy(), len(names)), "key": pd.concat(names).to_numpy()})
     keys = keys[keys["key"] != ""]
     known = keys.merge(decided, on="key", how="inner").groupby("group")["split"].min()  # "held_out" < "train"
     sides = {str(group): str(side) for group, side in known.items()}

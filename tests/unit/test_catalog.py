@@ -254,3 +254,13 @@ def test_the_data_version_names_contents_labels_and_sides(column, changes):
     refused = pd.concat([catalog, catalog.head(1).assign(image="X", refused="why")], ignore_index=True)
     assert len(accepted(refused)) == len(catalog)
     assert data_version(refused) == data_version(catalog)
+
+
+def test_a_renamed_file_keeps_its_side() -> None:
+    images = table(many_rows(200)).assign(lesion_id="")
+    images["group"] = assign_groups(images)
+    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
+    renamed = images.assign(image="renamed " + images["image"])
+    renamed["group"] = assign_groups(renamed)
+    again, _ = assign_sides(renamed, decided, 0.5)
+    assert again.tolist() == split.tolist()
