@@ -208,7 +208,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     learning_rate: float = Field(
-        default=3e-4,
+        default=1e-4,
         gt=0,
         le=1,
         title="Learning rate",
@@ -237,7 +237,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     patience: int = Field(
-        default=5,
+        default=10,
         ge=1,
         le=500,
         title="Patience (epochs)",
