@@ -112,17 +112,25 @@ def schema() -> DataFrameSchema:
     )
 
 
+def on_both_sides(rows: pd.DataFrame, key: str) -> list[str]:
+    """Give the values of a key column that occur on both sides of the split, sorted; empty values are not compared.
+
+    rows: a table with a column `split` and the key column (`group`, a hash).
+    """
+    sides = rows[rows[key] != ""].groupby(key, sort=True)["split"].nunique()
+    return [str(value) for value in sides.index[sides > 1]]
+
+
 def require_no_leak(rows: pd.DataFrame, keys: Iterable[str]) -> None:
     """Raise LeakError when a value of a key column occurs on both sides of the split.
 
-    rows: a table with a column `split` and the key columns (`group`, a pixel hash); empty values are not compared.
+    rows: as for `on_both_sides`, with every key column.
     """
     for key in keys:
-        sides = rows[rows[key] != ""].groupby(key, sort=True)["split"].nunique()
-        both = sides[sides > 1]
-        if not both.empty:
+        both = on_both_sides(rows, key)
+        if both:
             raise LeakError(
-                f"{len(both)} values of `{key}` lie on both sides of the split, the first: {', '.join(both.index[:5])}. "
+                f"{len(both)} values of `{key}` lie on both sides of the split, the first: {', '.join(both[:5])}. "
                 "Expected each on one side. Training stops; please report this with the catalog."
             )
 

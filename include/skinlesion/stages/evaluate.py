@@ -16,7 +16,7 @@ from skinlesion import atomic, layout
 from skinlesion.bucket_table import BucketTable, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import Candidate, candidate_of
-from skinlesion.catalog import SPLITS, accepted, read_catalog
+from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.diagnosis import LABELS, is_recognised
@@ -69,7 +69,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
         seconds=watch.seconds(),
         details={
             **headline,
-            "lesions_on_both_sides": 0,  # require_clean_split raises otherwise
+            "lesions_on_both_sides": len(on_both_sides(manifest, "group")),
             "run": candidate.run,
             "metrics_file": str(candidate.metrics),
             "report": str(candidate.report),
@@ -187,7 +187,8 @@ def _data(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
             resized.loc[resized["refused"] != "", ["image", "refused"]],
         ]
     ).rename(columns={"refused": "reason"})
-    notes = ["0 lesions and 0 pictures on both sides of the split (checked in this run)."]
+    lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
+    notes = [f"{lesions} lesions and {files} files lie on both sides of the split (checked in this run)."]
     fallback = Counter(dx for dx in usable["dx"] if not is_recognised(dx))
     if fallback:
         named = ", ".join(f"{dx} ({count})" for dx, count in fallback.most_common(20))

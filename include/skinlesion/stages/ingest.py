@@ -263,7 +263,7 @@ def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[
         "accepted": len(usable),
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
-        "groups_on_both_sides": int((usable.groupby("group")["split"].nunique() > 1).sum()),
+        "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
         "other_files": ignored,
         "classes": by_label,
         "unrecognised_dx": dict(fallback.most_common(20)),

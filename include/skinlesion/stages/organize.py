@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from skinlesion import atomic, layout
 from skinlesion.bucket_table import BucketTable, empty
-from skinlesion.catalog import HELD_OUT, TRAIN, accepted, read_catalog
+from skinlesion.catalog import HELD_OUT, TRAIN, accepted, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.diagnosis import LABELS
@@ -61,7 +61,7 @@ def organize(config: PipelineConfig) -> StageReport:
             "training_files": int((wanted["split"] == TRAIN).sum()),
             "held_out_files": int((wanted["split"] == HELD_OUT).sum()),
             "left_out_as_held_out_twins": left_out,
-            "lesions_on_both_sides": 0,  # write_manifest raises otherwise
+            "lesions_on_both_sides": len(on_both_sides(manifest, "group")),
         },
     )
 
