@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,11 +165,12 @@ class GeneratorEpochs(keras.utils.PyDataset):
              "weight": data.class_weights[data.labels[data.fit_positions]]}
         )  # fmt: skip
         generator = tf.keras.preprocessing.image.ImageDataGenerator()
-        self._iterator: Any = generator.flow_from_dataframe(
-            frame, directory=str(folder), x_col="file", y_col="label", weight_col="weight", classes=list(LABELS),
-            class_mode="categorical", target_size=(224, 224), batch_size=batch_size_used(config, len(rows)), shuffle=True,
-            seed=config.seed, validate_filenames=False,
-        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints how many files it was given
+            self._iterator: Any = generator.flow_from_dataframe(
+                frame, directory=str(folder), x_col="file", y_col="label", weight_col="weight", classes=list(LABELS),
+                class_mode="categorical", target_size=(224, 224), batch_size=batch_size_used(config, len(rows)), shuffle=True,
+                seed=config.seed, validate_filenames=False,
+            )  # fmt: skip
         self._seed = config.seed
         self.start_epoch(0)
 
