@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinlesion import atomic
+from skinlesion.errors import DataError
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +20,12 @@ Model = TypeVar("Model")
 
 
 def convert_to_litert(model: keras.Model, path: Path) -> None:
-    """Write a model as LiteRT runs it: float32, a batch of one.
+    """Write a model as LiteRT runs it; see `converted`."""
+    atomic.write_bytes(path, converted(model))
+
+
+def converted(model: keras.Model) -> bytes:
+    """Give the content of a .tflite file of a model: float32, a batch of one.
 
     `model.export(format="litert")`, and the converter when it is given the model, give the same outputs but go through a
     SavedModel, which takes five times as long; the warning that recommends it is kept from the user.
@@ -35,10 +41,10 @@ def convert_to_litert(model: keras.Model, path: Path) -> None:
     verbosity = absl_logging.get_verbosity()
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
-        content = tf.lite.TFLiteConverter.from_concrete_functions([constant]).convert()
+        content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([constant]).convert()
     finally:
         absl_logging.set_verbosity(verbosity)
-    atomic.write_bytes(path, content)
+    return content
 
 
 class LiteRTModel:
@@ -48,11 +54,20 @@ class LiteRTModel:
     use more cores make one for each thread: `invoke` releases the interpreter's lock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, model: Path | bytes) -> None:
+        """Load a .tflite file, or what one would hold. Raises DataError when LiteRT cannot run it."""
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(str(path), num_threads=1)
-        self._interpreter.allocate_tensors()
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        try:
+            self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            name = "The converted model" if isinstance(model, bytes) else str(model)
+            raise DataError(
+                f"{name} is no model that LiteRT can run ({str(error).splitlines()[0]}). If the pipeline wrote it, delete "
+                "it: the next run writes it again."
+            ) from None
         self._input = self._interpreter.get_input_details()[0]["index"]
         output = self._interpreter.get_output_details()[0]
         self._output = output["index"]

@@ -25,7 +25,7 @@ from skinlesion.image_file import (
     to_model_size,
 )
 from skinlesion.in_service import candidate_in_service
-from skinlesion.litert import LiteRTModel, OneForEachThread
+from skinlesion.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.workers import spread
 
 log = logging.getLogger(__name__)
@@ -58,13 +58,9 @@ def classifier_of(path: Path) -> Callable[[], Classifier]:
     quiet_tensorflow.load()
     from skinlesion.model import load_classifier
 
-    model = load_classifier(path)
-
-    def classify(image: Pixels) -> Probabilities:
-        outputs: list[Probabilities] = list(model.predict_on_batch(image[np.newaxis].astype(np.float32)))
-        return outputs[0]
-
-    return lambda: classify
+    # LiteRT runs it whatever the format: several times faster than Keras one image at a time, and on every thread.
+    content = converted(load_classifier(path))
+    return lambda: LiteRTModel(content)
 
 
 def model_file(models: Path) -> Path:

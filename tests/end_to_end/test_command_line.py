@@ -113,6 +113,19 @@ def test_an_error_is_one_message_and_status_2(
     assert "Traceback" not in shown
 
 
+def test_a_damaged_model_file_is_one_message_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample(tmp_path, images=1, size=(96, 72))
+    for name in ("model.tflite", "model.h5", "model.keras"):
+        (tmp_path / name).write_bytes(b"no model at all")
+        monkeypatch.setattr(sys, "argv", ["skinlesion", "predict", "--model", str(tmp_path / name), str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        assert name in capsys.readouterr().err
+
+
 def test_a_full_disk_is_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
