@@ -69,9 +69,7 @@ class LiteRTModel:
                 "it: the next run writes it again."
             ) from None
         self._input = self._interpreter.get_input_details()[0]["index"]
-        output = self._interpreter.get_output_details()[0]
-        self._output = output["index"]
-        self.output_shape: tuple[int, ...] = tuple(int(size) for size in output["shape"][1:])
+        self._output = self._interpreter.get_output_details()[0]["index"]
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Give the output, float32, for one image, RGB uint8 (224, 224, 3)."""

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion import atomic
+from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
@@ -63,9 +63,9 @@ def ingest(config: PipelineConfig) -> StageReport:
     DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog.
     """
     watch = Stopwatch()
-    images_folder = config.dataset / "images"
+    images_folder = layout.images(config.dataset)
     _require_folder(config.dataset, images_folder)
-    labels = read_labels(config.dataset / "diagnoses.csv")
+    labels = read_labels(layout.diagnoses(config.dataset))
     listed, ignored = _list_files(images_folder)
     files, read = _inspect_files(config, images_folder, listed)
     catalog = _catalog(labels, files)
@@ -126,7 +126,7 @@ def _list_files(folder: Path) -> tuple[list[FileStat], int]:
 
 def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat]) -> tuple[pd.DataFrame, int]:
     """Give one row of `FILE_COLUMNS` for each file, and the number of files that had to be read."""
-    table = BucketTable(config.dataset / "tables" / "ingest", FILE_COLUMNS)
+    table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
     settings = config.fingerprint("ingest")
     atomic.remove_partials(config.dataset)
     atomic.remove_partials(table.folder)
@@ -138,7 +138,6 @@ def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat])
     merged = now.merge(known[known["settings"] == settings], on=key, how="left", indicator=True)
     is_new = (merged.pop("_merge") == "left_only").to_numpy()
     rows = merged[~is_new].reset_index(drop=True)
-    stale_buckets = _buckets(known["file"]) - _buckets(now["file"])
     todo = [listed[position] for position in np.flatnonzero(is_new)]
     todo.sort(key=lambda file: _bucket(file.file))
     inspect = partial(
@@ -148,7 +147,7 @@ def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat])
         min_side=config.min_image_side,
         settings=settings,
     )
-    changed = set(_buckets(known.loc[~known["file"].isin(now["file"]), "file"])) | stale_buckets
+    changed = _buckets(known.loc[~known["file"].isin(now["file"]), "file"])
     with progress("ingest", len(todo)) as advance:
         for batch in _batches(spread(inspect, todo, workers=config.workers_used(), kind="threads"), advance):
             rows = pd.concat([rows, batch], ignore_index=True)

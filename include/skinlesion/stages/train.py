@@ -15,7 +15,6 @@ import numpy as np
 from skinlesion import atomic, layout, quiet_tensorflow
 from skinlesion.built_model import BuiltModel, require_built_model
 from skinlesion.candidate import Candidate, candidate_of
-from skinlesion.catalog import TRAIN
 from skinlesion.config import PROJECT_ROOT, PipelineConfig
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
@@ -25,6 +24,7 @@ from skinlesion.stage_report import StageReport, Stopwatch
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
     from skinlesion.training.phases import Phase, TrainingSet
 
@@ -52,7 +52,7 @@ def train(config: PipelineConfig) -> StageReport:
     if not is_current:
         if config.force:
             shutil.rmtree(candidate.folder, ignore_errors=True)
-        record = _train(config, built, candidate)
+        record = _train(config, rows, built, candidate)
     assert record is not None
     history = record["history"]
     details = {"run": candidate.run, "epochs": len(history), "warnings": record["warnings"]}
@@ -67,7 +67,7 @@ def train(config: PipelineConfig) -> StageReport:
     )
 
 
-def _train(config: PipelineConfig, built: BuiltModel, candidate: Candidate) -> dict[str, Any]:
+def _train(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate) -> dict[str, Any]:
     quiet_tensorflow.load()
     import keras
     import tensorflow as tf
@@ -83,8 +83,6 @@ def _train(config: PipelineConfig, built: BuiltModel, candidate: Candidate) -> d
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    manifest = read_manifest(config.dataset)
-    rows = training_rows(manifest)
     data = TrainingSet(
         rows, choose_inner_fold(rows, config.inner_fold_fraction), class_weights(rows, config.class_weighting)
     )
@@ -211,8 +209,7 @@ def _warnings(data: TrainingSet) -> list[str]:
     """Say what a reader of the result must know about the training data."""
     sentences = []
     for label in LABELS:
-        of_class = data.rows[(data.rows["label"] == label) & (data.rows["split"] == TRAIN)]
-        lesions = of_class["group"].nunique()
+        lesions = data.rows.loc[data.rows["label"] == label, "group"].nunique()
         if lesions == 0:
             sentences.append(f"No training image is of class {label}: the model never learnt it.")
         elif lesions < 2:

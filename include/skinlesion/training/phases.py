@@ -109,8 +109,9 @@ def phases_from_activations(
 
     def head_below_tail() -> Phase:
         # The tail's own pooled vectors, of originals only: what the head learns here the tail soon changes.
-        originals = _with_rows(data, (data.rows["copy"] == 0).to_numpy())
-        source = SubsetSource(stored, np.flatnonzero((data.rows["copy"] == 0).to_numpy()))
+        is_original = (data.rows["copy"] == 0).to_numpy()
+        originals = _with_rows(data, is_original)
+        source = SubsetSource(stored, np.flatnonzero(is_original))
         to_pool = keras.Model(model.get_layer(cut).output, model.get_layer(POOLED).output)
         batches = Batches(source, originals.labels, data.class_weights, 128)
         vectors = np.concatenate([np.asarray(to_pool.predict_on_batch(batches[i][0])) for i in range(len(batches))])
