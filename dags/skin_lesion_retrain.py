@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import timedelta
 from functools import partial
@@ -71,7 +72,10 @@ def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
     from skinlesion.shard import Shard
 
     context = get_current_context()
-    config = PipelineConfig.of(dict(context["params"]))
+    settings = dict(context["params"])
+    if context["dag_run"].run_type == "scheduled" and "SKINLESION_WARM_START" not in os.environ:
+        settings["warm_start"] = True
+    config = PipelineConfig.of(settings)
     index, count = map(int, shard.split("/"))
     report = run_stage(stage, config, Shard(index - 1, count) if count > 1 else None)
     log.info("%s", report)

@@ -14,7 +14,7 @@ from skinlesion import layout, manifest
 from skinlesion.built_model import BuiltModel
 from skinlesion.config import PipelineConfig, fingerprint
 
-TRAINING_VERSION: Final = 1
+TRAINING_VERSION: Final = 2
 """Counts up when training gives another result for a reason that no setting tells."""
 
 
@@ -55,6 +55,11 @@ class Candidate:
         return self.folder / "training.json"
 
     @property
+    def trained_on(self) -> Path:
+        """The contents of the originals it was trained on."""
+        return self.folder / "trained_on.parquet"
+
+    @property
     def metrics(self) -> Path:
         """What evaluate measured."""
         return self.folder / "metrics.json"
@@ -91,3 +96,9 @@ def candidate_of(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel) 
     """
     inputs = [TRAINING_VERSION, manifest.version(rows), built.key, config.fingerprint("train")]
     return Candidate(layout.candidate(config.models, fingerprint(inputs)))
+
+
+def warm_candidate_of(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, champion: Candidate) -> Candidate:
+    """Give the candidate that these inputs lead to when training goes on from the champion's weights."""
+    cold = candidate_of(config, rows, built)
+    return Candidate(layout.candidate(config.models, fingerprint([cold.run, champion.run, config.warm_epochs])))

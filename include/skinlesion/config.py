@@ -40,7 +40,7 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "build": ("dense_units", "dropout", "seed"),
     "train": (
         "loader", "fine_tune", "cut", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
-        "label_smoothing", "class_weighting", "inner_fold_fraction", "patience", "seed",
+        "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
     ),
 }  # fmt: skip
 """Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
@@ -161,7 +161,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Model"},
     )
     dense_units: int = Field(default=128, ge=4, le=4096, title="Dense units", json_schema_extra={"section": "Model"})
-    dropout: float = Field(default=0.3, ge=0, lt=1, title="Dropout", json_schema_extra={"section": "Model"})
+    dropout: float = Field(default=0.5, ge=0, lt=1, title="Dropout", json_schema_extra={"section": "Model"})
 
     loader: Literal["stored-activations", "image-data-generator"] = Field(
         default="stored-activations",
@@ -184,7 +184,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     epochs: int = Field(
-        default=10,
+        default=6,
         ge=1,
         le=500,
         title="Epochs",
@@ -208,7 +208,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     learning_rate: float = Field(
-        default=1e-4,
+        default=3e-4,
         gt=0,
         le=1,
         title="Learning rate",
@@ -228,6 +228,39 @@ class PipelineConfig(BaseSettings):
         description="Of the loss by class frequency. The root is the compromise between rare classes and calibration.",
         json_schema_extra={"section": "Training"},
     )
+    diagnosis_share: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        title="Share of the diagnoses",
+        description="Of the loss, of a second head that learns the diagnoses behind the three classes (mel, bcc, nv, ...) "
+        "and is thrown away after training. Where the labels name no finer diagnoses there is none.",
+        json_schema_extra={"section": "Training"},
+    )
+    warm_start: bool = Field(
+        default=False,
+        title="Warm start",
+        description="Go on from the model in service when only a few images are new. Scheduled runs do. Never from a model "
+        "that learnt an image which is no longer training data.",
+        json_schema_extra={"section": "Training"},
+    )
+    warm_start_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        title="Largest share of new images",
+        description="With more new training images than this since the last start from the built model, a warm start "
+        "gives way to a training from it.",
+        json_schema_extra={"section": "Training"},
+    )
+    warm_epochs: int = Field(
+        default=2,
+        ge=1,
+        le=500,
+        title="Warm epochs",
+        description="Of a warm start; each takes all new images and 2,048 of the others.",
+        json_schema_extra={"section": "Training"},
+    )
     inner_fold_fraction: float = Field(
         default=0.1,
         gt=0,
@@ -241,7 +274,8 @@ class PipelineConfig(BaseSettings):
         ge=1,
         le=500,
         title="Patience (epochs)",
-        description="Training stops after so many epochs without a better loss on the inner fold.",
+        description="Training stops after so many epochs without better figures on the inner fold (the mean of balanced "
+        "accuracy and malignant AUROC).",
         json_schema_extra={"section": "Training"},
     )
     seed: int = Field(

@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from skinlesion import atomic, layout
-from skinlesion.bucket_table import BucketTable, write_table
+from skinlesion.bucket_table import BucketTable, read_table, write_table
 from skinlesion.built_model import require_built_model
-from skinlesion.candidate import Candidate, candidate_of
+from skinlesion.candidate import Candidate
 from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
@@ -26,13 +27,20 @@ from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.training.warm_start import candidate_to_train
 from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
 
 EVALUATION_VERSION: Final = 1
 """Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
 
-PREDICTION_COLUMNS: Final = {"image": "str", "label": "str", "group": "str", **dict.fromkeys(LABELS, "float32")}
+PREDICTION_COLUMNS: Final = {
+    "image": "str",
+    "sha256": "str",
+    "label": "str",
+    "group": "str",
+    **dict.fromkeys(LABELS, "float32"),
+}
 AGE_BANDS: Final = (0, 20, 40, 60, 80, 131)
 MISTAKES_SHOWN: Final = 16
 
@@ -46,7 +54,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     manifest = read_manifest(config.dataset)
     require_clean_split(manifest)
     rows = held_out_rows(manifest)
-    candidate = candidate_of(config, training_rows(manifest), require_built_model(config.models))
+    candidate, _ = candidate_to_train(config, training_rows(manifest), require_built_model(config.models))
     training = candidate.read_training()
     if training is None:
         raise DataError(
@@ -104,12 +112,12 @@ def _evaluate(
     labels = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
     lesions = rows["group"].tolist()
     probabilities = _probabilities(config, candidate, rows)
-    predictions = rows[["image", "label", "group"]].assign(**dict(zip(LABELS, probabilities.T, strict=True)))
+    predictions = rows[["image", "sha256", "label", "group"]].assign(**dict(zip(LABELS, probabilities.T, strict=True)))
     write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
     champion = candidate_in_service(config.models)
     champion_metrics = None
     if champion is not None and champion.run != candidate.run:
-        champion_metrics = measure(labels, _probabilities(config, champion, rows), lesions)
+        champion_metrics = measure(labels, _champion_probabilities(config, champion, rows), lesions)
     catalog = read_catalog(config.dataset)
     figures = measure(labels, probabilities, lesions)
     figures["warnings"] = training["warnings"] + figures["warnings"]
@@ -120,6 +128,7 @@ def _evaluate(
         "run": candidate.run,
         "training_version": training["training_version"],
         "held_out_version": version(rows),
+        "warm_start": training["warm_start"],
         **figures,
         "slices": slices,
         "model_in_service": champion_metrics,
@@ -159,6 +168,22 @@ def _probabilities(config: PipelineConfig, candidate: Candidate, rows: pd.DataFr
             results[position] = result
             advance(1)
     return results
+
+
+def _champion_probabilities(config: PipelineConfig, champion: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Give the champion's probabilities of these files, (n, 3): as stored for those it was asked before."""
+    names = list(LABELS)
+    try:
+        stored = (
+            read_table(champion.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")[names]
+        )
+    except (OSError, ValueError, pa.ArrowException):
+        stored = pd.DataFrame(columns=names, dtype="float32")
+    result = stored.reindex(rows["sha256"]).to_numpy(dtype=np.float64)
+    asked = np.flatnonzero(np.isnan(result).any(axis=1))
+    if len(asked):
+        result[asked] = _probabilities(config, champion, rows.iloc[asked])
+    return result
 
 
 def _slice_columns(rows: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:

@@ -14,13 +14,14 @@ import numpy as np
 
 from skinlesion import atomic, layout, quiet_tensorflow
 from skinlesion.built_model import BuiltModel, require_built_model
-from skinlesion.candidate import Candidate, candidate_of
+from skinlesion.candidate import Candidate
 from skinlesion.config import PROJECT_ROOT, PipelineConfig
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.manifest import read_manifest, require_clean_split, training_rows, version
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
 if TYPE_CHECKING:
     import keras
@@ -46,16 +47,21 @@ def train(config: PipelineConfig) -> StageReport:
     require_clean_split(manifest)
     rows = training_rows(manifest)
     built = require_built_model(config.models)
-    candidate = candidate_of(config, rows, built)
+    candidate, warm = candidate_to_train(config, rows, built)
     record = candidate.read_training()
     is_current = record is not None and not config.force
     if not is_current:
         if config.force:
             shutil.rmtree(candidate.folder, ignore_errors=True)
-        record = _train(config, rows, built, candidate)
+        record = _train(config, rows, built, candidate, warm)
     assert record is not None
     history = record["history"]
-    details = {"run": candidate.run, "epochs": len(history), "warnings": record["warnings"]}
+    details = {
+        "run": candidate.run,
+        "epochs": len(history),
+        "warm_start": record["warm_start"],
+        "warnings": record["warnings"],
+    }
     return StageReport(
         stage="train",
         seen=len(rows),
@@ -67,7 +73,9 @@ def train(config: PipelineConfig) -> StageReport:
     )
 
 
-def _train(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate) -> dict[str, Any]:
+def _train(
+    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate, warm: WarmStart | None
+) -> dict[str, Any]:
     quiet_tensorflow.load()
     import keras
     import tensorflow as tf
@@ -83,11 +91,12 @@ def _train(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candid
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    data = TrainingSet(
-        rows, choose_inner_fold(rows, config.inner_fold_fraction), class_weights(rows, config.class_weighting)
-    )
+    inner = choose_inner_fold(rows, config.inner_fold_fraction)
+    if warm is not None:
+        inner = warm.known_inner | (inner & warm.new)
+    data = TrainingSet(rows, inner, class_weights(rows, config.class_weighting), warm)
     warnings = _warnings(data)
-    model = load_classifier(layout.built_model(config.models))
+    model = load_classifier(warm.champion.h5 if warm is not None else layout.built_model(config.models))
     if config.loader == "image-data-generator":
         phases = phases_from_image_data_generator(config, model, data)
     else:
@@ -96,8 +105,11 @@ def _train(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candid
     for number, make_phase in enumerate(phases, start=1):
         history += _fit(config, model, make_phase, candidate, number)
     digests = _export(model, candidate, data, config)
+    write_trained_on(candidate, rows, inner)
     record = {
         "run": candidate.run,
+        "origin": origin(config, built),
+        "warm_start": warm.record() if warm is not None else None,
         "settings": config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
         "training_version": version(rows),
         "weights_key": built.weights_key,
@@ -124,11 +136,14 @@ def _fit(
     import keras
 
     from skinlesion.model import seed_dropout, set_trainable
+    from skinlesion.training.folded import FoldedPart
     from skinlesion.training.inner_fold import measure_inner_fold
     from skinlesion.training.resumable import ResumableTraining
 
     folder = candidate.backup / f"phase-{number}"
     phase: Phase = make_phase()
+    set_trainable(model, from_layer=phase.trainable_from)
+    folded = FoldedPart(phase.part)
     training = ResumableTraining(
         folder,
         measure=lambda part: measure_inner_fold(part, phase.inner_fold),
@@ -136,27 +151,27 @@ def _fit(
         epochs=phase.epochs,
         phase=phase.name,
     )
-    set_trainable(model, from_layer=phase.trainable_from)
     if not training.finished:
-        _compile(phase, config)
+        _compile(folded.model, phase, config)
         with progress("train", phase.epochs, unit="epochs") as advance:
             advance(training.state["epoch"])
 
             def start_epoch(epoch: int, logs: Any) -> None:
                 phase.training.start_epoch(epoch)
-                seed_dropout(phase.part, [config.seed, number, epoch])
+                seed_dropout(folded.model, [config.seed, number, epoch])
 
             order = keras.callbacks.LambdaCallback(
                 on_epoch_begin=start_epoch,
                 on_epoch_end=lambda epoch, logs: advance(1),
             )
-            phase.part.fit(phase.training, epochs=phase.epochs, verbose=0, shuffle=False, callbacks=[training, order])
-    training.load_best(phase.part)
+            folded.model.fit(phase.training, epochs=phase.epochs, verbose=0, shuffle=False, callbacks=[training, order])
+    training.load_best(folded.model)
+    folded.unfold()
     history: list[dict[str, Any]] = training.state["history"]
     return history
 
 
-def _compile(phase: Phase, config: PipelineConfig) -> None:
+def _compile(part: keras.Model, phase: Phase, config: PipelineConfig) -> None:
     """AdamW, one epoch of warm-up, then a cosine to near nothing; see docs for where these figures come from."""
     import keras
 
@@ -168,9 +183,18 @@ def _compile(phase: Phase, config: PipelineConfig) -> None:
         warmup_target=phase.learning_rate,
         warmup_steps=steps,
     )
-    phase.part.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        global_clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=1 - 1 / max(2, steps),  # about one epoch is averaged over
+    )
+    losses = [keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights]
+    part.compile(
+        optimizer=optimizer,
+        loss=losses if len(losses) > 1 else losses[0],
+        loss_weights=list(phase.loss_weights) if len(losses) > 1 else None,
         jit_compile=False,  # XLA is ten times slower here on a CPU
     )
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from skinlesion.diagnosis import LABELS, MALIGNANT
 
 if TYPE_CHECKING:
     import keras
@@ -36,23 +39,29 @@ def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.boo
 
 
 def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
-    """Give `val_loss`, the cross-entropy weighted as in training, and `val_balanced_accuracy` of a model part.
+    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy` and `val_malignant_auroc`.
 
-    Empty without any row, as with a single lesion of each class.
+    Of a part with several outputs the first is measured. Empty without any row, as with a single lesion of each class;
+    no AUROC where all or none of the fold is malignant.
     """
     if len(batches) == 0:
         return {}
     outputs, labels, weights = [], [], []
     for index in range(len(batches)):
         inputs, one_hot, weight = batches[index]
-        outputs.append(np.asarray(part.predict_on_batch(inputs)))
+        predicted = part.predict_on_batch(inputs)
+        outputs.append(np.asarray(predicted[0] if isinstance(predicted, list | tuple) else predicted))
         labels.append(one_hot.argmax(axis=1))
         weights.append(weight)
     probabilities, truth, weight = np.concatenate(outputs), np.concatenate(labels), np.concatenate(weights)
     likelihood = np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1.0)
-    predicted = probabilities.argmax(axis=1)
-    recalls = [(predicted[truth == label] == label).mean() for label in np.unique(truth)]
-    return {
+    decided = probabilities.argmax(axis=1)
+    recalls = [(decided[truth == label] == label).mean() for label in np.unique(truth)]
+    figures = {
         "val_loss": float(np.average(-np.log(likelihood), weights=weight)),
         "val_balanced_accuracy": float(np.mean(recalls)),
     }
+    is_malignant = truth == LABELS.index(MALIGNANT)
+    if 0 < is_malignant.sum() < len(truth):
+        figures["val_malignant_auroc"] = float(roc_auc_score(is_malignant, probabilities[:, LABELS.index(MALIGNANT)]))
+    return figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,15 +18,25 @@ from skinlesion import layout
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import BuiltModel
 from skinlesion.config import POOLED, PipelineConfig
-from skinlesion.diagnosis import LABELS
+from skinlesion.diagnosis import LABELS, is_recognised
 from skinlesion.features import FeatureStore
-from skinlesion.model import trained_part
-from skinlesion.training.rows import ArraySource, Batches, ImageSource, InputSource, OneViewAnEpoch, SubsetSource
+from skinlesion.training.rows import (
+    ArraySource,
+    Batches,
+    ImageSource,
+    InputSource,
+    OneViewAnEpoch,
+    SubsetSource,
+    Targets,
+)
+from skinlesion.training.warm_start import WarmStart
 from skinlesion.training_view import view_files
 
 HEAD_RATE = 10
 """The head alone learns at so many times the fine-tuning rate: it is small and starts from nothing."""
 
+WARM_RATE = 0.1
+"""A warm start learns at this share of the rate: the champion is near where it should be."""
 
 FEWEST_STEPS = 20
 """An epoch of fewer steps teaches little: with few images the batches are made smaller than the setting says."""
@@ -44,11 +54,15 @@ class EpochData(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """One `fit`: which part of the model is trained, from which layer on, on what, how long, at which peak rate."""
+    """One `fit`: which part of the model is trained, from which layer on, on what, how long, at which peak rate.
+
+    loss_weights: one an output of the part.
+    """
 
     name: str
     part: keras.Model
     trainable_from: str | None
+    loss_weights: Sequence[float]
     training: EpochData
     inner_fold: Batches
     epochs: int
@@ -57,16 +71,25 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The manifest's training rows, which of them are the inner fold's, and the weight of each class, float32 (3,)."""
+    """The manifest's training rows, which of them are the inner fold's, and the weight of each class, float32 (3,).
+
+    warm_start: where training goes on from the champion, which rows are new to it and how many others are replayed.
+    """
 
     rows: pd.DataFrame
     inner: npt.NDArray[np.bool_]
     class_weights: npt.NDArray[np.float32]
+    warm_start: WarmStart | None = None
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """Class numbers in `LABELS`' order, (n,)."""
         return self.rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
+
+    @property
+    def targets(self) -> Targets:
+        """The three classes of all rows, and their weights."""
+        return Targets(self.labels, self.class_weights)
 
     @property
     def fit_positions(self) -> npt.NDArray[np.int64]:
@@ -86,7 +109,23 @@ def batch_size_used(config: PipelineConfig, images: int) -> int:
 
 def class_weights(rows: pd.DataFrame, weighting: str) -> npt.NDArray[np.float32]:
     """Give the loss's weight of each class, float32 (3,); their mean over the rows is 1, a class without rows has 0."""
-    counts = np.array([(rows["label"] == label).sum() for label in LABELS], dtype=np.float64)
+    return _weights_of([int((rows["label"] == label).sum()) for label in LABELS], weighting)
+
+
+def diagnosis_targets(rows: pd.DataFrame, weighting: str) -> Targets | None:
+    """Give the diagnoses behind the classes as targets; None where they tell no more than the classes do.
+
+    A code that is not recognised counts as its class.
+    """
+    fine = [dx if dx and is_recognised(dx) else label for dx, label in zip(rows["dx"], rows["label"], strict=True)]
+    numbers, names = pd.factorize(np.array(fine, dtype=object), sort=True)
+    if len(names) <= rows["label"].nunique():
+        return None
+    return Targets(numbers.astype(np.int64), _weights_of(np.bincount(numbers).tolist(), weighting))
+
+
+def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32]:
+    counts = np.array(images, dtype=np.float64)
     power = {"none": 0.0, "sqrt-inverse": 0.5, "inverse": 1.0}[weighting]
     raw = np.divide(1.0, counts**power, out=np.zeros_like(counts), where=counts > 0)
     scale = counts.sum() / (raw * counts).sum()
@@ -103,9 +142,44 @@ def phases_from_activations(
     store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, cut))
     stored = store.open(data.rows["sha256"].tolist())
 
+    fine = None
+    if config.diagnosis_share > 0 and data.warm_start is None:
+        fine = diagnosis_targets(data.rows, config.class_weighting)
+    diagnoses = None
+    if fine is not None:
+        # A second head, on the diagnoses behind the classes, that only training has: it teaches the layers below more.
+        layer = keras.layers.Dense(len(fine.class_weights), activation="softmax", name="diagnoses")
+        diagnoses = layer(model.get_layer("head_dropout").output)
+
+    def phase(
+        name: str,
+        data: TrainingSet,
+        first: str | None,
+        source: InputSource,
+        fine: Targets | None,
+        epochs: int,
+        rate: float,
+    ) -> Phase:
+        start = model.input if first is None else model.get_layer(first).output
+        outputs = model.output if fine is None else [model.output, diagnoses]
+        part = keras.Model(start, outputs, name="trained_part")
+        targets = [data.targets] if fine is None else [data.targets, fine]
+        shares = [1.0] if fine is None else [1 - config.diagnosis_share, config.diagnosis_share]
+        warm = data.warm_start
+        return Phase(
+            name=name,
+            part=part,
+            trainable_from=first,
+            loss_weights=shares,
+            training=_epochs(config, data, source, targets),
+            inner_fold=_inner_fold(config, data, source),
+            epochs=epochs if warm is None else config.warm_epochs,
+            learning_rate=rate * config.learning_rate * (1 if warm is None else WARM_RATE),
+        )
+
     def head_on_vectors() -> Phase:
         epochs = config.epochs if config.fine_tune == "none" else config.head_epochs
-        return _phase(config, data, "head", trained_part(model, POOLED), POOLED, stored, epochs, HEAD_RATE)
+        return phase("head", data, POOLED, stored, fine, epochs, HEAD_RATE)
 
     def head_below_tail() -> Phase:
         # The tail's own pooled vectors, of originals only: what the head learns here the tail soon changes.
@@ -113,23 +187,23 @@ def phases_from_activations(
         originals = _with_rows(data, is_original)
         source = SubsetSource(stored, np.flatnonzero(is_original))
         to_pool = keras.Model(model.get_layer(cut).output, model.get_layer(POOLED).output)
-        batches = Batches(source, originals.labels, data.class_weights, 128)
+        batches = Batches(source, [originals.targets], 128)
         vectors = np.concatenate([np.asarray(to_pool.predict_on_batch(batches[i][0])) for i in range(len(batches))])
-        part = trained_part(model, POOLED)
-        return _phase(config, originals, "head", part, POOLED, ArraySource(vectors), config.head_epochs, HEAD_RATE)
+        of_originals = None if fine is None else fine[is_original]
+        return phase("head", originals, POOLED, ArraySource(vectors), of_originals, config.head_epochs, HEAD_RATE)
 
     def tail() -> Phase:
-        return _phase(config, data, "tail", trained_part(model, cut), cut, stored, config.epochs, 1)
+        return phase("tail", data, cut, stored, fine, config.epochs, 1)
 
     def full() -> Phase:
         images = ImageSource(view_files(config.dataset, data.rows))
-        return _phase(config, data, "full", model, None, images, config.epochs, 1)
+        return phase("full", data, None, images, fine, config.epochs, 1)
 
     head = head_below_tail if config.fine_tune == "tail" else head_on_vectors
     if config.fine_tune == "none":
         return [head]
     fine_tuning = tail if config.fine_tune == "tail" else full
-    return [head, fine_tuning] if config.head_epochs else [fine_tuning]
+    return [head, fine_tuning] if config.head_epochs and data.warm_start is None else [fine_tuning]
 
 
 def phases_from_image_data_generator(
@@ -143,7 +217,7 @@ def phases_from_image_data_generator(
     def phase(name: str, trainable_from: str | None, epochs: int, rate: int) -> Phase:
         inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows)))
         training = GeneratorEpochs(config, data, folder)
-        return Phase(name, model, trainable_from, training, inner, epochs, rate * config.learning_rate)
+        return Phase(name, model, trainable_from, [1.0], training, inner, epochs, rate * config.learning_rate)
 
     if config.fine_tune == "none":
         return [lambda: phase("head", POOLED, config.epochs, HEAD_RATE)]
@@ -188,34 +262,32 @@ class GeneratorEpochs(keras.utils.PyDataset):
         return self._iterator[index]
 
 
-def _phase(
-    config: PipelineConfig,
-    data: TrainingSet,
-    name: str,
-    part: keras.Model,
-    trainable_from: str | None,
-    source: InputSource,
-    epochs: int,
-    rate: int,
-) -> Phase:
+def _epochs(
+    config: PipelineConfig, data: TrainingSet, source: InputSource, targets: Sequence[Targets]
+) -> OneViewAnEpoch:
     positions = data.fit_positions
     images = pd.factorize(data.rows["image"].iloc[positions])[0].astype(np.int64)
-    training = OneViewAnEpoch(
+    warm = data.warm_start
+    new = None if warm is None else warm.new[positions]
+    replayed = None if warm is None else warm.replayed
+    count = int(images.max()) + 1
+    if new is not None and replayed is not None:
+        count = min(count, len(np.unique(images[new])) + replayed)
+    return OneViewAnEpoch(
         SubsetSource(source, positions),
-        data.labels[positions],
-        data.class_weights,
-        batch_size_used(config, images.max() + 1),
+        [target[positions] for target in targets],
+        batch_size_used(config, count),
         images,
         config.seed,
+        new,
+        replayed,
     )
-    inner = _inner_fold(config, data, source)
-    return Phase(name, part, trainable_from, training, inner, epochs, rate * config.learning_rate)
 
 
 def _inner_fold(config: PipelineConfig, data: TrainingSet, source: InputSource) -> Batches:
     positions = data.inner_positions
-    return Batches(SubsetSource(source, positions), data.labels[positions], data.class_weights, config.batch_size)
+    return Batches(SubsetSource(source, positions), [data.targets[positions]], config.batch_size)
 
 
 def _with_rows(data: TrainingSet, chosen: npt.NDArray[np.bool_]) -> TrainingSet:
-    return TrainingSet(data.rows[chosen].reset_index(drop=True), data.inner[chosen], data.class_weights)
+    return replace(data, rows=data.rows[chosen].reset_index(drop=True), inner=data.inner[chosen])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,20 @@ from skinlesion import atomic
 log = logging.getLogger(__name__)
 
 Measure = Callable[[keras.Model], dict[str, float]]
-"""Gives `val_loss`, lower is better, and whatever else is measured of a model on the inner fold; nothing where the fold
-is empty, and then the last epoch counts as the best."""
+"""Gives what is measured of a model on the inner fold, as `measure_inner_fold` does; nothing where the fold is empty, and
+then the last epoch counts as the best."""
+
+
+def shortfall(figures: dict[str, Any]) -> list[float] | None:
+    """Give what the best epoch has least of; None where nothing was measured.
+
+    The mean of what balanced accuracy and malignant AUROC lack of 1, the figures that evaluation leads with; the loss
+    where two epochs are equal in it. The loss alone prefers an early epoch: it rises with confidence while both improve.
+    """
+    if figures.get("val_loss") is None:
+        return None
+    scores = [figures[name] for name in ("val_balanced_accuracy", "val_malignant_auroc") if name in figures]
+    return [1 - sum(scores) / len(scores), figures["val_loss"]]
 
 
 class ResumableTraining(keras.callbacks.BackupAndRestore):
@@ -60,7 +73,7 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         """
         if self.state["epoch"] == 0:
             self._keep_as_best()
-            self.state["before"] = self.measure(self.model).get("val_loss")
+            self.state["before"] = shortfall(self.measure(self.model))
             return
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -71,12 +84,15 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, keep the best, save."""
         entry = {"phase": self.phase, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
-        entry |= self.measure(self.model)
+        with self._averaged():
+            entry |= self.measure(self.model)
         history = [*self.state["history"], entry]
-        losses = [self.state["before"], *(row.get("val_loss") for row in history)]
-        best_epoch = epoch + 1 if None in losses else losses.index(min(losses))
+        all_short = [self.state["before"], *(shortfall(row) for row in history)]
+        measured = [short for short in all_short if short is not None]
+        best_epoch = measured.index(min(measured)) if len(measured) == len(all_short) else epoch + 1
         if best_epoch == epoch + 1:
-            self._keep_as_best()
+            with self._averaged():
+                self._keep_as_best()
         stopped = epoch + 1 - best_epoch >= self.patience
         weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
         with atomic.replacing(weights) as partial:
@@ -95,6 +111,23 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         self.model.stop_training = stopped
         figures = ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if isinstance(value, float))
         log.info("%s epoch %d of %d: %s", self.phase, epoch + 1, self.epochs, figures)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Give the model the optimizer's moving average of its weights for a while.
+
+        Keras's SwapEMAWeights leaves the average in the model between two epochs, where a backup would take it for the
+        weights that training goes on from.
+        """
+        variables = self.model.trainable_variables
+        raw = [variable.numpy() for variable in variables]
+        for variable, average in zip(variables, self.model.optimizer._model_variables_moving_average, strict=True):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, raw, strict=True):
+                variable.assign(value)
 
     def _keep_as_best(self) -> None:
         # Of the model alone: Keras's own file would hold the optimizer's state of this phase as well.

@@ -69,58 +69,83 @@ class SubsetSource:
         return self.source.take(self.positions[positions])
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of rows in a fixed order: inputs float32 (b, ...), one-hot labels (b, 3), weights (b,)."""
+@dataclass(frozen=True)
+class Targets:
+    """What one output of a network should say: class numbers int64 (n,), and each class's weight in the loss, float32."""
 
-    def __init__(
-        self,
-        source: InputSource,
-        labels: npt.NDArray[np.int64],
-        class_weights: npt.NDArray[np.float32],
-        batch_size: int,
-    ) -> None:
+    numbers: npt.NDArray[np.int64]
+    class_weights: npt.NDArray[np.float32]
+
+    def __getitem__(self, positions: npt.NDArray[Any]) -> Targets:
+        return Targets(self.numbers[positions], self.class_weights)
+
+    def one_hot(self) -> Inputs:
+        """Give them as float32 (n, classes)."""
+        return np.eye(len(self.class_weights), dtype=np.float32)[self.numbers]
+
+    def weights(self) -> Inputs:
+        """Give each row's weight, float32 (n,)."""
+        return self.class_weights[self.numbers]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of rows in a fixed order: inputs float32 (b, ...), one-hot targets (b, classes), weights (b,).
+
+    With several targets, one an output, the second and the third are tuples.
+    """
+
+    def __init__(self, source: InputSource, targets: Sequence[Targets], batch_size: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.source = source
-        self.labels = labels
-        self.class_weights = class_weights
+        self.targets = targets
         self.rows_a_batch = batch_size
-        self.order = np.arange(len(labels), dtype=np.int64)
+        self.order = np.arange(len(targets[0].numbers), dtype=np.int64)
 
     def __len__(self) -> int:
         return math.ceil(len(self.order) / self.rows_a_batch)
 
-    def __getitem__(self, index: int) -> tuple[Inputs, Inputs, Inputs]:
+    def __getitem__(self, index: int) -> tuple[Inputs, Any, Any]:
         positions = self.order[index * self.rows_a_batch : (index + 1) * self.rows_a_batch]
-        labels = self.labels[positions]
-        one_hot = np.eye(len(self.class_weights), dtype=np.float32)[labels]
-        return self.source.take(positions).astype(np.float32), one_hot, self.class_weights[labels]
+        targets = [target[positions] for target in self.targets]
+        one_hot, weights = tuple(t.one_hot() for t in targets), tuple(t.weights() for t in targets)
+        inputs = self.source.take(positions).astype(np.float32)
+        return (inputs, one_hot, weights) if len(targets) > 1 else (inputs, one_hot[0], weights[0])
 
 
 class OneViewAnEpoch(Batches):
     """Each epoch passes once over the images, in an order and with a view (original or copy) drawn from seed and epoch.
 
     So more copies cost no more time an epoch, and an epoch can be repeated without those before it.
-    images: int64 (n,), the same number for the views of one image.
+    images: int64 (n,), the same number for the views of one image. replayed: of the images that are not `new`, bool (n,),
+    so many are drawn in each epoch; without it, all.
     """
 
     def __init__(
         self,
         source: InputSource,
-        labels: npt.NDArray[np.int64],
-        class_weights: npt.NDArray[np.float32],
+        targets: Sequence[Targets],
         batch_size: int,
         images: npt.NDArray[np.int64],
         seed: int,
+        new: npt.NDArray[np.bool_] | None = None,
+        replayed: int | None = None,
     ) -> None:
-        super().__init__(source, labels, class_weights, batch_size)
+        super().__init__(source, targets, batch_size)
         self._by_image = np.argsort(images, kind="stable")
         self._first = np.flatnonzero(np.diff(images[self._by_image], prepend=-1))
         self._views = np.diff(self._first, append=len(images))
+        is_new = np.ones(len(images), dtype=np.bool_) if new is None or replayed is None else new
+        of_image = is_new[self._by_image[self._first]]
+        self._always, self._replayable = np.flatnonzero(of_image), np.flatnonzero(~of_image)
+        self._replayed = min(replayed or 0, len(self._replayable))
         self._seed = seed
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the order and the views of this epoch, 0-based."""
         draws = np.random.default_rng([self._seed, epoch])
-        views = draws.integers(self._views)
-        self.order = draws.permutation(self._by_image[self._first + views])
+        views = self._first + draws.integers(self._views)
+        taken = self._always
+        if self._replayed:
+            taken = np.concatenate([taken, draws.choice(self._replayable, self._replayed, replace=False)])
+        self.order = draws.permutation(self._by_image[views[taken]])

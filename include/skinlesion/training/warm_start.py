@@ -1,0 +1,124 @@
+"""Warm start: go on from the model in service when only a few images are new, instead of training from ImageNet again.
+
+It is never a way around the split. The champion's weights are taken only if everything it was trained on still is
+training data, with the same labels: an image that was withdrawn, relabelled or became held out cannot be unlearnt.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from skinlesion.bucket_table import read_table, write_table
+from skinlesion.built_model import BuiltModel
+from skinlesion.candidate import TRAINING_VERSION, Candidate, candidate_of, warm_candidate_of
+from skinlesion.config import PipelineConfig
+from skinlesion.in_service import candidate_in_service
+from skinlesion.manifest import version
+
+log = logging.getLogger(__name__)
+
+TRAINED_ON_COLUMNS: Final = {"sha256": "str", "label": "str", "dx": "str", "inner": "bool"}
+"""Of trained_on.parquet: the originals a candidate was trained on, and which of them its inner fold held."""
+
+REPLAYED: Final = 2048
+"""So many images that the champion knows are drawn in each warm epoch, so that it does not forget them."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What training goes on from.
+
+    new: bool (n,), the training rows whose image the champion has not seen. inner: bool (n,), the inner fold: what the
+    champion's held, and of the new images those that the choice takes, so that no row it learnt is used to stop it.
+    new_images: of this night and of those since the last start from ImageNet.
+    """
+
+    champion: Candidate
+    new: npt.NDArray[np.bool_]
+    known_inner: npt.NDArray[np.bool_]
+    new_images: int
+    nights: int
+    replayed: int = REPLAYED
+
+    def record(self) -> dict[str, Any]:
+        """Give what training.json and metrics.json say of it."""
+        return {"from": self.champion.run, "new_images": self.new_images, "nights": self.nights}
+
+
+def candidate_to_train(
+    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel
+) -> tuple[Candidate, WarmStart | None]:
+    """Give the candidate that these training rows and settings lead to, and what it goes on from, None for ImageNet.
+
+    With `warm_start`, the champion is the candidate if it was trained on these very rows.
+    """
+    cold = candidate_of(config, rows, built)
+    if not config.warm_start or config.force or config.loader != "stored-activations":
+        return cold, None
+    if cold.read_training() is not None:
+        return cold, None
+    champion = candidate_in_service(config.models)
+    if champion is None:
+        return cold, None
+    record = champion.read_training() or {}
+    if record.get("origin") != origin(config, built):
+        log.info("warm start: the model in service was trained with other settings; training from the built model")
+        return cold, None
+    if record["training_version"] == version(rows):
+        return champion, None
+    warm, why = _warm_start(config, rows, champion, record)
+    if warm is None:
+        log.info("warm start: %s; training from the built model", why)
+        return cold, None
+    return warm_candidate_of(config, rows, built, champion), warm
+
+
+def origin(config: PipelineConfig, built: BuiltModel) -> dict[str, Any]:
+    """Give what two trainings must share for one to go on from the other."""
+    return {"training_version": TRAINING_VERSION, "settings": config.fingerprint("train"), "built": built.key}
+
+
+def write_trained_on(candidate: Candidate, rows: pd.DataFrame, inner: npt.NDArray[np.bool_]) -> None:
+    """Note what a candidate is trained on."""
+    originals = (rows["copy"] == 0).to_numpy()
+    table = rows.loc[originals, ["sha256", "label", "dx"]].assign(inner=inner[originals])
+    write_table(candidate.trained_on, table, TRAINED_ON_COLUMNS)
+
+
+def _warm_start(
+    config: PipelineConfig, rows: pd.DataFrame, champion: Candidate, record: dict[str, Any]
+) -> tuple[WarmStart | None, str]:
+    try:
+        known = read_table(champion.trained_on, TRAINED_ON_COLUMNS)
+    except (OSError, ValueError, pa.ArrowException):
+        return None, "what the model in service was trained on is not known"
+    originals = rows[rows["copy"] == 0]
+    meaning = originals["sha256"] + " " + originals["label"] + " " + originals["dx"]
+    known_meaning = known["sha256"] + " " + known["label"] + " " + known["dx"]
+    if not known_meaning.isin(meaning).all():
+        return None, "images that the model in service learnt are no longer training images, or have another label"
+    is_new = ~meaning.isin(known_meaning)
+    before = record.get("warm_start") or {"new_images": 0, "nights": 0}
+    new_images = int(is_new.sum()) + before["new_images"]
+    share = new_images / len(originals)
+    if share > config.warm_start_share:
+        return None, f"{share:.0%} of the training images are new since the last start from the built model"
+    new_names = originals.loc[is_new, "image"]
+    inner_names = originals.loc[meaning.isin(known_meaning[known["inner"]]), "image"]
+    return (
+        WarmStart(
+            champion=champion,
+            new=rows["image"].isin(new_names).to_numpy(),
+            known_inner=rows["image"].isin(inner_names).to_numpy(),
+            new_images=new_images,
+            nights=before["nights"] + 1,
+        ),
+        "",
+    )
