@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import logging
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,18 +34,58 @@ INDEX_COLUMNS: Final = {
 }
 """Of a part's index: which file content (`sha256`) lies in which row, and how the part's file was when it was written."""
 
-ROWS_IN_A_PART: Final = 1024
-"""About 39 MB of block_12_add's activations: what a killed run loses, and what is held in memory while writing."""
+BYTES_IN_A_PART: Final = 40_000_000
+"""About 1,000 rows of block_12_add's activations: what a killed run loses, and what is held in memory while writing."""
+
+MOST_ROWS_IN_A_PART: Final = 4096
+"""Of small rows, as pooled vectors are: a killed run would lose much work in few bytes."""
+
+MOST_SMALL_PARTS: Final = 16
+"""Each night and shard leaves a part; more than so many that are not half full are put together."""
+
+
+def rows_in_a_part(shape: tuple[int, ...]) -> int:
+    """Give how many rows of this shape, float16, make a full part."""
+    return max(1, min(MOST_ROWS_IN_A_PART, BYTES_IN_A_PART // (2 * int(np.prod(shape)))))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where the rows of a part's file lie: the array begins at `offset`, (rows, *shape) float16."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> _Part:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"{path} is written in another version of NumPy's format, {version}")
+            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            return cls(path, file.tell(), tuple(shape[1:]))
+
+    def read(self, rows: npt.NDArray[np.int64], into: Activations, positions: npt.NDArray[np.int64]) -> None:
+        """Read rows of the file to positions of an array of the same row shape."""
+        size = 2 * int(np.prod(self.shape))
+        with self.path.open("rb", buffering=0) as file:
+            for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
+                if os.preadv(file.fileno(), [into[position].data], self.offset + row * size) != size:
+                    raise OSError(f"{self.path} is shorter than its index says; run embed again")
 
 
 @dataclass(frozen=True)
 class StoredActivations:
-    """Rows of the store, in the order asked for; reads through the page cache, not into memory.
+    """Rows of the store, in the order asked for; read when asked for.
 
-    parts: memory-mapped arrays (rows, ...) float16; part and row: int64 (n,), where each wanted row lies.
+    Read, not memory-mapped: the pages that a mapping has touched count as the process's memory until the kernel takes
+    them back, and an epoch touches every one.
+
+    part and row: int64 (n,), where each wanted row lies.
     """
 
-    parts: Sequence[Activations]
+    parts: Sequence[_Part]
     part: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
 
@@ -53,7 +95,7 @@ class StoredActivations:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one row."""
-        return tuple(self.parts[0].shape[1:])
+        return self.parts[0].shape
 
     def take(self, positions: npt.NDArray[np.int64]) -> Activations:
         """Give the rows at these positions, float16 (len(positions), ...)."""
@@ -61,12 +103,8 @@ class StoredActivations:
         of_part, of_row = self.part[positions], self.row[positions]
         for part in np.unique(of_part):
             here = np.flatnonzero(of_part == part)
-            result[here] = self.parts[part][of_row[here]]
+            self.parts[part].read(of_row[here], result, here)
         return result
-
-    def subset(self, positions: npt.NDArray[np.int64]) -> StoredActivations:
-        """Give a view of some rows."""
-        return StoredActivations(self.parts, self.part[positions], self.row[positions])
 
 
 class FeatureStore:
@@ -90,25 +128,32 @@ class FeatureStore:
                 tables.append(table.assign(part=path.with_suffix(".npy").name))
         return pd.concat(tables, ignore_index=True).drop_duplicates("sha256", ignore_index=True)
 
-    def add(self, contents: Sequence[str], activations: Activations) -> None:
-        """Store rows: activations float16 (len(contents), ...), contents the sha256 of the files they come from."""
+    def add(self, contents: Sequence[str], activations: Activations) -> str:
+        """Store rows: activations float16 (len(contents), ...), contents the sha256 of the files they come from.
+
+        Gives the part's name.
+        """
         name = hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
         path = self.folder / f"part-{name}.npy"
-        buffer = io.BytesIO()
-        np.save(buffer, activations)
-        content = buffer.getvalue()
-        atomic.write_bytes(path, content)
+        rows = np.ascontiguousarray(activations)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
+        crc = zlib.crc32(rows.data.cast("B"), zlib.crc32(header.getvalue()))
+        with atomic.replacing(path) as partial, partial.open("wb") as file:  # closed, then flushed and renamed
+            file.write(header.getvalue())
+            file.write(rows.data)
         stat = path.stat()
         index = pd.DataFrame(
             {
                 "sha256": list(contents),
                 "row": np.arange(len(contents)),
-                "part_crc32": zlib.crc32(content),
+                "part_crc32": crc,
                 "part_size": stat.st_size,
                 "part_mtime_ns": stat.st_mtime_ns,
             }
         )
         write_table(path.with_suffix(".parquet"), index, INDEX_COLUMNS)
+        return path.name
 
     def open(self, contents: Sequence[str]) -> StoredActivations:
         """Give the activations of these file contents, in this order. Raises KeyError when one is not stored."""
@@ -118,20 +163,69 @@ class FeatureStore:
             raise KeyError(f"{len(missing)} of {len(contents)} files have no stored activations; run embed")
         rows = index.loc[list(contents)]
         names, part = np.unique(rows["part"].to_numpy(dtype=str), return_inverse=True)
-        parts = [np.load(self.folder / name, mmap_mode="r") for name in names]
+        parts = [_Part.of(self.folder / name) for name in names]
         return StoredActivations(parts, part.astype(np.int64), rows["row"].to_numpy(dtype=np.int64))
 
     def remove_unused(self, contents: set[str]) -> int:
-        """Remove the parts none of whose rows is among these contents; give their number."""
-        removed = 0
-        for part, rows in self.index().groupby("part"):
-            if contents.isdisjoint(rows["sha256"]):
-                self._remove((self.folder / str(part)).with_suffix(".parquet"))
-                removed += 1
-        return removed
+        """Remove the parts that hold none of these contents, or none that an earlier part does not; give their number."""
+        listed = sorted(self.folder.glob("part-*.parquet"))
+        index = self.index()
+        needed = set(index.loc[index["sha256"].isin(contents), "part"])
+        unused = [path for path in listed if path.with_suffix(".npy").name not in needed]
+        for path in unused:
+            self._remove(path)
+        return len(unused)
+
+    def compact(self, contents: set[str]) -> int:
+        """Put small parts together when they have become many, leaving rows of other contents out; give their number.
+
+        The new part is there before an old one goes, so a kill leaves rows twice, never none. One shard does it at a
+        time: the others, which find the lock taken, leave it.
+        """
+        index = self.index()
+        wanted = index[index["sha256"].isin(contents)]
+        if wanted.empty:
+            return 0
+        full = rows_in_a_part(_Part.of(self.folder / wanted["part"].iloc[0]).shape)
+        counts = wanted["part"].value_counts()
+        small = sorted(counts.index[counts < full / 2])
+        if len(small) <= MOST_SMALL_PARTS:
+            return 0
+        with (self.folder / ".compaction.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            gathered: list[str] = []
+            for names in _filling(small, counts, full):
+                gathered += self._merge(names, wanted)
+        log.info("%d small parts of %s put together", len(gathered), self.folder.name)
+        return len(gathered)
+
+    def _merge(self, names: Sequence[str], wanted: pd.DataFrame) -> list[str]:
+        """Write the wanted rows of some parts as one part and remove them; give their names. A damaged one is removed."""
+        contents: list[str] = []
+        arrays = []
+        for name in names:
+            rows = wanted[wanted["part"] == name]
+            expected = read_table((self.folder / name).with_suffix(".parquet"), INDEX_COLUMNS)["part_crc32"].iloc[0]
+            content = (self.folder / name).read_bytes()
+            if zlib.crc32(content) != expected:
+                log.warning("%s is damaged; its rows are computed again", self.folder / name)
+                self._remove((self.folder / name).with_suffix(".parquet"))
+                continue
+            arrays.append(np.load(io.BytesIO(content))[rows["row"].to_numpy()])
+            contents += rows["sha256"].tolist()
+        merged = self.add(contents, np.concatenate(arrays)) if arrays else ""
+        for name in names:
+            if name != merged:  # a part alone in its group, all of whose rows are wanted
+                self._remove((self.folder / name).with_suffix(".parquet"))
+        return list(names)
 
     def _checked(self, index_path: Path) -> pd.DataFrame | None:
         part = index_path.with_suffix(".npy")
+        if not index_path.exists():
+            return None  # compacted by another shard since it was listed
         try:
             table = read_table(index_path, INDEX_COLUMNS)
             stat = part.stat()
@@ -148,3 +242,16 @@ class FeatureStore:
     def _remove(self, index_path: Path) -> None:
         index_path.unlink(missing_ok=True)
         index_path.with_suffix(".npy").unlink(missing_ok=True)
+
+
+def _filling(names: Sequence[str], rows: pd.Series, full: int) -> list[list[str]]:
+    """Give the names in groups, in order, each of which fills a part as far as whole ones do."""
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for name in names:
+        if filled + rows[name] > full:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += rows[name]
+    return groups

@@ -24,6 +24,6 @@ if __name__ == "__main__":
 
     os.replace = slow_replace
     # A part of a few rows: a small data set has several, as a large one has.
-    skinlesion.stages.embed.ROWS_IN_A_PART = 8
+    skinlesion.stages.embed.rows_in_a_part = lambda shape: 8
     for stage in stages:
         print(run_stage(stage, PipelineConfig.of(settings)), flush=True)  # noqa: T201

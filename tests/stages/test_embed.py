@@ -8,7 +8,7 @@ import pytest
 from skinlesion import layout
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import require_built_model
-from skinlesion.catalog import TRAIN
+from skinlesion.catalog import HELD_OUT, TRAIN
 from skinlesion.config import POOLED, PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.features import FeatureStore
@@ -52,6 +52,11 @@ def embedded(embedded_once, few, settings, run_data_side):
     return few
 
 
+def trained_on(dataset):
+    manifest = read_manifest(dataset.folder)
+    return manifest[manifest["split"] == TRAIN]
+
+
 def store_of(dataset, models):
     key = activations_key(require_built_model(models).weights_key, POOLED)
     return FeatureStore(layout.features(dataset.folder) / key)
@@ -59,7 +64,7 @@ def store_of(dataset, models):
 
 def activations(dataset, models):
     """Give file of the view -> its stored activations."""
-    manifest = read_manifest(dataset.folder)
+    manifest = trained_on(dataset)
     stored = store_of(dataset, models).open(list(manifest["sha256"]))
     return dict(zip(manifest["file"], stored.take(np.arange(len(stored))), strict=True))
 
@@ -81,7 +86,7 @@ def test_without_a_built_model_embed_asks_for_build(embedded, settings, tmp_path
 def test_stored_activations_are_those_of_keras_frozen_part(embedded, models):
     from skinlesion.model import frozen_part, load_classifier
 
-    manifest = read_manifest(embedded.folder).head(6)
+    manifest = trained_on(embedded).head(6)
     images = np.stack([file.read() for file in view_files(embedded.folder, manifest)]).astype(np.float32)
     expected = np.asarray(frozen_part(load_classifier(layout.built_model(models)), POOLED)(images, training=False))
     found = np.stack([activations(embedded, models)[file] for file in manifest["file"]])
@@ -94,7 +99,7 @@ def test_stored_activations_are_those_of_keras_frozen_part(embedded, models):
 def test_a_second_run_changes_no_file(embedded, settings, snapshot):
     before = snapshot(embedded.folder)
     report = embed(settings())
-    assert (report.done, report.skipped) == (0, len(read_manifest(embedded.folder)))
+    assert (report.done, report.skipped) == (0, len(trained_on(embedded)))
     assert snapshot(embedded.folder) == before
 
 
@@ -103,9 +108,10 @@ def test_one_new_image_is_the_only_one_embedded_and_leaves_with_its_part(
 ):
     folder = store_of(embedded, models).folder
     before, old = snapshot(folder), activations(embedded, models)
-    embedded.add("new", jpeg(1))
+    known = embedded.images_of(TRAIN)[0]
+    embedded.add("new", jpeg(1), lesion_id=embedded.catalog().loc[known, "lesion_id"])
     run_data_side(settings())
-    assert embed(settings()).done == 1 + int(embedded.catalog().loc["new", "split"] == TRAIN)
+    assert embed(settings()).done == 2  # and its copy
     assert before.items() <= snapshot(folder).items()
     assert len(snapshot(folder)) == len(before) + 2
     assert same({file: row for file, row in activations(embedded, models).items() if "/new" not in file}, old)
@@ -113,6 +119,24 @@ def test_one_new_image_is_the_only_one_embedded_and_leaves_with_its_part(
     run_data_side(settings())
     assert embed(settings()).details["parts_removed"] == 1
     assert snapshot(folder) == before
+
+
+def test_held_out_files_get_no_activations(embedded, models):
+    manifest = read_manifest(embedded.folder)
+    held_out = set(manifest.loc[manifest["split"] == HELD_OUT, "sha256"])
+    assert held_out
+    assert held_out.isdisjoint(store_of(embedded, models).index()["sha256"])
+
+
+def test_a_damaged_converted_model_is_converted_again(embedded, models, settings):
+    before = activations(embedded, models)
+    converted = store_of(embedded, models).folder / "frozen_part.tflite"
+    whole = converted.read_bytes()
+    for content in (b"", b"garbage", whole[:-1000]):
+        converted.write_bytes(content)
+        forget(embedded, models)
+        embed(settings())
+        assert same(activations(embedded, models), before)
 
 
 def test_a_changed_label_costs_no_embedding(embedded, models, settings, run_data_side):
@@ -174,7 +198,7 @@ def test_force_embeds_again_and_gives_the_same(embedded, models, settings):
 
 def test_a_file_of_the_view_that_is_not_the_listed_one_is_an_error_worth_a_retry(embedded, models, settings):
     forget(embedded, models)
-    path = min(layout.output(embedded.folder).rglob("*.jpg"))
+    path = layout.output(embedded.folder) / trained_on(embedded)["file"].iloc[0]
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(OSError, match="is not the file that organize listed"):
         embed(settings())

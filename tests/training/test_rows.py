@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,21 +8,22 @@ from hypothesis import strategies as st
 
 from skinlesion.config import PipelineConfig
 from skinlesion.training.inner_fold import choose_inner_fold
-from skinlesion.training.phases import batch_size_used, class_weights
-from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource
+from skinlesion.training.phases import batch_size_used, class_weights, diagnosis_targets
+from skinlesion.training.resumable import shortfall
+from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource, Targets
 
 
-def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0) -> OneViewAnEpoch:
+def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: Any) -> OneViewAnEpoch:
     """Rows whose input is their number; image i has views[i] rows."""
     images = np.repeat(np.arange(len(views)), views)
     rows = len(images)
     return OneViewAnEpoch(
         ArraySource(np.arange(rows, dtype=np.float32)[:, np.newaxis]),
-        labels=images % 3,
-        class_weights=np.array([1, 2, 3], dtype=np.float32),
+        [Targets(images % 3, np.array([1, 2, 3], dtype=np.float32))],
         batch_size=batch_size,
         images=images,
         seed=seed,
+        **replay,
     )
 
 
@@ -57,7 +60,7 @@ def test_an_epoch_depends_on_its_number_and_the_seed_not_on_those_before() -> No
 
 def test_batches_carry_one_hot_labels_and_their_classes_weights() -> None:
     source = SubsetSource(ArraySource(np.arange(10, dtype=np.float16)[:, np.newaxis]), np.array([9, 0, 5]))
-    batches = Batches(source, np.array([2, 0, 1]), np.array([1, 2, 3], dtype=np.float32), batch_size=2)
+    batches = Batches(source, [Targets(np.array([2, 0, 1]), np.array([1, 2, 3], dtype=np.float32))], batch_size=2)
     assert len(batches) == 2
     inputs, labels, weights = batches[0]
     assert inputs.dtype == np.float32
@@ -65,6 +68,53 @@ def test_batches_carry_one_hot_labels_and_their_classes_weights() -> None:
     assert labels.tolist() == [[0, 0, 1], [1, 0, 0]]
     assert weights.tolist() == [3, 1]
     assert batches[1][0][:, 0].tolist() == [5]
+
+
+def test_with_two_targets_each_output_gets_its_own() -> None:
+    classes = Targets(np.array([0, 1]), np.array([1, 2], dtype=np.float32))
+    diagnoses = Targets(np.array([3, 0]), np.array([5, 6, 7, 8], dtype=np.float32))
+    batches = Batches(ArraySource(np.zeros((2, 1))), [classes, diagnoses], batch_size=2)
+    _, one_hot, weights = batches[0]
+    assert [part.tolist() for part in one_hot] == [[[1, 0], [0, 1]], [[0, 0, 0, 1], [1, 0, 0, 0]]]
+    assert [part.tolist() for part in weights] == [[1, 2], [8, 5]]
+
+
+def test_a_replaying_epoch_takes_every_new_image_and_so_many_of_the_others() -> None:
+    views = [2] * 10
+    new = np.repeat(np.arange(10), views) < 3
+    data = epochs_of(views, new=new, replayed=4)
+    replayed = set()
+    for epoch in range(20):
+        data.start_epoch(epoch)
+        images = data.order // 2
+        assert len(images) == len(set(images)) == 7
+        assert {0, 1, 2} <= set(images)
+        replayed |= set(images)
+    assert replayed == set(range(10))
+    everything = epochs_of(views, new=new, replayed=100)
+    assert sorted(everything.order // 2) == list(range(10))
+
+
+def test_the_diagnoses_are_targets_where_they_tell_more_than_the_classes() -> None:
+    rows = pd.DataFrame(
+        {"dx": ["mel", "bcc", "nv", "", "my own code"], "label": ["malignant"] * 2 + ["benign"] + ["unknown"] * 2}
+    )
+    targets = diagnosis_targets(rows, "none")
+    assert targets is not None
+    assert targets.numbers[3] == targets.numbers[4]
+    assert len(targets.class_weights) == 4
+    assert diagnosis_targets(rows[1:], "none") is None
+
+
+def test_the_best_epoch_is_that_of_the_best_headline_figures_then_of_the_lowest_loss() -> None:
+    def figures(loss: float, recall: float, auroc: float | None) -> dict[str, float]:
+        found = {"val_loss": loss, "val_balanced_accuracy": recall}
+        return found if auroc is None else {**found, "val_malignant_auroc": auroc}
+
+    assert shortfall(figures(0.9, 0.7, 0.9)) < shortfall(figures(0.1, 0.6, 0.9))
+    assert shortfall(figures(0.1, 0.7, 0.9)) < shortfall(figures(0.2, 0.7, 0.9))
+    assert shortfall(figures(0.1, 0.75, None)) == [0.25, 0.1]
+    assert shortfall({}) is None
 
 
 def training_rows(counts: dict[str, int], copies: int = 1) -> pd.DataFrame:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import os
 
 import numpy as np
 import pytest
 
-from skinlesion.features import FeatureStore
+from skinlesion.features import MOST_SMALL_PARTS, FeatureStore, rows_in_a_part
 
 
 def rows(count, seed=0):
@@ -26,7 +27,6 @@ def test_rows_are_given_in_the_order_asked_for_across_parts(store):
     assert (len(stored), stored.shape) == (4, (2, 3))
     assert np.array_equal(stored.take(np.arange(4)), expected)
     assert np.array_equal(stored.take(np.array([3, 0])), expected[[3, 0]])
-    assert np.array_equal(stored.subset(np.array([2, 1])).take(np.array([1, 0])), expected[[1, 2]])
     assert stored.take(np.array([0])).dtype == np.float16
 
 
@@ -92,3 +92,76 @@ def test_only_parts_that_nothing_needs_are_removed(store):
     assert store.remove_unused({"b"}) == 1
     assert store.index()["sha256"].tolist() == ["a", "b"]
     assert store.remove_unused({"b"}) == 0
+
+
+def small_parts(store, count):
+    expected = rows(count, 7)
+    for number in range(count):
+        store.add([f"c{number}"], expected[number : number + 1])
+    return [f"c{number}" for number in range(count)], expected
+
+
+def test_few_small_parts_are_left_alone(store):
+    contents, _ = small_parts(store, MOST_SMALL_PARTS)
+    assert store.compact(set(contents)) == 0
+    assert len(list(store.folder.glob("*.npy"))) == MOST_SMALL_PARTS
+
+
+def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 3)
+    wanted = contents[1:-1]
+    assert store.compact(set(wanted)) == len(wanted)
+    assert store.remove_unused(set(wanted)) == 2
+    assert len(list(store.folder.glob("part-*.npy"))) == 1
+    assert sorted(store.index()["sha256"]) == sorted(wanted)
+    assert np.array_equal(store.open(wanted).take(np.arange(len(wanted))), expected[1:-1])
+    assert store.compact(set(wanted)) == 0
+
+
+def test_merged_parts_are_as_large_as_whole_ones(store, monkeypatch):
+    monkeypatch.setattr("skinlesion.features.rows_in_a_part", lambda shape: 5)
+    contents, expected = small_parts(store, 23)
+    assert store.compact(set(contents)) == 23
+    assert sorted(store.index()["part"].value_counts()) == [3, 5, 5, 5, 5]
+    assert np.array_equal(store.open(contents).take(np.arange(23)), expected)
+
+
+def test_a_damaged_part_is_not_copied(store):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 2)
+    part = store.folder / store.index().set_index("sha256").loc["c4", "part"]
+    stat = part.stat()
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 0xFF
+    part.write_bytes(content)
+    os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # rot, that no date betrays
+    store.compact(set(contents))
+    others = [name for name in contents if name != "c4"]
+    assert sorted(store.index()["sha256"]) == sorted(others)
+    assert np.array_equal(store.open(others).take(np.arange(len(others))), np.delete(expected, 4, axis=0))
+
+
+def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tidied(store, monkeypatch):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 1)
+    with monkeypatch.context() as killed:
+        killed.setattr(store, "_remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.compact(set(contents))
+    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    store.compact(set(contents))
+    store.remove_unused(set(contents))
+    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    assert len(list(store.folder.glob("part-*.npy"))) <= MOST_SMALL_PARTS
+
+
+def test_only_one_shard_compacts(store):
+    contents, _ = small_parts(store, MOST_SMALL_PARTS + 1)
+    with (store.folder / ".compaction.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert store.compact(set(contents)) == 0
+    assert store.compact(set(contents)) == MOST_SMALL_PARTS + 1
+
+
+def test_a_part_holds_some_forty_megabytes(store):
+    assert rows_in_a_part((14, 14, 96)) == 1062
+    assert rows_in_a_part((1280,)) == 4096
+    assert rows_in_a_part((5000, 5000)) == 1

@@ -1,18 +1,21 @@
-"""Embed: the frozen part runs once for each file of the manifest; its activations are stored."""
+"""Embed: the frozen part runs once for each file that is trained on; its activations are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import layout, quiet_tensorflow
+from skinlesion import accelerator, layout, quiet_tensorflow
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import require_built_model
+from skinlesion.catalog import TRAIN
 from skinlesion.config import PipelineConfig
-from skinlesion.features import ROWS_IN_A_PART, FeatureStore
+from skinlesion.errors import DataError
+from skinlesion.features import Activations, FeatureStore, rows_in_a_part
 from skinlesion.litert import LiteRTModel, OneForEachThread, convert_to_litert
 from skinlesion.manifest import read_manifest
 from skinlesion.progress import progress
@@ -23,7 +26,9 @@ from skinlesion.workers import spread
 
 
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Store the activations of the manifest's files that have none yet, under features/<key>/.
+    """Store the activations of the training files of the manifest that have none yet, under features/<key>/.
+
+    Held-out files get none: training must not read them, and evaluation runs the whole model.
 
     Raises OSError when a file is not what the manifest says (something else writes to the folder; a retry may help).
     """
@@ -34,12 +39,16 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     built = require_built_model(config.models)
     store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, config.stored_cut))
     buckets = set(shard.buckets())
-    mine = manifest[manifest["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
+    trained_on = manifest[manifest["split"] == TRAIN]
+    mine = trained_on[trained_on["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
     todo = mine if config.force else mine[~mine["sha256"].isin(store.index()["sha256"])]
+    device = ""
     if not todo.empty:
-        frozen = _frozen_part_file(config, store.folder, config.stored_cut)
-        _embed(frozen, store, view_files(config.dataset, todo), config.workers_used())
-    removed = store.remove_unused(set(manifest["sha256"]))
+        files = view_files(config.dataset, todo)
+        device = _embed(config, config.stored_cut, store, files)
+    contents = set(trained_on["sha256"])
+    compacted = store.compact(contents)
+    removed = store.remove_unused(contents)
     return StageReport(
         stage="embed",
         seen=len(mine),
@@ -47,36 +56,77 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         skipped=len(mine) - len(todo),
         refused=0,
         seconds=watch.seconds(),
-        details={"cut": config.stored_cut, "parts_removed": removed},
+        details={
+            "cut": config.stored_cut,
+            "device": device,
+            "parts_compacted": compacted,
+            "parts_removed": removed,
+        },
     )
+
+
+def _embed(config: PipelineConfig, cut: str, store: FeatureStore, files: list[ViewFile]) -> str:
+    """Run the frozen part on these files and store what it gives; tell on what it ran."""
+    if accelerator.is_there():
+        results = _on_tensorflow(config, cut, files)
+        device = "TensorFlow on a GPU"
+    else:
+        results = _on_litert(config, _frozen_part_file(config, store.folder, cut), files)
+        device = f"LiteRT on {config.workers_used()} threads"
+    with progress("embed", len(files)) as advance, ThreadPoolExecutor(1) as storing:
+        _store(store, files, results, storing, advance)
+    return device
+
+
+def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> Iterator[Activations]:
+    models = OneForEachThread(lambda: LiteRTModel(frozen))
+
+    def activations(file: ViewFile) -> Activations:
+        return models.get()(file.read()).astype(np.float16)
+
+    return spread(activations, files, workers=config.workers_used(), kind="threads")
+
+
+def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> Iterator[Activations]:
+    quiet_tensorflow.load()
+    from skinlesion.model import frozen_part, load_classifier
+
+    model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
+    images = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
+    return accelerator.in_batches(model, images)
+
+
+def _store(
+    store: FeatureStore,
+    files: list[ViewFile],
+    results: Iterator[Activations],
+    storing: ThreadPoolExecutor,
+    advance: Callable[[int], None],
+) -> None:
+    """Store the results part by part. A part is written while the next one is computed, and no more than one."""
+    first = next(results)
+    full = rows_in_a_part(first.shape)
+    writing: Future[str] | None = None
+    for start in range(0, len(files), full):
+        names = [file.sha256 for file in files[start : start + full]]
+        part: npt.NDArray[np.float16] = np.empty((len(names), *first.shape), dtype=np.float16)
+        for row in range(len(names)):
+            part[row] = first if start + row == 0 else next(results)
+            advance(1)
+        if writing is not None:
+            writing.result()
+        writing = storing.submit(store.add, names, part)
+    if writing is not None:
+        writing.result()
 
 
 def _frozen_part_file(config: PipelineConfig, folder: Path, cut: str) -> Path:
     path = folder / "frozen_part.tflite"
-    if not path.is_file():
+    try:
+        LiteRTModel(path)
+    except (OSError, DataError):  # not there yet, or damaged
         quiet_tensorflow.load()
         from skinlesion.model import frozen_part, load_classifier
 
         convert_to_litert(frozen_part(load_classifier(layout.built_model(config.models)), cut), path)
     return path
-
-
-def _embed(frozen: Path, store: FeatureStore, files: list[ViewFile], workers: int) -> None:
-    models = OneForEachThread(lambda: LiteRTModel(frozen))
-
-    def activations(file: ViewFile) -> npt.NDArray[np.float16]:
-        return models.get()(file.read()).astype(np.float16)
-
-    with progress("embed", len(files)) as advance:
-        results = spread(activations, files, workers=workers, kind="threads")
-        for start in range(0, len(files), ROWS_IN_A_PART):
-            part = files[start : start + ROWS_IN_A_PART]
-            store.add([file.sha256 for file in part], np.stack(list(_counted(results, len(part), advance))))
-
-
-def _counted(
-    results: Iterator[npt.NDArray[np.float16]], count: int, advance: Callable[[int], None]
-) -> Iterator[npt.NDArray[np.float16]]:
-    for _ in range(count):
-        yield next(results)
-        advance(1)
