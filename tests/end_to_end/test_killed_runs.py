@@ -18,7 +18,7 @@ import pytest
 from skinlesion import layout
 from skinlesion.candidate import Candidate
 from skinlesion.features import FeatureStore
-from skinlesion.manifest import read_manifest
+from skinlesion.manifest import read_manifest, training_rows
 from skinlesion.sample import write_sample
 
 SLOW_STAGE = Path(__file__).with_name("slow_stage.py")
@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, str]:
 
 def activations(dataset: Path) -> np.ndarray:
     (folder,) = layout.features(dataset).iterdir()
-    contents = read_manifest(dataset)["sha256"].tolist()
+    contents = training_rows(read_manifest(dataset))["sha256"].tolist()
     stored = FeatureStore(folder).open(contents)
     return stored.take(np.arange(len(contents)))
 
