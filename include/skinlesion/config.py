@@ -234,7 +234,8 @@ class PipelineConfig(BaseSettings):
         lt=1,
         title="Share of the diagnoses",
         description="Of the loss, of a second head that learns the diagnoses behind the three classes (mel, bcc, nv, ...) "
-        "and is thrown away after training. Where the labels name no finer diagnoses there is none.",
+        "and is thrown away after training. There is none where the labels name no finer diagnoses, and none with the "
+        "loader `image-data-generator`.",
         json_schema_extra={"section": "Training"},
     )
     warm_start: bool = Field(
