@@ -192,7 +192,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     head_epochs: int = Field(
-        default=30,
+        default=10,
         ge=0,
         le=500,
         title="Head epochs",
