@@ -1,0 +1,48 @@
+"""Run the pipeline stage by stage, each a process of its own, as Airflow does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.whole_process import measure
+from skinlesion.pipeline import STAGES
+
+SKINLESION = Path(sys.executable).with_name("skinlesion")
+
+
+def run_stages(folder: Path, settings: dict[str, Any], stages: Iterable[str] = STAGES) -> dict[str, dict[str, Any]]:
+    """Run stages on folder/dataset and folder/models; give for each what it did, its seconds and its peak memory."""
+    measured = {}
+    for stage in stages:
+        report = folder / f"{stage}.json"
+        given = [f"--set={name}={value}" for name, value in settings.items()]
+        process = measure([
+            SKINLESION, stage, f"--dataset={folder / 'dataset'}", f"--models={folder / 'models'}",
+            f"--json={report}", "--quiet", *given,
+        ])  # fmt: skip
+        (said,) = json.loads(report.read_text())["stages"]
+        measured[stage] = {
+            "seconds": round(process.seconds, 2),
+            "peak_mb": process.peak_mb,
+            "seen": said["seen"],
+            "done": said["done"],
+            "images_per_second": round(said["done"] / process.seconds, 1),
+            "own_seconds": said["seconds"],
+            "run": said.get("run"),
+        }
+    return measured
+
+
+def total(measured: dict[str, dict[str, Any]]) -> float:
+    """Give the seconds of all stages."""
+    return round(sum(stage["seconds"] for stage in measured.values()), 2)
+
+
+def quality(folder: Path, measured: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Give what evaluate found on the held-out lesions."""
+    metrics = json.loads((folder / "models" / "candidates" / measured["train"]["run"] / "metrics.json").read_text())
+    return {name: round(metrics[name], 4) for name in ("balanced_accuracy", "malignant_auroc")}
