@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 
@@ -27,8 +29,7 @@ def add_images(dataset: Path, images: int) -> None:
     diagnoses = pd.read_csv(dataset / "diagnoses.csv", dtype=str, keep_default_na=False)
     new = diagnoses.iloc[-images:].copy()
     for image in new["image"]:
-        pixels = cv2.imread(str(dataset / "images" / f"{image}.jpg"))
-        turned = cv2.rotate(pixels, cv2.ROTATE_180)
+        turned = cv2.rotate(_read(dataset / "images" / f"{image}.jpg"), cv2.ROTATE_180)
         cv2.imwrite(str(dataset / "images" / f"new_{image}.jpg"), turned)
     for column in new.columns.intersection(["image", "lesion_id"]):
         new[column] = "new_" + new[column]
@@ -46,7 +47,7 @@ def at_size(source: Path, folder: Path, images: int, side: int | None) -> int:
 
     def write(number: int) -> dict[str, str]:
         path = paths[number % len(paths)]
-        pixels = cv2.imread(str(path))
+        pixels = _read(path)
         size = (side, side) if side else (pixels.shape[1], pixels.shape[0])
         pixels = cv2.resize(pixels[number // len(paths) :], size, interpolation=cv2.INTER_CUBIC)
         image = f"{path.stem}_{number:06d}"
@@ -57,3 +58,10 @@ def at_size(source: Path, folder: Path, images: int, side: int | None) -> int:
         rows = list(pool.map(write, range(images)))
     pd.DataFrame(rows).to_csv(folder / "diagnoses.csv", index=False)
     return len(rows)
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imread(str(path))
+    if pixels is None:
+        raise ValueError(f"{path} is not an image that OpenCV reads")
+    return pixels.astype(np.uint8, copy=False)

@@ -10,7 +10,6 @@ from typing import Any
 from benchmarks.datasets import add_images, part_of
 from benchmarks.stages import quality, run_stages, total
 from benchmarks.whole_process import python
-from skinlesion.catalog import HELD_OUT
 from skinlesion.manifest import read_manifest
 
 RECIPE_EPOCHS = 20
@@ -57,7 +56,7 @@ def first_run(source: Path, weights: str, images: int, recipe_epochs: int, quali
 
 def _recipe(folder: Path, weights: str, epochs: int, quality_epochs: int) -> dict[str, Any]:
     dataset = folder / "none" / "dataset"
-    common = [dataset, f"--weights={'none' if weights == 'random' else weights}"]
+    common: tuple[str | Path, str] = (dataset, f"--weights={'none' if weights == 'random' else weights}")
     timed = python("benchmarks.plain_recipe", *common, folder / "recipe", f"--epochs={epochs}")
     said = json.loads(timed.output.splitlines()[-1])
     # The first epoch compiles; the ones that were not run are as long as the shortest that was.

@@ -36,12 +36,13 @@ seconds: dict[str, float] = {}
 
 
 def stage(name: str, since: float) -> None:
+    """Note how long a stage took."""
     seconds[name] = round(time.perf_counter() - since, 2)
-    print(name, seconds[name], flush=True)  # noqa: T201
+    print(name, seconds[name], flush=True)
 
 
 start = time.perf_counter()
-import cv2  # noqa: E402, TID253
+import cv2
 
 sources = [path for path in sorted((arguments.dataset / "images").glob("*.jpg")) if path.stem not in held_out]
 for path in sources:
@@ -49,7 +50,7 @@ for path in sources:
 stage("resize", start)
 
 start = time.perf_counter()
-import Augmentor  # noqa: E402, TID253
+import Augmentor
 
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     pipeline = Augmentor.Pipeline(str(processed))
@@ -62,7 +63,7 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
 stage("augment", start)
 
 start = time.perf_counter()
-import pandas as pd  # noqa: E402, TID253
+import pandas as pd
 
 diagnoses = pd.read_csv(arguments.dataset / "diagnoses.csv").set_index("image")["dx"].str.lower()
 for name in CLASSES:
@@ -76,7 +77,7 @@ for path in [*processed.glob("*.jpg"), *output.glob("*.jpg")]:
 stage("organize", start)
 
 start = time.perf_counter()
-import tensorflow as tf  # noqa: E402, TID253
+import tensorflow as tf
 
 tf.keras.utils.set_random_seed(0)
 weights = None if arguments.weights == "none" else arguments.weights
@@ -142,8 +143,8 @@ result = {
     "val_accuracy": round(history.history["val_accuracy"][-1], 4),
 }
 if held_out:
-    import numpy as np  # noqa: TID253
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score  # noqa: TID253
+    import numpy as np
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
     pixels = np.stack(
         [
@@ -164,4 +165,4 @@ if held_out:
         "balanced_accuracy": round(float(balanced_accuracy_score(labels, predicted)), 4),
         "malignant_auroc": round(float(roc_auc_score(labels == "malignant", probabilities[:, 0])), 4),
     }
-print(json.dumps(result))  # noqa: T201
+print(json.dumps(result))

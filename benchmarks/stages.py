@@ -39,7 +39,7 @@ def run_stages(folder: Path, settings: dict[str, Any], stages: Iterable[str] = S
 
 def total(measured: dict[str, dict[str, Any]]) -> float:
     """Give the seconds of all stages."""
-    return round(sum(stage["seconds"] for stage in measured.values()), 2)
+    return round(sum(float(stage["seconds"]) for stage in measured.values()), 2)
 
 
 def quality(folder: Path, measured: dict[str, dict[str, Any]]) -> dict[str, float]:

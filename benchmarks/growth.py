@@ -1,0 +1,237 @@
+"""What a night costs as the catalog grows: synthetic catalogs of many rows, on which every stage really runs.
+
+A million images cannot be computed here, so their past is written down instead: the tables say that each of them was
+read, resized, embedded and trained on. Files are hard links to a few small JPEGs, activations are sparse files. Ingest
+and organize wrote the catalog, the split and the manifest themselves; from there on the nights are real ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from benchmarks.stages import SKINLESION, run_stages, total
+from benchmarks.whole_process import measure
+from skinlesion import layout
+from skinlesion.backbone import activations_key
+from skinlesion.bucket_table import BucketTable, write_table
+from skinlesion.built_model import require_built_model
+from skinlesion.candidate import candidate_of
+from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
+from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
+from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
+from skinlesion.pipeline import STAGES
+from skinlesion.sample import write_sample
+from skinlesion.shard import BUCKETS, bucket_of
+from skinlesion.stages.evaluate import EVALUATION_VERSION
+from skinlesion.stages.ingest import FILE_COLUMNS
+from skinlesion.training.warm_start import origin, write_trained_on
+
+SETTINGS = {"weights": "random", "copies": 0}
+NEW_IMAGES = 100
+BEFORE_TRAINING = STAGES[: STAGES.index("train")]
+DIAGNOSES = ("nv", "nv", "nv", "nv", "nv", "nv", "mel", "bkl", "bcc", "unk")
+NAMES_OF_A_FILE = 25_000
+"""A file system allows a file so many names: 65,000 on ext4. A processed image has two, its own and organize's."""
+
+
+def growth(rows: int) -> dict[str, Any]:
+    """Measure a night with nothing new and one with 100 new images on a catalog of so many rows."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        _write_past(folder, rows)
+        nothing = run_stages(folder, SETTINGS)
+        worked = [stage for stage, figures in nothing.items() if figures["done"]]
+        if worked:
+            raise RuntimeError(f"{', '.join(worked)} found work in a night with nothing new")
+        _add(folder / "dataset", NEW_IMAGES)
+        new = run_stages(folder, SETTINGS, BEFORE_TRAINING)
+    before = {stage: nothing[stage] for stage in BEFORE_TRAINING}
+    return {
+        "rows": rows,
+        "nothing_new": {"stages": nothing, "seconds": total(nothing)},
+        "new_images": {
+            "images": NEW_IMAGES,
+            "stages": new,
+            "seconds": total(new),
+            "seconds_an_image": round((total(new) - total(before)) / NEW_IMAGES, 4),
+        },
+    }
+
+
+def _write_past(folder: Path, rows: int) -> None:
+    dataset, models = folder / "dataset", folder / "models"
+    config = PipelineConfig.of(SETTINGS | {"dataset": dataset, "models": models})
+    _train_on_few(folder)
+
+    names = [f"SYN_{number:08d}" for number in range(rows)]
+    diagnoses = pd.DataFrame(
+        {
+            "image": names,
+            "dx": list(itertools.islice(itertools.cycle(DIAGNOSES), rows)),
+            "lesion_id": [f"L{number // 2}" for number in range(rows)],
+        }
+    )
+    dataset.mkdir()
+    diagnoses.to_csv(layout.diagnoses(dataset), index=False)
+    _link(layout.images(dataset), names, folder / "small")
+    _link(layout.processed(dataset), names, folder / "small")
+    _write_ingest_table(config, names)
+    for stage in ("ingest", "resize", "augment", "organize"):
+        if stage == "resize":
+            _write_resize_table(config, names)
+        measure([SKINLESION, stage, f"--dataset={dataset}", f"--models={models}", "--quiet", *_given()])
+    _write_activations(config)
+    _write_candidate(config)
+
+
+def _given() -> list[str]:
+    return [f"--set={name}={value}" for name, value in SETTINGS.items()]
+
+
+def _train_on_few(folder: Path) -> None:
+    """Leave a model in folder/models that really was built, trained and evaluated, and some small images."""
+    few = folder / "few"
+    write_sample(few / "dataset", images=60, seed=0, size=(96, 72))
+    (few / "models").symlink_to(folder / "models")
+    (folder / "models").mkdir()
+    run_stages(few, SETTINGS | {"epochs": 1, "head_epochs": 1})
+    shutil.copytree(
+        layout.processed(few / "dataset"), folder / "small", ignore=shutil.ignore_patterns("output", "augmented")
+    )
+
+
+def _link(target: Path, names: list[str], small: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    pictures = itertools.cycle(sorted(small.glob("*.jpg")))
+    for start in range(0, len(names), NAMES_OF_A_FILE):
+        batch = names[start : start + NAMES_OF_A_FILE]
+        first = target / f"{batch[0]}.jpg"
+        shutil.copyfile(next(pictures), first)
+        for name in batch[1:]:
+            os.link(first, target / f"{name}.jpg")
+
+
+def _digest(kind: str, name: str) -> str:
+    return hashlib.sha256(f"{kind} {name}".encode()).hexdigest()
+
+
+def _stats(folder: Path, names: list[str]) -> Iterator[os.stat_result]:
+    return (os.stat(folder / f"{name}.jpg") for name in names)
+
+
+def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
+    stats = list(_stats(layout.images(config.dataset), names))
+    table = pd.DataFrame(
+        {
+            "file": [f"{name}.jpg" for name in names],
+            "size": [stat.st_size for stat in stats],
+            "mtime_ns": [stat.st_mtime_ns for stat in stats],
+            "ctime_ns": [stat.st_ctime_ns for stat in stats],
+            "sha256": [_digest("original", name) for name in names],
+            "width": 224,
+            "height": 224,
+            "format": "JPEG",
+            "reason": "",
+            "settings": config.fingerprint("ingest"),
+        }
+    )
+    _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")
+
+
+def _write_resize_table(config: PipelineConfig, names: list[str]) -> None:
+    stats = list(_stats(layout.processed(config.dataset), names))
+    table = pd.DataFrame(
+        {
+            "name": [f"{name}.jpg" for name in names],
+            "image": names,
+            "source": [_digest("original", name) for name in names],
+            "settings": config.fingerprint("resize"),
+            "sha256": [_digest("processed", name) for name in names],
+            "size": [stat.st_size for stat in stats],
+            "mtime_ns": [stat.st_mtime_ns for stat in stats],
+            "pixels": [_digest("pixels", name) for name in names],
+            "refused": "",
+        }
+    )
+    _write_buckets(BucketTable(layout.tables(config.dataset, "resize"), DERIVED_COLUMNS), table, names, "name")
+
+
+def _write_buckets(table: BucketTable, rows: pd.DataFrame, names: list[str], by: str) -> None:
+    of_row = np.array([bucket_of(name) for name in names])
+    table.folder.mkdir(parents=True, exist_ok=True)
+    for bucket in range(BUCKETS):
+        table.write(bucket, rows[of_row == bucket].sort_values(by, ignore_index=True))
+
+
+def _write_activations(config: PipelineConfig) -> None:
+    """Write sparse parts as embed would have left them: every training file has a row of zeros."""
+    cut = config.stored_cut
+    assert cut is not None
+    folder = layout.features(config.dataset) / activations_key(require_built_model(config.models).weights_key, cut)
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (14, 14, 96)
+    contents = training_rows(read_manifest(config.dataset))["sha256"].tolist()
+    for batch in _batched(contents, rows_in_a_part(shape)):
+        path = folder / f"part-{_digest('part', batch[0])[:16]}.npy"
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(batch), *shape), version=(1, 0)).flush()
+        stat = path.stat()
+        index = pd.DataFrame(
+            {
+                "sha256": list(batch),
+                "row": np.arange(len(batch)),
+                "part_crc32": 0,
+                "part_size": stat.st_size,
+                "part_mtime_ns": stat.st_mtime_ns,
+            }
+        )
+        write_table(path.with_suffix(".parquet"), index, INDEX_COLUMNS)
+
+
+def _batched(values: list[str], size: int) -> Iterator[list[str]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _write_candidate(config: PipelineConfig) -> None:
+    """Let the model that was trained on few images be the one trained on all."""
+    manifest = read_manifest(config.dataset)
+    rows, built = training_rows(manifest), require_built_model(config.models)
+    trained = candidate_in_service(config.models)
+    assert trained is not None
+    candidate = candidate_of(config, rows, built)
+    shutil.copytree(trained.folder, candidate.folder)
+    record = json.loads(candidate.training.read_text())
+    record |= {"training_version": version(rows), "origin": origin(config, built)}
+    candidate.training.write_text(json.dumps(record))
+    inner = np.arange(len(rows)) % 10 == 0
+    write_trained_on(candidate, rows, inner)
+    metrics = json.loads(candidate.metrics.read_text())
+    metrics["key"] = fingerprint([EVALUATION_VERSION, record["sha256"], version(held_out_rows(manifest))])
+    candidate.metrics.write_text(json.dumps(metrics))
+    put_in_service(config.models, candidate)
+    shutil.rmtree(trained.folder)
+
+
+def _add(dataset: Path, images: int) -> None:
+    """Add new images, each with pixels of its own."""
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(images):
+        pixels = cv2.resize(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8), (300, 225))
+        cv2.imwrite(str(layout.images(dataset) / f"NEW_{number:04d}.jpg"), pixels)
+        lines.append(f"NEW_{number:04d},{DIAGNOSES[number % len(DIAGNOSES)]},N{number}\n")
+    with layout.diagnoses(dataset).open("a") as file:
+        file.writelines(lines)
