@@ -49,9 +49,9 @@ def at_size(source: Path, folder: Path, images: int, side: int | None) -> int:
         path = paths[number % len(paths)]
         pixels = _read(path)
         size = (side, side) if side else (pixels.shape[1], pixels.shape[0])
-        pixels = cv2.resize(pixels[number // len(paths) :], size, interpolation=cv2.INTER_CUBIC)
+        scaled = cv2.resize(pixels[number // len(paths) :], size, interpolation=cv2.INTER_CUBIC)
         image = f"{path.stem}_{number:06d}"
-        cv2.imwrite(str(folder / "images" / f"{image}.jpg"), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(str(folder / "images" / f"{image}.jpg"), scaled, [cv2.IMWRITE_JPEG_QUALITY, 90])
         return {"image": image, "dx": diagnoses.get(path.stem, "unk")}
 
     with ThreadPoolExecutor() as pool:
