@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down test lint format clean
+.PHONY: help install run up down test lint bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -52,6 +52,10 @@ lint: install ## check style, types and the lock file
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+bench: install ## measure against the plain recipe: make bench DATASET=... ARGS="--weights FILE"; hours
+	@test -n "$(DATASET)" || { echo "make bench: say where the data set is: make bench DATASET=path" >&2; exit 2; }
+	@$(BIN)/python -m benchmarks "$(DATASET)" $(ARGS)
 
 format: install ## format the code
 	@$(BIN)/ruff format .

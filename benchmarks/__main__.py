@@ -11,8 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.embed import embed
 from benchmarks.first_run import first_run
+from benchmarks.growth import growth
+from benchmarks.memory import memory
+from benchmarks.resize import resize
 from benchmarks.table import write_tables
+
+SECTIONS = ("first-run", "resize", "embed", "memory", "growth")
 
 
 def main(
@@ -22,8 +28,15 @@ def main(
     ] = "imagenet",
     results: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmark-results"),
     sizes: Annotated[str, typer.Option(help="Images of each first run; 0 is all of them.")] = "2000,0",
-    only: Annotated[str, typer.Option(help="These sections alone, the others stay: first-run.")] = "first-run",
+    only: Annotated[str, typer.Option(help="Measure these sections alone; the others' results stay.")] = ",".join(
+        SECTIONS
+    ),
     recipe_epochs: Annotated[int, typer.Option(help="Epochs that the recipe runs; the others are told from them.")] = 2,
+    large: Annotated[
+        Path | None, typer.Option(help="A data set of larger JPEGs for resize; DATASET if not given.")
+    ] = None,
+    rows: Annotated[str, typer.Option(help="Sizes of the synthetic catalogs.")] = "10000,100000,1000000",
+    repeats: Annotated[int, typer.Option(help="Of resize and embed; medians are told.")] = 3,
     quality_epochs: Annotated[
         int, typer.Option(help="Of the recipe that leaves the held-out lesions out; 0: not run.")
     ] = 5,
@@ -41,10 +54,22 @@ def main(
 
     weights = weights if weights in ("imagenet", "random") else str(Path(weights).absolute())
     sections = only.split(",")
+    if unknown := set(sections) - set(SECTIONS):
+        raise typer.BadParameter(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     if "first-run" in sections:
         for size in sizes.split(","):
             figures = first_run(dataset, weights, int(size), recipe_epochs, quality_epochs)
             keep("first_run", known.get("first_run", {}) | {str(figures["images"]): figures})
+    if "resize" in sections:
+        own_size = resize(large or dataset, 3000, None, repeats)
+        keep("resize", {"own_size": own_size, "1024": resize(large or dataset, 1500, 1024, repeats)})
+    if "embed" in sections:
+        keep("embed", embed(dataset, weights, 2000, repeats))
+    if "memory" in sections:
+        keep("memory", memory(dataset, weights))
+    if "growth" in sections:
+        for count in rows.split(","):
+            keep("growth", known.get("growth", {}) | {count: growth(int(count))})
     typer.echo((results / "table.md").read_text())
 
 
