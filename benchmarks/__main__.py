@@ -61,8 +61,8 @@ def main(
             figures = first_run(dataset, weights, int(size), recipe_epochs, quality_epochs)
             keep("first_run", known.get("first_run", {}) | {str(figures["images"]): figures})
     if "resize" in sections:
-        own_size = resize(large or dataset, 3000, None, repeats)
-        keep("resize", {"own_size": own_size, "1024": resize(large or dataset, 1500, 1024, repeats)})
+        own_size = resize(large or dataset, 6000, None, repeats)
+        keep("resize", {"own_size": own_size, "1024": resize(large or dataset, 6000, 1024, repeats)})
     if "embed" in sections:
         keep("embed", embed(dataset, weights, 2000, repeats))
     if "memory" in sections:
@@ -87,4 +87,6 @@ def _machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

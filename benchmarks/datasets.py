@@ -37,9 +37,9 @@ def add_images(dataset: Path, images: int) -> None:
 
 
 def at_size(source: Path, folder: Path, images: int, side: int | None) -> int:
-    """Write `images` JPEGs of side x side pixels, or of their own size, from those of a data set, taken in turn.
+    """Write `images` JPEGs made from those of a data set, taken in turn: as they are, or side x side pixels.
 
-    Each is encoded anew with a few pixels cut off its top, so that no two files are alike.
+    No two files are alike: each carries its number in a comment.
     """
     paths = sorted((source / "images").glob("*.jpg"))
     diagnoses = pd.read_csv(source / "diagnoses.csv", dtype=str, keep_default_na=False).set_index("image")["dx"]
@@ -47,17 +47,23 @@ def at_size(source: Path, folder: Path, images: int, side: int | None) -> int:
 
     def write(number: int) -> dict[str, str]:
         path = paths[number % len(paths)]
-        pixels = _read(path)
-        size = (side, side) if side else (pixels.shape[1], pixels.shape[0])
-        scaled = cv2.resize(pixels[number // len(paths) :], size, interpolation=cv2.INTER_CUBIC)
+        content = path.read_bytes()
+        if side:
+            scaled = cv2.resize(_read(path), (side, side), interpolation=cv2.INTER_CUBIC)
+            content = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
         image = f"{path.stem}_{number:06d}"
-        cv2.imwrite(str(folder / "images" / f"{image}.jpg"), scaled, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        (folder / "images" / f"{image}.jpg").write_bytes(_with_comment(content, image))
         return {"image": image, "dx": diagnoses.get(path.stem, "unk")}
 
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(write, range(images)))
     pd.DataFrame(rows).to_csv(folder / "diagnoses.csv", index=False)
     return len(rows)
+
+
+def _with_comment(jpeg: bytes, comment: str) -> bytes:
+    """Give a JPEG with a comment segment behind its start marker (ITU-T T.81, B.2.4.5)."""
+    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment.encode() + jpeg[2:]
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:

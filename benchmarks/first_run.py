@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.datasets import add_images, part_of
 from benchmarks.stages import quality, run_stages, total
 from benchmarks.whole_process import python
-from skinlesion.manifest import read_manifest
+from skinlesion.manifest import held_out_rows, read_manifest
 
 RECIPE_EPOCHS = 20
 NEW_IMAGES = 0.01  # of a data set, the night after
@@ -34,7 +34,7 @@ def first_run(source: Path, weights: str, images: int, recipe_epochs: int, quali
             "tail": {"stages": tail, "seconds": total(tail), "quality": quality(folder / "tail", tail)},
             "none": {"stages": none, "seconds": total(none), "quality": quality(folder / "none", none)},
         }
-        held_out = read_manifest(folder / "tail" / "dataset").query("split == @HELD_OUT")
+        held_out = held_out_rows(read_manifest(folder / "tail" / "dataset"))
         (folder / "held_out.json").write_text(json.dumps(dict(zip(held_out["image"], held_out["label"], strict=True))))
         result["recipe"] = _recipe(folder, weights, recipe_epochs, quality_epochs)
 

@@ -24,13 +24,13 @@ import pandas as pd
 from benchmarks.stages import SKINLESION, run_stages, total
 from benchmarks.whole_process import measure
 from skinlesion import layout
-from skinlesion.backbone import activations_key
 from skinlesion.bucket_table import BucketTable, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import candidate_of
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
+from skinlesion.frozen_part import frozen_part_path
 from skinlesion.in_service import candidate_in_service, put_in_service
 from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
 from skinlesion.pipeline import STAGES
@@ -94,7 +94,7 @@ def _write_past(folder: Path, rows: int) -> None:
         if stage == "resize":
             _write_resize_table(config, names)
         measure([SKINLESION, stage, f"--dataset={dataset}", f"--models={models}", "--quiet", *_given()])
-    _write_activations(config)
+    _write_activations(config, folder / "few" / "dataset")
     _write_candidate(config)
 
 
@@ -177,12 +177,15 @@ def _write_buckets(table: BucketTable, rows: pd.DataFrame, names: list[str], by:
         table.write(bucket, rows[of_row == bucket].sort_values(by, ignore_index=True))
 
 
-def _write_activations(config: PipelineConfig) -> None:
+def _write_activations(config: PipelineConfig, few: Path) -> None:
     """Write sparse parts as embed would have left them: every training file has a row of zeros."""
     cut = config.stored_cut
     assert cut is not None
-    folder = layout.features(config.dataset) / activations_key(require_built_model(config.models).weights_key, cut)
+    weights_key = require_built_model(config.models).weights_key
+    frozen = frozen_part_path(config.dataset, weights_key, cut)
+    folder = frozen.parent
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(frozen_part_path(few, weights_key, cut), frozen)
     shape = (14, 14, 96)
     contents = training_rows(read_manifest(config.dataset))["sha256"].tolist()
     for batch in _batched(contents, rows_in_a_part(shape)):

@@ -46,6 +46,9 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
 """Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
 which files there are (`copies`) or is decided once for ever (`held_out_fraction`) makes no file stale."""
 
+STAGE_VERSIONS: Final[dict[str, int]] = {"resize": 2}
+"""Counts up, from 1, when what a stage makes changes for a reason that no setting tells; its files are then stale."""
+
 
 class PipelineConfig(BaseSettings):
     """The settings of a run. Frozen, validated, and an unknown name is refused.
@@ -349,8 +352,9 @@ class PipelineConfig(BaseSettings):
         return self.workers or len(os.sched_getaffinity(0))
 
     def fingerprint(self, stage: str) -> str:
-        """Give 16 hex digits that change when a setting that the stage's result depends on changes."""
-        return fingerprint({name: getattr(self, name) for name in STAGE_SETTINGS[stage]})
+        """Give 16 hex digits that change when a setting or the code that the stage's result depends on changes."""
+        settings = {name: getattr(self, name) for name in STAGE_SETTINGS[stage]}
+        return fingerprint({"version": STAGE_VERSIONS.get(stage, 1), **settings})
 
 
 def fingerprint(values: Any) -> str:

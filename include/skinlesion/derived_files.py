@@ -75,7 +75,7 @@ class Outcome:
 def write_made(job: Job, folder: Path, content: bytes, pixels: str = "") -> Made:
     """Write the file of a job and say how it looks."""
     path = folder / job.name
-    atomic.write_bytes(path, content, durable=False)
+    atomic.write_one_of_many(path, content)
     stat = path.stat()
     return Made(job, hashlib.sha256(content).hexdigest(), stat.st_size, stat.st_mtime_ns, pixels)
 
@@ -122,13 +122,16 @@ def bring_up_to_date(
     with progress(stage, len(jobs)) as advance:
         made: list[Made] = []
         last = time.monotonic()
-        for one in spread(make, jobs, workers=workers, kind=kind):
-            made.append(one)
-            advance(1)
-            if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
-                rows = _with(rows, made, settings)
-                commit.write(rows)
-                made, last = [], time.monotonic()
+        try:
+            for one in spread(make, jobs, workers=workers, kind=kind):
+                made.append(one)
+                advance(1)
+                if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
+                    rows = _with(rows, made, settings)
+                    commit.write(rows)
+                    made, last = [], time.monotonic()
+        finally:
+            atomic.remove_partials(folder, own=True)
     rows = _with(rows, made, settings)
     commit.write(rows)
     refused = rows[rows["refused"] != ""]

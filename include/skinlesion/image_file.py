@@ -29,6 +29,9 @@ _MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
 # image of the process. Pillow's own limit would warn below ours and raise without telling the size above it.
 Image.MAX_IMAGE_PIXELS = None
 
+# Whoever reads many images has a thread a core; OpenCV's own threads would compete with them for one image.
+cv2.setNumThreads(1)
+
 
 class ImageRefused(Exception):
     """The image cannot be used; the message is the reason, for the catalog and the report."""
@@ -119,11 +122,18 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
         raise ImageRefused(f"does not decode ({_reason(error)})") from None
 
 
-def to_model_size(pixels: Pixels, side: int = IMAGE_SIDE) -> Pixels:
-    """Give RGB uint8 (side, side, 3) from (height, width, 3) by INTER_AREA; as in the recipe, the aspect is not kept."""
+def to_model_size(pixels: Pixels, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
+    """Give RGB uint8 (side, side, 3) from the pixels that `decode` gave; as in the recipe, the aspect is not kept.
+
+    INTER_AREA averages over all pixels that become one. Where decoding has averaged already and less than two pixels
+    become one, INTER_LINEAR does as well in a sixth of the time: on 600x450 JPEGs it is 0.69 grey levels off full
+    decoding with INTER_AREA, where INTER_AREA is 0.67 off.
+    """
     if pixels.shape[:2] == (side, side):
         return pixels
-    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    was_reduced = sorted(pixels.shape[:2]) != sorted((header.height, header.width))
+    method = cv2.INTER_LINEAR if was_reduced and max(pixels.shape[:2]) < 2 * side else cv2.INTER_AREA
+    return cv2.resize(pixels, (side, side), interpolation=method).astype(np.uint8, copy=False)
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:

@@ -102,7 +102,7 @@ def read_for_model(path: Path, config: PipelineConfig) -> Pixels:
     header = read_header(content)
     check_header(header, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
     check_decodes(content, header)
-    return to_model_size(decode(content, header))
+    return to_model_size(decode(content, header), header)
 
 
 def predict(

@@ -35,7 +35,8 @@ def test_every_accepted_image_becomes_a_jpeg_of_the_models_size(processed):
         header = read_header(content)
         assert (header.format, header.width, header.height, header.mode) == ("JPEG", 224, 224, "RGB")
         original = processed.original(name).read_bytes()
-        wanted = to_model_size(decode(original, read_header(original)))
+        header = read_header(original)
+        wanted = to_model_size(decode(original, header), header)
         assert abs(decode(content, header).astype(int) - wanted).mean() < 1.5
 
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -61,7 +62,8 @@ def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(tmp_path, m
     assert atomic.is_partial(events[0])
     assert events[1:] == ["replace", tmp_path.name]
     events.clear()
-    atomic.write_bytes(tmp_path / "file.txt", b"x", durable=False)
+    with atomic.replacing(tmp_path / "file.txt", durable=False) as partial:
+        partial.write_bytes(b"x")
     assert events == ["replace"]
 
 
@@ -96,6 +98,29 @@ def test_only_abandoned_partial_files_are_removed(tmp_path):
         os.utime(tmp_path / name, (old, old))
     atomic.remove_partials(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_many_threads_fill_a_folder_and_leave_nothing_else(tmp_path):
+    names = [f"{number}.jpg" for number in range(200)]
+    (tmp_path / names[0]).write_bytes(b"old")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: atomic.write_one_of_many(tmp_path / name, name.encode()), names))
+    assert all(atomic.is_partial(path.name) for path in tmp_path.iterdir() if path.is_dir())
+    atomic.remove_partials(tmp_path, own=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: name.encode() for name in names}
+
+
+def test_what_a_killed_process_was_writing_goes_with_its_folder(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from skinlesion import atomic\n"
+        "os.replace = lambda *paths: os._exit(9)\n"
+        "atomic.write_one_of_many(Path(sys.argv[1]) / 'a.jpg', b'half')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
+    assert [path.read_bytes() for path in tmp_path.rglob("*.jpg")] == [b"half"]
+    assert not (tmp_path / "a.jpg").exists()
+    atomic.remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_has_no_partial_files(tmp_path):

@@ -207,7 +207,10 @@ def test_exif_rotation_is_applied_whatever_the_format(orientation, format, mode,
     assert np.abs(pixels - expected).mean() <= 2
 
 
-@pytest.mark.parametrize(("size", "reduced_to"), [((1024, 1024), (256, 256)), ((600, 450), (225, 300))])
+@pytest.mark.parametrize(
+    ("size", "reduced_to"),
+    [((1024, 1024), (256, 256)), ((600, 450), (225, 300)), ((1000, 450), (225, 500)), ((3024, 2016), (252, 378))],
+)
 def test_reduced_decoding_is_within_a_grey_level_of_full_decoding(size, reduced_to):
     content = encode_jpeg(drawn(size, 11), 95)
     header = read_header(content)
@@ -215,7 +218,7 @@ def test_reduced_decoding_is_within_a_grey_level_of_full_decoding(size, reduced_
     assert reduced.shape[:2] == reduced_to
     full = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     expected = cv2.resize(full, (224, 224), interpolation=cv2.INTER_AREA).astype(int)
-    assert np.abs(to_model_size(reduced) - expected).mean() <= 1
+    assert np.abs(to_model_size(reduced, header) - expected).mean() <= 1
 
 
 def test_an_image_is_never_decoded_smaller_than_the_model_needs():
@@ -227,7 +230,15 @@ def test_an_image_is_never_decoded_smaller_than_the_model_needs():
 
 def test_pixels_of_the_models_size_are_left_alone():
     pixels = drawn((224, 224))
-    assert to_model_size(pixels) is pixels
+    assert to_model_size(pixels, read_header(encode_jpeg(pixels, 95))) is pixels
+
+
+def test_a_png_is_decoded_whole_and_averaged_by_area():
+    pixels = drawn((600, 450))
+    content = by_opencv(".png", pixels)
+    header = read_header(content)
+    expected = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(to_model_size(decode(content, header), header), expected)
 
 
 def test_a_jpeg_keeps_its_colours_in_their_order():

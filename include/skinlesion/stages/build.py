@@ -1,4 +1,4 @@
-"""Build: the classifier before training, models/skin_lesion_classifier.h5."""
+"""Build: the classifier before training, models/skin_lesion_classifier.h5, and its frozen part as embed runs it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,45 @@ import hashlib
 import json
 import logging
 
-from skinlesion import atomic, layout, quiet_tensorflow
+from skinlesion import accelerator, atomic, layout, quiet_tensorflow
 from skinlesion.backbone import find_weights
 from skinlesion.built_model import BuiltModel, read_built_model
 from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.frozen_part import frozen_part_path, is_usable, write_frozen_part
 from skinlesion.stage_report import StageReport, Stopwatch
 
 log = logging.getLogger(__name__)
 
 
 def build(config: PipelineConfig) -> StageReport:
-    """Write the untrained classifier unless the one that lies there has the same weights and settings."""
+    """Write the untrained classifier unless the one that lies there has the same weights and settings.
+
+    Its frozen part is converted here rather than in embed, which then needs no TensorFlow: no time to import it, and a
+    sixth of the memory.
+    """
     watch = Stopwatch()
     weights = find_weights(config)
     key = fingerprint([weights.key, config.fingerprint("build")])
     path = layout.built_model(config.models)
     built = read_built_model(config.models)
     is_current = built is not None and built.key == key and not config.force
+    model = None
     if not is_current:
         quiet_tensorflow.load()
         from skinlesion.model import build_classifier, save_model
 
-        save_model(build_classifier(config, weights), path)
+        model = build_classifier(config, weights)
+        save_model(model, path)
         record = BuiltModel(key, weights.key, hashlib.sha256(path.read_bytes()).hexdigest())
         atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
+    if config.stored_cut is not None and not accelerator.is_there():
+        frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut)
+        if config.force or not is_usable(frozen):
+            is_current = False
+            quiet_tensorflow.load()
+            from skinlesion.model import load_classifier
+
+            write_frozen_part(model or load_classifier(path), config.stored_cut, frozen)
     if config.weights == "random":
         log.warning("The backbone's weights are random: what is trained on it is good for trying things out only")
     return StageReport(

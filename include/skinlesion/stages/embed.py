@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from skinlesion import accelerator, layout, quiet_tensorflow
 from skinlesion.backbone import activations_key
-from skinlesion.built_model import require_built_model
+from skinlesion.built_model import BuiltModel, require_built_model
 from skinlesion.catalog import TRAIN
 from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
 from skinlesion.features import Activations, FeatureStore, rows_in_a_part
-from skinlesion.litert import LiteRTModel, OneForEachThread, convert_to_litert
+from skinlesion.frozen_part import frozen_part_path, is_usable, write_frozen_part
+from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import read_manifest
 from skinlesion.progress import progress
 from skinlesion.shard import WHOLE, Shard, bucket_of
@@ -45,7 +45,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     device = ""
     if not todo.empty:
         files = view_files(config.dataset, todo)
-        device = _embed(config, config.stored_cut, store, files)
+        device = _embed(config, built, config.stored_cut, store, files)
     contents = set(trained_on["sha256"])
     compacted = store.compact(contents)
     removed = store.remove_unused(contents)
@@ -65,13 +65,15 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     )
 
 
-def _embed(config: PipelineConfig, cut: str, store: FeatureStore, files: list[ViewFile]) -> str:
+def _embed(
+    config: PipelineConfig, built: BuiltModel, cut: str, store: FeatureStore, files: list[ViewFile]
+) -> str:
     """Run the frozen part on these files and store what it gives; tell on what it ran."""
     if accelerator.is_there():
         results = _on_tensorflow(config, cut, files)
         device = "TensorFlow on a GPU"
     else:
-        results = _on_litert(config, _frozen_part_file(config, store.folder, cut), files)
+        results = _on_litert(config, _frozen_part_file(config, built.weights_key, cut), files)
         device = f"LiteRT on {config.workers_used()} threads"
     with progress("embed", len(files)) as advance, ThreadPoolExecutor(1) as storing:
         _store(store, files, results, storing, advance)
@@ -120,13 +122,11 @@ def _store(
         writing.result()
 
 
-def _frozen_part_file(config: PipelineConfig, folder: Path, cut: str) -> Path:
-    path = folder / "frozen_part.tflite"
-    try:
-        LiteRTModel(path)
-    except (OSError, DataError):  # not there yet, or damaged
+def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Path:
+    path = frozen_part_path(config.dataset, weights_key, cut)
+    if not is_usable(path):  # build wrote it; removed or damaged since then
         quiet_tensorflow.load()
-        from skinlesion.model import frozen_part, load_classifier
+        from skinlesion.model import load_classifier
 
-        convert_to_litert(frozen_part(load_classifier(layout.built_model(config.models)), cut), path)
+        write_frozen_part(load_classifier(layout.built_model(config.models)), cut, path)
     return path

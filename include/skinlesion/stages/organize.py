@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -134,6 +135,9 @@ def _needs_link(
 
 
 def _link(source: Path, target: Path) -> None:
+    with suppress(OSError):  # a stale link, another file system, one without links
+        os.link(source, target)
+        return
     with atomic.replacing(target, durable=False) as partial:
         partial.unlink(missing_ok=True)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from skinlesion import layout
 from skinlesion.bucket_table import BucketTable
 from skinlesion.catalog import accepted, read_catalog
-from skinlesion.config import IMAGE_SIDE, PipelineConfig
+from skinlesion.config import PipelineConfig
 from skinlesion.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.image_file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
 from skinlesion.shard import WHOLE, Shard
@@ -62,7 +62,7 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
             return Made(for_now, refused="the file changed after ingest had read it; the next run takes it")
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=1)
-        pixels = to_model_size(decode(content, header, IMAGE_SIDE))
+        pixels = to_model_size(decode(content, header), header)
     except FileNotFoundError:
         return Made(for_now, refused="the file went away after ingest had read it")
     except ImageRefused as refusal:
