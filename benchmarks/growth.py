@@ -163,7 +163,6 @@ def _write_resize_table(config: PipelineConfig, names: list[str]) -> None:
             "sha256": [_digest("processed", name) for name in names],
             "size": [stat.st_size for stat in stats],
             "mtime_ns": [stat.st_mtime_ns for stat in stats],
-            "pixels": [_digest("pixels", name) for name in names],
             "refused": "",
         }
     )

@@ -30,11 +30,10 @@ COLUMNS: Final = {
     "sha256": "str",
     "size": "int64",
     "mtime_ns": "int64",
-    "pixels": "str",
     "refused": "str",
 }
 """Of a stage's table: `source` is the input's content hash, `settings` the fingerprint, `sha256` that of the file's
-bytes, `pixels` a hash of the decoded pixels (where the stage gives one), `refused` why there is no file."""
+bytes, `refused` why there is no file."""
 
 SECONDS_BETWEEN_COMMITS: Final = 5.0
 """How much work a killed run loses at most. A commit flushes the disk, which costs some 30 ms."""
@@ -58,7 +57,6 @@ class Made:
     sha256: str = ""
     size: int = 0
     mtime_ns: int = 0
-    pixels: str = ""
     refused: str = ""
 
 
@@ -72,12 +70,12 @@ class Outcome:
     refused: dict[str, str]
 
 
-def write_made(job: Job, folder: Path, content: bytes, pixels: str = "") -> Made:
+def write_made(job: Job, folder: Path, content: bytes) -> Made:
     """Write the file of a job and say how it looks."""
     path = folder / job.name
     atomic.write_one_of_many(path, content)
     stat = path.stat()
-    return Made(job, hashlib.sha256(content).hexdigest(), stat.st_size, stat.st_mtime_ns, pixels)
+    return Made(job, hashlib.sha256(content).hexdigest(), stat.st_size, stat.st_mtime_ns)
 
 
 def bring_up_to_date(
@@ -189,7 +187,6 @@ def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFra
             one.sha256,
             one.size,
             one.mtime_ns,
-            one.pixels,
             one.refused,
         )
         for one in made

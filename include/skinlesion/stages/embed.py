@@ -65,9 +65,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     )
 
 
-def _embed(
-    config: PipelineConfig, built: BuiltModel, cut: str, store: FeatureStore, files: list[ViewFile]
-) -> str:
+def _embed(config: PipelineConfig, built: BuiltModel, cut: str, store: FeatureStore, files: list[ViewFile]) -> str:
     """Run the frozen part on these files and store what it gives; tell on what it ran."""
     if accelerator.is_there():
         results = _on_tensorflow(config, cut, files)

@@ -26,7 +26,7 @@ def organize(config: PipelineConfig) -> StageReport:
     """Link each processed and augmented image into its class's folder and write manifest.parquet.
 
     Links come first, then the manifest that names them, then stale links go: whoever reads the manifest finds its files.
-    A training image whose pixels are also held out is left out, with its copies: held-out wins.
+    A training image whose picture is also held out is left out, with its copies: held-out wins.
     """
     watch = Stopwatch()
     output = layout.output(config.dataset)
@@ -74,8 +74,8 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
     refused = int((~catalog["image"].isin(originals["image"])).sum())
     rows = originals.assign(copy=0).merge(catalog[["image", "label", "split", "dx", "group"]], on="image")
     held_out = rows[rows["split"] == HELD_OUT]
-    # Pixels that differ may still become the same JPEG.
-    is_twin = rows["pixels"].isin(held_out["pixels"]) | rows["sha256"].isin(held_out["sha256"])
+    # Equal pixels become equal files, and so do some that differ.
+    is_twin = rows["sha256"].isin(held_out["sha256"])
     twins = rows[(rows["split"] == TRAIN) & is_twin]
     rows = rows[~rows["image"].isin(twins["image"])]
     copies = _made(config, "augment", layout.augmented(config.dataset))
@@ -90,7 +90,7 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
 def _made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
     made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read()
     made = made[made["refused"] == ""]
-    return made[["name", "image", "sha256", "pixels"]].assign(source=str(folder) + "/" + made["name"])
+    return made[["name", "image", "sha256"]].assign(source=str(folder) + "/" + made["name"])
 
 
 def _present(output: Path) -> dict[str, os.stat_result]:

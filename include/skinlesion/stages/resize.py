@@ -67,4 +67,4 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
         return Made(for_now, refused="the file went away after ingest had read it")
     except ImageRefused as refusal:
         return Made(job, refused=str(refusal))
-    return write_made(job, folder, encode_jpeg(pixels, quality), hashlib.sha256(pixels.tobytes()).hexdigest())
+    return write_made(job, folder, encode_jpeg(pixels, quality))
