@@ -1,0 +1,172 @@
+"""Read the wanted columns of a CSV file as text, in bounded memory, and say exactly where it is no table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from skinlesion.errors import DataError
+
+ROWS_LISTED: Final = 10
+"""So many rows are named in an error; the rest is counted."""
+
+_LONGEST_LINE: Final = 1 << 20  # characters; the longest in the ISIC Archive's metadata have about a thousand
+_ROWS_AT_A_TIME: Final = 1 << 16
+_BYTES_AT_A_TIME: Final = 1 << 20
+_NOT_PLAIN: Final = re.compile(rb'"|\n[\r\n]|\r\r')  # Arrow neither counts empty lines nor says where a quote is wrong
+_EXPECTED: Final = "expected a header with image and dx, then one row an image"
+
+
+class CsvTable(NamedTuple):
+    """The wanted columns of a file. header: every column's name, lower case; cells: text, and `row`, the record's number
+    in the file (the header is 1)."""
+
+    header: list[str]
+    cells: pd.DataFrame
+
+
+def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTable:
+    """Read the columns that `choose` picks from the header, whose names it is given in lower case without blanks around.
+
+    Fields are separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are left out.
+
+    Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
+    rows, or has a chosen column twice; and what `choose` raises.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing: expected a table with the columns image and dx, one row an image "
+            "(`image` is the file's name without its suffix)."
+        )
+    with path.open("rb") as file:
+        try:
+            header, separator = _read_header(path, file)
+            columns = {name: header.index(name) for name in choose(header)}
+            repeated = sorted(name for name in columns if header.count(name) > 1)
+            if repeated:
+                raise DataError(f"{path} has the column {', '.join(repeated)} more than once; expected each once.")
+            cells = _read_plain(file, len(header), columns, separator)
+            if cells is None:
+                cells = _read_any(path, file, len(header), columns, separator)
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{path}, line {_undecodable_line(file)}: not UTF-8 text. Save the table as CSV in UTF-8."
+            ) from None
+    if cells.empty:
+        raise DataError(f"{path} has a header but no rows: expected one row an image.")
+    return CsvTable(header, cells)
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[list[str], str]:
+    if not any(line.strip() for line in _lines(path, file)):
+        raise DataError(f"{path} is empty: {_EXPECTED}.")
+    first = next(_lines(path, file))
+    separator = next((mark for mark in (",", "\t", ";") if mark in first), ",")
+    row = next(_records(path, file, separator))
+    return [name.strip().lower() for name in row], separator
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
+    """Give the lines of the file from its start; none is longer than `_LONGEST_LINE`, so that memory is bounded."""
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
+            if len(line) == _LONGEST_LINE:
+                raise DataError(
+                    f"{path}, line {number}: longer than {_LONGEST_LINE:,} characters. Expected CSV, one row an image."
+                )
+            yield line
+    finally:
+        text.detach()
+
+
+def _records(path: Path, file: BinaryIO, separator: str) -> Iterator[list[str]]:
+    reader = csv.reader(_lines(path, file), strict=True, delimiter=separator)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(
+                f"{path} is not a CSV table: {error} (line {reader.line_num}). Expected commas, and quotes in pairs."
+            ) from None
+        yield row
+
+
+def _read_plain(file: BinaryIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame | None:
+    """Read a file without quotes and empty lines, ten times as fast as `_read_any`; None where it has any, or is no table."""
+    file.seek(0)
+    last = b""
+    while block := file.read(_BYTES_AT_A_TIME):
+        if _NOT_PLAIN.search(last + block):
+            return None
+        last = block[-1:]
+    file.seek(0)
+    names = [str(position) for position in range(width)]
+    wanted = {str(position): name for name, position in columns.items()}
+    try:
+        table = pa.csv.read_csv(
+            file,
+            pa.csv.ReadOptions(column_names=names, skip_rows=1),
+            pa.csv.ParseOptions(delimiter=separator, quote_char=False),
+            pa.csv.ConvertOptions(
+                include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    cells: pd.DataFrame = table.rename_columns(wanted).to_pandas()
+    return cells.astype("str").assign(row=np.arange(2, len(cells) + 2))
+
+
+def _read_any(path: Path, file: BinaryIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame:
+    records = _records(path, file, separator)
+    next(records)
+    parts: dict[str, list[pa.Array]] = {name: [] for name in columns}
+    numbers: list[int] = []
+    ragged: list[int] = []
+    ragged_rows = 0
+    first = 2
+    while chunk := list(islice(records, _ROWS_AT_A_TIME)):
+        kept = [(number, row) for number, row in enumerate(chunk, start=first) if row]
+        wrong = [number for number, row in kept if len(row) != width]
+        first += len(chunk)
+        ragged_rows += len(wrong)
+        ragged += wrong[: ROWS_LISTED - len(ragged)]
+        if ragged_rows or not kept:
+            continue
+        numbers += [number for number, _ in kept]
+        for name, position in columns.items():
+            parts[name].append(pa.array([row[position] for _, row in kept], pa.string()))
+    if ragged_rows:
+        raise DataError(
+            f"{path}: {ragged_rows} rows have another number of fields than the header's {width}: "
+            f"rows {', '.join(map(str, ragged))}. Quote fields that hold a comma."
+        )
+    table = pa.table({name: pa.chunked_array(arrays, pa.string()) for name, arrays in parts.items()})
+    cells: pd.DataFrame = table.to_pandas()
+    return cells.astype("str").assign(row=np.array(numbers, dtype=np.int64))
+
+
+def _undecodable_line(file: BinaryIO) -> int:
+    file.seek(0)
+    number = 1
+    for part in iter(lambda: file.readline(_LONGEST_LINE), b""):
+        try:
+            part.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            break
+        number += part.endswith(b"\n")
+    return number
