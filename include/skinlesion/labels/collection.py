@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import numpy as np
@@ -17,21 +16,24 @@ NUMBERS: Final = ((0, 16072, MSK), (24306, 34320, HAM10000), (53454, 73254, BCN2
 """First and last number (`ISIC_0024306`) of the three collections that ISIC 2019 is made of, as its ground truth and its
 metadata have them. HAM10000 fills its range; MSK's images have a lesion's id for 819 of 2,903."""
 
-_LESION_ID: Final = re.compile(r"(HAM|BCN|MSK)\d*_")
-_COLLECTION_OF_PREFIX: Final = {"HAM": HAM10000, "BCN": BCN20000, "MSK": MSK}
+_LESION_IDS: Final = {HAM10000: r"HAM_", BCN20000: r"BCN_", MSK: r"MSK\d*_"}
+"""How the collections call their lesions: `HAM_0000118`, `BCN_0001687`, `MSK4_0011169`."""
 
 
-def collection_of_lesion(lesion_id: str) -> str:
-    """Give the collection whose lesions are called so (`HAM_0000118`, `BCN_0001687`, `MSK4_0011169`), else nothing."""
-    found = _LESION_ID.match(lesion_id)
-    return _COLLECTION_OF_PREFIX[found[1]] if found else ""
+def collection_of_lesion(lesion_ids: pd.Series) -> pd.Series:
+    """Give the collection that a lesion's id tells, else nothing; str in, str out."""
+    return _first_true({name: lesion_ids.str.match(pattern) for name, pattern in _LESION_IDS.items()}, lesion_ids)
 
 
 def collection_of_number(pictures: pd.Series) -> pd.Series:
     """Give the collection whose images have these numbers, else nothing; str in, str out."""
-    digits = pictures.str.extract(r"^ISIC_(\d{7})$", expand=False)
-    numbers = pd.to_numeric(digits, errors="coerce").to_numpy("float64", na_value=np.nan)
-    collections = np.full(len(pictures), "", dtype=object)
-    for first, last, name in NUMBERS:
-        collections[(numbers >= first) & (numbers <= last)] = name
-    return pd.Series(collections, index=pictures.index, dtype="str")
+    is_numbered = pictures.str.fullmatch(r"ISIC_[0-9]{7}")
+    numbers = pd.to_numeric(pictures[is_numbered].str.slice(5)).reindex(pictures.index, fill_value=-1)
+    return _first_true({name: numbers.between(first, last) for first, last, name in NUMBERS}, pictures)
+
+
+def _first_true(is_from: dict[str, pd.Series], texts: pd.Series) -> pd.Series:
+    collections = np.full(len(texts), "", dtype=object)
+    for name, mask in is_from.items():
+        collections[mask.to_numpy(dtype=bool)] = name
+    return pd.Series(collections, index=texts.index, dtype="str")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,10 +10,10 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-_OF_THE_ARCHIVE: Final = re.compile(r"I[LP]_\d+")  # IL_7252831 is a lesion, IP_0365411 a patient
+_OF_THE_ARCHIVE: Final = r"I[LP]_[0-9]+"  # IL_7252831 is a lesion, IP_0365411 a patient
 
 
-def one_name_each(given: pd.DataFrame, ids: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+def one_name_each(given: pd.DataFrame, ids: pd.Index) -> tuple[pd.Index, npt.NDArray[np.int64]]:
     """Give each id the name of the lesion (or patient) that it means, and the images whose ids disagree.
 
     given: image and value (a position in `ids`), for each image with more than one id. Ids of one image mean the same, and
@@ -28,9 +26,9 @@ def one_name_each(given: pd.DataFrame, ids: Sequence[str]) -> tuple[list[str], n
     edges = (np.ones(len(pairs), dtype=bool), (pairs["one"].to_numpy(), pairs["two"].to_numpy()))
     _, component = connected_components(coo_array(edges, shape=(len(ids), len(ids))), directed=False)
     _, smallest = np.unique(component, return_index=True)
-    names = [ids[position] for position in smallest[component]]
+    names = ids.take(smallest[component])
 
-    of_archive = np.array([bool(_OF_THE_ARCHIVE.fullmatch(name)) for name in ids])
+    of_archive = ids.str.fullmatch(_OF_THE_ARCHIVE)
     size = np.bincount(component)[component]  # two: nothing but this pair
     is_alias = (of_archive[pairs["one"]] != of_archive[pairs["two"]]) & (size[pairs["one"]] == 2)
     return names, np.unique(pairs.loc[~is_alias, "image"].to_numpy(np.int64))

@@ -167,11 +167,10 @@ class _Join:
         named[self._image[np.array(tables)[self._table]]] = True
         return named
 
-    def _codes(self, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:
+    def _codes(self, column: str) -> tuple[npt.NDArray[np.int64], pd.Index]:
         codes, values = pd.factorize(self._all[column])
-        texts = [str(value) for value in values]
-        codes = codes.astype(np.int64)
-        return (np.where(codes == texts.index(""), -1, codes) if "" in texts else codes), texts
+        blank = np.flatnonzero(values == "")
+        return np.where(np.isin(codes, blank), -1, codes).astype(np.int64), pd.Index(values)
 
     def _first(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         given = np.flatnonzero(codes >= 0)[::-1]
@@ -184,8 +183,10 @@ class _Join:
         return np.unique(self._image[(codes >= 0) & (codes != first[self._image])])
 
     def _agreed(self, column: str) -> pd.Series:
+        if self._count == len(self._all):
+            return self._all[column].copy()
         codes, values = self._codes(column)
-        return pd.Series([*values, ""], dtype="str").take(self._first(codes)).reset_index(drop=True)
+        return _texts(values, self._first(codes))
 
     def _without_disputed(self, column: str, what: str, told: pd.Series) -> pd.Series:
         codes, _ = self._codes(column)
@@ -203,7 +204,7 @@ class _Join:
         rows = rows[codes[rows] >= 0]
         names, disputed = one_name_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
         self._list(disputed, column, what, [f"one of the {what}"] * len(disputed))
-        self._all[column] = pd.Series([*names, ""], dtype="str").take(codes).reset_index(drop=True)
+        self._all[column] = _texts(names, codes)
 
     def _ages(self) -> npt.NDArray[np.float64]:
         ages = self._all["age"].to_numpy("float64")
@@ -253,7 +254,7 @@ class _Join:
         classes = {label_of(dx, self._actinic_keratosis) for dx in given}
         return (classes.pop() if len(classes) == 1 else ""), True
 
-    def _reasons(self, images: list[int], codes: npt.NDArray[np.int64], values: list[str]) -> list[str]:
+    def _reasons(self, images: list[int], codes: npt.NDArray[np.int64], values: pd.Index) -> list[str]:
         rows = self._rows_of(np.array(images, dtype=np.int64))
         rows = rows[codes[rows] >= 0]
         said: dict[int, list[str]] = {image: [] for image in images}
@@ -283,3 +284,8 @@ class _Join:
         names = self._all["image"].to_numpy()[self._first_row]
         for image, outcome in zip(listed, becomes, strict=False):
             self.conflicts.append(Conflict(str(names[image]), what, tuple(said[int(image)]), outcome))
+
+
+def _texts(values: pd.Index, codes: npt.NDArray[np.int64]) -> pd.Series:
+    """Give the text of each code; -1 is an empty one."""
+    return pd.Series(values.astype("str").append(pd.Index([""], dtype="str")).take(codes))

@@ -54,6 +54,7 @@ ROW_COLUMNS: Final = ("image", "picture", "dx", "age", *TEXTS, "row", "refused")
 
 _LONGEST_NAME: Final = 200  # bytes: a file name holds 255, and suffixes of ours need some
 _PLAIN_NAME: Final = rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_NAME - 1}}}"
+_SUFFIX: Final = rf"(?i)\.(?:{'|'.join(sorted(suffix[1:] for suffix in SUFFIXES))})$"
 _AUGMENTED: Final = re.compile(r"__aug\d+$")
 
 
@@ -146,14 +147,15 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         if field == "age":
             rows[field] = float("nan") if column is None else _numbers(cells[column], _years)
         else:
-            rows[field] = "" if column is None else _given(cells[column], keep_case=field != "sex")
+            rows[field] = "" if column is None else _given(cells[column])
+    rows["sex"] = rows["sex"].str.lower()
     rows["row"] = cells["row"]
     named = _name_problems(rows["image"])
     rows["refused"] = named.where(named != "", problem)
     # The catalog has one row an image; this name keeps each of them in it, and no picture can be meant by it.
     rows["image"] = rows["image"].where(rows["image"] != "", "(row " + rows["row"].astype("str") + ")")
     rows["picture"] = picture_of(rows["image"])
-    rows["lesion_collection"] = _texts(rows["lesion_id"], collection_of_lesion)
+    rows["lesion_collection"] = collection_of_lesion(rows["lesion_id"])
     numbered = ISIC_2020 if layout.name == ISIC_2020_LAYOUT else ""
     rows["collection"] = numbered or collection_of_number(rows["picture"])
     texts = [name for name in ROW_COLUMNS if name not in ("age", "row")]
@@ -200,8 +202,14 @@ def _from_rows(
     cells: pd.DataFrame, columns: tuple[str, ...], tell: Callable[..., tuple[str, str]]
 ) -> tuple[pd.Series, pd.Series]:
     """Apply `tell` once to each different combination of these columns' values."""
-    numbers, combinations = pd.MultiIndex.from_frame(cells[list(columns)]).factorize()
-    told = [tell(*(str(value).strip() for value in row)) for row in combinations]
+    numbers = np.zeros(len(cells), dtype=np.int64)
+    for name in columns:
+        codes, values = pd.factorize(cells[name])
+        numbers, _ = pd.factorize(numbers * len(values) + codes)
+    _, examples = np.unique(numbers, return_index=True)
+    told = [
+        tell(*(text.strip() for text in row)) for row in cells[list(columns)].iloc[examples].itertuples(index=False)
+    ]
     dx, problem = (pd.Series([pair[part] for pair in told], dtype="str").take(numbers) for part in (0, 1))
     return dx.set_axis(cells.index), problem.set_axis(cells.index)
 
@@ -258,12 +266,9 @@ def _numbers(texts: pd.Series, convert: Callable[[str], float]) -> npt.NDArray[n
     return np.array([convert(str(value)) for value in values], dtype=np.float64)[numbers]
 
 
-def _given(texts: pd.Series, *, keep_case: bool) -> pd.Series:
-    def given(text: str) -> str:
-        text = text.strip()
-        return "" if text.lower() in NOT_GIVEN else text if keep_case else text.lower()
-
-    return _texts(texts, given)
+def _given(texts: pd.Series) -> pd.Series:
+    texts = texts.str.strip()
+    return texts.where(~texts.str.lower().isin(NOT_GIVEN), "")
 
 
 def _number(text: str) -> float:
@@ -279,8 +284,12 @@ def _years(text: str) -> float:
 
 
 def _without_suffix(images: pd.Series) -> pd.Series:
-    pattern = "(?:" + "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES)) + ")$"
-    return images.str.replace(pattern, "", case=False, regex=True)
+    has_suffix = images.str.contains(_SUFFIX, regex=True)
+    return (
+        images.where(~has_suffix, images[has_suffix].str.rpartition(".")[0].astype("str"))
+        if has_suffix.any()
+        else images
+    )
 
 
 def _name_problems(images: pd.Series) -> pd.Series:
