@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -48,51 +48,46 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTab
             f"{path} is missing: expected a table with the columns image and dx, one row an image "
             "(`image` is the file's name without its suffix)."
         )
-    with path.open("rb") as file:
+    with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         try:
-            header, separator = _read_header(path, file)
+            header, separator = _read_header(path, text)
             columns = {name: header.index(name) for name in choose(header)}
             repeated = sorted(name for name in columns if header.count(name) > 1)
             if repeated:
                 raise DataError(f"{path} has the column {', '.join(repeated)} more than once; expected each once.")
             cells = _read_plain(file, len(header), columns, separator)
             if cells is None:
-                cells = _read_any(path, file, len(header), columns, separator)
+                cells = _read_any(path, text, len(header), columns, separator)
         except UnicodeDecodeError:
-            raise DataError(
-                f"{path}, line {_undecodable_line(file)}: not UTF-8 text. Save the table as CSV in UTF-8."
-            ) from None
+            line = _undecodable_line(file)
+            raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
     if cells.empty:
         raise DataError(f"{path} has a header but no rows: expected one row an image.")
     return CsvTable(header, cells)
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[list[str], str]:
-    if not any(line.strip() for line in _lines(path, file)):
+def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:
+    if not any(line.strip() for line in _lines(path, text)):
         raise DataError(f"{path} is empty: {_EXPECTED}.")
-    first = next(_lines(path, file))
+    first = next(_lines(path, text))
     separator = next((mark for mark in (",", "\t", ";") if mark in first), ",")
-    row = next(_records(path, file, separator))
+    row = next(_records(path, text, separator))
     return [name.strip().lower() for name in row], separator
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
+def _lines(path: Path, text: TextIO) -> Iterator[str]:
     """Give the lines of the file from its start; none is longer than `_LONGEST_LINE`, so that memory is bounded."""
-    file.seek(0)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    try:
-        for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
-            if len(line) == _LONGEST_LINE:
-                raise DataError(
-                    f"{path}, line {number}: longer than {_LONGEST_LINE:,} characters. Expected CSV, one row an image."
-                )
-            yield line
-    finally:
-        text.detach()
+    text.seek(0)
+    for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
+        if len(line) == _LONGEST_LINE:
+            raise DataError(
+                f"{path}, line {number}: longer than {_LONGEST_LINE:,} characters. Expected CSV, one row an image."
+            )
+        yield line
 
 
-def _records(path: Path, file: BinaryIO, separator: str) -> Iterator[list[str]]:
-    reader = csv.reader(_lines(path, file), strict=True, delimiter=separator)
+def _records(path: Path, text: TextIO, separator: str) -> Iterator[list[str]]:
+    reader = csv.reader(_lines(path, text), strict=True, delimiter=separator)
     while True:
         try:
             row = next(reader)
@@ -131,10 +126,11 @@ def _read_plain(file: BinaryIO, width: int, columns: dict[str, int], separator: 
 def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
     """Give the number of quotes of a file that has no empty line and quotes around whole fields only, else None.
 
-    Arrow neither counts empty lines nor minds a quote in the wrong place.
+    Arrow neither counts empty lines nor minds a quote in the wrong place; nor a long field, so a long line is not plain.
     """
     is_end = np.isin(np.arange(256), list(f"{separator}\n\r".encode()))
-    quotes = 0
+    quotes = position = 0
+    line = np.zeros(1, dtype=np.int64)
     file.seek(0)
     before, block = b"\n", file.read(_BYTES_AT_A_TIME)
     while block:
@@ -143,6 +139,10 @@ def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
         if _EMPTY_LINE.search(text):
             return None
         codes = np.frombuffer(text, np.uint8)
+        line = np.concatenate((line[-1:], np.flatnonzero(codes[1:-1] == ord("\n")) + position))
+        position += len(block)
+        if np.diff(line, append=position).max() > csv.field_size_limit():
+            return None
         at = np.flatnonzero(codes[1:-1] == ord('"')) + 1
         opens = np.arange(quotes, quotes + len(at)) % 2 == 0
         if not is_end[codes[np.where(opens, at - 1, at + 1)]].all():
@@ -152,8 +152,8 @@ def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
     return quotes if quotes % 2 == 0 else None
 
 
-def _read_any(path: Path, file: BinaryIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame:
-    records = _records(path, file, separator)
+def _read_any(path: Path, text: TextIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame:
+    records = _records(path, text, separator)
     next(records)
     parts: dict[str, list[pa.Array]] = {name: [] for name in columns}
     numbers: list[int] = []
