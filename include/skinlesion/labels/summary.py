@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from skinlesion.bucket_table import empty
@@ -40,7 +41,7 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> dict[str, Any]:
     usable["group"] = assign_groups(usable)
     split, _ = assign_sides(usable, empty(SPLIT_COLUMNS), held_out_fraction)
     usable["split"] = split
-    kinds = usable["group"].drop_duplicates().str.partition(":")[0].value_counts()
+    kinds = usable["group"].drop_duplicates().str.split(":", n=1).str[0].value_counts()
     return {
         "rows": len(rows),
         "classes": {label: int((usable["label"] == label).sum()) for label in LABELS},
@@ -80,7 +81,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Show a summary as a person reads it."""
     of_tables = Table("table", "layout")
     for name, layout in summary["layouts"].items():
-        of_tables.add_row(name, layout)
+        of_tables.add_row(_plain(name), layout)
     console.print(of_tables)
     rows, refused, groups = summary["rows"], summary["refused"], summary["groups_by"]
     console.print(f"{rows} images, {refused} of them refused; {summary['groups']} groups by", end=" ")
@@ -90,7 +91,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         table = Table(title, "images", "held out")
         for name, count in summary[counts].items():
             share = shares.get("" if name == "(not known)" else name)
-            table.add_row(name, str(count), "" if share is None else f"{share:.1%}")
+            table.add_row(_plain(name), str(count), "" if share is None else f"{share:.1%}")
         console.print(table)
     for title, counts in (
         ("diagnosis", "diagnoses"),
@@ -112,10 +113,15 @@ def _print_counts(title: str, counts: dict[str, int], console: Console) -> None:
         return
     table = Table(title, "images")
     for name, count in list(counts.items())[:_SHOWN]:
-        table.add_row(repr(name)[1:-1][:100], str(count))
+        table.add_row(_plain(name), str(count))
     if len(counts) > _SHOWN:
         table.add_row(f"{len(counts) - _SHOWN} more", str(sum(list(counts.values())[_SHOWN:])))
     console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Give a user's text without control characters and with its brackets, which would mark up the terminal."""
+    return escape(repr(text)[1:-1][:300])
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
