@@ -44,7 +44,7 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
-which files there are (`copies`), is decided once for ever (`held_out_fraction`) or written anew in every run (the labels, from
+which files there are (`copies`), is decided once for ever (`held_out_fraction`) or is told anew in every run (the label,
 `actinic_keratosis`) makes no file stale."""
 
 

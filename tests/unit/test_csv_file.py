@@ -7,7 +7,7 @@ import io
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinlesion.errors import DataError
@@ -45,6 +45,7 @@ def both_ways(path, content):
     return fast, careful
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=5), st.booleans(), st.booleans())
 def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(tmp_path_factory, rows, quoted, windows):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
@@ -60,6 +61,7 @@ def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(tmp_path_fac
         assert fast.cells[["image", "dx"]].to_numpy().tolist() == rows
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('a,"\n\r', max_size=30).map(str.encode))
 def test_any_bytes_are_the_same_table_or_the_same_error_both_ways(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("csv") / "table.csv"

@@ -38,6 +38,7 @@ def values(labels, *columns):
         ("own", "IMAGE, Dx \nA,mel\n", "mel"),
         ("own", "isic_id,dx\nA,mel\n", "mel"),
         ("own", "image,diagnosis\nA,melanoma\n", "mel"),
+        ("own", "image,dx,diagnosis,target\nA,mel,nevus,0\n", "mel"),
         ("ham10000", "lesion_id,image_id,dx,dx_type,age,sex,localization\nHAM_1,A,mel,histo,55,male,back\n", "mel"),
         ("isic-2018", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nA,0,0,0,1.0,0,0,0\n", "akiec"),
         ("isic-2019", f"{ISIC_2019}\n{one_hot('A', 'SCC')}\n", "scc"),

@@ -153,7 +153,7 @@ def test_patients_are_joined_likewise(join):
 IDS = st.sampled_from(["", "L1", "L2", "L3", "IL_1", "IL_2"])
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.dictionaries(st.sampled_from("ABCDEF"), IDS, min_size=1), min_size=1, max_size=4))
 def test_images_that_any_table_puts_in_one_lesion_are_in_one(tmp_path_factory, tables):
     folder = tmp_path_factory.mktemp("labels")
@@ -245,7 +245,7 @@ def test_tables_of_one_name_are_called_by_their_paths(tmp_path):
 DX = st.sampled_from(["", "nv", "mel", "bkl", "akiec", "ak", "scc", "benign", "unk", "zebra"])
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.dictionaries(st.sampled_from("ABC"), DX, min_size=1), min_size=2, max_size=3))
 def test_the_order_of_tables_changes_no_class_and_no_refusal(tmp_path_factory, tables):
     folder = tmp_path_factory.mktemp("labels")

@@ -15,7 +15,7 @@ import pandas as pd
 from skinlesion.diagnosis import label_of
 from skinlesion.errors import DataError
 from skinlesion.labels.identities import one_name_each
-from skinlesion.labels.layouts import TEXTS, LabelTable, lacks_columns, read_table
+from skinlesion.labels.layouts import SHOWN, TEXTS, LabelTable, lacks_columns, read_table
 from skinlesion.taxonomy import refines
 
 LABEL_COLUMNS: Final = (
@@ -203,7 +203,7 @@ class _Join:
         rows = self._rows_of(torn)
         rows = rows[codes[rows] >= 0]
         names, disputed = one_name_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
-        self._list(disputed, column, what, [f"one of the {what}"] * len(disputed))
+        self._list(disputed, column, what, [f"these {what} count as one"] * len(disputed))
         self._all[column] = _texts(names, codes)
 
     def _ages(self) -> npt.NDArray[np.float64]:
@@ -260,7 +260,7 @@ class _Join:
         said: dict[int, list[str]] = {image: [] for image in images}
         where = zip(rows, self._table[rows], self._all["row"].to_numpy()[rows], codes[rows], strict=True)
         for position, table, row, code in where:
-            said[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code]!r}")
+            said[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code][:SHOWN]!r}")
         return ["the tables give it different diagnoses: " + ", ".join(said[image]) for image in images]
 
     def _rows_of(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -279,7 +279,7 @@ class _Join:
             row: Any = self._all.iloc[position]
             value = row[column]
             if value != "" and value == value:  # NaN: an age that is not given
-                text = f"{value:g}" if column == "age" else str(value)
+                text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
                 said[int(self._image[position])].append((self.names[self._table[position]], int(row["row"]), text))
         names = self._all["image"].to_numpy()[self._first_row]
         for image, outcome in zip(listed, becomes, strict=False):

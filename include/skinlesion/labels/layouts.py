@@ -49,6 +49,9 @@ _TARGET: Final = ("diagnosis", "benign_malignant", "target")
 NOT_GIVEN: Final = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null", "-"})
 """Words for something that is not known. Taken for an id, they would make one lesion of everything."""
 
+SHOWN: Final = 80
+"""So many characters of a value stand in a message."""
+
 TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
 ROW_COLUMNS: Final = ("image", "picture", "dx", "age", *TEXTS, "row", "refused")
 
@@ -93,7 +96,7 @@ def recognise(header: list[str], path: Path) -> Layout:
         ways[ISIC_2018 if "akiec" in one_hot else ISIC_2019] = one_hot
     if "diagnosis_1" in header:
         ways[ISIC_ARCHIVE] = tuple(name for name in _LEVELS if name in header)
-    elif target := tuple(name for name in _TARGET if name in header):
+    elif "dx" not in header and (target := tuple(name for name in _TARGET if name in header)):
         ways[{"image_name": ISIC_2020_LAYOUT, "isic_id": ISIC_ARCHIVE}.get(image or "", OWN)] = target
     if image is None or not (ways or fields):
         missing = [name for name, lacks in (("image", image is None), ("dx", not ways)) if lacks]
@@ -221,7 +224,7 @@ def _from_levels(*names: str) -> tuple[str, str]:
         return "", ""
     dx = next((canonical_dx(name) for name in reversed(given) if is_recognised(name)), canonical_dx(given[-1]))
     if label_of(given[0]) != label_of(dx) and is_recognised(given[0]):
-        return "", f"diagnosis_1 is {given[0]!r} but {given[-1]!r} is {label_of(dx)}"
+        return "", f"diagnosis_1 is {given[0][:SHOWN]!r} but {given[-1][:SHOWN]!r} is {label_of(dx)}"
     return dx, ""
 
 
@@ -233,21 +236,21 @@ def _from_target(diagnosis: str = "", benign_malignant: str = "", target: str = 
     dx = canonical_dx(diagnosis)
     told = "indeterminate" if benign_malignant.lower().startswith("indeterminate") else benign_malignant.lower()
     if told not in ("", BENIGN, MALIGNANT, "indeterminate"):
-        return "", f"benign_malignant is {benign_malignant[:40]!r}; expected benign or malignant"
+        return "", f"benign_malignant is {benign_malignant[:SHOWN]!r}; expected benign or malignant"
     if target:
         number = _number(target)
         if number not in (0, 1):
-            return "", f"target is {target[:40]!r}; expected 0 or 1"
+            return "", f"target is {target[:SHOWN]!r}; expected 0 or 1"
         by_number = MALIGNANT if number == 1 else BENIGN
         if told in (BENIGN, MALIGNANT) and told != by_number:
-            return "", f"benign_malignant is {benign_malignant!r} but target is {target!r}"
+            return "", f"benign_malignant is {benign_malignant!r} but target is {target[:SHOWN]!r}"
         told = told or by_number
     if not told or dx in ("ak", "akiec"):
         return dx, ""
     if label_of(dx) == UNKNOWN:
         return (dx if told == "indeterminate" and dx and is_recognised(dx) else told), ""
     if label_of(dx) != label_of(told):
-        return "", f"diagnosis {diagnosis[:40]!r} is {label_of(dx)} but the table calls the image {told}"
+        return "", f"diagnosis {diagnosis[:SHOWN]!r} is {label_of(dx)} but the table calls the image {told}"
     return dx, ""
 
 
@@ -320,7 +323,8 @@ def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
         if torn.empty:
             continue
         listed = [
-            f"row {row.row}: {row.image!r} {getattr(row, column)!r}" for row in torn.head(ROWS_LISTED).itertuples()
+            f"row {row.row}: {str(row.image)[:SHOWN]!r} {getattr(row, column)[:SHOWN]!r}"
+            for row in torn.head(ROWS_LISTED).itertuples()
         ]
         more = f" and {len(torn) - ROWS_LISTED} more rows" if len(torn) > ROWS_LISTED else ""
         raise DataError(

@@ -14,6 +14,7 @@ from skinlesion.bucket_table import empty
 from skinlesion.catalog import HELD_OUT, SPLIT_COLUMNS, assign_groups, assign_sides, on_both_sides
 from skinlesion.diagnosis import LABELS, is_recognised
 from skinlesion.labels.joined import Labels
+from skinlesion.labels.layouts import SHOWN
 
 _SHOWN: Final = 20
 
@@ -23,8 +24,10 @@ def fallback_counts(dx: pd.Series, listed: int) -> dict[str, int]:
 
     The most frequent first; those beyond `listed` are added up under `(others)`. A blank is none of them.
     """
-    counts = dx.value_counts(sort=False)
-    unheard = Counter({str(value): int(count) for value, count in counts.items() if not is_recognised(str(value))})
+    unheard: Counter[str] = Counter()
+    for value, count in dx.value_counts(sort=False).items():
+        if not is_recognised(str(value)):
+            unheard[str(value)[:SHOWN]] += int(count)
     named = dict(unheard.most_common(listed))
     rest = unheard.total() - sum(named.values())
     return named | ({"(others)": rest} if rest else {})
@@ -45,7 +48,7 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "classes": {label: int((usable["label"] == label).sum()) for label in LABELS},
-        "diagnoses": _counts(usable["dx"].where(usable["dx"] != "", "(blank)")),
+        "diagnoses": _counts(usable["dx"].where(usable["dx"] != "", "(blank)").str.slice(0, SHOWN)),
         "fallback": fallback_counts(usable["dx"], listed=1000),
         "blank": int((usable["dx"] == "").sum()),
         "groups": int(usable["group"].nunique()),

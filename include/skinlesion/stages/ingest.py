@@ -75,8 +75,8 @@ def ingest(config: PipelineConfig) -> StageReport:
     usable = catalog["refused"] == ""
     if not usable.any():
         raise DataError(
-            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, {len(listed)} files in "
-            f"images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' images."
+            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
+            f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' images."
         )
     catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
     split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
