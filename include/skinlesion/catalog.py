@@ -15,6 +15,7 @@ import pandas as pd
 from skinlesion.bucket_table import read_table, write_table
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError, LeakError
+from skinlesion.picture_name import picture_of
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -138,13 +139,17 @@ def require_no_leak(rows: pd.DataFrame, keys: Iterable[str]) -> None:
 def assign_groups(images: pd.DataFrame) -> pd.Series:
     """Give each image the name of its group: its lesion, else its patient, else itself; equal files are one group.
 
+    An image and its smaller copy (`_downsampled`) count as one where they have no lesion and no patient.
+
     images: columns image, lesion_id, patient_id, sha256. Returns str, aligned with the rows.
     """
     own = pd.Series(
         np.where(
             images["lesion_id"] != "",
             "lesion:" + images["lesion_id"],
-            np.where(images["patient_id"] != "", "patient:" + images["patient_id"], "image:" + images["image"]),
+            np.where(
+                images["patient_id"] != "", "patient:" + images["patient_id"], "image:" + picture_of(images["image"])
+            ),
         ),
         index=images.index,
     )
@@ -186,6 +191,7 @@ def assign_sides(
     """
     names = [
         "image:" + images["image"],
+        "image:" + picture_of(images["image"]),  # its smaller copy is known again
         "file:" + images["sha256"],  # a renamed file is known again
         ("lesion:" + images["lesion_id"]).where(images["lesion_id"] != "", ""),
         # A patient's id groups pictures only where there is no lesion id.

@@ -1,4 +1,4 @@
-"""The command line: `skinlesion run`, one command a stage, `sample`, `predict`, `metrics`."""
+"""The command line: `skinlesion run`, one command a stage, `sample`, `labels`, `predict`, `metrics`."""
 
 from __future__ import annotations
 
@@ -136,6 +136,31 @@ def sample(
         report = write_sample(folder, images=images, seed=seed, progress=show)
     counts = ", ".join(f"{count} {label}" for label, count in report.per_label.items())
     out.print(f"{report.images} images of {report.lesions} lesions ({counts}) in {report.folder}")
+
+
+@app.command()
+def labels(
+    tables: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Tables of any known layout, else those of the data set.", show_default=False),
+    ] = None,
+    dataset: Dataset = None,
+    settings: Settings = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what is shown to this file.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show what tables of diagnoses become, without images: classes, groups, what is refused, what they disagree on."""
+    from skinlesion.labels import join_tables
+    from skinlesion.labels.of_dataset import labels_of_dataset
+    from skinlesion.labels.summary import labels_summary, print_summary
+
+    config = _config(dataset, None, settings)
+    joined = join_tables(tables, (), config.actinic_keratosis) if tables else labels_of_dataset(config)
+    found = labels_summary(joined, config.held_out_fraction)
+    if json_file is not None:
+        atomic.write_text(json_file.absolute(), json.dumps(found, indent=1))
+    if not quiet:
+        print_summary(found, out)
 
 
 @app.command()

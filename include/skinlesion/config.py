@@ -44,7 +44,8 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
-which files there are (`copies`) or is decided once for ever (`held_out_fraction`) makes no file stale."""
+which files there are (`copies`), is decided once for ever (`held_out_fraction`) or is told anew in every run (the label,
+`actinic_keratosis`) makes no file stale."""
 
 STAGE_VERSIONS: Final[dict[str, int]] = {"resize": 2}
 """Counts up, from 1, when what a stage makes changes for a reason that no setting tells; its files are then stale."""
@@ -77,6 +78,13 @@ class PipelineConfig(BaseSettings):
         title="Held-out share",
         description="Share of each diagnosis held out for evaluation. A lesion's side, once decided, never changes: "
         "another value applies to lesions that arrive later.",
+        json_schema_extra={"section": "Data"},
+    )
+    actinic_keratosis: Literal["indeterminate", "malignant"] = Field(
+        default="indeterminate",
+        title="Actinic keratosis",
+        description="What `ak` counts as, and `akiec` where no table says which it is: `indeterminate`, as in the ISIC "
+        "Archive, is the class unknown.",
         json_schema_extra={"section": "Data"},
     )
     max_image_pixels: int = Field(

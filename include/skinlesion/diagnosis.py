@@ -1,4 +1,4 @@
-"""From a diagnosis code (`dx`) to one of the three classes the model tells apart."""
+"""From a diagnosis (`dx`) to one of the three classes the model tells apart."""
 
 from __future__ import annotations
 
@@ -28,21 +28,56 @@ LABEL_OF_DX: Final[dict[str, str]] = {
     "unknown": UNKNOWN,
     "": UNKNOWN,
 }
+"""Short codes. `skinlesion.taxonomy` knows the names in full."""
+
+ACTINIC_KERATOSIS: Final = frozenset({"ak", "akiec"})
+"""Whose class the setting `actinic_keratosis` decides. The other half of `akiec` is Bowen's disease, which is malignant:
+where actinic keratosis counts as malignant, all of `akiec` does."""
 
 
-def label_of(dx: str) -> str:
-    """Give the class of a diagnosis code; letters' case and surrounding blanks do not matter.
+def label_of(dx: str, actinic_keratosis: str = "indeterminate") -> str:
+    """Give the class of a diagnosis: a short code, or a name of the ISIC Archive's taxonomy at any level.
 
-    A code that is not in `LABEL_OF_DX` is `unknown`; `is_recognised` tells the two apart so that it can be counted.
+    Letters' case and surrounding blanks do not matter. What is not recognised is `unknown`; `is_recognised` tells the two
+    apart so that it can be counted. actinic_keratosis: the setting of this name.
     """
-    return LABEL_OF_DX.get(normalise_dx(dx), UNKNOWN)
+    code = normalise_dx(dx)
+    if code not in LABEL_OF_DX:
+        from skinlesion.taxonomy import find
+
+        found = find(code)
+        if found is None:
+            return UNKNOWN
+        if found.dx not in LABEL_OF_DX:
+            return found.label
+        code = found.dx
+    return MALIGNANT if actinic_keratosis == MALIGNANT and code in ACTINIC_KERATOSIS else LABEL_OF_DX[code]
 
 
 def is_recognised(dx: str) -> bool:
-    """Tell whether `label_of` knows the code rather than falling back to `unknown`."""
-    return normalise_dx(dx) in LABEL_OF_DX
+    """Tell whether `label_of` knows the diagnosis rather than falling back to `unknown`."""
+    code = normalise_dx(dx)
+    if code in LABEL_OF_DX:
+        return True
+    from skinlesion.taxonomy import find
+
+    return find(code) is not None
+
+
+def canonical_dx(dx: str) -> str:
+    """Give a diagnosis as the catalog stores it: the short code where there is one, else the name in lower case.
+
+    `Melanoma Invasive` is `mel`; `Lentigo NOS`, which has no code, is `lentigo nos`; so is what is not recognised.
+    """
+    code = normalise_dx(dx)
+    if code in LABEL_OF_DX:
+        return code
+    from skinlesion.taxonomy import find
+
+    found = find(code)
+    return code if found is None else found.dx
 
 
 def normalise_dx(dx: str) -> str:
-    """Give the code as the catalog stores it: lower case, no surrounding blanks."""
+    """Give the diagnosis in lower case, without surrounding blanks."""
     return dx.strip().lower()

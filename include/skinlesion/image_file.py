@@ -19,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 """Names of image files, lower case. Files of other names are not looked into."""
 
+SMALL_SIDE: Final = 64
+"""Pixels; the short side that `check_decodes` gives at least, where the file has so many."""
+
 _JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview picture behind the first
 _FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # Pillow opens MPO as JPEG and knows no opener "MPO"
 _MODES_OPENCV_READS: Final = ("RGB", "L")
@@ -78,24 +81,37 @@ def check_header(header: ImageHeader, *, max_pixels: int, min_side: int) -> None
         raise ImageRefused(f"{header.width}x{header.height} pixels; expected at least {min_side} on the short side")
 
 
-def check_decodes(content: bytes, header: ImageHeader) -> None:
-    """Decode the file whole and throw the pixels away. Raises ImageRefused when any of it is missing or damaged.
+def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
+    """Decode the file whole; give a small picture of it, RGB uint8 (height, width, 3), for what only needs its gist.
 
-    libjpeg-turbo reads every bit of a JPEG even when it scales to one eighth, and only its strict mode turns "corrupt
-    data" into an error: Pillow and OpenCV fill the hole with grey and say nothing.
+    Its short side is at least `SMALL_SIDE` where the file's is; EXIF rotation is not applied. Raises ImageRefused when any
+    of the file is missing or damaged: libjpeg-turbo reads every bit of a JPEG even when it scales to one eighth, and only
+    its strict mode turns "corrupt data" into an error; Pillow and OpenCV fill the hole with grey and say nothing.
     """
     try:
         if header.is_jpeg:
-            colours = "CMYK" if header.mode == "CMYK" else "GRAY"
-            simplejpeg.decode_jpeg(content, colours, min_height=1, min_width=1, strict=True)
+            scale = min(1.0, SMALL_SIDE / min(header.width, header.height))
+            height, width = int(header.height * scale), int(header.width * scale)
+            colours = "CMYK" if header.mode == "CMYK" else "RGB"
+            decoded = simplejpeg.decode_jpeg(content, colours, min_height=height, min_width=width, strict=True)
+            small: Pixels = decoded
+            if header.mode == "CMYK":
+                with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                    small = np.asarray(image.convert("RGB"), dtype=np.uint8)
         else:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 image.load()
                 _refuse_transparency(image)
+                small = _rgb(image)
     except ImageRefused:
         raise
     except Exception as error:  # as above: each decoder has its own
         raise ImageRefused(f"does not decode whole ({_reason(error)})") from None
+    factor = min(small.shape[:2]) // SMALL_SIDE
+    if factor < 2:
+        return small
+    size = (small.shape[1] // factor, small.shape[0] // factor)
+    return cv2.resize(small, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
@@ -114,10 +130,7 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             image.load()
             _refuse_transparency(image)
-            upright = ImageOps.exif_transpose(image)
-            if "transparency" in upright.info:  # none is transparent; Pillow warns of a palette with alpha otherwise
-                upright = upright.convert("RGBA")
-            return np.asarray(_eight_bit(upright).convert("RGB"), dtype=np.uint8)
+            return _rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageRefused(f"does not decode ({_reason(error)})") from None
 
@@ -159,6 +172,12 @@ def _refuse_transparency(image: Image.Image) -> None:
         if alpha.min() < 255:
             share = float((alpha < 255).mean())
             raise ImageRefused(f"{share:.1%} of the pixels are transparent; what lies behind them is not known")
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    if "transparency" in image.info:  # none is transparent; Pillow warns of a palette with alpha otherwise
+        image = image.convert("RGBA")
+    return np.asarray(_eight_bit(image).convert("RGB"), dtype=np.uint8)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -15,6 +15,11 @@ def diagnoses(dataset: Path) -> Path:
     return dataset / "diagnoses.csv"
 
 
+def more_labels(dataset: Path) -> Path:
+    """Further tables of labels, *.csv, of any layout."""
+    return dataset / "labels"
+
+
 def tables(dataset: Path, stage: str) -> Path:
     """What a stage remembers between runs."""
     return dataset / "tables" / stage

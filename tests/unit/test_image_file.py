@@ -246,3 +246,16 @@ def test_a_jpeg_keeps_its_colours_in_their_order():
     pixels[..., 0] = 200
     content = encode_jpeg(pixels, 95)
     assert np.abs(decode(content, read_header(content)).astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("size", "short"), [((600, 450), 64), ((1024, 1024), 64), ((90, 70), 64), ((50, 40), 40)])
+def test_decoding_a_file_whole_gives_a_small_picture_of_it(format, size, short):
+    image = Image.fromarray(drawn(size))
+    content = encoded(image, format, quality=95)
+    small = check_decodes(content, read_header(content))
+    assert small.dtype == np.uint8
+    assert short <= min(small.shape[:2]) < 2 * 64
+    assert small.shape[1] / small.shape[0] == pytest.approx(size[0] / size[1], rel=0.03)
+    expected = cv2.resize(np.asarray(image), small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - expected).mean() < 2

@@ -20,9 +20,10 @@ from skinlesion.candidate import Candidate
 from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.diagnosis import LABELS, is_recognised
+from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.labels.summary import fallback_counts
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.progress import progress
@@ -214,9 +215,9 @@ def _data(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
     ).rename(columns={"refused": "reason"})
     lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
     notes = [f"{lesions} lesions and {files} files lie on both sides of the split (checked in this run)."]
-    fallback = Counter(dx for dx in usable["dx"] if not is_recognised(dx))
+    fallback = fallback_counts(usable["dx"], listed=100)
     if fallback:
-        named = ", ".join(f"{dx} ({count})" for dx, count in fallback.most_common(20))
+        named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())
         notes.append(f"Diagnoses that were not recognised count as unknown: {named}.")
     blank = int((usable["dx"] == "").sum())
     if blank:

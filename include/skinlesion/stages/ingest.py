@@ -19,10 +19,12 @@ from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
-from skinlesion.diagnosis import LABELS, is_recognised, label_of
+from skinlesion.diagnosis import LABELS, UNKNOWN
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
-from skinlesion.labels import read_labels
+from skinlesion.labels import Labels
+from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
+from skinlesion.labels.summary import fallback_counts
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
 from skinlesion.stage_report import StageReport, Stopwatch
@@ -57,7 +59,7 @@ class FileStat(NamedTuple):
 
 
 def ingest(config: PipelineConfig) -> StageReport:
-    """Write catalog.parquet and split.parquet from diagnoses.csv and images/.
+    """Write catalog.parquet and split.parquet from the tables of labels and images/.
 
     A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
     DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog.
@@ -65,7 +67,7 @@ def ingest(config: PipelineConfig) -> StageReport:
     watch = Stopwatch()
     images_folder = layout.images(config.dataset)
     _require_folder(config.dataset, images_folder)
-    labels = read_labels(layout.diagnoses(config.dataset))
+    labels = labels_of_dataset(config)
     listed, ignored = _list_files(images_folder)
     files, read = _inspect_files(config, images_folder, listed)
     catalog = _catalog(labels, files)
@@ -73,8 +75,8 @@ def ingest(config: PipelineConfig) -> StageReport:
     usable = catalog["refused"] == ""
     if not usable.any():
         raise DataError(
-            f"No image of {config.dataset} can be used: {len(labels)} rows in diagnoses.csv, {len(listed)} files in "
-            f"images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as column `image`."
+            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
+            f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' images."
         )
     catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
     split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
@@ -205,14 +207,15 @@ def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
     }
 
 
-def _catalog(labels: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     """Join labels and files into rows of `catalog.COLUMNS`; group and split are still empty."""
     files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
         files.loc[image, "reason"] = "more than one file of this name: " + ", ".join(names)
-    rows = labels.drop(columns="row").merge(
+    labelled = as_files_are_called(labels.rows, files["image"])
+    rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )
     has_label, has_file = rows["dx"].notna(), rows["file"].notna()
@@ -221,9 +224,8 @@ def _catalog(labels: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
     rows[["size", "width", "height"]] = rows[["size", "width", "height"]].fillna(0)
     refused = rows["refused"].where(rows["refused"] != "", rows["reason"])
     refused = refused.where(has_file | (refused != ""), "no file of this name in images/")
-    refused = refused.where(has_label, "no row in diagnoses.csv names this file")
-    rows["refused"] = refused
-    rows["label"] = rows["dx"].map(label_of)
+    rows["refused"] = refused.where(has_label, f"no row in {labels.title} names this file")
+    rows["label"] = rows["label"].where(has_label, UNKNOWN)
     rows["group"] = rows["split"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
     return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
@@ -247,7 +249,7 @@ def _read_decided(dataset: Path) -> pd.DataFrame:
         ) from None
 
 
-def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[str, Any]:
+def _details(catalog: pd.DataFrame, labels: Labels, ignored: int) -> dict[str, Any]:
     usable = contract.accepted(catalog)
     counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     by_label = {
@@ -257,7 +259,6 @@ def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[
         }
         for label in LABELS
     }
-    fallback = Counter(dx for dx in usable["dx"] if not is_recognised(dx))
     return {
         "accepted": len(usable),
         "data_version": contract.data_version(catalog),
@@ -265,8 +266,11 @@ def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[
         "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
         "other_files": ignored,
         "classes": by_label,
-        "unrecognised_dx": dict(fallback.most_common(20)),
+        "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
         "blank_dx": int((usable["dx"] == "").sum()),
+        "layouts": labels.layouts,
+        "conflicts": dict(labels.conflict_counts),
+        "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
     }
 

@@ -18,7 +18,7 @@ from skinlesion import layout
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import BuiltModel
 from skinlesion.config import POOLED, PipelineConfig
-from skinlesion.diagnosis import LABELS, is_recognised
+from skinlesion.diagnosis import LABEL_OF_DX, LABELS
 from skinlesion.features import FeatureStore
 from skinlesion.training.rows import (
     ArraySource,
@@ -115,9 +115,9 @@ def class_weights(rows: pd.DataFrame, weighting: str) -> npt.NDArray[np.float32]
 def diagnosis_targets(rows: pd.DataFrame, weighting: str) -> Targets | None:
     """Give the diagnoses behind the classes as targets; None where they tell no more than the classes do.
 
-    A code that is not recognised counts as its class.
+    A diagnosis without a short code counts as its class: the archive names hundreds, many of them on a handful of images.
     """
-    fine = [dx if dx and is_recognised(dx) else label for dx, label in zip(rows["dx"], rows["label"], strict=True)]
+    fine = [dx if dx and dx in LABEL_OF_DX else label for dx, label in zip(rows["dx"], rows["label"], strict=True)]
     numbers, names = pd.factorize(np.array(fine, dtype=object), sort=True)
     if len(names) <= rows["label"].nunique():
         return None
