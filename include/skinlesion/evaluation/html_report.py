@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from skinlesion import html_page
 from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
 
 REFUSED_SHOWN: Final = 200
@@ -66,14 +65,8 @@ class ReportContext:
 
 def render_report(context: ReportContext) -> str:
     """Give the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,  # select_autoescape goes by the suffix and would miss `.html.j2`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": _figure, "interval": _interval, "count": _count, "jpeg": _jpeg, "spaced": _spaced}
+    environment = html_page.environment(Path(__file__).with_name("templates"))
+    environment.filters |= {"figure": _figure, "interval": _interval, "spaced": _spaced}
     metrics = context.metrics
     figures = {"confusion": _png(confusion_matrix_png(metrics)), "reliability": _png(reliability_png(metrics))}
     if metrics["malignant_auroc"] is not None:
@@ -154,17 +147,9 @@ def _interval(bounds: list[float] | None) -> str:
     return "no interval" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
-def _count(value: float) -> str:
-    return f"{value:,}"
-
-
 def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
 def _png(picture: bytes) -> str:
     return f"data:image/png;base64,{b64encode(picture).decode()}"
-
-
-def _jpeg(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{b64encode(picture).decode()}"
