@@ -62,10 +62,13 @@ def read_header(content: bytes) -> ImageHeader:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             header = ImageHeader(str(image.format), image.width, image.height, image.mode)
+            steps = [step for table in getattr(image, "quantization", {}).values() for step in table]
     except Exception as error:  # Pillow's decoders raise many kinds on damaged headers; each means "not readable"
         raise ImageRefused(f"not a readable image ({_reason(error)})") from None
     if frames > 1:
         raise ImageRefused(f"{frames} frames in one file; expected a still image")
+    if 0 in steps:  # a zeroed block: it decodes, to one colour
+        raise ImageRefused("not a readable image (a JPEG quantisation table holds a zero)")
     if header.mode not in _MODES_OPENCV_READS + _MODES_PILLOW_CONVERTS:
         raise ImageRefused(f"pixels of mode {header.mode}; expected colour or grey levels of 8 or 16 bits")
     return header
@@ -98,6 +101,9 @@ def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
                 with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                     small = np.asarray(image.convert("RGB"), dtype=np.uint8)
         else:
+            if header.format == "PNG":
+                with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                    image.verify()  # the checksums, which Pillow does not look at when it decodes
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
                 _refuse_transparency(image)

@@ -210,7 +210,7 @@ def _classes_gone(config: PipelineConfig, images: pd.DataFrame, accepted: Accept
         0,
         _verdict(config, passed=not gone),
         f"{told} in the accepted catalog and has none now." if gone else "every class still has images.",
-        "Correct the column of diagnoses.",
+        "Correct the column of diagnoses, or set require_classes=false.",
         _rows(rows, rows["label"].radd("was ")),
     )
 
@@ -232,7 +232,9 @@ def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) 
 
 
 def _relabelled(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
-    both = images[["image", "file", "label"]].merge(accepted.rows[["image", "label"]], on="image", suffixes=("", "_was"))
+    both = images[["image", "file", "label"]].merge(
+        accepted.rows[["image", "label"]], on="image", suffixes=("", "_was")
+    )
     changed = both[both["label"] != both["label_was"]]
     return _share(
         config,

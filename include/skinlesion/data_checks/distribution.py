@@ -50,6 +50,10 @@ def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda images: images[name]
 
 
+def _log2(values: pd.Series) -> pd.Series:
+    return pd.Series(np.log2(values.clip(lower=1)), index=values.index)
+
+
 def _percent(value: float) -> str:
     return f"{value:.1%}"
 
@@ -70,7 +74,7 @@ PROPERTIES: Final = (
         10,
         27,
         68,
-        lambda images: np.log2((images["width"].astype("float64") * images["height"]).clip(lower=1)),
+        lambda images: _log2(images["width"].astype("float64") * images["height"]),
         lambda value: f"{2**value / 1e6:.2g} MP",
     ),
     Property(
@@ -79,7 +83,7 @@ PROPERTIES: Final = (
         -2,
         2,
         128,
-        lambda images: np.log2(images["width"].clip(lower=1) / images["height"].clip(lower=1)),
+        lambda images: _log2(images["width"]) - _log2(images["height"]),
         lambda value: f"{2**value:.2f}",
     ),
 )

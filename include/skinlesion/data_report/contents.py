@@ -82,7 +82,8 @@ def contents(
 def _by_class(images: pd.DataFrame) -> list[dict[str, Any]]:
     counts = images.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     return [
-        {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
+        {"label": label, "split": split}
+        | {name: int(counts[name].get((label, split), 0)) for name in ("images", "lesions")}
         for label in LABELS
         for split in contract.SPLITS
     ]
@@ -116,8 +117,7 @@ def _held_out(split: pd.Series) -> int:
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = rows.head(ROWS_LISTED).to_dict("records")
-    return records
+    return [{str(name): value for name, value in row.items()} for row in rows.head(ROWS_LISTED).to_dict("records")]
 
 
 def _unmapped(images: pd.DataFrame) -> list[dict[str, Any]]:
@@ -130,13 +130,14 @@ def _unmapped(images: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _reasons(refused: pd.DataFrame) -> list[dict[str, Any]]:
-    counts = refused["refused"].str.slice(0, _REASON).value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    counts = (
+        refused["refused"].str.slice(0, _REASON).value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    )
     return [{"reason": str(reason), "images": int(number)} for reason, number in counts.head(REASONS_LISTED).items()]
 
 
 def _refused_files(refused: pd.DataFrame) -> list[dict[str, Any]]:
     files = refused[refused["file"] != ""]
     shown = files.groupby("refused").head(_OF_A_REASON).head(REFUSED_LISTED)
-    return [
-        {"image": row.image, "file": row.file, "reason": row.refused[:_REASON]} for row in shown.itertuples()
-    ]
+    named = zip(shown["image"], shown["file"], shown["refused"].str.slice(0, _REASON), strict=True)
+    return [{"image": image, "file": file, "reason": reason} for image, file, reason in named]

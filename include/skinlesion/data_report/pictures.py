@@ -25,7 +25,7 @@ ROWS: Final = 4
 THUMBNAIL_SIDE: Final = 128
 QUALITY: Final = 82
 
-_GROUND: Final = 232  # grey level behind pictures that are not square, and of empty places
+_GROUND: Final = 128  # grey level behind a picture and of empty places: on a light and on a dark page
 
 
 def chosen(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -38,45 +38,54 @@ def chosen(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def contact_sheet(folder: Path, files: list[str], *, max_pixels: int, workers: int) -> bytes:
-    """Give one JPEG with a picture of each file, COLUMNS abreast; a place stays empty where a file cannot be shown."""
-    sheet = np.full((-(-len(files) // COLUMNS) * SIDE, COLUMNS * SIDE, 3), _GROUND, dtype=np.uint8)
-    pictures = _thumbnails(folder, files, SIDE, max_pixels, workers)
-    for place, picture in enumerate(pictures):
-        if picture is not None:
+    """Give one JPEG with the middle of each file's picture, COLUMNS abreast; a place is empty where there is none."""
+    abreast = min(len(files), COLUMNS)
+    sheet = np.full((-(-len(files) // COLUMNS) * SIDE, abreast * SIDE, 3), _GROUND, dtype=np.uint8)
+    show = partial(_picture, folder=folder, side=SIDE, max_pixels=max_pixels)
+    for place, pixels in enumerate(spread(show, files, workers=workers, kind="threads")):
+        if pixels is not None:
             top, left = place // COLUMNS * SIDE, place % COLUMNS * SIDE
-            sheet[top : top + SIDE, left : left + SIDE] = picture
+            sheet[top : top + SIDE, left : left + SIDE] = _middle(pixels)
     return encode_jpeg(sheet, QUALITY)
 
 
 def thumbnails(folder: Path, files: list[str], *, max_pixels: int, workers: int) -> list[bytes | None]:
-    """Give a JPEG of each file, THUMBNAIL_SIDE square; None where nothing of it can be shown."""
-    pictures = _thumbnails(folder, files, THUMBNAIL_SIDE, max_pixels, workers)
-    return [None if picture is None else encode_jpeg(picture, QUALITY) for picture in pictures]
-
-
-def _thumbnails(folder: Path, files: list[str], side: int, max_pixels: int, workers: int) -> list[Pixels | None]:
-    show = partial(_thumbnail, folder=folder, side=side, max_pixels=max_pixels)
+    """Give a JPEG of each file, its long side THUMBNAIL_SIDE; None where nothing of it can be shown."""
+    show = partial(_thumbnail, folder=folder, max_pixels=max_pixels)
     return list(spread(show, files, workers=workers, kind="threads"))
 
 
-def _thumbnail(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | None:
-    """Give RGB uint8 (side, side, 3) of a file that may be damaged; nothing here is trained on."""
+def _thumbnail(file: str, *, folder: Path, max_pixels: int) -> bytes | None:
+    pixels = _picture(file, folder=folder, side=THUMBNAIL_SIDE, max_pixels=max_pixels)
+    if pixels is None:
+        return None
+    scale = THUMBNAIL_SIDE / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return encode_jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False), QUALITY)
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    """Give the square in the middle, RGB uint8 (SIDE, SIDE, 3)."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[top : top + side, left : left + side]
+    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _picture(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | None:
+    """Give RGB uint8 (height, width, 3) of a file that may be damaged; nothing here is trained on.
+
+    A JPEG comes smaller than stored, its sides at least `side` where they are.
+    """
     try:
         with Image.open(io.BytesIO((folder / file).read_bytes()), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 return None
-            image.draft("RGB", (2 * side, 2 * side))
-            turned = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_on_ground(turned), dtype=np.uint8)
+            image.draft("RGB", (side, side))
+            return np.asarray(_on_ground(ImageOps.exif_transpose(image)), dtype=np.uint8)
     except Exception:  # whatever a decoder makes of a damaged file: there is no picture to show
         return None
-    scale = side / max(pixels.shape[:2])
-    width, height = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    square = np.full((side, side, 3), _GROUND, dtype=np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = small
-    return square
 
 
 def _on_ground(image: Image.Image) -> Image.Image:

@@ -67,7 +67,20 @@ def remove_failed_report(dataset: Path) -> None:
 def is_reported(dataset: Path, catalog: pd.DataFrame) -> bool:
     """Tell whether the report is there and is that of this catalog."""
     report = read_report(dataset)
-    return report is not None and _key(report) == (contract.data_version(catalog), int((catalog["refused"] != "").sum()))
+    return report is not None and _key(report) == _key_of(catalog)
+
+
+def copy_report(dataset: Path, catalog: pd.DataFrame, target: Path) -> dict[str, Any] | None:
+    """Copy the page to where a model's report can link to it; give its name, verdict and the checks that failed.
+
+    None, and no copy, where the report is not there or is not that of this catalog.
+    """
+    report = read_report(dataset)
+    if report is None or _key(report) != _key_of(catalog):
+        return None
+    atomic.write_if_changed(target, layout.data_report(dataset).read_bytes())
+    beyond = [check["found"] for check in report["checks"] if check["verdict"] == "accepted"]
+    return {"file": target.name, "verdict": report["verdict"], "beyond": beyond}
 
 
 def read_report(dataset: Path) -> dict[str, Any] | None:
@@ -85,9 +98,11 @@ def _key(report: dict[str, Any]) -> tuple[str, int]:
     return report["data_version"], report["refused"]
 
 
-def _pictures(
-    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, report: dict[str, Any]
-) -> Pictures:
+def _key_of(catalog: pd.DataFrame) -> tuple[str, int]:
+    return contract.data_version(catalog), int((catalog["refused"] != "").sum())
+
+
+def _pictures(config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, report: dict[str, Any]) -> Pictures:
     folder = layout.images(config.dataset)
     limits = {"max_pixels": config.max_image_pixels, "workers": config.workers_used()}
     sheets = []

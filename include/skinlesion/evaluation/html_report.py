@@ -42,7 +42,8 @@ class ReportContext:
         history: one dict an epoch, see `history_png`.
         data: `counts`: list of {"label", "split", "images", "lesions"}; `refused`: list of {"image", "reason"}, with
             `refused_total` and `refused_by_reason` ({reason: count}) where that list is only a part; `notes`: list of
-            sentences. Each may be missing.
+            sentences; `report`: {"file", "verdict", "beyond"} of the data report that lies beside this one. Each may be
+            missing.
         stages: list of {"stage", "seen", "done", "skipped", "refused", "seconds"}.
         settings: the run's settings, nested or flat; must hold no secret.
         champion_metrics: `measure` of the model in service on the same images, None where there is none.
@@ -90,6 +91,7 @@ def render_report(context: ReportContext) -> str:
         refused_total=context.data.get("refused_total", max(len(refused), sum(by_reason.values()))),
         refused_by_reason=sorted(by_reason.items(), key=lambda item: (-item[1], item[0])),
         notes=context.data.get("notes", []),
+        data_report=context.data.get("report"),
         settings=list(_flat(context.settings)),
     )
 

@@ -94,7 +94,7 @@ def ingest(config: PipelineConfig) -> StageReport:
         skipped=len(listed) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
-        details=_details(catalog, labels, ignored),
+        details=_details(catalog, labels, ignored) | {"data_report": str(layout.data_report(config.dataset))},
     )
 
 
