@@ -276,6 +276,18 @@ def test_a_camera_that_was_accepted_once_is_not_held_up_again(accepted, config):
     assert ingest(config(**TIGHT)).details["accepted"] == ACCEPTED + FRESH
 
 
+def test_looks_do_not_creep_away_night_by_night(accepted, config):
+    def darker(share):
+        return lambda pixels: (pixels * share).astype(np.uint8)
+
+    dark_nights = {"min_images_checked": 10, "max_image_shift": 0.45}
+    accepted.arrive(accepted.fresh[:20], darker(0.85))
+    ingest(config(**dark_nights))
+    accepted.arrive(accepted.fresh[20:], darker(0.6))
+    with pytest.raises(DataError, match="New pictures"):
+        ingest(config(**dark_nights))
+
+
 def test_pictures_that_were_all_replaced_are_compared_with_those_that_were(accepted, config):
     for row in accepted.old:
         pixels = np.asarray(Image.open(accepted.dataset.original(f"{row['image']}.jpg")))

@@ -11,7 +11,7 @@ import pandas as pd
 from skinlesion import catalog as contract
 from skinlesion.config import PipelineConfig
 from skinlesion.data_checks import distribution
-from skinlesion.data_checks.accepted_data import OTHERS, AcceptedData, Look, looks_of
+from skinlesion.data_checks.accepted_data import OTHERS, AcceptedData, Look, is_among, looks_of
 from skinlesion.data_checks.distribution import PROPERTIES, Counts, Property
 from skinlesion.data_checks.finding import Finding, Row, Verdict
 from skinlesion.diagnosis import BENIGN, LABELS, MALIGNANT, is_recognised
@@ -62,11 +62,12 @@ def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
 
 
 def check_changes(
-    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, accepted: AcceptedData | None
+    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData | None
 ) -> list[Finding]:
     """Give what changed against the accepted catalog.
 
-    catalog: `catalog.COLUMNS`. images: its accepted rows with the columns of `image_statistics.COLUMNS` as well.
+    catalog: `catalog.COLUMNS`. images: its accepted rows with the columns of `image_statistics.COLUMNS` as well. new: from
+    `is_new`.
     """
     if accepted is None:
         titles = {
@@ -86,8 +87,8 @@ def check_changes(
         _lost(config, images, accepted),
         _relabelled(config, images, accepted),
     ]
-    findings += _class_shifts(config, images, accepted, source_of)
-    findings += _image_shifts(config, images, accepted, source_of)
+    findings += _class_shifts(config, images, new, accepted, source_of)
+    findings += _image_shifts(config, images, new, accepted, source_of)
     findings += _new_sources(config, images, source_of)
     return findings
 
@@ -101,7 +102,7 @@ def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
     """Tell of each image whether its content was not in the accepted catalog."""
     if accepted is None:
         return pd.Series(True, index=images.index)
-    return ~images["sha256"].isin(accepted.contents)
+    return ~is_among(images["sha256"], accepted.contents)
 
 
 def _verdict(config: PipelineConfig, *, passed: bool) -> Verdict:
@@ -180,7 +181,7 @@ def _classes_unjudged(config: PipelineConfig, title: str, images: int) -> Findin
 
 
 def _refused_tonight(config: PipelineConfig, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
-    files = catalog[(catalog["file"] != "") & ~catalog["sha256"].isin(accepted.contents)]
+    files = catalog[(catalog["file"] != "") & ~is_among(catalog["sha256"], accepted.contents)]
     yield _share(
         config,
         "max_refused_share",
@@ -217,7 +218,8 @@ def _classes_gone(config: PipelineConfig, images: pd.DataFrame, accepted: Accept
 
 def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
     before = accepted.rows
-    lost = before[~before["image"].isin(images["image"]) & ~before["sha256"].isin(images["sha256"])]
+    lost = before[~is_among(before["image"], images["image"])]
+    lost = lost[~is_among(lost["sha256"], images["sha256"])]  # what is left was not just renamed
     return _share(
         config,
         "max_lost_share",
@@ -266,11 +268,10 @@ def _where(source: str, source_of: dict[str, str]) -> str:
 
 
 def _class_shifts(
-    config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData, source_of: dict[str, str]
+    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
 ) -> Iterator[Finding]:
     before = accepted.rows.groupby(accepted.rows["source"].map(source_of))
     now = dict(list(images.groupby(images["source"].map(source_of))))
-    new = is_new(images, accepted)
     for name, old in before:
         source = str(name)
         title = f"Shares of the classes{_where(source, source_of)}"
@@ -305,43 +306,42 @@ def _moved(before: float, after: float, n: int, m: int) -> float:
 
 
 def _image_shifts(
-    config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData, source_of: dict[str, str]
+    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
 ) -> Iterator[Finding]:
-    looks = _looks(config, images, accepted, source_of)
-    new = is_new(images, accepted)
+    looks = _looks(images, new, accepted, source_of)
     for name, rows in images.groupby(images["source"].map(source_of)):
         source = str(name)
         look = looks.get(source, Look())
         added = rows[new.loc[rows.index]]
         where = _where(source, source_of)
-        yield _image_shift(config, f"New pictures{where}", look, added, with_latest=True)
-        yield _image_shift(config, f"All pictures{where}", look, rows, with_latest=False)
+        yield _image_shift(config, f"New pictures{where}", look, added, with_excused=True)
+        yield _image_shift(config, f"All pictures{where}", look, rows, with_excused=False)
 
 
-def _looks(
-    config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData, source_of: dict[str, str]
-) -> dict[str, Look]:
+def _looks(images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]) -> dict[str, Look]:
     """Give the accepted look of each source as it is judged: small sources together."""
     stored = accepted.looks
     if not stored:  # a catalog of before there were any: from its files that are still there
-        known = images[~is_new(images, accepted)]
-        stored = looks_of(known, pd.Series(False, index=known.index), {}, config.min_images_checked)
+        known = images[~new]
+        stored = looks_of(known, pd.Series(False, index=known.index), {})
     together: dict[str, list[Look]] = {}
     for source, look in stored.items():
         together.setdefault(source_of.get(source, OTHERS), []).append(look)
     return {
         source: Look(
-            distribution.total([look.all for look in looks]), distribution.total([look.latest for look in looks])
+            distribution.total([look.all for look in looks]), distribution.total([look.excused for look in looks])
         )
         for source, looks in together.items()
     }
 
 
-def _image_shift(config: PipelineConfig, title: str, look: Look, images: pd.DataFrame, *, with_latest: bool) -> Finding:
+def _image_shift(
+    config: PipelineConfig, title: str, look: Look, images: pd.DataFrame, *, with_excused: bool
+) -> Finding:
     """Judge what pictures look like by the property that moved most.
 
-    New pictures pass when they are like the accepted ones or like those of the last night: a camera that was accepted
-    once is not held up again.
+    New pictures pass when they are like the accepted ones, or like others that looked otherwise and were accepted: a
+    camera that was accepted once is not held up again.
     """
     check, enough = "max_image_shift", config.min_images_checked
     now = distribution.count(images)
@@ -349,9 +349,9 @@ def _image_shift(config: PipelineConfig, title: str, look: Look, images: pd.Data
     if unjudged := _too_few(config, check, title, known, "pictures"):
         return unjudged
     moved = {one.name: distribution.distance(look.all[one.name], now[one.name]) for one in PROPERTIES}
-    if with_latest and distribution.images_in(look.latest) >= enough:
-        latest = {one.name: distribution.distance(look.latest[one.name], now[one.name]) for one in PROPERTIES}
-        moved = min(moved, latest, key=lambda figures: max(figures.values()))
+    if with_excused and distribution.images_in(look.excused) >= enough:
+        excused = {one.name: distribution.distance(look.excused[one.name], now[one.name]) for one in PROPERTIES}
+        moved = min(moved, excused, key=lambda figures: max(figures.values()))
     worst = max(PROPERTIES, key=lambda one: moved[one.name])
     beyond = [one.title for one in PROPERTIES if moved[one.name] > config.max_image_shift and one is not worst]
     also = f" So did {', '.join(beyond)}." if beyond else ""
