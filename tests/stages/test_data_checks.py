@@ -156,7 +156,7 @@ def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(accepted, 
         (dark, "brightness"),
         (too_little_blue, "blue"),
         (black, "brightness|contrast"),
-        (of_another_size, r"size moved most: its middle from 0\.00\d+ MP to 0\.07"),
+        (of_another_size, r"size moved most: its median from 0\.00\d+ MP to 0\.07"),
         (upright, "aspect moved most"),
     ],
 )

@@ -41,7 +41,7 @@ def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
             "Refused images",
             refused,
             len(files),
-            "of {total} image files are refused",
+            "of {total:,} image files are refused",
             remedy="Mend or remove the files, or give them rows in the table of diagnoses",
             compares=False,
             why="refused",
@@ -52,7 +52,7 @@ def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
             "Unmapped diagnoses",
             unmapped,
             len(images),
-            "of {total} accepted images have a diagnosis that is not recognised and count as unknown",
+            "of {total:,} accepted images have a diagnosis that is not recognised and count as unknown",
             remedy="Use codes that docs/data.md lists, or correct the column",
             compares=False,
             why="dx",
@@ -144,7 +144,7 @@ def _share(
         figure,
         bound,
         _verdict(config, passed=figure <= bound),
-        f"{len(rows)} {found.format(total=total)} ({figure:.1%}); at most {bound:.1%} may be.",
+        f"{len(rows):,} {found.format(total=total)} ({figure:.1%}); at most {bound:.1%} may be.",
         f"{remedy}, or raise {check}.",
         _rows(rows, rows[why]),
         compares,
@@ -161,7 +161,7 @@ def _missing_needed(config: PipelineConfig, images: pd.DataFrame) -> Finding:
         return unjudged
     counts = images["label"].value_counts()
     missing = [label for label in NEEDED if not counts.get(label)]
-    found = f"no image of {len(images)} is {' or '.join(missing)}." if missing else "benign and malignant are there."
+    found = f"no image of {len(images):,} is {' or '.join(missing)}." if missing else "benign and malignant are there."
     return Finding(
         "require_classes",
         title,
@@ -188,7 +188,7 @@ def _refused_tonight(config: PipelineConfig, catalog: pd.DataFrame, accepted: Ac
         "Refused images among the new",
         files[files["refused"] != ""],
         len(files),
-        "of {total} new image files are refused",
+        "of {total:,} new image files are refused",
         remedy="Mend or remove the files, or give them rows in the table of diagnoses",
         compares=True,
         why="refused",
@@ -226,7 +226,7 @@ def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) 
         "Lost images",
         lost.assign(why="gone or refused"),
         len(before),
-        "of {total} images of the accepted catalog are gone or refused",
+        "of {total:,} images of the accepted catalog are gone or refused",
         remedy="Bring the files and their rows back",
         compares=True,
         why="why",
@@ -244,7 +244,7 @@ def _relabelled(config: PipelineConfig, images: pd.DataFrame, accepted: Accepted
         "Changed classes",
         changed.assign(why=changed["label_was"] + ", now " + changed["label"]),
         len(both),
-        "of {total} images that the accepted catalog has are of another class now",
+        "of {total:,} images that the accepted catalog has are of another class now",
         remedy="Correct the column of diagnoses",
         compares=True,
         why="why",
@@ -291,7 +291,7 @@ def _class_shifts(
             moved[worst],
             config.max_class_shift,
             _verdict(config, passed=moved[worst] <= config.max_class_shift),
-            f"{worst} went from {shares[0][worst]:.1%} of {len(old)} images to {shares[1][worst]:.1%} of {len(rows)}, "
+            f"{worst} went from {shares[0][worst]:.1%} of {len(old):,} images to {shares[1][worst]:.1%} of {len(rows):,}, "
             f"{moved[worst]:.2f} more than chance explains; at most {config.max_class_shift:g} may be.",
             "Correct the table of diagnoses; give images of another kind a `source` of their own; or raise "
             "max_class_shift.",
@@ -362,7 +362,7 @@ def _image_shift(
         moved[worst.name],
         config.max_image_shift,
         _verdict(config, passed=moved[worst.name] <= config.max_image_shift),
-        f"of {len(images)}, {worst.title} moved most: its middle from {worst.show(before)} to {worst.show(after)}, a "
+        f"of {len(images):,}, {worst.title} moved most: its median from {worst.show(before)} to {worst.show(after)}, a "
         f"distance of {moved[worst.name]:.2f} beyond chance; at most {config.max_image_shift:g} may be.{also}",
         "Look at the pictures: a scanner, a white balance, the order of colours? Give those of another camera a `source` "
         "of their own, or raise max_image_shift.",
@@ -383,5 +383,5 @@ def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row
 def _new_sources(config: PipelineConfig, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
     counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
     for source, number in list(counts.items())[:20]:
-        told = f"{number} images of {source or 'no source'}: there is nothing to compare them with."
+        told = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
         yield Finding("max_image_shift", "New source", None, config.max_image_shift, "not judged", told)

@@ -38,6 +38,7 @@ def render(report: dict[str, Any], pictures: Pictures) -> str:
     classes = [(label, [by_class[label, split] for split in SPLITS]) for label in labels]
     return environment.get_template("data_report.html.j2").render(
         report=report,
+        checks=sorted(report["checks"], key=lambda check: check["verdict"] not in ("failed", "accepted")),
         pictures=pictures,
         sides=[_SIDES[split] for split in SPLITS],
         classes=classes,
