@@ -160,8 +160,8 @@ class PipelineConfig(BaseSettings):
         le=1,
         title="Largest shift of the pictures",
         description="Within a source, of brightness, contrast, colours, size and aspect: the Kolmogorov-Smirnov distance "
-        "of the new images to the accepted ones, beyond what chance explains. Swapped colours or 30 % less light or "
-        "blue give 0.7 or more; HAM10000's own parts differ by up to 0.64. 1 switches the check off.",
+        "of the new images to the accepted ones, beyond what chance explains. In 300 images, swapped colours "
+        "or 30 % less light or blue give 0.78 or more; HAM10000's own parts differ by up to 0.64. 1 switches the check off.",
         json_schema_extra={"section": "Data checks"},
     )
     min_images_checked: int = Field(
