@@ -31,6 +31,7 @@ from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path
+from skinlesion.image_statistics import COLUMNS as STATISTICS
 from skinlesion.in_service import candidate_in_service, put_in_service
 from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
 from skinlesion.pipeline import STAGES
@@ -40,7 +41,8 @@ from skinlesion.stages.evaluate import EVALUATION_VERSION
 from skinlesion.stages.ingest import FILE_COLUMNS
 from skinlesion.training.warm_start import origin, write_trained_on
 
-SETTINGS = {"weights": "random", "copies": 0}
+# The new images are noise, and none like the others is wanted: what they look like is not to stop a night.
+SETTINGS = {"weights": "random", "copies": 0, "max_image_shift": 1.0}
 NEW_IMAGES = 100
 BEFORE_TRAINING = STAGES[: STAGES.index("train")]
 DIAGNOSES = ("nv", "nv", "nv", "nv", "nv", "nv", "mel", "bkl", "bcc", "unk")
@@ -135,6 +137,7 @@ def _stats(folder: Path, names: list[str]) -> Iterator[os.stat_result]:
 
 def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
     stats = list(_stats(layout.images(config.dataset), names))
+    generator = np.random.default_rng(0)
     table = pd.DataFrame(
         {
             "file": [f"{name}.jpg" for name in names],
@@ -147,6 +150,7 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "format": "JPEG",
             "reason": "",
             "settings": config.fingerprint("ingest"),
+            **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
         }
     )
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")

@@ -74,6 +74,11 @@ class Candidate:
         """The report for people."""
         return self.folder / "report.html"
 
+    @property
+    def data_report(self) -> Path:
+        """The report of the data it was trained and measured on."""
+        return self.folder / "data_report.html"
+
     def read_training(self) -> dict[str, Any] | None:
         """Give the record of training; None unless it is there and names the model file that lies beside it."""
         try:

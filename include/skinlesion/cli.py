@@ -172,12 +172,14 @@ def predict(
 ) -> None:
     """Give each image's probabilities and most probable class: image,benign,malignant,unknown,label.
 
-    Images that cannot be used are listed with their reasons; the exit status is then 1.
+    Images that cannot be used are listed with their reasons; the exit status is then 1. A name that a spreadsheet would
+    take for a formula gets an apostrophe before it.
     """
     from skinlesion.diagnosis import LABELS
     from skinlesion.prediction import classifier_of, image_files, model_file
     from skinlesion.prediction import predict as predictions
     from skinlesion.progress import progress
+    from skinlesion.spreadsheet import cell
 
     config = _config(None, models, None)
     files = image_files(paths)
@@ -194,7 +196,7 @@ def predict(
                 err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
                 continue
             numbers = [f"{probability:.6f}" for probability in prediction.probabilities]
-            writer.writerow([prediction.file.stem, *numbers, prediction.label])
+            writer.writerow([cell(prediction.file.stem), *numbers, prediction.label])
     if output is None:
         sys.stdout.write(table.getvalue())
     else:

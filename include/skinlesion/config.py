@@ -113,6 +113,84 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Data"},
     )
 
+    max_refused_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        title="Largest share of refused images",
+        description="Of the image files, all of them and those of this night: more means a broken copy, mount or table "
+        "rather than a few bad pictures. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    max_unmapped_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        title="Largest share of unmapped diagnoses",
+        description="Of the accepted images, those whose diagnosis is not recognised and counts as unknown: more means "
+        "another vocabulary or the wrong column. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    require_classes: bool = Field(
+        default=True,
+        title="Require the classes",
+        description="Fail without a benign or without a malignant image, which training needs, and when a class that the "
+        "accepted catalog had is gone.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    max_lost_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        title="Largest share of lost images",
+        description="Of the images of the last accepted catalog, those that are gone or now refused: more means a lost "
+        "folder or a truncated table. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    max_relabelled_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        title="Largest share of changed classes",
+        description="Of the images of the last accepted catalog, those that have another class now: a column that slipped "
+        "by a row changes many and leaves the proportions as they were. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    max_class_shift: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        title="Largest shift of a class's share",
+        description="Within a source, against the last accepted catalog, beyond what chance explains. HAM10000 in five "
+        "steps in the order of its table, which is sorted by diagnosis, moves by 0.14. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    max_image_shift: float = Field(
+        default=0.65,
+        ge=0,
+        le=1,
+        title="Largest shift of the pictures",
+        description="Within a source, of brightness, contrast, colours, size and aspect: the Kolmogorov-Smirnov distance "
+        "of the new images to the accepted ones, beyond what chance explains. In 300 images, swapped colours "
+        "or 30 % less light or blue give 0.78 or more; HAM10000's own parts differ by up to 0.64. 1 switches the check off.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    min_images_checked: int = Field(
+        default=50,
+        ge=10,
+        le=100_000,
+        title="Fewest images judged",
+        description="Of fewer images than this no share and no distribution is judged: a small night must not fire.",
+        json_schema_extra={"section": "Data checks"},
+    )
+    accept_data_changes: bool = Field(
+        default=False,
+        title="Accept the data's changes",
+        description="For one run by hand: what the checks find is reported and does not stop the run; its data is what "
+        "later runs are compared with.",
+        json_schema_extra={"section": "Data checks"},
+    )
+
     copies: int = Field(
         default=1,
         ge=0,

@@ -23,7 +23,9 @@ SMALL_SIDE: Final = 64
 """Pixels; the short side that `check_decodes` gives at least, where the file has so many."""
 
 _JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview picture behind the first
-_FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # Pillow opens MPO as JPEG and knows no opener "MPO"
+FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+"""As Pillow's openers are called (MPO is opened as JPEG). Others are never tried: PostScript's would start Ghostscript."""
+
 _MODES_OPENCV_READS: Final = ("RGB", "L")
 _MODES_PILLOW_CONVERTS: Final = ("P", "CMYK", "YCbCr", "RGBA", "LA", "PA", "I;16", "I;16L", "I;16B")
 _MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
@@ -60,13 +62,16 @@ def read_header(content: bytes) -> ImageHeader:
     if not content:
         raise ImageRefused("the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             header = ImageHeader(str(image.format), image.width, image.height, image.mode)
+            steps = [step for table in getattr(image, "quantization", {}).values() for step in table]
     except Exception as error:  # Pillow's decoders raise many kinds on damaged headers; each means "not readable"
         raise ImageRefused(f"not a readable image ({_reason(error)})") from None
     if frames > 1:
         raise ImageRefused(f"{frames} frames in one file; expected a still image")
+    if 0 in steps:  # a zeroed block: it decodes, to one colour
+        raise ImageRefused("not a readable image (a JPEG quantisation table holds a zero)")
     if header.mode not in _MODES_OPENCV_READS + _MODES_PILLOW_CONVERTS:
         raise ImageRefused(f"pixels of mode {header.mode}; expected colour or grey levels of 8 or 16 bits")
     return header
@@ -96,10 +101,13 @@ def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
             decoded = simplejpeg.decode_jpeg(content, colours, min_height=height, min_width=width, strict=True)
             small: Pixels = decoded
             if header.mode == "CMYK":
-                with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                     small = np.asarray(image.convert("RGB"), dtype=np.uint8)
         else:
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            if header.format == "PNG":
+                with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                    image.verify()  # the checksums, which Pillow does not look at when it decodes
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
                 _refuse_transparency(image)
                 small = _rgb(image)
@@ -127,7 +135,7 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
             raise ImageRefused("does not decode")
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
             _refuse_transparency(image)
             return _rgb(ImageOps.exif_transpose(image))

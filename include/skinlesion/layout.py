@@ -45,6 +45,16 @@ def manifest(dataset: Path) -> Path:
     return dataset / "manifest.parquet"
 
 
+def data_report(dataset: Path) -> Path:
+    """What the catalog in force holds, for people; data_report.json beside it has the figures."""
+    return dataset / "data_report.html"
+
+
+def failed_data_report(dataset: Path) -> Path:
+    """The same of a catalog that did not pass its checks; a .json and a .csv lie beside it."""
+    return dataset / "data_report_failed.html"
+
+
 def features(dataset: Path) -> Path:
     """Activations of the frozen part, one folder a kind."""
     return dataset / "features"

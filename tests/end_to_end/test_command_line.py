@@ -44,6 +44,12 @@ def test_run_writes_every_stages_report_and_the_metrics(ran: Path) -> None:
     assert {"balanced_accuracy", "malignant_auroc", "confusion_matrix", "intervals"} <= written["metrics"].keys()
 
 
+def test_the_models_report_links_to_that_of_its_data(ran: Path) -> None:
+    (report,) = (ran / "models" / "candidates").glob("*/report.html")
+    assert '<a href="data_report.html">' in report.read_text()
+    assert (report.parent / "data_report.html").read_bytes() == (ran / "dataset" / "data_report.html").read_bytes()
+
+
 def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
     again = ran / "again.json"
     result = skinlesion(
@@ -67,6 +73,15 @@ def test_predict_gives_one_row_a_usable_image_and_names_the_others(ran: Path, tm
         probabilities = {label: float(row[label]) for label in ("benign", "malignant", "unknown")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(probabilities, key=probabilities.__getitem__)
+
+
+def test_predictions_of_a_file_that_is_called_as_a_formula_hold_none(ran: Path, tmp_path: Path) -> None:
+    original = sorted((ran / "dataset" / "images").iterdir())[0]
+    image = tmp_path / "=HYPERLINK(A1).jpg"
+    image.write_bytes(original.read_bytes())
+    result = skinlesion("predict", "--models", ran / "models", image)
+    assert result.returncode == 0, result.stderr
+    assert [row["image"] for row in csv.DictReader(result.stdout.splitlines())] == ["'=HYPERLINK(A1)"]
 
 
 @pytest.mark.parametrize("suffix", ["h5", "keras", "tflite"])

@@ -69,7 +69,8 @@ def test_a_new_image_costs_every_stage_one_images_work(processed, config, run_da
     assert {file: links(processed)[file] for file in links_before} == links_before
     after = results(processed.folder)
     changed = {path for path in before if after[path] != before[path]}
-    assert changed == {"diagnoses.csv", "catalog.parquet", "split.parquet", "manifest.parquet"}
+    report = {"data_report.html", "data_report.json"}
+    assert changed == {"diagnoses.csv", "catalog.parquet", "split.parquet", "manifest.parquet"} | report
 
 
 def test_a_changed_label_moves_its_links_and_only_those(processed, config, run_data_side):
@@ -122,6 +123,8 @@ def test_a_changed_original_is_redone_everywhere(processed, config, run_data_sid
         f"processed_images/augmented/{image}__aug01.jpg",
         "catalog.parquet",
         "manifest.parquet",
+        "data_report.html",
+        "data_report.json",
         "split.parquet",  # the new content is held to the image's side from now on
     }
     new = manifest(processed)

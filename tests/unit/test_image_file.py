@@ -99,6 +99,9 @@ def inverted(start, count):
 MIDDLE = len(JPEG) // 2
 PNG = encoded(RGB, "PNG")
 
+STORED_PNG = encoded(RGB, "PNG", compress_level=0)
+QUANTISATION = JPEG.index(b"\xff\xdb") + 5
+
 REFUSED = {
     "no bytes": (b"", r"the file is empty"),
     "text": (b"hello\n" * 99, r"not a readable image .*no known image format"),
@@ -110,6 +113,15 @@ REFUSED = {
     "jpeg header alone": (JPEG[:30], r"not a readable image|does not decode whole"),
     "truncated png": (PNG[: len(PNG) // 2], r"does not decode whole"),
     "png with a byte flipped": (PNG[:900] + bytes([PNG[900] ^ 1]) + PNG[901:], r"does not decode whole"),
+    "png whose pixels are wrong and still inflate": (
+        STORED_PNG[:900] + bytes([STORED_PNG[900] ^ 1]) + STORED_PNG[901:],
+        r"does not decode whole .*checksum",
+    ),
+    "png without its end": (PNG[:-12], r"does not decode whole"),
+    "jpeg with its quantisation zeroed": (
+        JPEG[:QUANTISATION] + bytes(64) + JPEG[QUANTISATION + 64 :],
+        r"quantisation table holds a zero",
+    ),
     "animated gif": (encoded(PALETTE, "GIF", save_all=True, append_images=[GREY]), r"2 frames in one file"),
     "animated png": (encoded(RGB, "PNG", save_all=True, append_images=[GREY.convert("RGB")]), r"2 frames in one file"),
     "animated webp": (

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from skinlesion import html_page
 from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
 
 REFUSED_SHOWN: Final = 200
@@ -43,7 +42,8 @@ class ReportContext:
         history: one dict an epoch, see `history_png`.
         data: `counts`: list of {"label", "split", "images", "lesions"}; `refused`: list of {"image", "reason"}, with
             `refused_total` and `refused_by_reason` ({reason: count}) where that list is only a part; `notes`: list of
-            sentences. Each may be missing.
+            sentences; `report`: {"file", "verdict", "beyond"} of the data report that lies beside this one. Each may be
+            missing.
         stages: list of {"stage", "seen", "done", "skipped", "refused", "seconds"}.
         settings: the run's settings, nested or flat; must hold no secret.
         champion_metrics: `measure` of the model in service on the same images, None where there is none.
@@ -66,14 +66,8 @@ class ReportContext:
 
 def render_report(context: ReportContext) -> str:
     """Give the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,  # select_autoescape goes by the suffix and would miss `.html.j2`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": _figure, "interval": _interval, "count": _count, "jpeg": _jpeg, "spaced": _spaced}
+    environment = html_page.environment(Path(__file__).with_name("templates"))
+    environment.filters |= {"figure": _figure, "interval": _interval, "spaced": _spaced}
     metrics = context.metrics
     figures = {"confusion": _png(confusion_matrix_png(metrics)), "reliability": _png(reliability_png(metrics))}
     if metrics["malignant_auroc"] is not None:
@@ -97,6 +91,7 @@ def render_report(context: ReportContext) -> str:
         refused_total=context.data.get("refused_total", max(len(refused), sum(by_reason.values()))),
         refused_by_reason=sorted(by_reason.items(), key=lambda item: (-item[1], item[0])),
         notes=context.data.get("notes", []),
+        data_report=context.data.get("report"),
         settings=list(_flat(context.settings)),
     )
 
@@ -154,17 +149,9 @@ def _interval(bounds: list[float] | None) -> str:
     return "no interval" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
-def _count(value: float) -> str:
-    return f"{value:,}"
-
-
 def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
 def _png(picture: bytes) -> str:
     return f"data:image/png;base64,{b64encode(picture).decode()}"
-
-
-def _jpeg(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{b64encode(picture).decode()}"

@@ -19,6 +19,7 @@ from skinlesion.built_model import require_built_model
 from skinlesion.candidate import Candidate
 from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.data_report.written import copy_report
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
@@ -32,7 +33,7 @@ from skinlesion.training.warm_start import candidate_to_train
 from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
 
-EVALUATION_VERSION: Final = 1
+EVALUATION_VERSION: Final = 2
 """Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
 
 PREDICTION_COLUMNS: Final = {
@@ -123,7 +124,7 @@ def _evaluate(
     figures = measure(labels, probabilities, lesions)
     figures["warnings"] = training["warnings"] + figures["warnings"]
     slices = measure_slices(labels, probabilities, lesions, _slice_columns(rows, catalog))
-    data = _data(config, catalog)
+    data = _data(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
     metrics = {
         "key": key,
         "run": candidate.run,

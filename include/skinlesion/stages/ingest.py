@@ -19,9 +19,12 @@ from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
+from skinlesion.data_checks.gate import check_and_report
 from skinlesion.diagnosis import LABELS, UNKNOWN
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.image_statistics import COLUMNS as STATISTICS
+from skinlesion.image_statistics import NOT_KNOWN, image_statistics
 from skinlesion.labels import Labels
 from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
 from skinlesion.labels.summary import fallback_counts
@@ -43,6 +46,7 @@ FILE_COLUMNS: Final = {
     "format": "str",
     "reason": "str",
     "settings": "str",
+    **STATISTICS,
 }
 """What ingest remembers of a file, so that the next run need not read it again."""
 
@@ -81,6 +85,7 @@ def ingest(config: PipelineConfig) -> StageReport:
     catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
     split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
     catalog.loc[usable, "split"] = split
+    check_and_report(config, catalog, files)
     # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
     write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
     contract.write_catalog(config.dataset, catalog)
@@ -91,7 +96,7 @@ def ingest(config: PipelineConfig) -> StageReport:
         skipped=len(listed) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
-        details=_details(catalog, labels, ignored),
+        details=_details(catalog, labels, ignored) | {"data_report": str(layout.data_report(config.dataset))},
     )
 
 
@@ -187,12 +192,13 @@ def _buckets(files: pd.Series) -> set[int]:
 def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
     header = ImageHeader(format="", width=0, height=0, mode="")
     digest = reason = ""
+    statistics = NOT_KNOWN
     try:
         content = (folder / file.file).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
-        check_decodes(content, header)
+        statistics = image_statistics(check_decodes(content, header))
     except ImageRefused as refusal:
         reason = str(refusal)
     except FileNotFoundError:
@@ -204,6 +210,7 @@ def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         "format": header.format,
         "reason": reason,
         "settings": settings,
+        **statistics,
     }
 
 

@@ -107,6 +107,14 @@ def test_the_report_loads_nothing_and_runs_nothing() -> None:
     assert not re.search(r"url\(|@import|https?:", html)
 
 
+def test_the_report_links_to_that_of_its_data_and_says_what_was_accepted() -> None:
+    report = {"file": "data_report.html", "verdict": "accepted", "beyond": ["35 of 70 images are gone."]}
+    page = Page(render_report(context(data={"report": report})))
+    assert ("href", "data_report.html") in page.attributes
+    assert "Its checks: accepted. Accepted for this run: 35 of 70 images are gone." in page.text
+    assert "a" not in Page(render_report(context())).tags
+
+
 def test_hostile_text_is_shown_and_never_obeyed() -> None:
     hostile = context(
         title=HOSTILE,

@@ -1,0 +1,145 @@
+"""Distributions of what pictures look like, as counts over fixed bins: small, additive, comparable from night to night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Counts = npt.NDArray[np.int64]
+"""Images in each bin of a property."""
+
+SMIRNOV_95: Final = 1.358
+"""By chance two samples of one distribution lie sqrt(1/n + 1/m) times this apart, at most, 95 times in 100 (Smirnov,
+Ann. Math. Stat. 19:279, 1948)."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that a picture has one number of. `low`..`high` are cut into `bins`; values beyond go to the ends.
+
+    Attributes:
+        name: in the tables.
+        title: for people, as the subject of a sentence.
+        of: from a table with a column each of `image_statistics.COLUMNS`, width and height.
+        show: a value as people read it; `low` and `high` may be logarithms of it.
+    """
+
+    name: str
+    title: str
+    low: float
+    high: float
+    bins: int
+    of: Callable[[pd.DataFrame], pd.Series]
+    show: Callable[[float], str] = lambda value: f"{value:.0f}"
+
+
+def _share(colour: str) -> Callable[[pd.DataFrame], pd.Series]:
+    def of(images: pd.DataFrame) -> pd.Series:
+        total = images["red"] + images["green"] + images["blue"]
+        return (images[colour] / total).where(total > 0, 1 / 3)
+
+    return of
+
+
+def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    return lambda images: images[name]
+
+
+def _log2(values: pd.Series) -> pd.Series:
+    return pd.Series(np.log2(values.clip(lower=1)), index=values.index)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+PROPERTIES: Final = (
+    Property("brightness", "brightness", 0, 256, 64, _column("brightness")),
+    Property("contrast", "contrast", 0, 128, 64, _column("brightness_spread")),
+    Property("red", "red", 0, 256, 64, _column("red")),
+    Property("green", "green", 0, 256, 64, _column("green")),
+    Property("blue", "blue", 0, 256, 64, _column("blue")),
+    Property("saturation", "saturation", 0, 256, 64, _column("saturation")),
+    # White balance shows here whatever the light.
+    Property("red_share", "red's share of the colours", 0.1, 0.7, 120, _share("red"), _percent),
+    Property("blue_share", "blue's share of the colours", 0.1, 0.7, 120, _share("blue"), _percent),
+    Property(
+        "megapixels",
+        "size",
+        10,
+        27,
+        68,
+        lambda images: _log2(images["width"].astype("float64") * images["height"]),
+        lambda value: f"{2**value / 1e6:.2g} MP",
+    ),
+    Property(
+        "aspect",
+        "aspect",
+        -2,
+        2,
+        128,
+        lambda images: _log2(images["width"]) - _log2(images["height"]),
+        lambda value: f"{2**value:.2f}",
+    ),
+)
+
+
+def count(images: pd.DataFrame) -> dict[str, Counts]:
+    """Give, by the property's name, how many of the images fall into each bin; what is not known is not counted."""
+    counts = {}
+    for one in PROPERTIES:
+        values = one.of(images).to_numpy(dtype=np.float64)
+        places = np.floor((values[np.isfinite(values)] - one.low) / (one.high - one.low) * one.bins)
+        counts[one.name] = np.bincount(np.clip(places, 0, one.bins - 1).astype(np.int64), minlength=one.bins)
+    return counts
+
+
+def nothing() -> dict[str, Counts]:
+    """Give the counts of no image."""
+    return {one.name: np.zeros(one.bins, dtype=np.int64) for one in PROPERTIES}
+
+
+def total(many: list[dict[str, Counts]]) -> dict[str, Counts]:
+    """Give the counts of several sets of images together."""
+    return {name: np.sum([none, *(counts[name] for counts in many)], axis=0) for name, none in nothing().items()}
+
+
+def images_in(counts: dict[str, Counts]) -> int:
+    """Give the number of images whose pictures are known."""
+    return int(counts["brightness"].sum())
+
+
+def distance(before: Counts, after: Counts) -> float:
+    """Give the Kolmogorov-Smirnov distance of two distributions beyond what chance explains: 0 (none) to 1 (disjoint).
+
+    At the edges of bins: it may come out a little smaller than on the values themselves, never larger.
+    """
+    n, m = int(before.sum()), int(after.sum())
+    if not n or not m:
+        return 0.0
+    apart = np.abs(np.cumsum(before) / n - np.cumsum(after) / m).max()
+    return float(max(0.0, apart - SMIRNOV_95 * np.sqrt(1 / n + 1 / m)))
+
+
+def middle(one: Property, counts: Counts, quantile: float = 0.5) -> float:
+    """Give the middle of the bin in which a quantile lies. Expects at least one image."""
+    place = int(np.searchsorted(np.cumsum(counts), quantile * counts.sum()))
+    return one.low + (place + 0.5) * (one.high - one.low) / one.bins
+
+
+def as_json(counts: dict[str, Counts]) -> dict[str, list[int]]:
+    """Give the counts as JSON holds them."""
+    return {name: bins.tolist() for name, bins in counts.items()}
+
+
+def from_json(stored: dict[str, Any]) -> dict[str, Counts]:
+    """Give the counts that `as_json` stored. Raises KeyError or ValueError when they are of other bins."""
+    counts = {one.name: np.asarray(stored[one.name], dtype=np.int64) for one in PROPERTIES}
+    if any(counts[one.name].shape != (one.bins,) for one in PROPERTIES):
+        raise ValueError("counts over other bins")
+    return counts

@@ -1,0 +1,32 @@
+"""Pages for people: one HTML file each that loads nothing, styles inline, pictures as data URIs, no script."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def environment(templates: Path) -> Environment:
+    """Give the environment in which a page is made from a folder's templates; every text is escaped.
+
+    `{% include "style.css" %}` gives the style that the pages share.
+    """
+    made = Environment(
+        loader=FileSystemLoader([templates, Path(__file__).with_name("templates")]),
+        autoescape=True,  # select_autoescape goes by the suffix and would miss `.html.j2`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"count": _count, "jpeg": _jpeg}
+    return made
+
+
+def _count(value: float) -> str:
+    return f"{value:,}"
+
+
+def _jpeg(picture: bytes) -> str:
+    return f"data:image/jpeg;base64,{b64encode(picture).decode()}"

@@ -1,0 +1,98 @@
+"""Ways in which any file comes to harm, and the pipeline's gate in a process that is watched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Random = np.random.Generator
+Damage = Callable[[bytes, Random], bytes]
+
+
+def span(content: bytes, random: Random) -> tuple[int, int]:
+    start = int(random.integers(len(content)))
+    return start, min(len(content), start + int(random.integers(1, max(2, len(content) // 3))))
+
+
+def truncated(content: bytes, random: Random) -> bytes:
+    return content[: random.integers(len(content))]
+
+
+def cut_out(content: bytes, random: Random) -> bytes:
+    start, end = span(content, random)
+    return content[:start] + content[end:]
+
+
+def bits_flipped(content: bytes, random: Random) -> bytes:
+    spoiled = bytearray(content)
+    for place in random.integers(len(spoiled), size=random.integers(1, 9)):
+        spoiled[place] ^= 1 << int(random.integers(8))
+    return bytes(spoiled)
+
+
+def noise(content: bytes, random: Random) -> bytes:
+    start, end = span(content, random)
+    return content[:start] + random.bytes(end - start) + content[end:]
+
+
+def zeros(content: bytes, random: Random) -> bytes:
+    """As a file system leaves a block that was never written."""
+    start, end = span(content, random)
+    return content[:start] + bytes(end - start) + content[end:]
+
+
+def repeated(content: bytes, random: Random) -> bytes:
+    start, end = span(content, random)
+    return content[:end] + content[start:]
+
+
+def inserted(content: bytes, random: Random) -> bytes:
+    start = int(random.integers(len(content)))
+    return content[:start] + random.bytes(int(random.integers(1, 200))) + content[start:]
+
+
+def header_spoiled(content: bytes, random: Random) -> bytes:
+    spoiled = bytearray(content)
+    for place in random.integers(min(600, len(spoiled)), size=random.integers(1, 5)):
+        spoiled[place] = random.choice([0, 1, 0x7F, 0x80, 0xFE, 0xFF])
+    return bytes(spoiled)
+
+
+def newlines_translated(content: bytes, random: Random) -> bytes:
+    """As by a transfer in text mode."""
+    return content.replace(b"\r\n", b"\n") if random.random() < 0.5 else content.replace(b"\n", b"\r\n")
+
+
+DAMAGES: tuple[Damage, ...] = (
+    truncated, cut_out, bits_flipped, noise, zeros, repeated, inserted, header_spoiled, newlines_translated,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def damages() -> dict[str, Damage]:
+    """By name: from a file's bytes to spoiled ones."""
+    return {damage.__name__: damage for damage in DAMAGES}
+
+
+@pytest.fixture(scope="session")
+def watched_ingest() -> Callable[[str, Path], dict[str, Any]]:
+    """Gives what ingest and resize made of a data set; see watched_ingest.py, which ends itself when something hangs."""
+
+    def run(what: str, dataset: Path) -> dict[str, Any]:
+        script, summary = Path(__file__).with_name("watched_ingest.py"), dataset.parent / "summary.json"
+        command = [sys.executable, script, what, dataset, summary]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert "Traceback" not in done.stderr
+        assert "Timeout" not in done.stderr
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(summary.read_text())
+        return found
+
+    return run

@@ -1,0 +1,244 @@
+"""A thousand damaged JPEG and PNG files go through the gate as they would at night: ingest, then resize."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+
+from skinlesion.sample import draw_lesion, draw_view
+
+NUMBER, SEED = 1000, 4
+SIZE = (96, 72)
+Random = np.random.Generator
+Damage = Callable[[bytes, Random], bytes]
+
+
+def drawn(seed: int) -> Image.Image:
+    lesion = draw_lesion("mel", np.random.default_rng(seed), SIZE[1])
+    return Image.fromarray(draw_view(lesion, np.random.default_rng(seed), SIZE))
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def whole_jpegs() -> list[bytes]:
+    image = drawn(1)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    return [
+        encoded(image, "JPEG", quality=90),
+        encoded(image, "JPEG", quality=75, progressive=True),
+        encoded(image, "JPEG", quality=95, subsampling=0, exif=exif),
+        encoded(image.convert("L"), "JPEG", quality=90),
+        encoded(image.convert("CMYK"), "JPEG", quality=90),
+        cv2.imencode(".jpg", np.asarray(image)[..., ::-1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes(),
+    ]
+
+
+def whole_pngs() -> list[bytes]:
+    image = drawn(2)
+    sixteen = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    return [
+        encoded(image, "PNG"),
+        encoded(image, "PNG", compress_level=0),  # a flipped bit still inflates
+        encoded(image.convert("P"), "PNG"),
+        encoded(image.convert("L"), "PNG"),
+        encoded(image.convert("RGBA"), "PNG"),
+        encoded(sixteen, "PNG"),
+    ]
+
+
+WHOLE = {".jpg": whole_jpegs(), ".png": whole_pngs()}
+
+
+# --- Damage that knows the format ---------------------------------------------------------------------------------
+
+
+def marker_injected(content: bytes, random: Random) -> bytes:
+    start = int(random.integers(2, len(content)))
+    marker = bytes([0xFF, random.choice([0xD8, 0xD9, 0xDA, 0xC0, 0xC2, 0xC4, 0xD0, 0xFE])])
+    return content[:start] + marker + content[start:]
+
+
+def jpeg_of_another_size(content: bytes, random: Random) -> bytes:
+    """The header promises other sides than the data has."""
+    spoiled = bytearray(content)
+    place = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
+    struct.pack_into(">HH", spoiled, place + 5, *(int(side) for side in random.integers(33, 400, size=2)))
+    return bytes(spoiled)
+
+
+def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    found, place = [], 8
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        found.append((png[place + 4 : place + 8], png[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return found
+
+
+def png_of(parts: list[tuple[bytes, bytes]]) -> bytes:
+    body = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def chunks_shuffled(content: bytes, random: Random) -> bytes:
+    """A chunk is missing, doubled or elsewhere; every checksum is right."""
+    parts = chunks(content)
+    place = int(random.integers(len(parts)))
+    part = parts.pop(place)
+    if random.random() < 0.6:
+        for _ in range(2):
+            parts.insert(int(random.integers(len(parts) + 1)), part)
+    return png_of(parts)
+
+
+def one_byte_wrong(data: bytes, random: Random) -> bytes:
+    place = int(random.integers(len(data)))
+    return data[:place] + bytes([data[place] ^ int(random.integers(1, 256))]) + data[place + 1 :]
+
+
+def chunk_spoiled(content: bytes, random: Random) -> bytes:
+    """A chunk's bytes are wrong and its checksum is right."""
+    parts = chunks(content)
+    place = int(random.integers(len(parts)))
+    kind, data = parts[place]
+    if data:
+        parts[place] = (
+            kind,
+            data[: random.integers(len(data))] if random.random() < 0.5 else one_byte_wrong(data, random),
+        )
+    return png_of(parts)
+
+
+OF_FORMAT: dict[str, tuple[Damage, ...]] = {
+    ".jpg": (marker_injected, jpeg_of_another_size),
+    ".png": (chunks_shuffled, chunk_spoiled),
+}
+
+
+def damaged_files(damages: dict[str, Damage]) -> dict[str, bytes]:
+    """Give name -> content, half of them JPEG; the name says which damage was done."""
+    random = np.random.default_rng(SEED)
+    files = {}
+    for index in range(NUMBER):
+        suffix = (".jpg", ".png")[index % 2]
+        whole = WHOLE[suffix][int(random.integers(len(WHOLE[suffix])))]
+        choice = [*damages.values(), *OF_FORMAT[suffix]]
+        damage = choice[int(random.integers(len(choice)))]
+        spoiled = damage(whole, random)
+        while spoiled == whole:
+            damage = choice[int(random.integers(len(choice)))]
+            spoiled = damage(whole, random)
+        files[f"{index:04d}_{damage.__name__}{suffix}"] = spoiled
+    return files
+
+
+# --- What decodes whole, by other means than the gate's -----------------------------------------------------------
+
+
+def require_whole_png(content: bytes) -> None:
+    """Fail unless every checksum is right and the data holds every pixel that the header promises."""
+    data, place, kind = b"", 8, b""
+    header: tuple[int, ...] = ()
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", content, place)
+        body = content[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", content, place + 8 + length)[0] == zlib.crc32(kind + body), kind
+        if kind == b"IHDR":
+            said = struct.unpack(">IIBBBBB", body)
+            assert header in ((), said), "two headers that differ"
+            header = said
+        data += body if kind == b"IDAT" else b""
+        place += 12 + length
+    # Without zlib's own checksum over the pixels: the chunks' checksums say the same, and no decoder looks at both.
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    pixels = inflate.decompress(data[2:]) + inflate.flush()
+    assert inflate.eof
+    width, height, depth, colour, _, _, interlaced = header
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    assert not interlaced
+    assert len(pixels) >= height * (1 + (width * depth * channels + 7) // 8)
+
+
+def require_whole_jpeg(content: bytes) -> None:
+    """Fail unless it decodes at full size without one complaint. A JPEG has no checksum: more cannot be known."""
+    with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
+        mode = image.mode
+        image.load()
+    simplejpeg.decode_jpeg(content, "CMYK" if mode == "CMYK" else "RGB", strict=True)
+
+
+# --- The night ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(damages: dict[str, Damage]) -> dict[str, bytes]:
+    return damaged_files(damages)
+
+
+@pytest.fixture(scope="module")
+def whole_files() -> dict[str, bytes]:
+    return {
+        f"whole_{place}{suffix}": one
+        for suffix in WHOLE
+        for place, one in enumerate(WHOLE[suffix], suffix == ".png" and 10)
+    }
+
+
+@pytest.fixture(scope="module")
+def reasons(
+    files: dict[str, bytes],
+    whole_files: dict[str, bytes],
+    watched_ingest: Callable[[str, Path], dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    """Why each file is not used; empty for those that are."""
+    dataset = tmp_path_factory.mktemp("images") / "dataset"
+    (dataset / "images").mkdir(parents=True)
+    everything = files | whole_files
+    for name, content in everything.items():
+        (dataset / "images" / name).write_bytes(content)
+    rows = [f"{Path(name).stem},nv" for name in everything]
+    (dataset / "diagnoses.csv").write_text("\n".join(["image,dx", *rows]))
+    found = watched_ingest("images", dataset)
+    return {name: found[Path(name).stem] for name in everything}
+
+
+def test_each_file_is_used_or_refused_with_a_reason_in_a_few_words(reasons: dict[str, str]) -> None:
+    assert len(reasons) > NUMBER
+    assert all(len(reason) < 300 and "\n" not in reason for reason in reasons.values())
+    assert Counter(reason == "" for reason in reasons.values())[False] > 0.8 * NUMBER
+
+
+def test_the_files_that_came_to_no_harm_are_used(reasons: dict[str, str], whole_files: dict[str, bytes]) -> None:
+    assert {name: reasons[name] for name in whole_files} == dict.fromkeys(whole_files, "")
+
+
+def test_no_file_is_used_that_does_not_decode_whole(reasons: dict[str, str], files: dict[str, bytes]) -> None:
+    used = [name for name in files if not reasons[name]]
+    assert {name.rpartition(".")[2] for name in used} == {"jpg", "png"}, "some damage does not matter"
+    for name in used:
+        (require_whole_png if name.endswith(".png") else require_whole_jpeg)(files[name])
+
+
+def test_a_file_that_ends_early_is_never_used(reasons: dict[str, str]) -> None:
+    early = [name for name in reasons if "_truncated" in name]
+    assert len(early) > 50
+    assert [name for name in early if not reasons[name]] == []
