@@ -17,12 +17,6 @@ def later_first(number):
     return number * number
 
 
-def fail_at_forty(number):
-    if number == 40:
-        raise ValueError("forty")
-    return number
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, INLINE_UP_TO, INLINE_UP_TO + 1, 200])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads_give_results_in_the_items_order(count, workers):
@@ -58,7 +52,8 @@ def test_an_unbounded_stream_is_taken_a_bounded_way_ahead(workers):
 
 @pytest.mark.parametrize(("workers", "kind"), [(1, "threads"), (2, "threads"), (2, "processes")])
 def test_an_error_reaches_the_caller_after_the_results_before_it(workers, kind):
-    results, seen = spread(fail_at_forty, range(100), workers=workers, kind=kind), []
+    items = [*map(str, range(40)), "forty", *map(str, range(41, 100))]
+    results, seen = spread(int, items, workers=workers, kind=kind), []
     with pytest.raises(ValueError, match="forty"):
         seen.extend(iter(lambda: next(results), None))
     assert seen == list(range(len(seen)))
