@@ -15,6 +15,11 @@ def diagnoses(dataset: Path) -> Path:
     return dataset / "diagnoses.csv"
 
 
+def labels(dataset: Path) -> Path:
+    """Tables of labels that sources bring, beside the user's own."""
+    return dataset / "labels"
+
+
 def tables(dataset: Path, stage: str) -> Path:
     """What a stage remembers between runs."""
     return dataset / "tables" / stage

@@ -19,12 +19,14 @@ from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
+from skinlesion.dataset_lock import locked
 from skinlesion.diagnosis import LABELS, is_recognised, label_of
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.labels import read_labels
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
+from skinlesion.sources import any_source, collect
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.workers import spread
 
@@ -57,14 +59,24 @@ class FileStat(NamedTuple):
 
 
 def ingest(config: PipelineConfig) -> StageReport:
-    """Write catalog.parquet and split.parquet from diagnoses.csv and images/.
+    """Take what the sources have, then write catalog.parquet and split.parquet from the labels and images/.
 
     A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
-    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog.
+    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog. Raises
+    DatasetBusy while another process ingests the same data set.
     """
+    if any_source(config):
+        config.dataset.mkdir(parents=True, exist_ok=True)
+    _require_dataset(config.dataset)
+    with locked(config.dataset, "ingest", wait=config.ingest_wait):
+        return _ingest(config)
+
+
+def _ingest(config: PipelineConfig) -> StageReport:
     watch = Stopwatch()
+    sources = collect(config)
     images_folder = layout.images(config.dataset)
-    _require_folder(config.dataset, images_folder)
+    _require_images(images_folder)
     labels = read_labels(layout.diagnoses(config.dataset))
     listed, ignored = _list_files(images_folder)
     files, read = _inspect_files(config, images_folder, listed)
@@ -89,16 +101,19 @@ def ingest(config: PipelineConfig) -> StageReport:
         skipped=len(listed) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
-        details=_details(catalog, labels, ignored),
+        details=_details(catalog, labels, ignored) | {"sources": sources},
     )
 
 
-def _require_folder(dataset: Path, images: Path) -> None:
+def _require_dataset(dataset: Path) -> None:
     if not dataset.is_dir():
         raise DataError(
             f"{dataset} is missing: expected a folder with images/ and diagnoses.csv. Create it, point the setting "
             "`dataset` elsewhere, or make a sample with `skinlesion sample DIR`."
         )
+
+
+def _require_images(images: Path) -> None:
     if not images.is_dir():
         raise DataError(f"{images} is missing: expected a folder with the image files that diagnoses.csv names.")
 
