@@ -56,12 +56,13 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.path, dict(self.headers)))
         answer = self.server.answer(self)
         faults = self.server.faults
-        fault = faults.pop(0) if faults and re.search(self.server.faulty, self.path) else Fault()
+        is_faulty = faults and self.command == "GET" and re.search(self.server.faulty, self.path)
+        fault = faults.pop(0) if is_faulty else Fault()
         if fault.status is not None:
             answer = Answer(b"", {}, fault.status)
         self.send(self.cut_to_range(answer), fault)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def cut_to_range(self, answer: Answer) -> Answer:
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -162,6 +163,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_download, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_archive, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_archive, "FIRST_WAIT", 0)
+    monkeypatch.setattr(isic_archive, "RUNS", 2)
     monkeypatch.setattr(object_store, "FIRST_WAIT", 0)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

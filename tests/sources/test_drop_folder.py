@@ -179,12 +179,10 @@ def test_what_is_no_image_and_no_table_stays_and_is_told(drop, jpeg, collected, 
 
 
 def test_names_that_are_no_text_stay_and_are_told(drop, jpeg, collected):
-    path = os.fsencode(drop) + b"/\xff.jpg"
-    with open(path, "wb") as file:
-        file.write(jpeg(1))
+    path = put(drop, os.fsdecode(b"\xff.jpg"), jpeg(1))
     report = collected(drop_folder=str(drop))
     assert "expected a plain relative name" in report["failed_because"]["\\udcff.jpg"]
-    assert os.path.exists(path)
+    assert path.exists()
 
 
 def test_a_file_that_changes_while_it_is_copied_is_left(dataset, drop, jpeg, collected, monkeypatch, visible):

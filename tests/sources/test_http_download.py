@@ -10,7 +10,8 @@ import pytest
 
 from skinlesion.errors import DataError
 from skinlesion.sources import http_download
-from skinlesion.sources.http_download import Checksum, Unavailable
+from skinlesion.sources.checksum import Checksum
+from skinlesion.sources.http_download import Unavailable
 
 BODY = random.Random(0).randbytes(300_000)
 MD5 = Checksum("md5", hashlib.md5(BODY).hexdigest(), "known")

@@ -19,7 +19,8 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.progress import progress
-from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, hash_of
+from skinlesion.sources.checksum import hash_of
+from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
 

@@ -21,8 +21,9 @@ from skinlesion.dataset_lock import locked
 from skinlesion.errors import DataError
 from skinlesion.progress import progress
 from skinlesion.sources import zip_archive
+from skinlesion.sources.checksum import hash_of
 from skinlesion.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, Show, download
-from skinlesion.sources.intake import Intake, NameTaken, NotTaken, hash_of
+from skinlesion.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.sources.official_sets import SETS, OfficialFile, OfficialSet
 from skinlesion.sources.source_report import SourceReport
 

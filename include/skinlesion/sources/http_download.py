@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import logging
@@ -18,7 +17,7 @@ import httpx
 
 from skinlesion import atomic
 from skinlesion.errors import DataError
-from skinlesion.sources.intake import hash_of
+from skinlesion.sources.checksum import Checksum, hash_of, md5_told
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +27,6 @@ DOWNLOADS_OF_A_WRONG_FILE: Final = 2
 _MOST_REQUESTS: Final = 10_000  # an end, even for a server that gives a byte and hangs up
 _LONGEST_WAIT: Final = 60.0
 _MAY_PASS: Final = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another attempt may cure
-
-
-@dataclass(frozen=True)
-class Checksum:
-    """algorithm: a name of hashlib; digest: hex, lower case; origin: who says so."""
-
-    algorithm: str
-    digest: str
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class Version:
     def of(cls, headers: Mapping[str, str], size: int | None) -> Version:
         """Read an answer's headers. A weak ETag names no bytes, so it is left out."""
         etag = headers.get("etag", "")
-        return cls("" if etag.startswith("W/") else etag, headers.get("last-modified", ""), size, _md5_told(headers))
+        return cls("" if etag.startswith("W/") else etag, headers.get("last-modified", ""), size, md5_told(headers))
 
     @property
     def validator(self) -> str:
@@ -280,21 +270,6 @@ def _range_of(headers: Mapping[str, str]) -> tuple[int, int | None]:
 def _wait_told(headers: Mapping[str, str]) -> float:
     seconds = headers.get("retry-after", "")
     return float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0
-
-
-def _md5_told(headers: Mapping[str, str]) -> str:
-    """Give the MD5 that a server tells of the whole file, in hex, or nothing.
-
-    Amazon S3's ETag is one, unless the object came in several parts or is encrypted with a key of KMS (S3's API
-    reference, "Object"); Google's is in x-goog-hash; any server may send Content-MD5 (RFC 1864).
-    """
-    etag = headers.get("etag", "").strip('"')
-    is_plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
-    if "x-amz-request-id" in headers and is_plain and re.fullmatch(r"[0-9a-f]{32}", etag):
-        return etag
-    google = re.search(r"md5=([A-Za-z0-9+/]{22}==)", headers.get("x-goog-hash", ""))
-    told = google[1] if google else headers.get("content-md5", "")
-    return base64.b64decode(told).hex() if re.fullmatch(r"[A-Za-z0-9+/]{22}==", told) else ""
 
 
 def _described(problem: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -128,12 +127,6 @@ def is_safe(name: str) -> bool:
     if not name.isprintable() or "\\" in name:
         return False
     return all(part and not part.startswith(".") and len(part.encode()) <= LONGEST_NAME for part in name.split("/"))
-
-
-def hash_of(path: Path, algorithm: str = "sha256") -> str:
-    """Give the hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _image_files(folder: Path) -> Iterator[Path]:

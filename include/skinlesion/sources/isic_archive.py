@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import logging
@@ -20,8 +21,9 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.image_file import ImageRefused, check_decodes, check_header, read_header
 from skinlesion.progress import SECONDS_BETWEEN_LINES
+from skinlesion.sources.checksum import hash_of
 from skinlesion.sources.http_download import pause
-from skinlesion.sources.intake import Intake, NameTaken, NotTaken, hash_of
+from skinlesion.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
 
@@ -35,7 +37,7 @@ FIRST_WAIT: Final = 0.5
 """Seconds before another attempt; doubled for each that follows."""
 
 # As in skinlesion.sources.isic_process, which is imported by its own process only: it changes isic-cli.
-_COUNTED, _LISTED, _FAILED, _SAID = "counted.json", "listed.jsonl", "failed.jsonl", "said.txt"
+_COUNTED, _LISTED, _FAILED, _TOLD, _SAID = "counted.json", "listed.jsonl", "failed.jsonl", "told.jsonl", "said.txt"
 _WRONG_QUESTION: Final = 2
 
 _TERMS: Final = ("isic_id", "copyright_license", "attribution")
@@ -45,7 +47,7 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
     """Download the images of the settings' query and collections into images/, their metadata into labels/.
 
     isic-cli keeps them in isic_archive/ of the data set, where it finds again what it has; images/ holds links to the
-    files that have the size that the archive lists and decode whole. Of an image that did not arrive the table has no
+    files that have the size that the archive lists, the MD5 that its store tells, if it does, and decode whole. Of an image that did not arrive the table has no
     row. Each image's licence and attribution lie beside the images. Raises DataError when the archive does not know what
     is asked for or has no such image, OSError when it does not answer.
     """
@@ -72,7 +74,7 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
 
 
 def _run_client(config: PipelineConfig, mirror: Path, record: Path) -> None:
-    told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _SAID)]
+    told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _TOLD, _SAID)]
     # Partial files are a killed run's: ingest's lock is ours, so no other is at work.
     for file in (*told, *mirror.glob(".isic-partial.*")):
         file.unlink(missing_ok=True)
@@ -119,17 +121,16 @@ def _raise(status: int, config: PipelineConfig, record: Path) -> None:
 def _read_listed(record: Path, config: PipelineConfig) -> dict[str, int]:
     """Give file name -> bytes of every image that the archive listed."""
     counted = json.loads(record.joinpath(_COUNTED).read_text())
-    lines = record.joinpath(_LISTED).read_text().splitlines() if record.joinpath(_LISTED).exists() else []
-    listed = dict(json.loads(line) for line in lines)
+    listed, lines = _read_lines(record / _LISTED)
     if not listed:
         raise DataError(
             f"The ISIC Archive at {config.isic_address} has no image for the query {config.isic_query!r} with the "
             f"collections {config.isic_collections!r}. Mend the settings `isic_query` and `isic_collections`."
         )
-    if len(lines) != counted:
+    if lines != counted:
         raise OSError(
             errno.EIO,
-            f"The ISIC Archive counts {counted} images but lists {len(lines)}; it may be changing",
+            f"The ISIC Archive counts {counted} images but lists {lines}; it may be changing",
             config.isic_address,
         )
     return listed
@@ -144,7 +145,8 @@ def _take(
     report: SourceReport,
 ) -> dict[str, str]:
     """Give the files that arrived their places; give name -> reason of those that did not arrive."""
-    reasons = _read_failed(record)
+    reasons, _ = _read_lines(record / _FAILED)
+    md5s, _ = _read_lines(record / _TOLD)
     missing = {}
     new: list[Path] = []
     for name, size in listed.items():
@@ -158,7 +160,7 @@ def _take(
             missing[name] = f"expected {size} bytes, as the archive lists, found {found}"
         elif name not in report.failed and not _is_placed(file, intake):
             new.append(file)
-    problem = partial(_problem, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+    problem = partial(_problem, md5s=md5s, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
     for file, damage in zip(new, spread(problem, new, workers=config.workers_used(), kind="threads"), strict=True):
         if damage:
             missing[file.name] = damage
@@ -173,10 +175,10 @@ def _take(
     return missing
 
 
-def _read_failed(record: Path) -> dict[str, str]:
-    file = record / _FAILED
-    lines = file.read_text().splitlines() if file.exists() else []
-    return dict(json.loads(line) for line in lines)
+def _read_lines(path: Path) -> tuple[dict[str, Any], int]:
+    """Give file name -> value of what isic_process told, the last of each name, and the number of lines."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(json.loads(line) for line in lines), len(lines)
 
 
 def _is_placed(file: Path, intake: Intake) -> bool:
@@ -194,9 +196,12 @@ def _is_placed(file: Path, intake: Intake) -> bool:
     )
 
 
-def _problem(file: Path, *, max_pixels: int, min_side: int) -> str:
+def _problem(file: Path, *, md5s: dict[str, str], max_pixels: int, min_side: int) -> str:
     """Give what is damaged about an image. One that is whole but cannot be used is left to ingest, which refuses it."""
     content = file.read_bytes()
+    expected, found = md5s.get(file.name), hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected is not None and found != expected:
+        return f"expected MD5 {expected}, as its store tells, found {found}"
     try:
         header = read_header(content)
         try:

@@ -3,8 +3,8 @@
     python -m skinlesion.sources.isic_process '{"address": ..., ...}' image download -s QUERY -c COLLECTIONS FOLDER
 
 Its command line has no options for these, so they are set here, in a process that does nothing else. isic-cli 12.4
-swallows what fails in a download, and does not tell which files of which sizes the archive lists; both are written to the
-folder `record`.
+swallows what fails in a download, and does not tell which files of which sizes the archive lists, nor which checksums its
+store tells; these are written to the folder `record`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ import isic_cli.io.http
 import isic_cli.session
 from tenacity import stop_after_attempt, wait_exponential
 
+from skinlesion.sources.checksum import md5_told
 from skinlesion.workers import end_with_parent
 
 COUNTED: Final = "counted.json"
 LISTED: Final = "listed.jsonl"
 FAILED: Final = "failed.jsonl"
+TOLD: Final = "told.jsonl"
 SAID: Final = "said.txt"
-"""How many images the archive counts; a line an image: file name, bytes; a line a failure: file name, reason; and what
-ended the process."""
+"""How many images the archive counts; a line an image: file name, bytes; a line a failure: file name, reason; a line a
+download: file name, MD5; and what ended the process."""
 
 WRONG_QUESTION: Final = 2
 NOT_REACHED: Final = 3
@@ -48,7 +50,7 @@ def main() -> int:
     threading.Thread(target=end_with_parent, args=(settings["parent"],), daemon=True).start()
     record = Path(settings["record"])
     _change(settings)
-    _record(record)
+    _record(record, settings["timeout"])
     # A login (`isic user login`) is one with the official server.
     guest = [] if settings["address"] == _OFFICIAL else ["--guest"]
     try:
@@ -64,7 +66,7 @@ def main() -> int:
 
 
 def _change(settings: dict[str, Any]) -> None:
-    attempts, timeout, wait = settings["attempts"], settings["timeout"], settings["wait"]
+    attempts, wait = settings["attempts"], settings["wait"]
     isic_cli.cli._sentry_setup = lambda: None
     isic_cli.cli.DOMAINS["prod"] = settings["address"]
     # It asks whether to go on when the disk has no room for all images, those that are here included.
@@ -73,17 +75,25 @@ def _change(settings: dict[str, Any]) -> None:
     isic_cli.session.ISIC_RETRY_STRATEGY = isic_cli.session.ISIC_RETRY_STRATEGY.new(total=attempts, backoff_factor=wait)
     isic_cli.io.http.download_image.retry.stop = stop_after_attempt(attempts)
     isic_cli.io.http.download_image.retry.wait = wait_exponential(multiplier=wait, max=30)
-    request = isic_cli.session.IsicCliSession.request
-
-    def bounded(self: Any, *arguments: Any, **options: Any) -> Any:
-        return request(self, *arguments, **{"timeout": (min(timeout, 10), timeout)} | options)
-
-    isic_cli.session.IsicCliSession.request = bounded
 
 
-def _record(folder: Path) -> None:
-    module = isic_cli.cli.image
+def _record(folder: Path, timeout: float) -> None:
+    module, session = isic_cli.cli.image, isic_cli.session.IsicCliSession
     get_num_images, get_images, download_image = module.get_num_images, module.get_images, module.download_image
+    request = session.request
+    downloading = threading.local()
+
+    def note(file: str, *values: Any) -> None:
+        line = json.dumps(values) + "\n"
+        with folder.joinpath(file).open("a") as lines:
+            lines.write(line)
+
+    def asking(self: Any, *arguments: Any, **options: Any) -> Any:
+        answer = request(self, *arguments, **{"timeout": (min(timeout, 10), timeout)} | options)
+        name = getattr(downloading, "name", "")
+        if name and answer.ok and (md5 := md5_told({key.lower(): value for key, value in answer.headers.items()})):
+            note(TOLD, name, md5)
+        return answer
 
     def counting(*arguments: Any) -> int:
         count: int = get_num_images(*arguments)
@@ -91,24 +101,23 @@ def _record(folder: Path) -> None:
         return count
 
     def listing(*arguments: Any) -> Iterator[dict[str, Any]]:
-        with folder.joinpath(LISTED).open("w") as file:
-            for image in get_images(*arguments):
-                # isic-cli makes names of files from these.
-                for name in (image["isic_id"], image["copyright_license"]):
-                    if not _PLAIN.fullmatch(name):
-                        raise ValueError(f"expected a plain name of an image or a licence, the archive gives {name!r}")
-                file.write(json.dumps([_file_name(image), image["files"]["full"]["size"]]) + "\n")
-                yield image
+        for image in get_images(*arguments):
+            # isic-cli makes names of files from these.
+            for name in (image["isic_id"], image["copyright_license"]):
+                if not _PLAIN.fullmatch(name):
+                    raise ValueError(f"expected a plain name of an image or a licence, the archive gives {name!r}")
+            note(LISTED, _file_name(image), image["files"]["full"]["size"])
+            yield image
 
     def telling(image: dict[str, Any], **options: Any) -> None:
+        downloading.name = _file_name(image)
         try:
             download_image(image, **options)
         except Exception as error:
-            line = json.dumps([_file_name(image), str(error)]) + "\n"
-            with folder.joinpath(FAILED).open("a") as file:
-                file.write(line)
+            note(FAILED, _file_name(image), str(error))
             raise
 
+    session.request = asking
     module.get_num_images, module.get_images, module.download_image = counting, listing, telling
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
 from skinlesion import layout
 from skinlesion.bucket_table import BucketTable
@@ -24,7 +24,8 @@ from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
-from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, hash_of
+from skinlesion.sources.checksum import hash_of
+from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
 
@@ -220,10 +221,11 @@ def _take(
     taken: Callable[[str], tuple[str | None, str | None]],
     attempts: int,
 ) -> Outcome:
+    retrying = _attempts(attempts)
     try:
         place = intake.place(item.name)
         with intake.writing(place) as partial:
-            _attempts(attempts)(_copy, store, item, partial)
+            retrying(_copy, store, item, partial)
             digest = hash_of(partial)
             row = {"url": item.url, "version": item.version, "size": item.size, "sha256": digest}
             is_new = _put(partial, place, digest, intake, dataset, *taken(item.url))
@@ -232,12 +234,11 @@ def _take(
             return Outcome(item.name, row | {"file": str(holder.relative_to(dataset))}, is_new)
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
-    except OSError as error:
-        if error.errno in _DISK_IS_FULL:
-            raise
-        return Outcome(item.name, None, reason=f"{_described(error)} (after {attempts} attempts)")
     except Exception as error:  # as in `_listed`
-        return Outcome(item.name, None, reason=f"{_described(error)} (after {attempts} attempts)")
+        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+            raise
+        made = retrying.statistics.get("attempt_number", 1)
+        return Outcome(item.name, None, reason=f"{_described(error)} (after {made} attempt{'s' * (made > 1)})")
 
 
 def _copy(store: AbstractFileSystem, item: StoredObject, partial: Path) -> None:
@@ -287,7 +288,7 @@ def _attempts(count: int) -> Retrying:
     """Give what calls a function until it succeeds, so often at most. What a store refuses, it refuses again."""
     return Retrying(
         stop=stop_after_attempt(count),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT),
+        wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
         retry=retry_if_not_exception_type((FileNotFoundError, PermissionError)),
         reraise=True,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from skinlesion.config import PipelineConfig
-from skinlesion.sources.http_download import Checksum
+from skinlesion.sources.checksum import Checksum
 
 NON_COMMERCIAL: Final = """Creative Commons Attribution-NonCommercial 4.0 International (CC BY-NC 4.0)
 https://creativecommons.org/licenses/by-nc/4.0/legalcode
