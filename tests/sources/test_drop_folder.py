@@ -129,6 +129,13 @@ def test_an_image_that_stays_damaged_for_a_day_has_failed(drop, jpeg, collected,
     assert visible(drop) == {"a.jpg": jpeg(1)[:500]}
 
 
+def test_what_is_too_large_for_an_image_is_not_even_read(drop, collected):
+    with (drop / "film.jpg").open("wb") as file:
+        file.truncate(10**9)  # takes no room on the disk
+    report = collected(drop_folder=str(drop), max_image_pixels=50_176)
+    assert report["failed_because"] == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
+
+
 @pytest.mark.parametrize("taken", ["a.jpg", "sub/a.jpg", "a.png"])
 @pytest.mark.usefixtures("way")
 def test_a_name_of_other_content_is_not_overwritten(dataset, drop, jpeg, collected, visible, taken):

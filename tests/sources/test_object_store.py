@@ -326,6 +326,14 @@ def test_a_name_of_other_content_is_not_overwritten_and_equal_content_is_known(s
     assert shelved()["already_there"] == 2
 
 
+def test_an_object_too_large_for_an_image_is_not_copied(shelf, shelved):
+    with (shelf / "film.jpg").open("wb") as file:
+        file.truncate(10**9)
+    report = shelved(max_image_pixels=50_176)
+    assert report["failed_because"] == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
+    assert report["arrived"] == 3
+
+
 def test_two_objects_of_one_name_do_not_both_arrive(shelf, shelved, dataset, visible, jpeg):
     (shelf / "other").mkdir()
     (shelf / "other" / "a.jpg").write_bytes(jpeg(50))

@@ -20,7 +20,7 @@ from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.progress import progress
 from skinlesion.sources.checksum import hash_of
-from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken
+from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
 
@@ -30,7 +30,7 @@ UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdown
 GIVEN_UP_AFTER_SECONDS: Final = 24 * 3600
 """A file that does not decode and has not changed for so long is damaged; until then it may still be growing."""
 
-_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "processed_images", "features")
+_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "isic_archive", "processed_images", "features")
 
 
 class Dropped(NamedTuple):
@@ -143,6 +143,7 @@ def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> V
     try:
         if _is_open_for_writing(file.path):
             return Verdict("a process has it open for writing", True)
+        require_size(file.size, max_pixels)
         if file.size == 0:
             raise ImageRefused("the file is empty")
         if file.path.suffix.lower() != TABLE_SUFFIX:
@@ -154,6 +155,8 @@ def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> V
         if still < GIVEN_UP_AFTER_SECONDS:
             return Verdict(f"{refusal}; still being written, or damaged", True)
         return Verdict(f"{refusal}, and nothing has changed for a day")
+    except NotTaken as reason:
+        return Verdict(str(reason))
     except OSError as error:
         return Verdict(f"cannot be read: {error.strerror}")
     return Verdict()

@@ -212,7 +212,7 @@ def _receive(client: httpx.Client, address: str, part: _Part, *, limit: int, sho
             start, size = _range_of(answer.headers)
             if start != here or not part.version.agrees(Version.of(answer.headers, size)):
                 raise _Restart("the file changed while it was being downloaded")
-            size = part.version.size
+            size = part.version.size or size
         else:
             here, size = 0, _length_of(answer.headers)
             part.start(Version.of(answer.headers, size))

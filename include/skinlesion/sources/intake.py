@@ -122,6 +122,17 @@ class Intake:
         atomic.flush(place.parent)
 
 
+def require_size(size: int, max_pixels: int) -> None:
+    """Refuse what is larger than any image of so many pixels, by its size alone. Raises NotTaken.
+
+    RGBA of 16 bits needs 8 bytes a pixel when nothing is compressed; 64 MB are left for what else a file holds, and for
+    a table.
+    """
+    largest = 8 * max_pixels + 64_000_000
+    if size > largest:
+        raise NotTaken(f"{size:,} bytes; expected at most {largest:,}")
+
+
 def is_safe(name: str) -> bool:
     """Tell whether a relative name can only lead to a visible file below the folder that it is taken in."""
     if not name.isprintable() or "\\" in name:

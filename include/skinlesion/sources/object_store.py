@@ -25,7 +25,7 @@ from skinlesion.image_file import SUFFIXES
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
 from skinlesion.sources.checksum import hash_of
-from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken
+from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
 
@@ -85,6 +85,7 @@ def take_stored(config: PipelineConfig, intake: Intake) -> SourceReport:
         dataset=config.dataset,
         taken=lambda url: (taken_files.get(url), taken_before.get(url)),
         attempts=config.network_attempts,
+        max_pixels=config.max_image_pixels,
     )
     rows = known
     with progress("object store", len(todo), unit="objects") as advance:
@@ -220,9 +221,11 @@ def _take(
     dataset: Path,
     taken: Callable[[str], tuple[str | None, str | None]],
     attempts: int,
+    max_pixels: int,
 ) -> Outcome:
     retrying = _attempts(attempts)
     try:
+        require_size(item.size, max_pixels)
         place = intake.place(item.name)
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)

@@ -22,7 +22,15 @@ class SourceReport:
     failed: dict[str, str] = field(default_factory=dict)
 
     def told(self, source: str) -> dict[str, Any]:
-        """Say in the log what did not come, and give the report as a small JSON-able dictionary."""
+        """Say in the log what came and what did not, and give the report as a small JSON-able dictionary."""
+        log.info(
+            "%s: %d files arrived, %d were there already, %d wait, %d failed",
+            source,
+            self.arrived,
+            self.already_there,
+            len(self.waiting),
+            len(self.failed),
+        )
         for file, reason in list(self.failed.items())[:LISTED]:
             log.warning("%s: %s was not taken: %s", source, _printable(file), _printable(reason))
         return {
