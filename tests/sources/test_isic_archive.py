@@ -245,6 +245,24 @@ def test_no_archive_is_an_error_that_a_retry_may_cure(archive, taken):
         taken(isic_address="http://127.0.0.1:9")
 
 
+def test_what_a_killed_run_left_unchecked_is_checked_by_the_next(
+    archive, config, settings, taken, dataset, visible, fault
+):
+    """isic-cli takes a file of the right size for the right one; its store's MD5 was told to the killed run."""
+    made = config(**settings)
+    mirror, record = dataset / "isic_archive", dataset / "tables" / "isic_archive"
+    for folder in (mirror, record):
+        folder.mkdir(parents=True)
+    corrupt_the_picture(archive, fault)
+    archive.server.faults = archive.server.faults[:1]
+    isic_archive._run_client(made, mirror, record)
+    with (record / "told.jsonl").open("a") as file:
+        file.write('["ISIC_00')
+    assert (mirror / "ISIC_0000002.jpg").read_bytes() != archive.images["ISIC_0000002"]
+    assert taken()["arrived"] == 5
+    assert images_in(dataset, visible) == archive.images
+
+
 def test_no_telemetry_no_version_check_and_no_question(archive, dataset, tmp_path):
     """Its process is run here with every connection but that to the test's server refused."""
     record = dataset / "tables"

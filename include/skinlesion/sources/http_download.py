@@ -7,9 +7,11 @@ import json
 import logging
 import re
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +97,7 @@ def download(
     with httpx.Client(
         follow_redirects=True,
         timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+        verify=_trusted_authorities(),
         headers={"Accept-Encoding": "identity"},
     ) as client:
         for _ in range(DOWNLOADS_OF_A_WRONG_FILE):
@@ -117,6 +120,12 @@ def download(
                 "is another one, or something on the way changes it."
             )
     part.become(path)
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """Read the list of certificate authorities, once: that takes longer than a small file."""
+    return httpx.create_ssl_context()
 
 
 class _Part:

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -74,8 +75,9 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
 
 
 def _run_client(config: PipelineConfig, mirror: Path, record: Path) -> None:
-    told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _TOLD, _SAID)]
-    # Partial files are a killed run's: ingest's lock is ours, so no other is at work.
+    told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _SAID)]
+    # Partial files are a killed run's: ingest's lock is ours, so no other is at work. What stores told stays: a killed run
+    # leaves images that nobody has looked at yet, and isic-cli does not ask for them again.
     for file in (*told, *mirror.glob(".isic-partial.*")):
         file.unlink(missing_ok=True)
     settings = {
@@ -177,8 +179,11 @@ def _take(
 
 def _read_lines(path: Path) -> tuple[dict[str, Any], int]:
     """Give file name -> value of what isic_process told, the last of each name, and the number of lines."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return dict(json.loads(line) for line in lines), len(lines)
+    lines = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with suppress(ValueError):  # half a line, of a killed run
+            lines.append(json.loads(line))
+    return dict(lines), len(lines)
 
 
 def _is_placed(file: Path, intake: Intake) -> bool:
