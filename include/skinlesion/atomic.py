@@ -33,19 +33,24 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     durable=False leaves the flushing to the caller, who makes many small files and calls `os.sync` once before he
     writes the table that names them.
     """
-    # A file system takes 255 bytes, a host's name up to 64 of them; a thread writes one file at a time.
-    partial = path.with_name(f".{path.stem[:_NAME_KEPT]}.{_writer()}{PARTIAL_SUFFIX}{path.suffix}")
+    partial = partial_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         if durable:
-            _flush(partial)
+            flush(partial)
         os.replace(partial, path)
         if durable:
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
+
+
+def partial_of(path: Path) -> Path:
+    """Give the path beside `path` that this thread writes to before it renames; `remove_partials` knows whose it is."""
+    # A file system takes 255 bytes, a host's name up to 64 of them; a thread writes one file at a time.
+    return path.with_name(f".{path.stem[:_NAME_KEPT]}.{_writer()}{PARTIAL_SUFFIX}{path.suffix}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -124,7 +129,8 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     return time.time() - entry.stat().st_mtime > ABANDONED_AFTER_SECONDS
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

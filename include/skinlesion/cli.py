@@ -1,4 +1,4 @@
-"""The command line: `skinlesion run`, one command a stage, `sample`, `labels`, `predict`, `metrics`."""
+"""The command line: `skinlesion run`, one command a stage, `sample`, `fetch`, `labels`, `predict`, `metrics`."""
 
 from __future__ import annotations
 
@@ -161,6 +161,36 @@ def labels(
         atomic.write_text(json_file.absolute(), json.dumps(found, indent=1))
     if not quiet:
         print_summary(found, out)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="SET", help="isic-2019, isic-2018 or ham10000.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write images/ and labels/; then a data set for --dataset.")],
+    settings: Settings = None,
+    keep_zips: Annotated[bool, typer.Option("--keep-zips", help="Keep the zips once they are unpacked.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Download an official data set with its labels, licence and attribution; run it again to go on.
+
+    Files whose name is taken by other content are left out and listed; the exit status is then 1.
+    """
+    from skinlesion.sources.fetch import fetch as fetch_set
+
+    config = _config(None, None, settings)
+    _show_log(quiet)
+    report = fetch_set(name, folder.absolute(), config, keep_zips=keep_zips)
+    if json_file is not None:
+        atomic.write_text(json_file.absolute(), json.dumps(report.as_dict(), indent=1))
+    if not quiet:
+        for file, what in report.files.items():
+            out.print(f"{file}: {what}", markup=False)
+        out.print(f"Licence and attribution: {folder}/images/*.{name}.txt. No commercial use.", markup=False)
+    for file, reason in report.placed.failed.items():
+        err.print(f"not taken {file}: {reason}", markup=False)
+    if report.placed.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

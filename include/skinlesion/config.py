@@ -12,9 +12,9 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skinlesion.errors import DataError
@@ -29,6 +29,20 @@ POOLED: Final = "global_average_pooling"
 """The layer behind the whole backbone: one vector of 1280 an image."""
 
 CUT_LAYERS: Final = ("block_12_add", "block_13_project_BN", "block_14_add", "block_15_add", "block_16_project_BN")
+
+OptionalText = Annotated[
+    str,
+    BeforeValidator(lambda value: "" if value is None else value),
+    WithJsonSchema({"type": ["string", "null"]}),
+]
+"""Text that may be left out. Airflow's form gives an emptied field as null, and asks for one that may not be null."""
+
+ADDRESS: Final = r"^https?://[^\s@]+$"
+"""Of a server. Without a user: secrets come from the environment, and settings are shown in logs and forms."""
+
+STORE: Final = r"^$|^[a-z][a-z0-9]*://[^\s@]*$"
+
+COLLECTIONS: Final = r"^$|^[0-9]+(,[0-9]+)*$"
 
 STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "ingest": ("max_image_pixels", "min_image_side"),
@@ -377,6 +391,102 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
 
+    drop_folder: OptionalText = Field(
+        default="",
+        title="Drop folder",
+        description="Images and CSV tables are moved from here into the data set as soon as they are complete. Empty: none.",
+        json_schema_extra={"section": "Sources"},
+    )
+    drop_settle_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        title="Drop folder: settle (seconds)",
+        description="A file is left alone until nothing has changed about it for so long.",
+        json_schema_extra={"section": "Sources"},
+    )
+    object_store: OptionalText = Field(
+        default="",
+        pattern=STORE,
+        title="Object store",
+        description="A prefix, such as s3://bucket/prefix or gs://bucket/prefix; its images and CSV tables are copied. "
+        "Credentials come from the environment; without any, the bucket is read as a public one. Empty: none.",
+        json_schema_extra={"section": "Sources", "pattern": STORE},
+    )
+    object_store_endpoint: OptionalText = Field(
+        default="",
+        pattern=f"^$|{ADDRESS}",
+        title="Object store: endpoint",
+        description="Address of an S3 or GCS server that is not Amazon's or Google's. Empty: theirs.",
+        json_schema_extra={"section": "Sources", "pattern": f"^$|{ADDRESS}"},
+    )
+    isic_query: OptionalText = Field(
+        default="",
+        title="ISIC Archive: query",
+        description='Images of the ISIC Archive to download, in its search language: diagnosis_1:"Malignant" AND '
+        "image_type:dermoscopic. Empty, and no collections: none.",
+        json_schema_extra={"section": "Sources"},
+    )
+    isic_collections: OptionalText = Field(
+        default="",
+        pattern=COLLECTIONS,
+        title="ISIC Archive: collections",
+        description="Numbers of collections, separated by commas; with a query, the images of these that it finds.",
+        json_schema_extra={"section": "Sources", "pattern": COLLECTIONS},
+    )
+    isic_address: str = Field(
+        default="https://api.isic-archive.com",
+        pattern=ADDRESS,
+        title="ISIC Archive: address",
+        json_schema_extra={"section": "Sources"},
+    )
+    challenge_address: str = Field(
+        default="https://isic-challenge-data.s3.amazonaws.com",
+        pattern=ADDRESS,
+        title="ISIC challenge data: address",
+        description="Where `skinlesion fetch` finds ISIC 2018 and 2019.",
+        json_schema_extra={"section": "Sources"},
+    )
+    dataverse_address: str = Field(
+        default="https://dataverse.harvard.edu",
+        pattern=ADDRESS,
+        title="Dataverse: address",
+        description="Where `skinlesion fetch` finds HAM10000.",
+        json_schema_extra={"section": "Sources"},
+    )
+    connections: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        title="Downloads at once",
+        description="From an object store.",
+        json_schema_extra={"section": "Sources"},
+    )
+    network_timeout: int = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        title="Network: time-out (seconds)",
+        description="A server that says nothing for so long has failed.",
+        json_schema_extra={"section": "Sources"},
+    )
+    network_attempts: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        title="Network: attempts",
+        description="Before a file counts as failed. Of a zip that arrives in pieces, each new piece starts the count anew.",
+        json_schema_extra={"section": "Sources"},
+    )
+    ingest_wait: int = Field(
+        default=60,
+        ge=0,
+        le=7200,
+        title="Wait for another ingest (seconds)",
+        description="Two ingests of one data set work one after the other; the second fails when it waited so long.",
+        json_schema_extra={"section": "Sources"},
+    )
+
     shards: int = Field(
         default=1,
         ge=1,
@@ -422,6 +532,11 @@ class PipelineConfig(BaseSettings):
             return cls(**settings)
         except ValidationError as error:
             raise DataError(describe_problems(error)) from None
+
+    @property
+    def drop_path(self) -> Path | None:
+        """The drop folder, relative to the project as all paths; None where there is none."""
+        return PROJECT_ROOT / self.drop_folder if self.drop_folder else None
 
     @property
     def stored_cut(self) -> str | None:

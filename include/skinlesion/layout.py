@@ -15,8 +15,8 @@ def diagnoses(dataset: Path) -> Path:
     return dataset / "diagnoses.csv"
 
 
-def more_labels(dataset: Path) -> Path:
-    """Further tables of labels, *.csv, of any layout."""
+def labels(dataset: Path) -> Path:
+    """Further tables of labels, *.csv, of any layout: the user's, and those that sources bring."""
     return dataset / "labels"
 
 

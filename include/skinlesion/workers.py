@@ -52,11 +52,11 @@ def spread(
 def _executor(kind: Literal["threads", "processes"], workers: int) -> Executor:
     if kind == "threads":
         return ThreadPoolExecutor(workers)
-    executor: Executor = ProcessPoolExecutor(workers, initializer=_end_with_parent, initargs=(os.getpid(),))
+    executor: Executor = ProcessPoolExecutor(workers, initializer=end_with_parent, initargs=(os.getpid(),))
     return executor
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """End this worker when its parent is killed; by itself it would go on, and then wait for work for minutes."""
 
     def watch() -> None:

@@ -40,6 +40,10 @@ REFUSED = [
     ("held_out_fraction", 0.04), ("held_out_fraction", 0.6), ("jpeg_quality", 49), ("jpeg_quality", 101),
     ("rotation_degrees", 26), ("flip_probability", 1.1), ("zoom_factor", 0.9), ("batch_size", 0), ("patience", 0),
     ("seed", -1), ("seed", 2**31), ("workers", -1), ("force", "perhaps"), ("dataset", 5), ("min_image_side", 225),
+    ("drop_folder", 5), ("object_store", "bucket/prefix"), ("object_store", "s3://key:secret@bucket/prefix"),
+    ("object_store_endpoint", "localhost:9000"), ("isic_collections", "7,nine"), ("isic_address", ""),
+    ("isic_address", None), ("challenge_address", "ftp://host"), ("network_timeout", 0), ("network_attempts", 21),
+    ("connections", 0), ("drop_settle_seconds", -1), ("ingest_wait", -1),
 ]  # fmt: skip
 
 ACCEPTED = [
@@ -47,6 +51,10 @@ ACCEPTED = [
     ("weights", "/data/mobilenet.h5"), ("cut", "block_16_project_BN"), ("shards", 64), ("fine_tune", "full"),
     ("loader", "image-data-generator"), ("dropout", 0), ("learning_rate", 1), ("held_out_fraction", 0.5),
     ("seed", 2**31 - 1), ("force", True), ("dataset", "/data"),
+    ("drop_folder", ""), ("drop_folder", None), ("drop_folder", "/in"), ("object_store", None),
+    ("object_store", "s3://bucket/prefix"), ("object_store", "gs://bucket"), ("isic_query", 'age_approx:[20 TO 40] AND sex:male'),
+    ("isic_query", None), ("isic_collections", "2,17"), ("object_store_endpoint", "http://localhost:9000"),
+    ("isic_address", "http://127.0.0.1:8000"), ("ingest_wait", 0),
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def add_table(few):
     """Write a table into labels/."""
 
     def add_table(name, columns, *rows):
-        folder = layout.more_labels(few.folder)
+        folder = layout.labels(few.folder)
         folder.mkdir(exist_ok=True)
         with (folder / name).open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([columns, *rows])
@@ -52,8 +52,8 @@ def test_tables_in_labels_do_without_diagnoses_csv(few, config, add_table):
 
 def test_neither_diagnoses_csv_nor_a_table_in_labels_is_one_clear_error(few, config):
     few.labels.unlink()
-    layout.more_labels(few.folder).mkdir()
-    (layout.more_labels(few.folder) / "LICENSE.txt").write_text("no table")
+    layout.labels(few.folder).mkdir()
+    (layout.labels(few.folder) / "LICENSE.txt").write_text("no table")
     with pytest.raises(DataError, match=r"diagnoses\.csv is missing: expected .* or tables .*labels\."):
         ingest(config())
 
@@ -156,6 +156,6 @@ def test_a_labels_folder_that_goes_away_leaves_what_diagnoses_csv_says(few, conf
     few.relabel({image}, dx="akiec")
     add_table("truth.csv", GROUND_TRUTH, one_hot(image, "SCC"))
     ingest(config())
-    shutil.rmtree(layout.more_labels(few.folder))
+    shutil.rmtree(layout.labels(few.folder))
     ingest(config())
     assert few.catalog().loc[image, ["dx", "label"]].tolist() == ["akiec", "unknown"]

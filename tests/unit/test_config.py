@@ -84,6 +84,10 @@ OTHER = {
     "epochs": 3,
     "workers": 3,
     "held_out_fraction": 0.3,
+    "drop_folder": "/in",
+    "object_store": "s3://bucket/prefix",
+    "isic_query": "sex:male",
+    "network_timeout": 5,
 }
 
 
@@ -112,3 +116,10 @@ def test_workers_are_all_cores_of_the_process_unless_said_otherwise():
 )
 def test_what_is_stored_follows_from_the_way_of_training(settings, cut):
     assert PipelineConfig.of(settings).stored_cut == cut
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"), [("", None), (None, None), ("in", PROJECT_ROOT / "in"), ("/there/in", Path("/there/in"))]
+)
+def test_a_drop_folder_is_relative_to_the_project_and_may_be_none(given, folder):
+    assert PipelineConfig.of({"drop_folder": given}).drop_path == folder

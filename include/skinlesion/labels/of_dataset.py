@@ -15,7 +15,7 @@ from skinlesion.picture_name import picture_of
 
 def label_tables(dataset: Path) -> list[Path]:
     """Give diagnoses.csv and labels/*.csv in order of name; either may be missing. Raises DataError when both are."""
-    first, folder = layout.diagnoses(dataset), layout.more_labels(dataset)
+    first, folder = layout.diagnoses(dataset), layout.labels(dataset)
     tables = [first] if first.exists() else []
     if folder.is_dir():
         found = (path for path in folder.iterdir() if path.suffix.lower() == ".csv" and not path.name.startswith("."))

@@ -20,6 +20,7 @@ from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
 from skinlesion.data_checks.gate import check_and_report
+from skinlesion.dataset_lock import locked
 from skinlesion.diagnosis import LABELS, UNKNOWN
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
@@ -30,6 +31,7 @@ from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
 from skinlesion.labels.summary import fallback_counts
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
+from skinlesion.sources import any_source, collect
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.workers import spread
 
@@ -63,14 +65,24 @@ class FileStat(NamedTuple):
 
 
 def ingest(config: PipelineConfig) -> StageReport:
-    """Write catalog.parquet and split.parquet from the tables of labels and images/.
+    """Take what the sources have, then write catalog.parquet and split.parquet from the tables of labels and images/.
 
     A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
-    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog.
+    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog. Raises
+    DatasetBusy while another process ingests the same data set.
     """
+    if any_source(config):
+        config.dataset.mkdir(parents=True, exist_ok=True)
+    _require_dataset(config.dataset)
+    with locked(config.dataset, "ingest", wait=config.ingest_wait):
+        return _ingest(config)
+
+
+def _ingest(config: PipelineConfig) -> StageReport:
     watch = Stopwatch()
+    sources = collect(config)
     images_folder = layout.images(config.dataset)
-    _require_folder(config.dataset, images_folder)
+    _require_images(images_folder)
     labels = labels_of_dataset(config)
     listed, ignored = _list_files(images_folder)
     files, read = _inspect_files(config, images_folder, listed)
@@ -96,16 +108,23 @@ def ingest(config: PipelineConfig) -> StageReport:
         skipped=len(listed) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
-        details=_details(catalog, labels, ignored) | {"data_report": str(layout.data_report(config.dataset))},
+        details={
+            **_details(catalog, labels, ignored),
+            "sources": sources,
+            "data_report": str(layout.data_report(config.dataset)),
+        },
     )
 
 
-def _require_folder(dataset: Path, images: Path) -> None:
+def _require_dataset(dataset: Path) -> None:
     if not dataset.is_dir():
         raise DataError(
             f"{dataset} is missing: expected a folder with images/ and diagnoses.csv. Create it, point the setting "
             "`dataset` elsewhere, or make a sample with `skinlesion sample DIR`."
         )
+
+
+def _require_images(images: Path) -> None:
     if not images.is_dir():
         raise DataError(f"{images} is missing: expected a folder with the image files that diagnoses.csv names.")
 
