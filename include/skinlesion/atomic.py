@@ -63,8 +63,8 @@ def write_one_of_many(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, fast where many threads fill one folder, which must be there.
 
     Flushing is left to the caller, as with durable=False above; he calls `remove_partials(folder, own=True)` in the end.
-    Each thread writes in a folder of its own and moves the file from there: a
-    folder takes one new file at a time, and on ext4 that takes twice as long as the renaming.
+    Each thread writes in a folder of its own and moves the file from there: a folder takes one new file at a time, and
+    on ext4 that takes twice as long as the renaming.
     """
     scratch = path.parent / f".scratch.{_writer()}{PARTIAL_SUFFIX}"
     partial = scratch / path.name
