@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -19,10 +20,13 @@ from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
+from skinlesion.conflicting_diagnoses import conflicting_diagnoses
 from skinlesion.diagnosis import LABELS, is_recognised, label_of
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.labels import read_labels
+from skinlesion.near_duplicates import find_near_duplicates, show_one_picture
+from skinlesion.perceptual_hash import look_of
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
 from skinlesion.stage_report import StageReport, Stopwatch
@@ -41,6 +45,7 @@ FILE_COLUMNS: Final = {
     "format": "str",
     "reason": "str",
     "settings": "str",
+    "look": "str",
 }
 """What ingest remembers of a file, so that the next run need not read it again."""
 
@@ -70,14 +75,24 @@ def ingest(config: PipelineConfig) -> StageReport:
     files, read = _inspect_files(config, images_folder, listed)
     catalog = _catalog(labels, files)
     decided = _read_decided(config.dataset)
+    pairs = find_near_duplicates(config, files)
+    pictures = show_one_picture(catalog["sha256"], pairs)
     usable = catalog["refused"] == ""
+    conflicts = conflicting_diagnoses(catalog[usable], pictures[usable])
+    catalog.loc[conflicts.index, "refused"] = conflicts
+    set_aside = catalog.index.isin(conflicts.index)
+    usable &= ~set_aside
     if not usable.any():
         raise DataError(
             f"No image of {config.dataset} can be used: {len(labels)} rows in diagnoses.csv, {len(listed)} files in "
             f"images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as column `image`."
         )
-    catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
-    split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
+    # What is set aside still shows that two lesions are one.
+    grouped = catalog.assign(group=contract.assign_groups(catalog[usable | set_aside], pictures[usable | set_aside]))
+    catalog.loc[usable, "group"] = grouped["group"]
+    split, decisions = contract.assign_sides(
+        catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside]
+    )
     catalog.loc[usable, "split"] = split
     # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
     write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
@@ -89,7 +104,8 @@ def ingest(config: PipelineConfig) -> StageReport:
         skipped=len(listed) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
-        details=_details(catalog, labels, ignored),
+        details=_details(catalog, labels, ignored)
+        | {"duplicates": _duplicates(catalog, pictures, pairs, set_aside, decided)},
     )
 
 
@@ -184,13 +200,13 @@ def _buckets(files: pd.Series) -> set[int]:
 
 def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
     header = ImageHeader(format="", width=0, height=0, mode="")
-    digest = reason = ""
+    digest = reason = look = ""
     try:
         content = (folder / file.file).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
-        check_decodes(content, header)
+        look = look_of(check_decodes(content, header))
     except ImageRefused as refusal:
         reason = str(refusal)
     except FileNotFoundError:
@@ -202,6 +218,7 @@ def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         "format": header.format,
         "reason": reason,
         "settings": settings,
+        "look": look,
     }
 
 
@@ -268,6 +285,27 @@ def _details(catalog: pd.DataFrame, labels: pd.DataFrame, ignored: int) -> dict[
         "unrecognised_dx": dict(fallback.most_common(20)),
         "blank_dx": int((usable["dx"] == "").sum()),
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
+    }
+
+
+def _duplicates(
+    catalog: pd.DataFrame,
+    pictures: pd.Series,
+    pairs: pd.DataFrame,
+    set_aside: npt.NDArray[np.bool_],
+    decided: pd.DataFrame,
+) -> dict[str, int]:
+    """Count the copies among the images that are used or set aside, and what follows from them."""
+    taken = catalog[(catalog["refused"] == "") | set_aside]
+    contents = set(taken["sha256"])
+    was = ("image:" + taken["image"]).map(decided.set_index("key")["split"])
+    apart = contract.assign_groups(taken, pictures=pd.Series("", index=taken.index))
+    return {
+        "equal_files": int(taken["sha256"].duplicated().sum()),
+        "near_duplicate_pairs": int((pairs["first"].isin(contents) & pairs["second"].isin(contents)).sum()),
+        "groups_joined": apart.nunique() - contract.assign_groups(taken, pictures[taken.index]).nunique(),
+        "set_aside": int(set_aside.sum()),
+        "left_training": int(((was == contract.TRAIN) & (taken["split"] == contract.HELD_OUT)).sum()),
     }
 
 
