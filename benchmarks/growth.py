@@ -147,6 +147,7 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "format": "JPEG",
             "reason": "",
             "settings": config.fingerprint("ingest"),
+            "look": "",  # these pictures are not there to be compared
         }
     )
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")

@@ -75,37 +75,50 @@ def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.Data
     tables, workers = _Tables(layout.tables(config.dataset, "duplicates")), config.workers_used()
     readable = files[files["look"] != ""].drop_duplicates("sha256")
     pairs, compared = tables.read()
-    here = readable["sha256"]
-    is_new = ~here.isin(compared) if not config.force else pd.Series(True, index=readable.index)
-    stays = pairs["first"].isin(here) & pairs["second"].isin(here)
-    if not is_new.any() and stays.all() and compared.isin(here).all():
+    known_at = pd.Index(compared).get_indexer(readable["sha256"])  # isin takes ten times as long
+    if config.force:
+        known_at[:] = -1
+    is_new = known_at < 0
+    if not is_new.any() and len(compared) == len(readable):
         return pairs
-    pairs, known = pairs[stays], here[~is_new].tolist()
-    pictures, rank = _pictures(readable, is_new.to_numpy())
-    todo = np.flatnonzero(rank >= 0)[np.argsort(rank[rank >= 0])]
+    contents = pd.Index(readable["sha256"])
+    is_here = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
+    pairs = pairs[is_here]
+    known = readable.loc[~is_new, "sha256"].tolist()
+    pictures, rank = _pictures(readable, is_new)
+    todo = np.flatnonzero(rank >= 0)
+    todo = todo[np.argsort(rank[todo])]
     read = lru_cache(_PICTURES_KEPT)(partial(_read, folder=layout.images(config.dataset), pictures=pictures))
     tables.write(pairs, known)
     with progress("compare", len(todo), unit="pictures") as advance:
         for start in range(0, len(todo), _CONTENTS_BETWEEN_WRITES):
             batch = todo[start : start + _CONTENTS_BETWEEN_WRITES].tolist()
             near = spread(partial(_worth_a_look, pictures=pictures, rank=rank), batch, workers=workers, kind="threads")
-            candidates = []
+            candidates: list[tuple[int, int]] = []
             for found in near:
                 candidates += found
                 advance(1)
             alike = spread(partial(_likeness, read=read), candidates, workers=workers, kind="threads")
-            rows, lost = [], set()
-            for (one, other), how_alike in zip(candidates, alike, strict=True):
-                if how_alike is None:
-                    lost |= {one, other}
-                elif how_alike >= SAME_PICTURE:
-                    rows.append((*sorted((pictures.sha256[one], pictures.sha256[other])), how_alike))
-            pairs = pd.concat([pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)])
-            pairs = pairs.drop_duplicates(["first", "second"]).sort_values(["first", "second"], ignore_index=True)
+            new, lost = _same_pictures(candidates, list(alike), pictures)
+            pairs = pd.concat([pairs, new]).drop_duplicates(["first", "second"])
+            pairs = pairs.sort_values(["first", "second"], ignore_index=True)
             known += [pictures.sha256[position] for position in batch if position not in lost]
             tables.write(pairs, known)
     tables.remove_others()
     return pairs
+
+
+def _same_pictures(
+    candidates: list[tuple[int, int]], alike: list[float | None], pictures: _Pictures
+) -> tuple[pd.DataFrame, set[int]]:
+    """Give the pairs that are one picture, and the pictures whose file is no longer what it was."""
+    lost = {end for ends, how_alike in zip(candidates, alike, strict=True) if how_alike is None for end in ends}
+    rows = [
+        (pictures.sha256[one], pictures.sha256[other], how_alike)
+        for (one, other), how_alike in zip(candidates, alike, strict=True)
+        if how_alike is not None and how_alike >= SAME_PICTURE and not {one, other} & lost
+    ]
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS), lost
 
 
 def show_one_picture(contents: pd.Series, pairs: pd.DataFrame) -> pd.Series:
@@ -188,6 +201,7 @@ def _worth_a_look(position: int, *, pictures: _Pictures, rank: npt.NDArray[np.in
     own, green = colour[position].astype(np.int16), colour[:, 1]
     first = int(np.searchsorted(green, max(0, own[1] - MOST_COLOUR), side="left"))
     last = int(np.searchsorted(green, min(255, own[1] + MOST_COLOUR), side="right"))
+    of_name = pictures.sha256.__getitem__
     found = []
     for start in range(first, last, _HASHES_AT_ONCE):
         part = slice(start, min(last, start + _HASHES_AT_ONCE))
@@ -197,7 +211,9 @@ def _worth_a_look(position: int, *, pictures: _Pictures, rank: npt.NDArray[np.in
         is_like = np.abs(colour[here].astype(np.int16) - own).max(axis=1) <= MOST_COLOUR
         is_like &= np.abs(np.log(pictures.aspect[here] / pictures.aspect[position])) <= np.log(MOST_ASPECT)
         found += list(zip(bits[near][is_like].tolist(), here[is_like].tolist(), strict=True))
-    return [(position, other) for _, other in sorted(found)[:MOST_LOOKED_AT]]
+    nearest = [other for _, other in sorted(found)[:MOST_LOOKED_AT]]
+    # Which one is laid on the other changes the likeness by a little; it must not depend on which came first.
+    return [(min(position, other, key=of_name), max(position, other, key=of_name)) for other in nearest]
 
 
 def _likeness(pair: tuple[int, int], *, read: Callable[[int], Pixels | None]) -> float | None:

@@ -297,15 +297,19 @@ def _duplicates(
 ) -> dict[str, int]:
     """Count the copies among the images that are used or set aside, and what follows from them."""
     taken = catalog[(catalog["refused"] == "") | set_aside]
-    contents = set(taken["sha256"])
-    was = ("image:" + taken["image"]).map(decided.set_index("key")["split"])
-    apart = contract.assign_groups(taken, pictures=pd.Series("", index=taken.index))
+    contents = pd.Index(taken["sha256"].unique())
+    is_taken = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
+    shared = taken[pictures[taken.index].duplicated(keep=False)]
+    apart = contract.assign_groups(shared, pictures=pd.Series("", index=shared.index))
+    joined = contract.assign_groups(shared, pictures[shared.index])
+    was_trained_on = (decided["split"] == contract.TRAIN) & decided["key"].str.startswith("image:")
+    held_out = "image:" + taken.loc[taken["split"] == contract.HELD_OUT, "image"]
     return {
-        "equal_files": int(taken["sha256"].duplicated().sum()),
-        "near_duplicate_pairs": int((pairs["first"].isin(contents) & pairs["second"].isin(contents)).sum()),
-        "groups_joined": apart.nunique() - contract.assign_groups(taken, pictures[taken.index]).nunique(),
+        "equal_files": len(taken) - len(contents),
+        "near_duplicate_pairs": int(is_taken.sum()),
+        "groups_joined": apart.nunique() - joined.nunique(),
         "set_aside": int(set_aside.sum()),
-        "left_training": int(((was == contract.TRAIN) & (taken["split"] == contract.HELD_OUT)).sum()),
+        "left_training": int((pd.Index(decided.loc[was_trained_on, "key"]).get_indexer(held_out) >= 0).sum()),
     }
 
 
