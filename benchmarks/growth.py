@@ -151,6 +151,7 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "reason": "",
             "settings": config.fingerprint("ingest"),
             **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
+            "look": "",  # these pictures are not there to be compared
         }
     )
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")

@@ -136,12 +136,13 @@ def require_no_leak(rows: pd.DataFrame, keys: Iterable[str]) -> None:
             )
 
 
-def assign_groups(images: pd.DataFrame) -> pd.Series:
-    """Give each image the name of its group: its lesion, else its patient, else itself; equal files are one group.
+def assign_groups(images: pd.DataFrame, pictures: pd.Series | None = None) -> pd.Series:
+    """Give each image the name of its group: its lesion, else its patient, else itself; equal pictures are one group.
 
     An image and its smaller copy (`_downsampled`) count as one where they have no lesion and no patient.
 
-    images: columns image, lesion_id, patient_id, sha256. Returns str, aligned with the rows.
+    images: columns image, lesion_id, patient_id, sha256. pictures: the name of the picture each shows, aligned; without
+    it each file content is one. Returns str, aligned with the rows.
     """
     own = pd.Series(
         np.where(
@@ -153,7 +154,7 @@ def assign_groups(images: pd.DataFrame) -> pd.Series:
         ),
         index=images.index,
     )
-    return _join(own, images["sha256"])
+    return _join(own, images["sha256"] if pictures is None else pictures)
 
 
 def _join(groups: pd.Series, links: pd.Series) -> pd.Series:
@@ -177,18 +178,32 @@ def _join(groups: pd.Series, links: pd.Series) -> pd.Series:
 
 
 def assign_sides(
-    images: pd.DataFrame, decided: pd.DataFrame, held_out_fraction: float
+    images: pd.DataFrame, decided: pd.DataFrame, held_out_fraction: float, set_aside: pd.DataFrame | None = None
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Decide the side of every group that has none yet; what was decided stays.
 
-    images: columns image, group, lesion_id, patient_id, sha256, dx, label, source. decided: `SPLIT_COLUMNS`. Gives the side of
-    each row, and the table of decisions with the new ones, sorted by key.
+    images: columns image, group, lesion_id, patient_id, sha256, dx, label, source. decided: `SPLIT_COLUMNS`. set_aside: images
+    that are not used now, columns as images: they count for no share, but their group keeps their side, and they its. Gives
+    the side of each row of images, and the table of decisions with the new ones, sorted by key.
 
     New groups are taken by their number of images, then a hash of their name, and each goes to the side that keeps the
     held-out share of its diagnosis x source, and with it that of its class, nearest to the wanted one, counted in images.
     A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
     held-out wins: the training copies leave training, since what was seen in training can be dropped but not unseen.
     """
+    keys = _keys(images if set_aside is None else pd.concat([images, set_aside]))
+    known = keys.merge(decided, on="key", how="inner").groupby("group")["split"].min()  # "held_out" < "train"
+    sides = {str(group): str(side) for group, side in known.items()}
+    sides.update(_decide_new(images, sides, held_out_fraction))
+    split = images["group"].map(sides).astype("str")
+    new = pd.DataFrame({"key": keys["key"], "split": keys["group"].map(sides)}).dropna().drop_duplicates("key")
+    kept = decided[~decided["key"].isin(new["key"])]
+    table = pd.concat([kept, new]).astype("str").sort_values("key", ignore_index=True)
+    return split, table
+
+
+def _keys(images: pd.DataFrame) -> pd.DataFrame:
+    """Give the keys by which an image's side is known again: columns group, key."""
     names = [
         "image:" + images["image"],
         "image:" + picture_of(images["image"]),  # its smaller copy is known again
@@ -198,15 +213,7 @@ def assign_sides(
         ("patient:" + images["patient_id"]).where((images["patient_id"] != "") & (images["lesion_id"] == ""), ""),
     ]
     keys = pd.DataFrame({"group": np.tile(images["group"].to_numpy(), len(names)), "key": pd.concat(names).to_numpy()})
-    keys = keys[keys["key"] != ""]
-    known = keys.merge(decided, on="key", how="inner").groupby("group")["split"].min()  # "held_out" < "train"
-    sides = {str(group): str(side) for group, side in known.items()}
-    sides.update(_decide_new(images, sides, held_out_fraction))
-    split = images["group"].map(sides).astype("str")
-    new = pd.DataFrame({"key": keys["key"], "split": keys["group"].map(sides)}).drop_duplicates("key")
-    kept = decided[~decided["key"].isin(new["key"])]
-    table = pd.concat([kept, new]).astype("str").sort_values("key", ignore_index=True)
-    return split, table
+    return keys[keys["key"] != ""]
 
 
 def _decide_new(images: pd.DataFrame, sides: dict[str, str], held_out_fraction: float) -> dict[str, str]:

@@ -117,6 +117,13 @@ class PipelineConfig(BaseSettings):
         description="An image with a shorter side is refused: enlarged to 224 it shows nothing.",
         json_schema_extra={"section": "Data"},
     )
+    near_duplicates: bool = Field(
+        default=True,
+        title="Near-duplicates",
+        description="Find pictures that are another's copy: compressed again, resized, turned, mirrored or cropped by a "
+        "few per cent. They share its side of the split. Equal files do so in any case.",
+        json_schema_extra={"section": "Data"},
+    )
     jpeg_quality: int = Field(
         default=95,
         ge=50,

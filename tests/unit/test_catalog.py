@@ -264,3 +264,33 @@ def test_a_renamed_file_keeps_its_side() -> None:
     renamed["group"] = assign_groups(renamed)
     again, _ = assign_sides(renamed, decided, 0.5)
     assert again.tolist() == split.tolist()
+
+
+def test_images_of_one_picture_are_one_group_whatever_their_files():
+    images = table([{"lesion_id": "A"}, {"lesion_id": "B"}, {"lesion_id": "C"}])
+    groups = assign_groups(images, pd.Series(["one", "other", "one"], index=images.index))
+    assert groups.tolist() == ["lesion:A", "lesion:B", "lesion:A"]
+
+
+def test_what_is_set_aside_binds_its_group_to_its_side_but_counts_for_no_share():
+    images = table(many_rows(100))
+    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
+    held_out = images["image"][split == HELD_OUT].iloc[0]
+    is_aside = images["image"] == held_out
+    newcomer = table([{"lesion_id": "N", "image": "new"}]).assign(group=images["group"][is_aside].iloc[0])
+    used = pd.concat([images[~is_aside], newcomer], ignore_index=True)
+    after, table_after = assign_sides(used, decided, 0.2, set_aside=images[is_aside])
+    assert after.iloc[-1] == HELD_OUT
+    assert after.iloc[:-1].tolist() == split[~is_aside].tolist()
+    assert dict(table_after.itertuples(index=False))[f"image:{held_out}"] == HELD_OUT
+
+
+def test_a_group_that_is_set_aside_whole_is_decided_when_it_returns():
+    images = table(many_rows(50))
+    aside = table([{"lesion_id": "N", "image": "new"}])
+    _, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
+    _, unchanged = assign_sides(images, decided, 0.2, set_aside=aside)
+    assert unchanged.equals(decided)
+    split, later = assign_sides(pd.concat([images, aside], ignore_index=True), unchanged, 0.2)
+    assert split.iloc[-1] in (TRAIN, HELD_OUT)
+    assert "lesion:N" in set(later["key"])

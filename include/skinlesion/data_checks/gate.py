@@ -11,12 +11,13 @@ from skinlesion.data_checks.accepted_data import is_in_force, looks_of, read_acc
 from skinlesion.data_checks.checks import check_alone, check_changes, is_new
 from skinlesion.data_checks.finding import Finding
 from skinlesion.data_checks.tables import require_sound
+from skinlesion.data_report.contents import equal_files, near_duplicates
 from skinlesion.data_report.written import is_reported, remove_failed_report, write_failed_report, write_report
 from skinlesion.errors import DataError
 from skinlesion.image_statistics import COLUMNS as STATISTICS
 
 
-def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.DataFrame) -> None:
+def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
     Called before the split and the catalog are written, so that these stay as they are when a check fails. Everything
@@ -24,6 +25,7 @@ def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.Da
     writes the same.
 
     catalog: `catalog.COLUMNS`, with groups and sides. files: columns file and those of `image_statistics.COLUMNS`.
+    pairs: the near-duplicates among them, as `find_near_duplicates` gives.
     """
     dataset = config.dataset
     findings = check_alone(config, catalog)
@@ -35,13 +37,14 @@ def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.Da
     accepted = read_accepted(dataset)
     new = is_new(images, accepted)
     findings += check_changes(config, catalog, images, new, accepted)
+    duplicates = equal_files(catalog) + near_duplicates(catalog, pairs)
     if failed := _failed(findings):
-        page, table = write_failed_report(config, catalog, images, findings)
+        page, table = write_failed_report(config, catalog, images, findings, duplicates)
         raise DataError(_message(config, failed, f"All rows: {table}; with pictures: {page}"))
     looks_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
     looks = looks_of(images, new & looks_excused, accepted.looks if accepted else {})
     write_looks(dataset, contract.data_version(catalog), looks, accepted)
-    write_report(config, layout.data_report(dataset), catalog, images, findings)
+    write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates)
     remove_failed_report(dataset)
 
 

@@ -46,6 +46,18 @@ def equal_files(catalog: pd.DataFrame) -> list[DuplicatePair]:
     ]
 
 
+def near_duplicates(catalog: pd.DataFrame, pairs: pd.DataFrame) -> list[DuplicatePair]:
+    """Give the pairs of accepted images that were found to show one picture. pairs: as `find_near_duplicates` gives."""
+    names = contract.accepted(catalog).drop_duplicates("sha256").set_index("sha256")["image"]
+    is_here = [(names.index.get_indexer(pd.Index(pairs[end])) >= 0) for end in ("first", "second")]
+    here = pairs[is_here[0] & is_here[1]]
+    ends = zip(names.loc[here["first"]], names.loc[here["second"]], here["likeness"], strict=True)
+    return [
+        DuplicatePair(min(one, other), max(one, other), f"near-duplicates, alike by {likeness:.2f}")
+        for one, other, likeness in sorted(ends)
+    ]
+
+
 def contents(
     catalog: pd.DataFrame,
     images: pd.DataFrame,

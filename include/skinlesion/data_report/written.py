@@ -14,7 +14,7 @@ from skinlesion import catalog as contract
 from skinlesion.config import PipelineConfig
 from skinlesion.data_checks.finding import Finding
 from skinlesion.data_report import pictures as drawn
-from skinlesion.data_report.contents import DuplicatePair, contents, equal_files
+from skinlesion.data_report.contents import DuplicatePair, contents
 from skinlesion.data_report.page import Pictures, Sheet, render
 from skinlesion.spreadsheet import csv_text
 
@@ -28,21 +28,24 @@ def write_report(
     catalog: pd.DataFrame,
     images: pd.DataFrame,
     findings: list[Finding],
-    duplicates: Iterable[DuplicatePair] | None = None,
+    duplicates: Iterable[DuplicatePair],
 ) -> None:
     """Write the report of a catalog to page (.html) and, first, its figures beside it (.json).
 
-    catalog, images: as for `contents`. duplicates: pairs that show the same picture; without, those of equal files.
+    catalog, images: as for `contents`. duplicates: pairs that show the same picture.
     """
-    pairs = equal_files(catalog) if duplicates is None else list(duplicates)
-    report = contents(catalog, images, findings, pairs)
+    report = contents(catalog, images, findings, duplicates)
     shown = _pictures(config, catalog, images, report)
     atomic.write_if_changed(page.with_suffix(".json"), json.dumps(report, indent=1).encode())
     atomic.write_if_changed(page, render(report, shown).encode())
 
 
 def write_failed_report(
-    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, findings: list[Finding]
+    config: PipelineConfig,
+    catalog: pd.DataFrame,
+    images: pd.DataFrame,
+    findings: list[Finding],
+    duplicates: Iterable[DuplicatePair],
 ) -> tuple[Path, Path]:
     """Write the report of a catalog that did not pass, and a table of every row concerned; give the paths of both."""
     page = layout.failed_data_report(config.dataset)
@@ -54,7 +57,7 @@ def write_failed_report(
     ]
     table = csv_text(("check", "title", "image", "file", "why"), rows)
     atomic.write_if_changed(page.with_suffix(".csv"), table.encode())
-    write_report(config, page, catalog, images, findings)
+    write_report(config, page, catalog, images, findings, duplicates)
     return page, page.with_suffix(".csv")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from skinlesion import atomic, layout
 from skinlesion import catalog as contract
 from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
 from skinlesion.config import PipelineConfig
+from skinlesion.conflicting_diagnoses import conflicting_diagnoses
 from skinlesion.data_checks.gate import check_and_report
 from skinlesion.dataset_lock import locked
 from skinlesion.diagnosis import LABELS, UNKNOWN
@@ -29,6 +31,8 @@ from skinlesion.image_statistics import NOT_KNOWN, image_statistics
 from skinlesion.labels import Labels
 from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
 from skinlesion.labels.summary import fallback_counts
+from skinlesion.near_duplicates import find_near_duplicates, show_one_picture
+from skinlesion.perceptual_hash import look_of
 from skinlesion.progress import progress
 from skinlesion.shard import bucket_of
 from skinlesion.sources import any_source, collect
@@ -49,6 +53,7 @@ FILE_COLUMNS: Final = {
     "reason": "str",
     "settings": "str",
     **STATISTICS,
+    "look": "str",
 }
 """What ingest remembers of a file, so that the next run need not read it again."""
 
@@ -88,16 +93,26 @@ def _ingest(config: PipelineConfig) -> StageReport:
     files, read = _inspect_files(config, images_folder, listed)
     catalog = _catalog(labels, files)
     decided = _read_decided(config.dataset)
+    pairs = find_near_duplicates(config, files)
+    pictures = show_one_picture(catalog["sha256"], pairs)
     usable = catalog["refused"] == ""
+    conflicts = conflicting_diagnoses(catalog[usable], pictures[usable])
+    catalog.loc[conflicts.index, "refused"] = conflicts
+    set_aside = catalog.index.isin(conflicts.index)
+    usable &= ~set_aside
     if not usable.any():
         raise DataError(
             f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
             f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' images."
         )
-    catalog.loc[usable, "group"] = contract.assign_groups(catalog[usable])
-    split, decisions = contract.assign_sides(catalog[usable], decided, config.held_out_fraction)
+    # What is set aside still shows that two lesions are one.
+    grouped = catalog.assign(group=contract.assign_groups(catalog[usable | set_aside], pictures[usable | set_aside]))
+    catalog.loc[usable, "group"] = grouped["group"]
+    split, decisions = contract.assign_sides(
+        catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside]
+    )
     catalog.loc[usable, "split"] = split
-    check_and_report(config, catalog, files)
+    check_and_report(config, catalog, files, pairs)
     # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
     write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
     contract.write_catalog(config.dataset, catalog)
@@ -110,6 +125,7 @@ def _ingest(config: PipelineConfig) -> StageReport:
         seconds=watch.seconds(),
         details={
             **_details(catalog, labels, ignored),
+            "duplicates": _duplicates(catalog, pictures, pairs, set_aside, decided),
             "sources": sources,
             "data_report": str(layout.data_report(config.dataset)),
         },
@@ -210,14 +226,15 @@ def _buckets(files: pd.Series) -> set[int]:
 
 def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
     header = ImageHeader(format="", width=0, height=0, mode="")
-    digest = reason = ""
+    digest = reason = look = ""
     statistics = NOT_KNOWN
     try:
         content = (folder / file.file).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
-        statistics = image_statistics(check_decodes(content, header))
+        small = check_decodes(content, header)
+        look, statistics = look_of(small), image_statistics(small)
     except ImageRefused as refusal:
         reason = str(refusal)
     except FileNotFoundError:
@@ -229,6 +246,7 @@ def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         "format": header.format,
         "reason": reason,
         "settings": settings,
+        "look": look,
         **statistics,
     }
 
@@ -298,6 +316,31 @@ def _details(catalog: pd.DataFrame, labels: Labels, ignored: int) -> dict[str, A
         "conflicts": dict(labels.conflict_counts),
         "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
+    }
+
+
+def _duplicates(
+    catalog: pd.DataFrame,
+    pictures: pd.Series,
+    pairs: pd.DataFrame,
+    set_aside: npt.NDArray[np.bool_],
+    decided: pd.DataFrame,
+) -> dict[str, int]:
+    """Count the copies among the images that are used or set aside, and what follows from them."""
+    taken = catalog[(catalog["refused"] == "") | set_aside]
+    contents = pd.Index(taken["sha256"].unique())
+    is_taken = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
+    shared = taken[pictures[taken.index].duplicated(keep=False)]
+    apart = contract.assign_groups(shared, pictures=pd.Series("", index=shared.index))
+    joined = contract.assign_groups(shared, pictures[shared.index])
+    was_trained_on = (decided["split"] == contract.TRAIN) & decided["key"].str.startswith("image:")
+    held_out = "image:" + taken.loc[taken["split"] == contract.HELD_OUT, "image"]
+    return {
+        "equal_files": len(taken) - len(contents),
+        "near_duplicate_pairs": int(is_taken.sum()),
+        "groups_joined": apart.nunique() - joined.nunique(),
+        "set_aside": int(set_aside.sum()),
+        "left_training": int((pd.Index(decided.loc[was_trained_on, "key"]).get_indexer(held_out) >= 0).sum()),
     }
 
 
