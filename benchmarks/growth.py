@@ -186,10 +186,10 @@ def _write_activations(config: PipelineConfig, few: Path) -> None:
     cut = config.stored_cut
     assert cut is not None
     weights_key = require_built_model(config.models).weights_key
-    frozen = frozen_part_path(config.dataset, weights_key, cut)
-    folder = frozen.parent
+    folder = frozen_part_path(config.dataset, weights_key, cut).parent
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(frozen_part_path(few, weights_key, cut), frozen)
+    for path in frozen_part_path(few, weights_key, cut).parent.glob("frozen_part.*"):
+        shutil.copyfile(path, folder / path.name)
     shape = (14, 14, 96)
     contents = training_rows(read_manifest(config.dataset))["sha256"].tolist()
     for batch in _batched(contents, rows_in_a_part(shape)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinlesion import layout
+from skinlesion import atomic, layout
 from skinlesion.backbone import activations_key
-from skinlesion.errors import DataError
-from skinlesion.litert import LiteRTModel, convert_to_litert
+from skinlesion.litert import converted
 
 if TYPE_CHECKING:
     import keras
@@ -19,18 +19,22 @@ def frozen_part_path(dataset: Path, weights_key: str, cut: str) -> Path:
     return layout.features(dataset) / activations_key(weights_key, cut) / "frozen_part.tflite"
 
 
-def is_usable(path: Path) -> bool:
-    """Tell whether the file is there and LiteRT can run it."""
+def is_whole(path: Path) -> bool:
+    """Tell whether the file is there as it was written."""
     try:
-        LiteRTModel(path)
-    except (OSError, DataError):
+        return hashlib.sha256(path.read_bytes()).hexdigest() == _digest_path(path).read_text()
+    except (OSError, ValueError):
         return False
-    return True
 
 
 def write_frozen_part(model: keras.Model, cut: str, path: Path) -> None:
-    """Write the part of the classifier from the image to the layer `cut`."""
+    """Write the part of the classifier from the image to the layer `cut`, then its SHA-256 beside it."""
     from skinlesion.model import frozen_part
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    convert_to_litert(frozen_part(model, cut), path)
+    content = converted(frozen_part(model, cut))
+    atomic.write_bytes(path, content)
+    atomic.write_text(_digest_path(path), hashlib.sha256(content).hexdigest())
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")

@@ -10,7 +10,7 @@ from skinlesion import accelerator, atomic, layout, quiet_tensorflow
 from skinlesion.backbone import find_weights
 from skinlesion.built_model import BuiltModel, read_built_model
 from skinlesion.config import PipelineConfig, fingerprint
-from skinlesion.frozen_part import frozen_part_path, is_usable, write_frozen_part
+from skinlesion.frozen_part import frozen_part_path, is_whole, write_frozen_part
 from skinlesion.stage_report import StageReport, Stopwatch
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def build(config: PipelineConfig) -> StageReport:
         atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
     if config.stored_cut is not None and not accelerator.is_there():
         frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut)
-        if config.force or not is_usable(frozen):
+        if config.force or not is_whole(frozen):
             is_current = False
             quiet_tensorflow.load()
             from skinlesion.model import load_classifier

@@ -15,7 +15,7 @@ from skinlesion.built_model import BuiltModel, require_built_model
 from skinlesion.catalog import TRAIN
 from skinlesion.config import PipelineConfig
 from skinlesion.features import Activations, FeatureStore, rows_in_a_part
-from skinlesion.frozen_part import frozen_part_path, is_usable, write_frozen_part
+from skinlesion.frozen_part import frozen_part_path, is_whole, write_frozen_part
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import read_manifest
 from skinlesion.progress import progress
@@ -122,7 +122,7 @@ def _store(
 
 def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Path:
     path = frozen_part_path(config.dataset, weights_key, cut)
-    if not is_usable(path):  # build wrote it; removed or damaged since then
+    if not is_whole(path):  # build wrote it; removed or damaged since then
         quiet_tensorflow.load()
         from skinlesion.model import load_classifier
 
