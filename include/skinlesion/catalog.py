@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.bucket_table import read_table, write_table
@@ -191,57 +192,118 @@ def assign_sides(
     A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
     held-out wins: the training copies leave training, since what was seen in training can be dropped but not unseen.
     """
-    keys = _keys(images if set_aside is None else pd.concat([images, set_aside]))
-    known = keys.merge(decided, on="key", how="inner").groupby("group")["split"].min()  # "held_out" < "train"
-    sides = {str(group): str(side) for group, side in known.items()}
-    sides.update(_decide_new(images, sides, held_out_fraction))
-    split = images["group"].map(sides).astype("str")
-    new = pd.DataFrame({"key": keys["key"], "split": keys["group"].map(sides)}).dropna().drop_duplicates("key")
-    kept = decided[~decided["key"].isin(new["key"])]
-    table = pd.concat([kept, new]).astype("str").sort_values("key", ignore_index=True)
-    return split, table
+    everyone = images if set_aside is None else pd.concat([images, set_aside])
+    of_image, names = pd.factorize(everyone["group"])
+    known_keys, side_of_key = pd.Index(decided["key"]), _side_codes(decided["split"])
+    # Where each key stands among the decided ones. Looked up kind by kind: a table of all keys of a million images
+    # takes two gigabytes.
+    lookups = [(keys, known_keys.get_indexer(pd.Index(keys))) for keys in _keys(everyone)]
+    side_of_group = np.full(len(names), _UNDECIDED, dtype=np.int8)
+    for _, place in lookups:
+        known = place >= 0
+        np.minimum.at(side_of_group, of_image[known], side_of_key[place[known]])
+    used = of_image[: len(images)]
+    is_new = side_of_group == _UNDECIDED
+    if is_new[used].any():
+        side_of_group = _decide_new(images, used, names, side_of_group, held_out_fraction)
+    split = pd.Series(np.array(_BY_CODE)[side_of_group[used]], index=images.index, dtype="str")
+    return split, _with_decisions(decided, side_of_key, lookups, side_of_group[of_image])
 
 
-def _keys(images: pd.DataFrame) -> pd.DataFrame:
-    """Give the keys by which an image's side is known again: columns group, key."""
-    names = [
-        "image:" + images["image"],
-        "image:" + picture_of(images["image"]),  # its smaller copy is known again
-        "file:" + images["sha256"],  # a renamed file is known again
-        ("lesion:" + images["lesion_id"]).where(images["lesion_id"] != "", ""),
-        # A patient's id groups pictures only where there is no lesion id.
-        ("patient:" + images["patient_id"]).where((images["patient_id"] != "") & (images["lesion_id"] == ""), ""),
-    ]
-    keys = pd.DataFrame({"group": np.tile(images["group"].to_numpy(), len(names)), "key": pd.concat(names).to_numpy()})
-    return keys[keys["key"] != ""]
+_BY_CODE: Final = (HELD_OUT, TRAIN)
+"""Sides as numbers: of two that were decided for one group, the smaller one wins."""
+
+_UNDECIDED: Final = len(_BY_CODE)
 
 
-def _decide_new(images: pd.DataFrame, sides: dict[str, str], held_out_fraction: float) -> dict[str, str]:
-    groups = images.groupby("group", sort=True).agg(
-        images=("image", "size"), dx=("dx", "min"), label=("label", "min"), source=("source", "min")
+def _side_codes(split: pd.Series) -> npt.NDArray[np.int8]:
+    codes: npt.NDArray[np.int8] = (split.to_numpy() != HELD_OUT).astype(np.int8)
+    return codes
+
+
+def _keys(images: pd.DataFrame) -> Iterator[pd.Series]:
+    """Give, kind by kind, the keys by which an image's side is known again, aligned with the rows; empty for none."""
+    yield "image:" + images["image"]
+    picture = picture_of(images["image"])  # its smaller copy is known again
+    yield ("image:" + picture).where(picture != images["image"], "")
+    yield "file:" + images["sha256"]  # a renamed file is known again
+    yield ("lesion:" + images["lesion_id"]).where(images["lesion_id"] != "", "")
+    # A patient's id groups pictures only where there is no lesion id.
+    yield ("patient:" + images["patient_id"]).where((images["patient_id"] != "") & (images["lesion_id"] == ""), "")
+
+
+def _with_decisions(
+    decided: pd.DataFrame,
+    side_of_key: npt.NDArray[np.int8],
+    lookups: Sequence[tuple[pd.Series, npt.NDArray[np.intp]]],
+    side_of_image: npt.NDArray[np.int8],
+) -> pd.DataFrame:
+    """Give the table of decisions with those of these images' keys, sorted by key; the very table if it says so already.
+
+    lookups: keys, and where each stands in the table (-1: nowhere); aligned with side_of_image.
+    """
+    now = np.full(len(decided), _UNDECIDED, dtype=np.int8)
+    added = []
+    for keys, place in lookups:
+        is_decided = side_of_image != _UNDECIDED
+        listed = is_decided & (place >= 0)
+        np.minimum.at(now, place[listed], side_of_image[listed])
+        missing = is_decided & (place < 0) & (keys != "").to_numpy()
+        added.append(pd.DataFrame({"key": keys[missing], "split": side_of_image[missing]}))
+    new = pd.concat(added).sort_values(["split", "key"]).drop_duplicates("key")
+    changed = (now != _UNDECIDED) & (now != side_of_key)
+    if new.empty and not changed.any():
+        return decided
+    codes = np.concatenate([np.where(changed, now, side_of_key), new["split"].to_numpy()])
+    table = pd.DataFrame(
+        {"key": pd.concat([decided["key"], new["key"]], ignore_index=True), "split": np.array(_BY_CODE)[codes]}
     )
-    is_known = groups.index.isin(list(sides))
-    new = groups[~is_known]
-    if new.empty:
-        return {}
+    return table.astype("str").sort_values("key", ignore_index=True)
+
+
+def _decide_new(
+    images: pd.DataFrame,
+    of_image: npt.NDArray[np.intp],
+    names: pd.Index,
+    side_of_group: npt.NDArray[np.int8],
+    held_out_fraction: float,
+) -> npt.NDArray[np.int8]:
+    """Give the sides with those of the images' groups that had none. of_image: the place of each image's group in names."""
+    counts = np.bincount(of_image, minlength=len(names))
+    dx, label, source = (_first_of_group(images[name], of_image, len(names)) for name in ("dx", "label", "source"))
     strata: dict[tuple[str, str], _Share] = defaultdict(_Share)
     classes: dict[str, _Share] = defaultdict(_Share)
-    for name, count, dx, label, source in groups[is_known].itertuples():
-        for share in (strata[dx, source], classes[label]):
-            share.add(count, held=sides[name] == HELD_OUT)
+    known = pd.DataFrame(
+        {"dx": dx, "label": label, "source": source, "images": counts, "held": counts * (side_of_group == 0)}
+    )[(side_of_group != _UNDECIDED) & (counts > 0)]
+    for (of_dx, of_source), total, held in known.groupby(["dx", "source"])[["images", "held"]].sum().itertuples():
+        strata[of_dx, of_source] = _Share(total, held)
+    for of_label, total, held in known.groupby("label")[["images", "held"]].sum().itertuples():
+        classes[of_label] = _Share(total, held)
     # By size first: among mixed sizes small groups would fill every gap, and few lesions of many views be held out.
-    order = sorted(new.itertuples(), key=lambda g: (g.images, hashlib.sha256(str(g.Index).encode()).digest()))
-    decided: dict[str, str] = {}
-    for name, count, dx, label, source in order:
-        stratum, of_class = strata[dx, source], classes[label]
+    new = np.flatnonzero((side_of_group == _UNDECIDED) & (counts > 0)).tolist()
+    new.sort(key=lambda group: (counts[group], hashlib.sha256(str(names[group]).encode()).digest()))
+    sides = side_of_group.copy()
+    for group in new:
+        stratum, of_class = strata[dx[group], source[group]], classes[label[group]]
+        count = int(counts[group])
         if of_class.held == 0:
             hold = of_class.total > 0
         else:
             hold = stratum.lacks(count, held_out_fraction) + of_class.lacks(count, held_out_fraction) >= 0
         for share in (stratum, of_class):
             share.add(count, held=hold)
-        decided[str(name)] = HELD_OUT if hold else TRAIN
-    return decided
+        sides[group] = _BY_CODE.index(HELD_OUT if hold else TRAIN)
+    return sides
+
+
+def _first_of_group(values: pd.Series, of_image: npt.NDArray[np.intp], groups: int) -> npt.NDArray[np.object_]:
+    """Give the value of each group's images that sorts first, object (groups,); of a group without images, any."""
+    codes, distinct = pd.factorize(values, sort=True)
+    first = np.full(groups, len(distinct) - 1)
+    np.minimum.at(first, of_image, codes)
+    values_of_groups: npt.NDArray[np.object_] = np.asarray(distinct, dtype=object)[first]
+    return values_of_groups
 
 
 @dataclass

@@ -84,29 +84,29 @@ def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.Data
         return pairs
     contents = pd.Index(readable["sha256"])
     is_here = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
-    pairs = pairs[is_here]
+    found: pd.DataFrame = pairs.loc[is_here]
     known = readable.loc[~is_new, "sha256"].tolist()
     pictures, rank = _pictures(readable, is_new)
     todo = np.flatnonzero(rank >= 0)
     todo = todo[np.argsort(rank[todo])]
     read = lru_cache(_PICTURES_KEPT)(partial(_read, folder=layout.images(config.dataset), pictures=pictures))
-    tables.write(pairs, known)
+    tables.write(found, known)
     with progress("compare", len(todo), unit="pictures") as advance:
         for start in range(0, len(todo), _CONTENTS_BETWEEN_WRITES):
             batch = todo[start : start + _CONTENTS_BETWEEN_WRITES].tolist()
             near = spread(partial(_worth_a_look, pictures=pictures, rank=rank), batch, workers=workers, kind="threads")
             candidates: list[tuple[int, int]] = []
-            for found in near:
-                candidates += found
+            for pairs_of_one in near:
+                candidates += pairs_of_one
                 advance(1)
             alike = spread(partial(_likeness, read=read), candidates, workers=workers, kind="threads")
             new, lost = _same_pictures(candidates, list(alike), pictures)
-            pairs = pd.concat([pairs, new]).drop_duplicates(["first", "second"])
-            pairs = pairs.sort_values(["first", "second"], ignore_index=True)
+            found = pd.concat([found, new]).drop_duplicates(["first", "second"])
+            found = found.sort_values(["first", "second"], ignore_index=True)
             known += [pictures.sha256[position] for position in batch if position not in lost]
-            tables.write(pairs, known)
+            tables.write(found, known)
     tables.remove_others()
-    return pairs
+    return found
 
 
 def _same_pictures(

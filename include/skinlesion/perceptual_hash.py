@@ -51,7 +51,8 @@ class Looks:
 def look_of(picture: Pixels) -> str:
     """Give the look of a picture, RGB uint8 (height, width, 3), as 38 hex digits; empty where there is no contrast.
 
-    The aspect is not kept, so a picture and its quarter turn have the same frequencies.
+    The aspect is not kept, so a picture and its quarter turn have the same frequencies. Ingest stores the look beside each
+    file: where another one is computed here, its column there must get another name, so that the files are read again.
     """
     grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     if grey.std() < LEAST_CONTRAST:
