@@ -24,7 +24,7 @@ import pandas as pd
 from benchmarks.stages import SKINLESION, run_stages, total
 from benchmarks.whole_process import measure
 from skinlesion import layout
-from skinlesion.bucket_table import BucketTable, write_table
+from skinlesion.bucket_table import BucketTable, empty, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import candidate_of
 from skinlesion.config import PipelineConfig, fingerprint
@@ -34,6 +34,8 @@ from skinlesion.frozen_part import frozen_part_path
 from skinlesion.image_statistics import COLUMNS as STATISTICS
 from skinlesion.in_service import candidate_in_service, put_in_service
 from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
+from skinlesion.near_duplicates import PAIR_COLUMNS, DuplicateTables
+from skinlesion.perceptual_hash import BITS
 from skinlesion.pipeline import STAGES
 from skinlesion.sample import write_sample
 from skinlesion.shard import BUCKETS, bucket_of
@@ -44,6 +46,7 @@ from skinlesion.training.warm_start import origin, write_trained_on
 # The new images are noise, and none like the others is wanted: what they look like is not to stop a night.
 SETTINGS = {"weights": "random", "copies": 0, "max_image_shift": 1.0}
 NEW_IMAGES = 100
+MORE_IMAGES = 1000
 BEFORE_TRAINING = STAGES[: STAGES.index("train")]
 DIAGNOSES = ("nv", "nv", "nv", "nv", "nv", "nv", "mel", "bkl", "bcc", "unk")
 NAMES_OF_A_FILE = 25_000
@@ -51,7 +54,10 @@ NAMES_OF_A_FILE = 25_000
 
 
 def growth(rows: int) -> dict[str, Any]:
-    """Measure a night with nothing new and one with 100 new images on a catalog of so many rows."""
+    """Measure a night with nothing new, one with 100 new images and one with 1,000 on a catalog of so many rows.
+
+    What one more image costs is told from the last two: both rewrite the tables that grow with the catalog.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         _write_past(folder, rows)
@@ -59,9 +65,10 @@ def growth(rows: int) -> dict[str, Any]:
         worked = [stage for stage, figures in nothing.items() if figures["done"]]
         if worked:
             raise RuntimeError(f"{', '.join(worked)} found work in a night with nothing new")
-        _add(folder / "dataset", NEW_IMAGES)
+        _add(folder / "dataset", "few", NEW_IMAGES)
         new = run_stages(folder, SETTINGS, BEFORE_TRAINING)
-    before = {stage: nothing[stage] for stage in BEFORE_TRAINING}
+        _add(folder / "dataset", "more", MORE_IMAGES)
+        more = run_stages(folder, SETTINGS, BEFORE_TRAINING)
     return {
         "rows": rows,
         "nothing_new": {"stages": nothing, "seconds": total(nothing)},
@@ -69,7 +76,12 @@ def growth(rows: int) -> dict[str, Any]:
             "images": NEW_IMAGES,
             "stages": new,
             "seconds": total(new),
-            "seconds_an_image": round((total(new) - total(before)) / NEW_IMAGES, 4),
+        },
+        "more_images": {
+            "images": MORE_IMAGES,
+            "stages": more,
+            "seconds": total(more),
+            "seconds_an_image": round((total(more) - total(new)) / (MORE_IMAGES - NEW_IMAGES), 4),
         },
     }
 
@@ -151,10 +163,18 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "reason": "",
             "settings": config.fingerprint("ingest"),
             **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
-            "look": "",  # these pictures are not there to be compared
+            "look": _looks(generator, len(names)),
         }
     )
+    DuplicateTables(layout.tables(config.dataset, "duplicates")).write(empty(PAIR_COLUMNS), table["sha256"].tolist())
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")
+
+
+def _looks(generator: np.random.Generator, count: int) -> list[str]:
+    """Give looks of pictures that are not alike, in the colours that skin has (HAM10000: green 140, deviation 25)."""
+    signs = generator.integers(0, 256, (count, BITS // 8), dtype=np.uint8)
+    colours = np.clip(generator.normal((195, 140, 145), 25, (count, 3)), 0, 255).astype(np.uint8)
+    return [row.tobytes().hex() for row in np.hstack([signs, colours])]
 
 
 def _write_resize_table(config: PipelineConfig, names: list[str]) -> None:
@@ -232,13 +252,13 @@ def _write_candidate(config: PipelineConfig) -> None:
     shutil.rmtree(trained.folder)
 
 
-def _add(dataset: Path, images: int) -> None:
+def _add(dataset: Path, name: str, images: int) -> None:
     """Add new images, each with pixels of its own."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(images)
     lines = []
     for number in range(images):
         pixels = cv2.resize(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8), (300, 225))
-        cv2.imwrite(str(layout.images(dataset) / f"NEW_{number:04d}.jpg"), pixels)
-        lines.append(f"NEW_{number:04d},{DIAGNOSES[number % len(DIAGNOSES)]},N{number}\n")
+        cv2.imwrite(str(layout.images(dataset) / f"{name}_{number:04d}.jpg"), pixels)
+        lines.append(f"{name}_{number:04d},{DIAGNOSES[number % len(DIAGNOSES)]},{name}{number}\n")
     with layout.diagnoses(dataset).open("a") as file:
         file.writelines(lines)

@@ -138,7 +138,8 @@ def _growth(figures: dict[str, Any]) -> list[str]:
             f"{size['nothing_new']['seconds']:.1f}",
             f"{_peak(size['nothing_new']):,}",
             f"{size['new_images']['seconds']:.1f}",
-            f"{1000 * size['new_images']['seconds_an_image']:.0f}",
+            f"{size['more_images']['seconds']:.1f}",
+            f"{1000 * size['more_images']['seconds_an_image']:.0f}",
         ]
         for size in sizes
     ]
@@ -147,7 +148,8 @@ def _growth(figures: dict[str, Any]) -> list[str]:
         "Nothing new, s",
         "Peak MB",
         f"{sizes[0]['new_images']['images']} new, ingest to embed, s",
-        "ms a new image",
+        f"{sizes[0]['more_images']['images']:,} new, s",
+        "ms one more image",
     ]
     by_stage = [
         [stage, *(f"{size['nothing_new']['stages'][stage]['seconds']:.1f}" for size in sizes)] for stage in STAGES
@@ -166,6 +168,7 @@ def _plot_growth(figures: dict[str, Any], path: Path) -> None:
     axes.plot(rows, [size["new_images"]["seconds"] for size in sizes], "s--", label="100 new images, ingest to embed")
     axes.set(xscale="log", yscale="log", xlabel="images in the catalog", ylabel="seconds a night")
     axes.grid(visible=True, which="both", alpha=0.3)
+    axes.plot(rows, [size["more_images"]["seconds"] for size in sizes], "^:", label="1,000 new images, ingest to embed")
     axes.legend()
     figure.savefig(path, dpi=120)
 

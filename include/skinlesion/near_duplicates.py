@@ -72,7 +72,7 @@ def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.Data
     """
     if not config.near_duplicates:
         return empty(PAIR_COLUMNS)
-    tables, workers = _Tables(layout.tables(config.dataset, "duplicates")), config.workers_used()
+    tables, workers = DuplicateTables(layout.tables(config.dataset, "duplicates")), config.workers_used()
     readable = files[files["look"] != ""].drop_duplicates("sha256")
     pairs: pd.DataFrame
     pairs, compared = tables.read()
@@ -142,7 +142,7 @@ def show_one_picture(contents: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     return shown.where(shown.notna(), contents).astype("str")
 
 
-class _Tables:
+class DuplicateTables:
     """pairs.parquet and compared.parquet, for these thresholds."""
 
     def __init__(self, folder: Path) -> None:
@@ -159,11 +159,13 @@ class _Tables:
         return empty(PAIR_COLUMNS) if pairs is None else pairs, compared["sha256"]
 
     def write(self, pairs: pd.DataFrame, compared: list[str]) -> None:
+        """Write the pairs, then the contents (SHA-256) among which they were looked for."""
         atomic.remove_partials(self.folder)
         write_table(self.folder / "pairs.parquet", pairs, PAIR_COLUMNS)
         write_table(self.folder / "compared.parquet", pd.DataFrame({"sha256": sorted(compared)}), COMPARED_COLUMNS)
 
     def remove_others(self) -> None:
+        """Remove what was found with other thresholds."""
         for folder in self._all.iterdir():
             if folder != self.folder:
                 shutil.rmtree(folder, ignore_errors=True)
