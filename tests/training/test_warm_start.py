@@ -1,0 +1,157 @@
+"""When training goes on from the model in service, and when it must not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinlesion import layout
+from skinlesion.built_model import BuiltModel
+from skinlesion.candidate import Candidate, candidate_of
+from skinlesion.config import PipelineConfig
+from skinlesion.in_service import put_in_service
+from skinlesion.manifest import version
+from skinlesion.training.warm_start import candidate_to_train, origin, write_trained_on
+
+BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
+
+
+def rows(images: int, **changed: Any) -> pd.DataFrame:
+    """Training rows of so many images, each with one augmented copy."""
+    names = [f"I{number}" for number in range(images)]
+    originals = pd.DataFrame({
+        "file": [f"benign/{name}.jpg" for name in names], "image": names, "label": "benign", "split": "train",
+        "copy": 0, "dx": "nv", "group": names, "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
+    }).assign(**changed)  # fmt: skip
+    copies = originals.assign(file=originals["file"] + "__aug01", copy=1, sha256=originals["sha256"] + "c")
+    return pd.concat([originals, copies], ignore_index=True)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Any:
+    def make(**settings: Any) -> PipelineConfig:
+        given = {"models": tmp_path / "models", "weights": "random", "warm_start": True}
+        return PipelineConfig.of(given | settings)
+
+    return make
+
+
+@pytest.fixture
+def champion(config: Any) -> Candidate:
+    """In service, trained on 40 images of which the first four were its inner fold."""
+    known, settings = rows(40), config()
+    candidate = candidate_of(settings, known, BUILT)
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(path.name.encode())
+    write_trained_on(candidate, known, known["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
+    record(candidate, settings, known)
+    put_in_service(settings.models, candidate)
+    return candidate
+
+
+def record(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame, **more: Any) -> None:
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
+    said = {"sha256": digests, "origin": origin(settings, BUILT), "training_version": version(known), **more}
+    candidate.training.write_text(json.dumps(said))
+
+
+def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candidate) -> None:
+    now = rows(43)
+    candidate, warm = candidate_to_train(config(), now, BUILT)
+    assert warm is not None
+    assert warm.champion.run == champion.run
+    assert set(now.loc[warm.new, "image"]) == {"I40", "I41", "I42"}
+    assert set(now.loc[warm.known_inner, "image"]) == {"I0", "I1", "I2", "I3"}
+    assert warm.record() == {"from": champion.run, "new_images": 3, "nights": 1}
+    assert candidate.run not in (champion.run, candidate_of(config(), now, BUILT).run)
+
+
+def test_with_nothing_new_the_champion_is_the_candidate(config: Any, champion: Candidate) -> None:
+    candidate, warm = candidate_to_train(config(), rows(40), BUILT)
+    assert (candidate.run, warm) == (champion.run, None)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        rows(42).drop(index=[7, 49]),  # withdrawn, or held out since a group joined
+        rows(42, label=["malignant", *["benign"] * 41]),
+        rows(42, dx=["bkl", *["nv"] * 41]),
+        rows(42, sha256=["other", *rows(42)["sha256"].iloc[1:42]]),
+        rows(50),  # a fifth of them are new
+    ],
+    ids=["withdrawn", "relabelled", "another diagnosis", "another picture", "many new"],
+)
+def test_what_cannot_be_unlearnt_or_is_too_much_starts_from_the_built_model(
+    config: Any, champion: Candidate, now: pd.DataFrame
+) -> None:
+    candidate, warm = candidate_to_train(config(), now, BUILT)
+    assert warm is None
+    assert candidate.run == candidate_of(config(), now, BUILT).run
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"warm_start": False},
+        {"force": True},
+        {"learning_rate": 1e-3},
+        {"fine_tune": "none"},
+        {"loader": "image-data-generator"},
+        {"warm_start_share": 0.01},
+    ],
+)
+def test_settings_that_ask_for_another_training_start_from_the_built_model(
+    config: Any, champion: Candidate, settings: dict[str, Any]
+) -> None:
+    assert candidate_to_train(config(**settings), rows(42), BUILT)[1] is None
+
+
+def test_another_backbone_starts_from_the_built_model(config: Any, champion: Candidate) -> None:
+    other = BuiltModel(key="other", weights_key="weights", sha256="sha")
+    assert candidate_to_train(config(), rows(42), other)[1] is None
+
+
+def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: Any, champion: Candidate) -> None:
+    before = {"from": "x", "new_images": 3, "nights": 2}
+    record(champion, config(), rows(40), warm_start=before)
+    _, warm = candidate_to_train(config(), rows(41), BUILT)
+    assert warm is not None
+    assert warm.record() == {"from": champion.run, "new_images": 4, "nights": 3}
+    assert candidate_to_train(config(), rows(42), BUILT)[1] is None  # five of 42 are more than a tenth
+
+
+@pytest.mark.parametrize("harm", ["its file", "what it was trained on", "nothing in service"])
+def test_a_champion_that_is_not_whole_is_not_gone_on_from(config: Any, champion: Candidate, harm: str) -> None:
+    if harm == "its file":
+        champion.h5.write_bytes(b"other")
+    elif harm == "what it was trained on":
+        champion.trained_on.write_bytes(b"not parquet")
+    else:
+        layout.model_in_service(config().models).unlink()
+    assert candidate_to_train(config(), rows(42), BUILT)[1] is None
+
+
+def test_a_trained_candidate_of_these_rows_is_taken_before_a_warm_start(config: Any, champion: Candidate) -> None:
+    now, settings = rows(42), config()
+    cold = candidate_of(settings, now, BUILT)
+    cold.folder.mkdir(parents=True)
+    for path in cold.models:
+        path.write_bytes(b"trained")
+    record(cold, settings, now)
+    candidate, warm = candidate_to_train(settings, now, BUILT)
+    assert (candidate.run, warm) == (cold.run, None)
+
+
+def test_numpy_masks_are_aligned_with_the_rows(config: Any, champion: Candidate) -> None:
+    now = rows(42).sample(frac=1, random_state=0).reset_index(drop=True)
+    _, warm = candidate_to_train(config(), now, BUILT)
+    assert warm is not None
+    assert np.array_equal(warm.new, now["image"].isin(["I40", "I41"]).to_numpy())
