@@ -78,7 +78,7 @@ def test_complete_files_move_into_the_data_set(dataset, drop, jpeg, collected, v
 def test_a_name_of_an_unfinished_file_is_left(drop, jpeg, collected, name, visible):
     put(drop, name, jpeg(1))
     report = collected(drop_folder=str(drop))
-    assert report["waiting_because"] == {name: "the name is that of a file which is still being written"}
+    assert report["waiting_because"] == {name: "hidden, or with the name of a file that is still being written"}
     assert (drop / name).exists()
 
 
@@ -165,6 +165,19 @@ def test_a_file_whose_content_is_there_already_goes(dataset, drop, jpeg, collect
     assert (report["arrived"], report["already_there"], report["failed"]) == (0, 2, 0)
     assert visible(drop) == {}
     assert visible(dataset) == {"images/a.jpg": jpeg(1), "labels/t.csv": b"image,dx\n"}
+
+
+def test_a_link_to_nowhere_and_a_file_instead_of_a_folder_keep_their_names(dataset, drop, jpeg, collected, visible):
+    (dataset / "images" / "a.jpg").symlink_to("nowhere")
+    put(layout.images(dataset), "clinic", b"a file")
+    put(drop, "a.jpg", jpeg(1))
+    put(drop, "clinic/b.jpg", jpeg(2))
+    put(drop, "n" * 120 + "/" + "n" * 120 + ".csv", b"image,dx\n")
+    reasons = collected(drop_folder=str(drop))["failed_because"]
+    assert "the name is taken by a.jpg" in reasons["a.jpg"]
+    assert "a file has the name of its folder clinic" in reasons["clinic/b.jpg"]
+    assert len(reasons) == 3
+    assert len(visible(drop)) == 3
 
 
 def test_a_dropped_file_that_the_data_set_links_to_is_kept(dataset, drop, jpeg, collected, visible):

@@ -290,6 +290,10 @@ def test_an_image_of_another_content_is_kept_and_told(published, fetched, folder
     del images["ISIC_0000001.jpg"]
     assert images_in(folder, visible) == images
     assert own.read_bytes() == jpeg(77)
+    published.requests.clear()
+    own.unlink()
+    assert fetched().placed.arrived == 1
+    assert published.requests == [], "the zip was kept for it"
 
 
 def test_a_table_that_somebody_changed_is_kept_and_told(published, fetched, folder):

@@ -148,45 +148,35 @@ def test_answers_gone_wrong_are_asked_for_again(archive, taken, dataset, visible
     assert images_in(dataset, visible) == archive.images
 
 
-def break_download(archive, fault):
-    del archive.server.content["/files/ISIC_0000002.jpg"]
+def spoiled(body, place):
+    return body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
 
 
-def lie_about_size(archive, fault):
-    archive.sizes["ISIC_0000002"] = 12345
-
-
-def corrupt(archive, fault):
-    archive.server.faulty = "/files/ISIC_0000002"
-    archive.server.faults = [fault(flip=2)] * 30
-
-
-def corrupt_the_picture(archive, fault):
+def corrupt_the_picture(archive, image):
     """It decodes, to another picture: only what S3 tells of it shows that."""
-    body = archive.images["ISIC_0000002"]
+    body = archive.images[image]
     headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-request-id": "1"}
-    archive.server.content["/files/ISIC_0000002.jpg"] = archive.answer(body, headers)
-    archive.server.faulty = "/files/ISIC_0000002"
-    archive.server.faults = [fault(flip=900)] * 30
+    archive.server.content[f"/files/{image}.jpg"] = archive.answer(spoiled(body, 900), headers)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (break_download, r"404 Client Error"),
-        (lie_about_size, r"expected 12345 bytes, as the archive lists, found \d+"),
-        (corrupt, r"not a readable image .*, though it has the size that the archive lists"),
-        (corrupt_the_picture, r"expected MD5 [0-9a-f]{32}, as its store tells, found [0-9a-f]{32}"),
-    ],
-)
-def test_what_fails_to_arrive_is_counted_and_has_no_row(archive, taken, dataset, visible, fault, spoil, reason):
-    spoil(archive, fault)
+def test_what_fails_to_arrive_is_counted_and_has_no_row(archive, taken, dataset, visible):
+    files = archive.server.content
+    del files["/files/ISIC_0000001.jpg"]
+    archive.sizes["ISIC_0000002"] = 12345
+    files["/files/ISIC_0000003.jpg"] = spoiled(archive.images["ISIC_0000003"], 2)
+    corrupt_the_picture(archive, "ISIC_0000004")
     report = taken()
-    assert (report["arrived"], report["failed"]) == (4, 1)
-    assert re.search(reason, report["failed_because"]["ISIC_0000002.jpg"])
-    others = {name: body for name, body in archive.images.items() if name != "ISIC_0000002"}
-    assert images_in(dataset, visible) == others
-    assert [row["isic_id"] for row in rows_in(dataset / "labels" / "isic_archive.csv")] == list(others)
+    assert (report["arrived"], report["failed"]) == (1, 4)
+    reasons = [
+        r"404 Client Error",
+        r"expected 12345 bytes, as the archive lists, found \d+",
+        r"not a readable image .*, though it has the size that the archive lists",
+        r"expected MD5 [0-9a-f]{32}, as its store tells, found [0-9a-f]{32}",
+    ]
+    for number, reason in enumerate(reasons, start=1):
+        assert re.search(reason, report["failed_because"][f"ISIC_000000{number}.jpg"])
+    assert images_in(dataset, visible) == {"ISIC_0000005": archive.images["ISIC_0000005"]}
+    assert [row["isic_id"] for row in rows_in(dataset / "labels" / "isic_archive.csv")] == ["ISIC_0000005"]
 
 
 def test_an_image_of_another_content_is_kept_and_told(archive, taken, dataset, visible, jpeg):
@@ -245,20 +235,17 @@ def test_no_archive_is_an_error_that_a_retry_may_cure(archive, taken):
         taken(isic_address="http://127.0.0.1:9")
 
 
-def test_what_a_killed_run_left_unchecked_is_checked_by_the_next(
-    archive, config, settings, taken, dataset, visible, fault
-):
+def test_what_a_killed_run_left_unchecked_is_checked_by_the_next(archive, config, settings, taken, dataset, visible):
     """isic-cli takes a file of the right size for the right one; its store's MD5 was told to the killed run."""
-    made = config(**settings)
     mirror, record = dataset / "isic_archive", dataset / "tables" / "isic_archive"
     for folder in (mirror, record):
         folder.mkdir(parents=True)
-    corrupt_the_picture(archive, fault)
-    archive.server.faults = archive.server.faults[:1]
-    isic_archive._run_client(made, mirror, record)
+    corrupt_the_picture(archive, "ISIC_0000002")
+    isic_archive._run_client(config(**settings), mirror, record)
     with (record / "told.jsonl").open("a") as file:
         file.write('["ISIC_00')
     assert (mirror / "ISIC_0000002.jpg").read_bytes() != archive.images["ISIC_0000002"]
+    archive.server.content["/files/ISIC_0000002.jpg"] = archive.images["ISIC_0000002"]
     assert taken()["arrived"] == 5
     assert images_in(dataset, visible) == archive.images
 

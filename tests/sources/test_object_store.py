@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
+from base64 import b64encode
+from urllib.parse import parse_qs, unquote, urlparse
 
 import boto3
 import fsspec
@@ -354,6 +357,30 @@ def test_any_url_of_fsspec_will_do(jpeg, collected, dataset, visible):
         assert data(dataset, visible) == {"images/a.jpg": jpeg(1), "labels/sub__t.csv": b"image,dx\n"}
     finally:
         memory.rm("/lesions", recursive=True)
+
+
+def test_a_bucket_of_google_is_read_with_its_checksums(server, answer, fault, jpeg, collected, dataset, visible):
+    objects = {"new/a.jpg": jpeg(1), "new/clinic/b.jpg": jpeg(2)}
+
+    def describe(name):
+        md5 = b64encode(hashlib.md5(objects[name]).digest()).decode()
+        return {"kind": "storage#object", "bucket": "lesions", "name": name, "size": len(objects[name]), "md5Hash": md5}
+
+    def serve(handler):
+        path, query = unquote(urlparse(handler.path).path), parse_qs(urlparse(handler.path).query)
+        name = path.partition("/o/")[2]
+        if name in objects and ("/download/" in path or query.get("alt") == ["media"]):
+            return answer(objects[name])
+        if name in objects:
+            return answer(json.dumps(describe(name)).encode(), {"Content-Type": "application/json"})
+        found = [describe(name) for name in objects if name.startswith(query.get("prefix", [""])[0])]
+        return answer(json.dumps({"items": found}).encode(), {"Content-Type": "application/json"})
+
+    server.fallback = serve
+    server.faulty, server.faults = "a.jpg", [fault(flip=900)]
+    report = collected(object_store="gs://lesions/new", object_store_endpoint=server.address)
+    assert (report["arrived"], report["failed"], server.faults) == (2, 0, [])
+    assert data(dataset, visible) == {"images/a.jpg": jpeg(1), "images/clinic/b.jpg": jpeg(2)}
 
 
 @pytest.mark.parametrize("url", ["nosuch://bucket/prefix"])

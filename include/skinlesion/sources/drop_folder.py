@@ -19,7 +19,7 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.progress import progress
-from skinlesion.sources.checksum import hash_of
+from skinlesion.sources.checksum import hash_of, have_same_content
 from skinlesion.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.sources.source_report import SourceReport
 from skinlesion.workers import spread
@@ -114,7 +114,7 @@ def _look_for_files(folder: Path, report: SourceReport) -> list[Dropped]:
             relative = str(path.relative_to(folder))
             suffix = path.suffix.lower()
             if name.startswith(".") or suffix in UNFINISHED:
-                report.waiting[relative] = "the name is that of a file which is still being written"
+                report.waiting[relative] = "hidden, or with the name of a file that is still being written"
             elif suffix not in SUFFIXES and suffix != TABLE_SUFFIX:
                 report.failed[relative] = "neither an image nor a CSV table"
             else:
@@ -243,7 +243,7 @@ def _drop_duplicate(file: Dropped, taken: NameTaken) -> None:
     holder = taken.holder
     if os.path.realpath(holder) == os.path.realpath(file.path):
         raise NotTaken(f"{holder} links to it")
-    if holder.stat().st_size != file.size or hash_of(holder) != hash_of(file.path):
+    if not have_same_content(holder, file.path):
         raise taken
     atomic.flush(holder)
     atomic.flush(holder.parent)

@@ -21,7 +21,7 @@ from skinlesion.dataset_lock import locked
 from skinlesion.errors import DataError
 from skinlesion.progress import progress
 from skinlesion.sources import zip_archive
-from skinlesion.sources.checksum import hash_of
+from skinlesion.sources.checksum import have_same_content
 from skinlesion.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, Show, download
 from skinlesion.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.sources.official_sets import SETS, OfficialFile, OfficialSet
@@ -56,8 +56,8 @@ class FetchReport:
 def fetch(name: str, folder: Path, config: PipelineConfig, *, keep_zips: bool = False) -> FetchReport:
     """Download a set of `SETS` into images/ and labels/ of a folder, with its licence and attribution beside the images.
 
-    Goes on where an earlier call stopped, and does nothing when all is there. A zip goes once it is unpacked, unless it
-    is to be kept. Raises DataError for an unknown set, a wrong address, and a file that is not what its publisher says;
+    Goes on where an earlier call stopped, and does nothing when all is there. A zip goes once all of it is unpacked,
+    unless it is to be kept. Raises DataError for an unknown set, a wrong address, and a file that is not what its publisher says;
     OSErrors of network and disk, after which another call goes on.
     """
     official = SETS.get(name)
@@ -131,7 +131,8 @@ def _fetch_file(
     if not attempt.failed:
         rows = [(str(path.relative_to(folder)), path.stat().st_size) for path in placed]
         write_table(record, pd.DataFrame(rows, columns=list(PLACED_COLUMNS)), PLACED_COLUMNS)
-    if not keep_zips:
+    # What was not taken would have to come again, when its name is free.
+    if not keep_zips and not attempt.failed:
         target.unlink()
     return f"{attempt.arrived} arrived, {attempt.already_there} there already, {len(attempt.failed)} not taken"
 
@@ -162,7 +163,7 @@ def _place_table(path: Path, intake: Intake, report: SourceReport) -> Placed:
             partial.write_bytes(path.read_bytes())
             intake.put(partial, place)
     except NameTaken as taken:
-        if hash_of(taken.holder) != hash_of(path):
+        if not have_same_content(taken.holder, path):
             report.failed[path.name] = str(taken)
             return [], []
         report.already_there += 1

@@ -61,8 +61,10 @@ class Intake:
         if suffix in SUFFIXES:
             return self.images.joinpath(*parts)
         if suffix == TABLE_SUFFIX:
-            flat = "__".join(parts)[: -len(suffix)]
-            return self.labels / f"{flat[-LONGEST_NAME:]}{TABLE_SUFFIX}"
+            flat = "__".join(parts)[: -len(suffix)] + TABLE_SUFFIX
+            if len(flat.encode()) <= LONGEST_NAME:
+                return self.labels / flat
+            raise NotTaken(f"with its folders the name has more than {LONGEST_NAME} bytes")
         raise NotTaken("neither an image nor a CSV table")
 
     def holder(self, place: Path) -> Path | None:
@@ -94,7 +96,10 @@ class Intake:
         """
         if durable:
             atomic.flush(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NotTaken(f"a file has the name of its folder {place.parent.name}") from None
         with self._lock:
             holder = self.holder(place)
             if holder is not None:

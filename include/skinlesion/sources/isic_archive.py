@@ -22,7 +22,7 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.image_file import ImageRefused, check_decodes, check_header, read_header
 from skinlesion.progress import SECONDS_BETWEEN_LINES
-from skinlesion.sources.checksum import hash_of
+from skinlesion.sources.checksum import have_same_content
 from skinlesion.sources.http_download import pause
 from skinlesion.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.sources.source_report import SourceReport
@@ -48,9 +48,9 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
     """Download the images of the settings' query and collections into images/, their metadata into labels/.
 
     isic-cli keeps them in isic_archive/ of the data set, where it finds again what it has; images/ holds links to the
-    files that have the size that the archive lists, the MD5 that its store tells, if it does, and decode whole. Of an image that did not arrive the table has no
-    row. Each image's licence and attribution lie beside the images. Raises DataError when the archive does not know what
-    is asked for or has no such image, OSError when it does not answer.
+    files that have the size that the archive lists, the MD5 that its store tells, if it does, and decode whole. Of an
+    image that did not arrive the table has no row. Each image's licence and attribution lie beside the images. Raises
+    DataError when the archive does not know what is asked for or has no such image, OSError when it does not answer.
     """
     mirror = config.dataset / "isic_archive"
     record = layout.tables(config.dataset, "isic_archive")
@@ -194,11 +194,9 @@ def _is_placed(file: Path, intake: Intake) -> bool:
         return False
     if holder is None:
         return False
-    if holder.samefile(file):
+    if holder.exists() and holder.samefile(file):
         return True
-    return (
-        file.stat().st_nlink == 1 and holder.stat().st_size == file.stat().st_size and hash_of(holder) == hash_of(file)
-    )
+    return file.stat().st_nlink == 1 and have_same_content(holder, file)
 
 
 def _problem(file: Path, *, md5s: dict[str, str], max_pixels: int, min_side: int) -> str:
@@ -229,7 +227,7 @@ def _place(file: Path, intake: Intake) -> None:
         try:
             intake.put(link, place)
         except NameTaken as taken:
-            if hash_of(taken.holder) != hash_of(file):
+            if not have_same_content(taken.holder, file):
                 raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -113,9 +114,17 @@ def _open(config: PipelineConfig) -> tuple[AbstractFileSystem, str]:
             },
         }
     elif protocol in ("gs", "gcs"):
+        from gcsfs.core import GCSFileSystem
+
         options["timeout"] = config.network_timeout
         if config.object_store_endpoint:
-            options |= {"endpoint_url": config.object_store_endpoint}
+            options["endpoint_url"] = config.object_store_endpoint
+            if "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ:
+                # Google's machines, which gcsfs would ask for a login first, know nothing of this server.
+                options["token"] = "anon"
+        # Not gcsfs's newest kind of store, which first asks another service, over gRPC, what kind of bucket it is.
+        store = GCSFileSystem(**options)
+        return store, str(store._strip_protocol(config.object_store)).rstrip("/")
     try:
         store, root = url_to_fs(config.object_store, **options)
     except (ImportError, ValueError) as error:

@@ -93,7 +93,7 @@ def write_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) 
 
 def holds(path: Path, member: zipfile.ZipInfo) -> bool:
     """Tell whether a file's content is that of a member, by size and CRC-32."""
-    if path.stat().st_size != member.file_size:
+    if not path.exists() or path.stat().st_size != member.file_size:
         return False
     crc = 0
     with path.open("rb") as reader:
