@@ -236,6 +236,16 @@ def _data(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _warm_start_note(record: dict[str, Any] | None) -> list[str]:
+    """Say what a warm start went on from; nothing where training began with the built model."""
+    if record is None:
+        return []
+    return [
+        f"Training went on from candidate {record['from']} (warm start): {record['new_images']} images are new since the last "
+        f"start from the built model, {record['nights']} warm nights ago."
+    ]
+
+
 def _worst_mistakes(
     config: PipelineConfig, rows: pd.DataFrame, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
 ) -> list[dict[str, Any]]:
