@@ -125,6 +125,7 @@ def _evaluate(
     figures["warnings"] = training["warnings"] + figures["warnings"]
     slices = measure_slices(labels, probabilities, lesions, _slice_columns(rows, catalog))
     data = _data(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
+    data["notes"] += _warm_start_note(training["warm_start"])
     metrics = {
         "key": key,
         "run": candidate.run,
