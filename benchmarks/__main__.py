@@ -41,7 +41,7 @@ def main(
         int, typer.Option(help="Of the recipe that leaves the held-out lesions out; 0: not run.")
     ] = 5,
 ) -> None:
-    """Run the pipeline and the plain recipe side by side; write results.json, table.md and growth.png."""
+    """Run the pipeline and the plain recipe side by side; write results.json, table.md, table.png and growth.png."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / "results.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}

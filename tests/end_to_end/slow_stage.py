@@ -16,13 +16,17 @@ from skinlesion.pipeline import run_stage
 if __name__ == "__main__":
     stages, seconds, settings = sys.argv[1].split(","), float(sys.argv[2]), json.loads(sys.argv[3])
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-    replace = os.replace
+    replace, link = os.replace, os.link
 
     def slow_replace(source: str, target: str) -> None:
         time.sleep(seconds)
         replace(source, target)
 
-    os.replace = slow_replace
+    def slow_link(source: str, target: str) -> None:
+        time.sleep(seconds)
+        link(source, target)
+
+    os.replace, os.link = slow_replace, slow_link
     # A part of a few rows: a small data set has several, as a large one has.
     skinlesion.stages.embed.rows_in_a_part = lambda shape: 8
     for stage in stages:

@@ -98,7 +98,7 @@ def too_little_blue(pixels):
 
 
 def black(pixels):
-    return np.zeros_like(pixels)
+    return pixels // 20  # not all alike: the same picture with two diagnoses is refused before it is judged
 
 
 def of_another_size(pixels):
