@@ -189,7 +189,7 @@ def assign_sides(
 
     New groups are taken by their number of images, then a hash of their name, and each goes to the side that keeps the
     held-out share of its diagnosis x source, and with it that of its class, nearest to the wanted one, counted in images.
-    A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal files),
+    A class's second lesion is held out, so that every class with two lesions is measured. When groups turn out to be one (a lesion id added later, equal pictures),
     held-out wins: the training copies leave training, since what was seen in training can be dropped but not unseen.
     """
     everyone = images if set_aside is None else pd.concat([images, set_aside])

@@ -84,13 +84,14 @@ def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.Data
         return pairs
     contents = pd.Index(readable["sha256"])
     is_here = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
-    found: pd.DataFrame = pairs.loc[is_here]
+    found: pd.DataFrame = empty(PAIR_COLUMNS) if config.force else pairs.loc[is_here]
     known = readable.loc[~is_new, "sha256"].tolist()
     pictures, rank = _pictures(readable, is_new)
     todo = np.flatnonzero(rank >= 0)
     todo = todo[np.argsort(rank[todo])]
     read = lru_cache(_PICTURES_KEPT)(partial(_read, folder=layout.images(config.dataset), pictures=pictures))
-    tables.write(found, known)
+    # All pairs still: were those of files that are gone left out first, a kill here could lose them for ever.
+    tables.write(pairs, known)
     with progress("compare", len(todo), unit="pictures") as advance:
         for start in range(0, len(todo), _CONTENTS_BETWEEN_WRITES):
             batch = todo[start : start + _CONTENTS_BETWEEN_WRITES].tolist()

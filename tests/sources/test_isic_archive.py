@@ -179,6 +179,14 @@ def test_what_fails_to_arrive_is_counted_and_has_no_row(archive, taken, dataset,
     assert [row["isic_id"] for row in rows_in(dataset / "labels" / "isic_archive.csv")] == ["ISIC_0000005"]
 
 
+def test_when_nothing_at_all_arrives_it_is_tried_again_later_and_no_table_is_left(archive, taken, dataset):
+    for image in archive.images:
+        del archive.server.content[f"/files/{image}.jpg"]
+    with pytest.raises(OSError, match=r"None of the 5 images of the ISIC Archive arrived; ISIC_0000001.jpg: .*404"):
+        taken()
+    assert not (dataset / "labels" / "isic_archive.csv").exists()
+
+
 def test_an_image_of_another_content_is_kept_and_told(archive, taken, dataset, visible, jpeg):
     (dataset / "images" / "ISIC_0000001.jpg").write_bytes(jpeg(99))
     report = taken()

@@ -17,7 +17,7 @@ from skinlesion.candidate import Candidate, candidate_of
 from skinlesion.config import PipelineConfig
 from skinlesion.in_service import put_in_service
 from skinlesion.manifest import version
-from skinlesion.training.warm_start import candidate_to_train, origin, write_trained_on
+from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
 
 BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
 
@@ -71,6 +71,32 @@ def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candida
     assert set(now.loc[warm.known_inner, "image"]) == {"I0", "I1", "I2", "I3"}
     assert warm.record() == {"from": champion.run, "new_images": 3, "nights": 1}
     assert candidate.run not in (champion.run, candidate_of(config(), now, BUILT).run)
+
+
+def test_a_lesion_stays_on_its_side_of_the_inner_fold(config: Any, champion: Candidate) -> None:
+    now = rows(43, group=[f"I{number}" for number in range(40)] + ["I1", "I20", "I42"])
+    _, warm = candidate_to_train(config(), now, BUILT)
+    assert warm is not None
+    inner = warm.inner_fold(now, np.ones(len(now), dtype=np.bool_))
+    assert set(now.loc[inner, "image"]) == {"I0", "I1", "I2", "I3", "I40", "I42"}
+    inner = warm.inner_fold(now, np.zeros(len(now), dtype=np.bool_))
+    assert set(now.loc[inner, "image"]) == {"I0", "I1", "I2", "I3", "I40"}
+
+
+@pytest.mark.parametrize("settings", [{"warm_start": False}, {"force": True}])
+def test_an_evaluation_by_hand_finds_what_a_warm_night_trained(
+    config: Any, champion: Candidate, settings: dict[str, Any]
+) -> None:
+    now = rows(42)
+    warm, _ = candidate_to_train(config(), now, BUILT)
+    warm.folder.mkdir(parents=True)
+    for path in warm.models:
+        path.write_bytes(b"warm")
+    record(warm, config(), now)
+    put_in_service(config().models, warm)
+    assert candidate_to_evaluate(config(**settings), now, BUILT).run == warm.run
+    later = rows(43)
+    assert candidate_to_evaluate(config(**settings), later, BUILT).read_training() is None
 
 
 def test_with_nothing_new_the_champion_is_the_candidate(config: Any, champion: Candidate) -> None:

@@ -29,7 +29,7 @@ def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.Da
     """
     dataset = config.dataset
     findings = check_alone(config, catalog)
-    if not _failed(findings) and is_in_force(dataset, catalog) and is_reported(dataset, catalog):
+    if not config.force and not _failed(findings) and is_in_force(dataset, catalog) and is_reported(dataset, catalog):
         remove_failed_report(dataset)
         return
     images = contract.accepted(catalog).merge(files[["file", *STATISTICS]], on="file", how="left")

@@ -18,8 +18,11 @@ def label_tables(dataset: Path) -> list[Path]:
     first, folder = layout.diagnoses(dataset), layout.labels(dataset)
     tables = [first] if first.exists() else []
     if folder.is_dir():
-        found = (path for path in folder.iterdir() if path.suffix.lower() == ".csv" and not path.name.startswith("."))
-        tables += sorted(found)
+        tables += sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() == ".csv" and not path.name.startswith(".") and path.is_file()
+        )
     if not tables:
         raise DataError(
             f"{first} is missing: expected a table with the columns image and dx, one row an image (`image` is the file's "

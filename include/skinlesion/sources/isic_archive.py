@@ -71,6 +71,11 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
     report.failed |= missing
     report.already_there = len(listed) - report.arrived - len(report.failed)
     _write_table(mirror, intake)
+    if missing and len(missing) == len(listed):
+        name, reason = min(missing.items())
+        raise OSError(
+            f"None of the {len(listed)} images of the ISIC Archive arrived; {name}: {reason}. Try again later."
+        )
     return report
 
 
@@ -237,7 +242,11 @@ def _write_table(mirror: Path, intake: Intake) -> None:
         reader = csv.DictReader(file)
         columns = list(reader.fieldnames or ())
         rows = [row for row in reader if intake.holder(intake.images / f"{row['isic_id']}.jpg") is not None]
-    atomic.write_if_changed(intake.labels / "isic_archive.csv", _csv(columns, rows))
+    table = intake.labels / "isic_archive.csv"
+    if not rows:  # a table without rows would end the run, as one that its user forgot to fill does
+        table.unlink(missing_ok=True)
+        return
+    atomic.write_if_changed(table, _csv(columns, rows))
     atomic.write_if_changed(intake.images / "ATTRIBUTION.isic_archive.csv", _csv(list(_TERMS), rows))
     for licence in sorted((mirror / "licenses").glob("*.txt")):
         atomic.write_if_changed(intake.images / f"LICENSE.isic_archive.{licence.name}", licence.read_bytes())

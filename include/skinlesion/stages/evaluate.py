@@ -29,7 +29,7 @@ from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
-from skinlesion.training.warm_start import candidate_to_train
+from skinlesion.training.warm_start import candidate_to_evaluate
 from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
 
@@ -56,7 +56,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     manifest = read_manifest(config.dataset)
     require_clean_split(manifest)
     rows = held_out_rows(manifest)
-    candidate, _ = candidate_to_train(config, training_rows(manifest), require_built_model(config.models))
+    candidate = candidate_to_evaluate(config, training_rows(manifest), require_built_model(config.models))
     training = candidate.read_training()
     if training is None:
         raise DataError(

@@ -57,6 +57,8 @@ FILE_COLUMNS: Final = {
 }
 """What ingest remembers of a file, so that the next run need not read it again."""
 
+_NAMES_LISTED: Final = 5  # in a reason; the rest is counted
+
 _ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to look at again
 
 
@@ -103,7 +105,8 @@ def _ingest(config: PipelineConfig) -> StageReport:
     if not usable.any():
         raise DataError(
             f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
-            f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' images."
+            f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
+            "images, and one diagnosis for each picture."
         )
     # What is set aside still shows that two lesions are one.
     grouped = catalog.assign(group=contract.assign_groups(catalog[usable | set_aside], pictures[usable | set_aside]))
@@ -135,14 +138,14 @@ def _ingest(config: PipelineConfig) -> StageReport:
 def _require_dataset(dataset: Path) -> None:
     if not dataset.is_dir():
         raise DataError(
-            f"{dataset} is missing: expected a folder with images/ and diagnoses.csv. Create it, point the setting "
+            f"{dataset} is missing: expected a folder with images/ and diagnoses.csv or labels/. Create it, point the setting "
             "`dataset` elsewhere, or make a sample with `skinlesion sample DIR`."
         )
 
 
 def _require_images(images: Path) -> None:
     if not images.is_dir():
-        raise DataError(f"{images} is missing: expected a folder with the image files that diagnoses.csv names.")
+        raise DataError(f"{images} is missing: expected a folder with the image files that the tables of labels name.")
 
 
 def _list_files(folder: Path) -> tuple[list[FileStat], int]:
@@ -257,7 +260,8 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
-        files.loc[image, "reason"] = "more than one file of this name: " + ", ".join(names)
+        more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+        files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
     labelled = as_files_are_called(labels.rows, files["image"])
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"

@@ -93,7 +93,7 @@ def _train(
     tf.config.experimental.enable_op_determinism()
     inner = choose_inner_fold(rows, config.inner_fold_fraction)
     if warm is not None:
-        inner = warm.known_inner | (inner & warm.new)
+        inner = warm.inner_fold(rows, inner)
     data = TrainingSet(rows, inner, class_weights(rows, config.class_weighting), warm)
     warnings = _warnings(data)
     model = load_classifier(warm.champion.h5 if warm is not None else layout.built_model(config.models))

@@ -35,8 +35,8 @@ REPLAYED: Final = 2048
 class WarmStart:
     """What training goes on from.
 
-    new: bool (n,), the training rows whose image the champion has not seen. inner: bool (n,), the inner fold: what the
-    champion's held, and of the new images those that the choice takes, so that no row it learnt is used to stop it.
+    new: bool (n,), the training rows whose image the champion has not seen. known_inner: bool (n,), those that its inner fold
+    held.
     new_images: of this night and of those since the last start from ImageNet.
     """
 
@@ -46,6 +46,15 @@ class WarmStart:
     new_images: int
     nights: int
     replayed: int = REPLAYED
+
+    def inner_fold(self, rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Tell which rows early stopping looks at: what the champion's fold held, and of the new images those of its lesions
+        and those that the choice takes of lesions that are new as a whole. A lesion that it learnt is never among them.
+        """
+        lesions = rows["group"]
+        is_known = lesions.isin(lesions[~self.new]).to_numpy()
+        is_held = lesions.isin(lesions[self.known_inner]).to_numpy()
+        return self.known_inner | (self.new & np.where(is_known, is_held, chosen))
 
     def record(self) -> dict[str, Any]:
         """Give what training.json and metrics.json say of it."""
@@ -78,6 +87,20 @@ def candidate_to_train(
         log.info("warm start: %s; training from the built model", why)
         return cold, None
     return warm_candidate_of(config, rows, built, champion), warm
+
+
+def candidate_to_evaluate(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
+    """Give the candidate that training on these rows led to: the model in service where that was trained on them, warm.
+
+    So an evaluation by hand finds the candidate of a scheduled night, whatever `warm_start` and `force` say now.
+    """
+    candidate, _ = candidate_to_train(config, rows, built)
+    if candidate.read_training() is not None:
+        return candidate
+    champion = candidate_in_service(config.models)
+    record = (champion.read_training() if champion is not None else None) or {}
+    is_of_these = record.get("origin") == origin(config, built) and record["training_version"] == version(rows)
+    return champion if champion is not None and is_of_these else candidate
 
 
 def origin(config: PipelineConfig, built: BuiltModel) -> dict[str, Any]:
