@@ -90,8 +90,10 @@ def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.Data
     todo = np.flatnonzero(rank >= 0)
     todo = todo[np.argsort(rank[todo])]
     read = lru_cache(_PICTURES_KEPT)(partial(_read, folder=layout.images(config.dataset), pictures=pictures))
-    # All pairs still: were those of files that are gone left out first, a kill here could lose them for ever.
+    # With all pairs first: were those of files that are gone left out while these still count as compared, a kill in
+    # between could lose them for ever.
     tables.write(pairs, known)
+    tables.write(found, known)
     with progress("compare", len(todo), unit="pictures") as advance:
         for start in range(0, len(todo), _CONTENTS_BETWEEN_WRITES):
             batch = todo[start : start + _CONTENTS_BETWEEN_WRITES].tolist()
