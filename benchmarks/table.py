@@ -65,6 +65,7 @@ def _tables(results: dict[str, Any]) -> list[Table]:
 
 def _draw(caption: str, tables: Sequence[Table], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     width = max([8.0, *(sum(table.widths()) for table in tables)])
     heights = [ROW_HEIGHT * (len(table.rows) + 1 + 2 * bool(table.title)) for table in tables]
@@ -85,7 +86,7 @@ def _draw(caption: str, tables: Sequence[Table], path: Path) -> None:
             cellText=[[cell.replace("`", "") for cell in row] for row in table.rows],
             colLabels=[cell.replace("`", "") for cell in table.head],
             colWidths=[column / own_width for column in table.widths()],
-            bbox=[0, 0, 1, 1],
+            bbox=Bbox.from_bounds(0, 0, 1, 1),
         )
         drawn.auto_set_font_size(False)
         drawn.set_fontsize(8)
