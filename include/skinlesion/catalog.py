@@ -244,8 +244,8 @@ def _with_decisions(
     """
     now = np.full(len(decided), _UNDECIDED, dtype=np.int8)
     added = []
+    is_decided = side_of_image != _UNDECIDED
     for keys, place in lookups:
-        is_decided = side_of_image != _UNDECIDED
         listed = is_decided & (place >= 0)
         np.minimum.at(now, place[listed], side_of_image[listed])
         missing = is_decided & (place < 0) & (keys != "").to_numpy()

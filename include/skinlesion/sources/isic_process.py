@@ -113,7 +113,7 @@ def _record(folder: Path, timeout: float) -> None:
         downloading.name = _file_name(image)
         try:
             download_image(image, **options)
-        except Exception as error:
+        except Exception as error:  # whatever it is, isic-cli swallows it: noted here, then left to it
             note(FAILED, _file_name(image), str(error))
             raise
 

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 def build(config: PipelineConfig) -> StageReport:
     """Write the untrained classifier unless the one that lies there has the same weights and settings.
 
-    Its frozen part is converted here rather than in embed, which then needs no TensorFlow: no time to import it, and a
-    sixth of the memory.
+    On a CPU its frozen part is converted here rather than in embed, which then needs no TensorFlow: no time to import it,
+    and a quarter of the memory.
     """
     watch = Stopwatch()
     weights = find_weights(config)
