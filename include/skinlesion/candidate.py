@@ -14,7 +14,7 @@ from skinlesion import layout, manifest
 from skinlesion.built_model import BuiltModel
 from skinlesion.config import PipelineConfig, fingerprint
 
-TRAINING_VERSION: Final = 2
+TRAINING_VERSION: Final = 3
 """Counts up when training gives another result for a reason that no setting tells."""
 
 
