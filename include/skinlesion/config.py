@@ -296,7 +296,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     cut: Literal[CUT_LAYERS] = Field(  # type: ignore[valid-type]
-        default="block_12_add",
+        default="block_9_add",
         title="Cut layer",
         description="The last frozen layer when fine-tuning the tail. Later is faster and learns less.",
         json_schema_extra={"section": "Training"},
@@ -311,7 +311,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     epochs: int = Field(
-        default=6,
+        default=16,
         ge=1,
         le=500,
         title="Epochs",
