@@ -25,8 +25,9 @@ from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.in_service import candidate_in_service, put_in_service
 from skinlesion.labels.summary import fallback_counts
-from skinlesion.litert import LiteRTModel, OneForEachThread
+from skinlesion.litert import OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
+from skinlesion.prediction import classifier_of
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
@@ -159,10 +160,10 @@ def _evaluate(
 
 def _probabilities(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give the candidate's probabilities of these files, (n, 3)."""
-    models = OneForEachThread(lambda: LiteRTModel(candidate.tflite))
+    classifiers = OneForEachThread(classifier_of(candidate.tflite))
 
     def one(file: ViewFile) -> npt.NDArray[np.float32]:
-        return models.get()(file.read())
+        return classifiers.get()(file.read()).probabilities
 
     files = view_files(config.dataset, rows)
     results = np.empty((len(files), len(LABELS)), dtype=np.float64)
