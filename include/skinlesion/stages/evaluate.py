@@ -60,7 +60,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
         raise DataError(
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
-    key = fingerprint([EVALUATION_VERSION, training["sha256"], version(rows), config.robustness_lesions])
+    key = evaluation_key(config, training, rows)
     metrics = _read_metrics(candidate)
     is_written = candidate.report.is_file() and candidate.model_card.is_file()
     is_current = metrics is not None and metrics["key"] == key and is_written and not config.force
@@ -85,6 +85,11 @@ def evaluate(config: PipelineConfig) -> StageReport:
             "model": str(layout.model_in_service(config.models)),
         },
     )
+
+
+def evaluation_key(config: PipelineConfig, training: dict[str, Any], rows: pd.DataFrame) -> str:
+    """Give what metrics.json is named by: it is stale when the model, the held-out rows or this code are others."""
+    return fingerprint([EVALUATION_VERSION, training["sha256"], version(rows), config.robustness_lesions])
 
 
 def read_metrics(config: PipelineConfig) -> dict[str, Any]:
