@@ -19,6 +19,7 @@ from benchmarks.whole_process import python
 from skinlesion import layout
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import read_manifest, training_rows
+from skinlesion.symmetry import WAYS, laid
 from skinlesion.training_view import view_files
 from skinlesion.workers import spread
 
@@ -30,7 +31,7 @@ def embed(source: Path, weights: str, images: int, repeats: int) -> dict[str, An
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         part_of(source, folder / "dataset", images)
-        settings = {"weights": weights, "copies": 1}
+        settings = {"weights": weights, "copies": 1, "stored_ways": WAYS}
         run_stages(folder, settings, BEFORE)
         in_memory, stage, process = [], [], []
         for _ in range(repeats):
@@ -59,7 +60,7 @@ def _in_memory(folder: Path) -> float:
     models = OneForEachThread(lambda: LiteRTModel(frozen))
 
     def run(image: Any) -> float:
-        return float(models.get()(image).astype(np.float16)[0, 0, 0])
+        return sum(float(models.get()(laid(image, way)).astype(np.float16)[0, 0, 0]) for way in range(WAYS))
 
     start = time.perf_counter()
     sum(spread(run, images, workers=len(os.sched_getaffinity(0)), kind="threads"))

@@ -206,11 +206,12 @@ def _write_activations(config: PipelineConfig, few: Path) -> None:
     cut = config.stored_cut
     assert cut is not None
     weights_key = require_built_model(config.models).weights_key
-    folder = frozen_part_path(config.dataset, weights_key, cut).parent
+    folder = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways).parent
     folder.mkdir(parents=True, exist_ok=True)
-    for path in frozen_part_path(few, weights_key, cut).parent.glob("frozen_part.*"):
+    real = frozen_part_path(few, weights_key, cut, config.stored_ways).parent
+    for path in real.glob("frozen_part.*"):
         shutil.copyfile(path, folder / path.name)
-    shape = (14, 14, 96)
+    shape = np.load(next(real.glob("part-*.npy")), mmap_mode="r").shape[1:]
     contents = training_rows(read_manifest(config.dataset))["sha256"].tolist()
     for batch in _batched(contents, rows_in_a_part(shape)):
         path = folder / f"part-{_digest('part', batch[0])[:16]}.npy"

@@ -135,6 +135,6 @@ def _prepare_random(backbone: keras.Model) -> None:
         layer.momentum = momentum
 
 
-def activations_key(weights_key: str, cut: str) -> str:
-    """Give the name of the folder that stores these activations."""
-    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}"
+def activations_key(weights_key: str, cut: str, ways: int) -> str:
+    """Give the name of the folder that stores these activations, of so many ways to lay each picture."""
+    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{ways}"

@@ -28,7 +28,15 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
 POOLED: Final = "global_average_pooling"
 """The layer behind the whole backbone: one vector of 1280 an image."""
 
-CUT_LAYERS: Final = ("block_12_add", "block_13_project_BN", "block_14_add", "block_15_add", "block_16_project_BN")
+CUT_LAYERS: Final = (
+    "block_6_project_BN",
+    "block_9_add",
+    "block_12_add",
+    "block_13_project_BN",
+    "block_14_add",
+    "block_15_add",
+    "block_16_project_BN",
+)
 
 OptionalText = Annotated[
     str,
@@ -58,7 +66,7 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "build": ("dense_units", "dropout", "seed"),
     "train": (
-        "loader", "fine_tune", "cut", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
+        "loader", "fine_tune", "cut", "stored_ways", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
         "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
         "target_sensitivity", "coverage", "prediction_views",
     ),
@@ -294,13 +302,22 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     cut: Literal[CUT_LAYERS] = Field(  # type: ignore[valid-type]
-        default="block_12_add",
+        default="block_9_add",
         title="Cut layer",
         description="The last frozen layer when fine-tuning the tail. Later is faster and learns less.",
         json_schema_extra={"section": "Training"},
     )
+    stored_ways: int = Field(
+        default=8,
+        ge=1,
+        le=8,
+        title="Ways to lay a picture",
+        description="Turned by quarters and mirrored: in so many ways embed stores the activations of each training file; "
+        "an epoch takes one. More cost space and embed's time, and none while training.",
+        json_schema_extra={"section": "Training"},
+    )
     epochs: int = Field(
-        default=6,
+        default=16,
         ge=1,
         le=500,
         title="Epochs",

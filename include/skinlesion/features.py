@@ -66,12 +66,12 @@ class _Part:
             shape, _, _ = np.lib.format.read_array_header_1_0(file)
             return cls(path, file.tell(), tuple(shape[1:]))
 
-    def read(self, rows: npt.NDArray[np.int64], into: Activations, positions: npt.NDArray[np.int64]) -> None:
-        """Read rows of the file to positions of an array of the same row shape."""
-        size = 2 * int(np.prod(self.shape))
+    def read(self, items: npt.NDArray[np.int64], into: Activations, positions: npt.NDArray[np.int64]) -> None:
+        """Read to positions of an array what it is made of, rows or items of rows; item i follows the i before it."""
+        size = 2 * int(np.prod(into.shape[1:]))
         with self.path.open("rb", buffering=0) as file:
-            for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
-                if os.preadv(file.fileno(), [into[position].data], self.offset + row * size) != size:
+            for item, position in zip(items.tolist(), positions.tolist(), strict=True):
+                if os.preadv(file.fileno(), [into[position].data], self.offset + item * size) != size:
                     raise OSError(f"{self.path} is shorter than its index says; run embed again")
 
 
@@ -99,11 +99,20 @@ class StoredActivations:
 
     def take(self, positions: npt.NDArray[np.int64]) -> Activations:
         """Give the rows at these positions, float16 (len(positions), ...)."""
-        result = np.empty((len(positions), *self.shape), dtype=np.float16)
-        of_part, of_row = self.part[positions], self.row[positions]
+        return self._read(positions, self.row[positions], self.shape)
+
+    def take_items(self, positions: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> Activations:
+        """Give one item, along the row's first axis, of each of the rows at these positions, float16 (n, ...)."""
+        return self._read(positions, self.row[positions] * self.shape[0] + items, self.shape[1:])
+
+    def _read(
+        self, positions: npt.NDArray[np.int64], items: npt.NDArray[np.int64], shape: tuple[int, ...]
+    ) -> Activations:
+        result = np.empty((len(positions), *shape), dtype=np.float16)
+        of_part = self.part[positions]
         for part in np.unique(of_part):
             here = np.flatnonzero(of_part == part)
-            self.parts[part].read(of_row[here], result, here)
+            self.parts[part].read(items[here], result, here)
         return result
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import keras
 
 
-def frozen_part_path(dataset: Path, weights_key: str, cut: str) -> Path:
+def frozen_part_path(dataset: Path, weights_key: str, cut: str, ways: int) -> Path:
     """Give the path of the .tflite file that maps an image to the activations of the layer `cut`."""
-    return layout.features(dataset) / activations_key(weights_key, cut) / "frozen_part.tflite"
+    return layout.features(dataset) / activations_key(weights_key, cut, ways) / "frozen_part.tflite"
 
 
 def is_whole(path: Path) -> bool:

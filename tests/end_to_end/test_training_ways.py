@@ -166,5 +166,5 @@ def test_the_second_model_is_compared_with_the_one_in_service(folder: Path) -> N
 def test_activations_are_kept_under_a_key_that_names_weights_cut_and_preprocessing(folder: Path) -> None:
     config = config_of(folder)
     trained(config)
-    key = activations_key(require_built_model(config.models).weights_key, "global_average_pooling")
+    key = activations_key(require_built_model(config.models).weights_key, "global_average_pooling", config.stored_ways)
     assert (layout.features(config.dataset) / key / "frozen_part.tflite").is_file()

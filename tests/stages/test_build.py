@@ -15,7 +15,7 @@ from skinlesion.stages.build import build
 @pytest.fixture
 def frozen(tmp_path):
     def path(cut=POOLED):
-        return frozen_part_path(tmp_path / "dataset", require_built_model(tmp_path / "models").weights_key, cut)
+        return frozen_part_path(tmp_path / "dataset", require_built_model(tmp_path / "models").weights_key, cut, 8)
 
     return path
 

@@ -45,6 +45,27 @@ def test_over_epochs_every_view_is_taken() -> None:
     assert seen == {0, 1, 2, 3, 4}
 
 
+def test_every_way_to_lay_a_picture_is_taken_and_an_inner_fold_takes_it_as_it_is() -> None:
+    class Ways:
+        ways = 8
+
+        def __len__(self) -> int:
+            return 5
+
+        def take(self, positions: Any, ways: Any) -> Any:
+            return np.stack([positions, ways], axis=1).astype(np.float16)
+
+    targets = [Targets(np.zeros(5, dtype=np.int64), np.ones(3, dtype=np.float32))]
+    training = OneViewAnEpoch(Ways(), targets, batch_size=2, images=np.arange(5), seed=0)
+    seen = set()
+    for epoch in range(40):
+        training.start_epoch(epoch)
+        seen |= {tuple(row) for index in range(len(training)) for row in training[index][0].tolist()}
+    assert seen == {(row, way) for row in range(5) for way in range(8)}
+    fixed = Batches(Ways(), targets, batch_size=2)
+    assert [row for index in range(len(fixed)) for row in fixed[index][0].tolist()] == [[row, 0] for row in range(5)]
+
+
 def test_an_epoch_depends_on_its_number_and_the_seed_not_on_those_before() -> None:
     first, second = epochs_of([2] * 10), epochs_of([2] * 10)
     for epoch in range(5):

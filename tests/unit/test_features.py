@@ -165,3 +165,13 @@ def test_a_part_holds_some_forty_megabytes(store):
     assert rows_in_a_part((14, 14, 96)) == 1062
     assert rows_in_a_part((1280,)) == 4096
     assert rows_in_a_part((5000, 5000)) == 1
+
+
+def test_one_item_of_a_row_is_read_without_the_others(tmp_path):
+    store = FeatureStore(tmp_path)
+    first, second = np.arange(24, dtype=np.float16).reshape(3, 4, 2), -np.arange(16, dtype=np.float16).reshape(2, 4, 2)
+    store.add(["a", "b", "c"], first)
+    store.add(["d", "e"], second)
+    stored = store.open(["e", "a", "c"])
+    found = stored.take_items(np.array([1, 0, 2, 1]), np.array([3, 0, 2, 1]))
+    assert np.array_equal(found, np.stack([first[0, 3], second[1, 0], first[2, 2], first[0, 1]]))

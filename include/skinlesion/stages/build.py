@@ -38,7 +38,7 @@ def build(config: PipelineConfig) -> StageReport:
         record = BuiltModel(key, weights.key, hashlib.sha256(path.read_bytes()).hexdigest())
         atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
     if config.stored_cut is not None and not accelerator.is_there():
-        frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut)
+        frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut, config.stored_ways)
         if config.force or not is_whole(frozen):
             is_current = False
             quiet_tensorflow.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from skinlesion.manifest import read_manifest
 from skinlesion.progress import progress
 from skinlesion.shard import WHOLE, Shard, bucket_of
 from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.symmetry import laid
 from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
 
@@ -28,6 +30,7 @@ from skinlesion.workers import spread
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     """Store the activations of the training files of the manifest that have none yet, under features/<key>/.
 
+    A file's row holds those of its picture laid in `stored_ways` ways, float16 (ways, ...).
     Held-out files get none: training must not read them, and evaluation runs the whole model.
 
     Raises OSError when a file is not what the manifest says (something else writes to the folder; a retry may help).
@@ -37,7 +40,8 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     if config.stored_cut is None:
         return StageReport("embed", 0, 0, 0, 0, watch.seconds(), {"why": "this way of training reads the images"})
     built = require_built_model(config.models)
-    store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, config.stored_cut))
+    store_key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
+    store = FeatureStore(layout.features(config.dataset) / store_key)
     buckets = set(shard.buckets())
     trained_on = manifest[manifest["split"] == TRAIN]
     mine = trained_on[trained_on["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
@@ -58,6 +62,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seconds=watch.seconds(),
         details={
             "cut": config.stored_cut,
+            "ways": config.stored_ways,
             "device": device,
             "parts_compacted": compacted,
             "parts_removed": removed,
@@ -82,7 +87,8 @@ def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> I
     models = OneForEachThread(lambda: LiteRTModel(frozen))
 
     def activations(file: ViewFile) -> Activations:
-        return models.get()(file.read()).astype(np.float16)
+        model, pixels = models.get(), file.read()
+        return np.stack([model(laid(pixels, way)).astype(np.float16) for way in range(config.stored_ways)])
 
     return spread(activations, files, workers=config.workers_used(), kind="threads")
 
@@ -92,8 +98,11 @@ def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> I
     from skinlesion.model import frozen_part, load_classifier
 
     model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
-    images = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
-    return accelerator.in_batches(model, images)
+    pictures = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
+    ways = range(config.stored_ways)
+    results = accelerator.in_batches(model, (laid(pixels, way) for pixels in pictures for way in ways))
+    for first in results:
+        yield np.stack([first, *itertools.islice(results, len(ways) - 1)])
 
 
 def _store(
@@ -121,7 +130,7 @@ def _store(
 
 
 def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Path:
-    path = frozen_part_path(config.dataset, weights_key, cut)
+    path = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways)
     if not is_whole(path):  # build wrote it; removed or damaged since then
         quiet_tensorflow.load()
         from skinlesion.model import load_classifier

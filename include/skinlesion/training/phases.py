@@ -26,6 +26,7 @@ from skinlesion.training.rows import (
     ImageSource,
     InputSource,
     OneViewAnEpoch,
+    StoredViews,
     SubsetSource,
     Targets,
 )
@@ -139,8 +140,8 @@ def phases_from_activations(
     cut = config.stored_cut
     if cut is None:
         raise ValueError("expected a way of training that stores activations")
-    store = FeatureStore(layout.features(config.dataset) / activations_key(built.weights_key, cut))
-    stored = store.open(data.rows["sha256"].tolist())
+    key = activations_key(built.weights_key, cut, config.stored_ways)
+    stored = StoredViews(FeatureStore(layout.features(config.dataset) / key).open(data.rows["sha256"].tolist()))
 
     fine = None
     if config.diagnosis_share > 0 and data.warm_start is None:
@@ -196,7 +197,7 @@ def phases_from_activations(
         return phase("tail", data, cut, stored, fine, config.epochs, 1)
 
     def full() -> Phase:
-        images = ImageSource(view_files(config.dataset, data.rows))
+        images = ImageSource(view_files(config.dataset, data.rows), config.stored_ways)
         return phase("full", data, None, images, fine, config.epochs, 1)
 
     head = head_below_tail if config.fine_tune == "tail" else head_on_vectors
@@ -215,7 +216,7 @@ def phases_from_image_data_generator(
     folder = layout.output(config.dataset)
 
     def phase(name: str, trainable_from: str | None, epochs: int, rate: int) -> Phase:
-        inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows)))
+        inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows), ways=1))
         training = GeneratorEpochs(config, data, folder)
         return Phase(name, model, trainable_from, [1.0], training, inner, epochs, rate * config.learning_rate)
 

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from skinlesion.features import StoredActivations
+from skinlesion.symmetry import laid
 from skinlesion.training_view import ViewFile
 
 Inputs = npt.NDArray[np.float32]
@@ -21,21 +23,50 @@ class InputSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Give the inputs at these positions, (len(positions), ...)."""
+    @property
+    def ways(self) -> int:
+        """In so many ways (see `skinlesion.symmetry`) each picture is there."""
+        ...
+
+    def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Give the inputs at these positions, (len(positions), ...), each laid in its way."""
         ...
 
 
 @dataclass(frozen=True)
+class StoredViews:
+    """Activations as embed stores them: a row holds those of all ways to lay one picture, (ways, ...)."""
+
+    stored: StoredActivations
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @property
+    def ways(self) -> int:
+        """As many as were stored."""
+        return self.stored.shape[0]
+
+    def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Give the activations at these positions, float16."""
+        return self.stored.take_items(positions, ways)
+
+
+@dataclass(frozen=True)
 class ArraySource:
-    """Inputs in memory, (n, ...)."""
+    """Inputs in memory, (n, ...), in one way."""
 
     array: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.array)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    @property
+    def ways(self) -> int:
+        """One."""
+        return 1
+
+    def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Give the inputs at these positions."""
         return self.array[positions]
 
@@ -45,13 +76,14 @@ class ImageSource:
     """Images of the training view, RGB (n, 224, 224, 3), read when asked for."""
 
     files: Sequence[ViewFile]
+    ways: int
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Give the images at these positions, uint8."""
-        return np.stack([self.files[position].read() for position in positions])
+        return np.stack([laid(self.files[at].read(), way) for at, way in zip(positions, ways, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -64,9 +96,14 @@ class SubsetSource:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    @property
+    def ways(self) -> int:
+        """As of the other source."""
+        return self.source.ways
+
+    def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Give the inputs at these positions of the subset."""
-        return self.source.take(self.positions[positions])
+        return self.source.take(self.positions[positions], ways)
 
 
 @dataclass(frozen=True)
@@ -89,7 +126,7 @@ class Targets:
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of rows in a fixed order: inputs float32 (b, ...), one-hot targets (b, classes), weights (b,).
+    """Batches of rows in a fixed order, each picture as it is: inputs float32 (b, ...), one-hot targets (b, classes), weights (b,).
 
     With several targets, one an output, the second and the third are tuples.
     """
@@ -100,22 +137,25 @@ class Batches(keras.utils.PyDataset):
         self.targets = targets
         self.rows_a_batch = batch_size
         self.order = np.arange(len(targets[0].numbers), dtype=np.int64)
+        self.ways = np.zeros(len(self.order), dtype=np.int64)
 
     def __len__(self) -> int:
         return math.ceil(len(self.order) / self.rows_a_batch)
 
     def __getitem__(self, index: int) -> tuple[Inputs, Any, Any]:
-        positions = self.order[index * self.rows_a_batch : (index + 1) * self.rows_a_batch]
+        batch = slice(index * self.rows_a_batch, (index + 1) * self.rows_a_batch)
+        positions = self.order[batch]
         targets = [target[positions] for target in self.targets]
         one_hot, weights = tuple(t.one_hot() for t in targets), tuple(t.weights() for t in targets)
-        inputs = self.source.take(positions).astype(np.float32)
+        inputs = self.source.take(positions, self.ways[batch]).astype(np.float32)
         return (inputs, one_hot, weights) if len(targets) > 1 else (inputs, one_hot[0], weights[0])
 
 
 class OneViewAnEpoch(Batches):
-    """Each epoch passes once over the images, in an order and with a view (original or copy) drawn from seed and epoch.
+    """Each epoch passes once over the images, in an order and with a view (original or copy, laid in one of the source's
+    ways) drawn from seed and epoch.
 
-    So more copies cost no more time an epoch, and an epoch can be repeated without those before it.
+    So more views cost no more time an epoch, and an epoch can be repeated without those before it.
     images: int64 (n,), the same number for the views of one image. replayed: of the images that are not `new`, bool (n,),
     so many are drawn in each epoch; without it, all.
     """
@@ -149,3 +189,4 @@ class OneViewAnEpoch(Batches):
         if self._replayed:
             taken = np.concatenate([taken, draws.choice(self._replayable, self._replayed, replace=False)])
         self.order = draws.permutation(self._by_image[views[taken]])
+        self.ways = draws.integers(self.source.ways, size=len(self.order))
