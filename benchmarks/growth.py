@@ -27,7 +27,7 @@ from skinlesion import layout
 from skinlesion.bucket_table import BucketTable, empty, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import candidate_of
-from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.config import PipelineConfig
 from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path
@@ -39,7 +39,7 @@ from skinlesion.perceptual_hash import BITS
 from skinlesion.pipeline import STAGES
 from skinlesion.sample import write_sample
 from skinlesion.shard import BUCKETS, bucket_of
-from skinlesion.stages.evaluate import EVALUATION_VERSION
+from skinlesion.stages.evaluate import evaluation_key
 from skinlesion.stages.ingest import FILE_COLUMNS
 from skinlesion.training.warm_start import origin, write_trained_on
 
@@ -247,7 +247,7 @@ def _write_candidate(config: PipelineConfig) -> None:
     inner = np.arange(len(rows)) % 10 == 0
     write_trained_on(candidate, rows, inner)
     metrics = json.loads(candidate.metrics.read_text())
-    metrics["key"] = fingerprint([EVALUATION_VERSION, record["sha256"], version(held_out_rows(manifest))])
+    metrics["key"] = evaluation_key(config, record, held_out_rows(manifest))
     candidate.metrics.write_text(json.dumps(metrics))
     put_in_service(config.models, candidate)
     shutil.rmtree(trained.folder)

@@ -86,6 +86,11 @@ class Candidate:
         return self.folder / "report.html"
 
     @property
+    def model_card(self) -> Path:
+        """What the model is for, what it was made from and what it is worth, in Markdown."""
+        return self.folder / "model_card.md"
+
+    @property
     def data_report(self) -> Path:
         """The report of the data it was trained and measured on."""
         return self.folder / "data_report.html"

@@ -445,6 +445,16 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Decision"},
     )
 
+    robustness_lesions: int = Field(
+        default=300,
+        ge=0,
+        le=10_000,
+        title="Robustness: lesions",
+        description="On so many held-out lesions, one image each, evaluate also measures what rotation, light, blur, JPEG "
+        "quality and scale do to the figures: 17 more looks at each image. 0: not measured.",
+        json_schema_extra={"section": "Evaluation"},
+    )
+
     drop_folder: OptionalText = Field(
         default="",
         title="Drop folder",

@@ -1,6 +1,7 @@
 """The report's figures as PNG bytes, drawn with matplotlib's objects so that nothing global is touched.
 
-Every figure is 960 pixels wide, meant to be shown at 480. Equal input gives equal bytes on one matplotlib version.
+Every figure is 960 pixels wide, meant to be shown at 480; that of robustness is twice as wide. Equal input gives equal bytes
+on one matplotlib version.
 """
 
 from __future__ import annotations
@@ -29,6 +30,25 @@ WIDTH: Final = 4.8
 """Inches; at 200 dots an inch 960 pixels, so that 10 points stay legible at half size."""
 DPI: Final = 200
 TEXT: Final = 9.5
+
+
+def all_pngs(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Give every plot that these figures have, as PNG by name.
+
+    metrics: from `measure`, with `risk_coverage`, `robustness`, `calibration` and `operating_point` where they were measured.
+    """
+    plots = {
+        "confusion_matrix": confusion_matrix_png(metrics),
+        "roc": roc_png(metrics),
+        "reliability": reliability_png(metrics),
+    }
+    if history:
+        plots["history"] = history_png(history)
+    if metrics.get("risk_coverage"):
+        plots["risk_coverage"] = risk_coverage_png(metrics["risk_coverage"])
+    if metrics.get("robustness"):
+        plots["robustness"] = robustness_png(metrics["robustness"])
+    return plots
 
 
 def confusion_matrix_png(metrics: Mapping[str, Any]) -> bytes:
@@ -66,14 +86,15 @@ def roc_png(metrics: Mapping[str, Any]) -> bytes:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(roc["fpr"], roc["tpr"], color=BLUE, alpha=0.08, linewidth=0)
     axes.plot(roc["fpr"], roc["tpr"], color=BLUE, linewidth=2)
-    specificity = metrics.get("specificity_at_95_sensitivity")
-    if specificity is not None:
-        axes.plot([1 - specificity], [0.95], marker="o", markersize=6, color=ORANGE, linestyle="none")
-        near_right = specificity < 0.5
+    point = _marked(metrics)
+    if point is not None:
+        x, y, words = point
+        axes.plot([x], [y], marker="o", markersize=7, color=ORANGE, linestyle="none")
+        near_right = x > 0.5
         axes.annotate(
-            f"sensitivity 95%,\nspecificity {specificity:.0%}",
-            (1 - specificity, 0.95),
-            xytext=(-8 if near_right else 8, -8),
+            words,
+            (x, y),
+            xytext=(-9 if near_right else 9, -9),
             textcoords="offset points",
             ha="right" if near_right else "left",
             va="top",
@@ -89,23 +110,50 @@ def roc_png(metrics: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
+def _marked(metrics: Mapping[str, Any]) -> tuple[float, float, str] | None:
+    """Give the operating point, else the curve's point of 95 % sensitivity, as (x, y, words)."""
+    operating = metrics.get("operating_point")
+    if operating and operating["sensitivity"] is not None and operating["specificity"] is not None:
+        words = f"threshold {operating['threshold']:.3f}\nsensitivity {operating['sensitivity']:.1%}"
+        words += f"\nspecificity {operating['specificity']:.1%}"
+        return 1 - operating["specificity"], operating["sensitivity"], words
+    specificity = metrics.get("specificity_at_95_sensitivity")
+    if specificity is None:
+        return None
+    return 1 - specificity, 0.95, f"sensitivity 95%,\nspecificity {specificity:.0%}"
+
+
 def reliability_png(metrics: Mapping[str, Any]) -> bytes:
-    """Draw how often the top class is right at each confidence, from `metrics["reliability"]`, as PNG."""
+    """Draw how often the top class is right at each confidence, as PNG: `metrics["reliability"]`.
+
+    With `metrics["calibration"]`, the curve before temperature scaling stands behind it.
+    """
     filled = [part for part in metrics["reliability"] if part["count"]]
+    calibration = metrics.get("calibration")
+    before = calibration["held_out"]["before"] if calibration else None
     figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     for axes in (upper, lower):
         _dress(axes)
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    confidence = [part["confidence"] for part in filled]
-    accuracy = [part["accuracy"] for part in filled]
-    upper.vlines(confidence, confidence, accuracy, color=ORANGE, linewidth=1.5, alpha=0.6)
-    upper.plot(confidence, accuracy, color=BLUE, linewidth=1.5, marker="o", markersize=5)
+    if before is not None:
+        shown = [part for part in before["reliability"] if part["count"]]
+        upper.plot(
+            [part["confidence"] for part in shown],
+            [part["accuracy"] for part in shown],
+            color=GREY, linewidth=1.2, marker="o", markersize=3.5,
+            label=f"before temperature: error {before['expected_calibration_error']:.3f}",
+        )  # fmt: skip
     error = metrics.get("expected_calibration_error")
-    if error is not None:
-        upper.text(0.97, 0.06, f"calibration error {error:.3f}", ha="right", size=11, color=INK)
-    upper.text(0.03, 0.95, "underconfident", va="top", size=TEXT, color=GREY)
-    upper.text(0.97, 0.17, "overconfident", ha="right", size=TEXT, color=GREY)
+    words = "calibration error" if before is None else "as saved: error"
+    upper.plot(
+        [part["confidence"] for part in filled],
+        [part["accuracy"] for part in filled],
+        color=BLUE, linewidth=1.8, marker="o", markersize=5,
+        label=words if error is None else f"{words} {error:.3f}",
+    )  # fmt: skip
+    upper.legend(frameon=False, fontsize=TEXT, labelcolor=INK, loc="upper left")
+    upper.text(0.97, 0.06, "below the line: overconfident", ha="right", size=TEXT, color=GREY)
     upper.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     upper.set_ylabel("share that is right")
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -123,6 +171,66 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
     lower.set_xlabel("probability of the class that the model names")
     lower.xaxis.set_major_formatter(PercentFormatter(1.0))
     lower.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    return _png(figure)
+
+
+def risk_coverage_png(risk: Mapping[str, Any]) -> bytes:
+    """Draw error and balanced accuracy of the most confident images against their share, as PNG.
+
+    risk: from `skinlesion.evaluation.risk_coverage.risk_coverage`.
+    """
+    figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for axes, key, words, colour in (
+        (upper, "balanced_accuracy", "balanced accuracy", BLUE),
+        (lower, "error", "share that is wrong", ORANGE),
+    ):
+        _dress(axes)
+        points = [(row["coverage"], row[key]) for row in risk["curve"] if row[key] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=2)
+        axes.set_ylabel(words)
+        axes.set_xlim(0, 1.01)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.axvline(1 - risk["gain"]["abstained"], color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+    gain = risk["gain"]
+    if gain["balanced_accuracy"] is not None:
+        words = f"{gain['balanced_accuracy']:+.3f} by not answering\nthe least certain {gain['abstained']:.0%}"
+        upper.text(
+            0.04, 0.06, words.replace("-", "−"), transform=upper.transAxes, va="bottom", size=TEXT, color=INK
+        )  # fmt: skip
+    lower.set_xlabel("share of the images answered, the most confident first")
+    lower.xaxis.set_major_formatter(PercentFormatter(1.0))
+    return _png(figure)
+
+
+def robustness_png(robustness: Mapping[str, Any]) -> bytes:
+    """Draw AUROC and balanced accuracy against the strength of each alteration, a panel a kind, as one wide PNG.
+
+    robustness: from `skinlesion.evaluation.robustness.robustness`. Where a figure is not measured there is no line.
+    """
+    curves = robustness["curves"]
+    figure = Figure(figsize=(2 * WIDTH, 2.9), dpi=DPI, layout="constrained", facecolor="white")
+    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    lines = (("malignant_auroc", "malignant AUROC", BLUE), ("balanced_accuracy", "balanced accuracy", ORANGE))
+    for axes, (name, curve) in zip(panels, curves.items(), strict=True):
+        _dress(axes)
+        points = [{"strength": curve["unaltered"], **robustness["unaltered"]}, *curve["points"]]
+        points.sort(key=lambda point: point["strength"])
+        for key, words, colour in lines:
+            known = [point for point in points if point[key] is not None]
+            x, y = [point["strength"] for point in known], [point[key] for point in known]
+            axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words)
+            if all(point[f"{key}_interval"] for point in known):
+                low, high = (np.array([point[f"{key}_interval"][end] for point in known]) for end in (0, 1))
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.axvline(curve["unaltered"], color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+        if curve["unaltered"] > points[0]["strength"] and curve["unaltered"] == points[-1]["strength"]:
+            axes.invert_xaxis()  # stronger to the right
+        axes.set_title(name, size=11, color=INK)
+        axes.set_xlabel(curve["unit"])
+        axes.set_ylim(0.3, 1.0)
+    panels[0].legend(frameon=False, fontsize=TEXT - 1, labelcolor=INK, loc="lower left")
     return _png(figure)
 
 

@@ -1,57 +1,54 @@
-"""Evaluate: the candidate and the model in service on the held-out lesions; figures, plots, report."""
+"""Evaluate: the candidate and the model in service on the held-out lesions; figures, plots, report, model card."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion import atomic, layout
-from skinlesion.bucket_table import BucketTable, read_table, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import Candidate
-from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
+from skinlesion.catalog import on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.data_report.written import copy_report
-from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
+from skinlesion.decision import DecisionRule, rule_beside
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
+from skinlesion.evaluation.data_summary import data_summary
+from skinlesion.held_out_scores import (
+    answers_for_pictures,
+    answers_of,
+    stored_probabilities_of,
+    write_answers,
+)
 from skinlesion.in_service import candidate_in_service, put_in_service
-from skinlesion.labels.summary import fallback_counts
-from skinlesion.litert import OneForEachThread
+from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
-from skinlesion.prediction import classifier_of
+from skinlesion.out_of_distribution import PICTURES_OF_A_KIND, smoke_set
 from skinlesion.progress import progress
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
-from skinlesion.training_view import ViewFile, view_files
+from skinlesion.training_view import view_files
 from skinlesion.workers import spread
 
-EVALUATION_VERSION: Final = 2
-"""Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
+if TYPE_CHECKING:
+    from skinlesion.evaluation.scored_images import ScoredImages
 
-PREDICTION_COLUMNS: Final = {
-    "image": "str",
-    "sha256": "str",
-    "label": "str",
-    "group": "str",
-    **dict.fromkeys(LABELS, "float32"),
-}
-AGE_BANDS: Final = (0, 20, 40, 60, 80, 131)
-MISTAKES_SHOWN: Final = 16
+EVALUATION_VERSION: Final = 3
+"""Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
-    """Measure the candidate on the held-out originals, write metrics.json, plots and report.html, put it in service.
+    """Measure the candidate on the held-out originals, write metrics.json, plots, report.html and model_card.md.
 
-    The candidate is scored from its saved LiteRT file, which train compared with .h5 and .keras.
+    It then goes into service. The candidate is scored from its saved LiteRT file, which train compared with .h5 and
+    .keras.
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
@@ -63,9 +60,10 @@ def evaluate(config: PipelineConfig) -> StageReport:
         raise DataError(
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
-    key = fingerprint([EVALUATION_VERSION, training["sha256"], version(rows)])
+    key = evaluation_key(config, training, rows)
     metrics = _read_metrics(candidate)
-    is_current = metrics is not None and metrics["key"] == key and candidate.report.is_file() and not config.force
+    is_written = candidate.report.is_file() and candidate.model_card.is_file()
+    is_current = metrics is not None and metrics["key"] == key and is_written and not config.force
     if not is_current:
         metrics = _evaluate(config, candidate, training, rows, key)
     assert metrics is not None
@@ -89,6 +87,11 @@ def evaluate(config: PipelineConfig) -> StageReport:
     )
 
 
+def evaluation_key(config: PipelineConfig, training: dict[str, Any], rows: pd.DataFrame) -> str:
+    """Give what metrics.json is named by: it is stale when the model, the held-out rows or this code are others."""
+    return fingerprint([EVALUATION_VERSION, training["sha256"], version(rows), config.robustness_lesions])
+
+
 def read_metrics(config: PipelineConfig) -> dict[str, Any]:
     """Give what evaluate measured of the model in service. Raises DataError when there is none."""
     candidate = candidate_in_service(config.models)
@@ -109,132 +112,92 @@ def _read_metrics(candidate: Candidate) -> dict[str, Any] | None:
 def _evaluate(
     config: PipelineConfig, candidate: Candidate, training: dict[str, Any], rows: pd.DataFrame, key: str
 ) -> dict[str, Any]:
-    from skinlesion.evaluation.html_report import ReportContext, render_report
-    from skinlesion.evaluation.metrics import measure, measure_slices
+    from skinlesion.evaluation.mistakes import worst_mistakes
+    from skinlesion.evaluation.model_metrics import model_metrics
+    from skinlesion.evaluation.scored_images import ScoredImages
+    from skinlesion.evaluation.slices import measure_slices, slice_columns
 
-    labels = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
-    lesions = rows["group"].tolist()
-    probabilities = _probabilities(config, candidate, rows)
-    predictions = rows[["image", "sha256", "label", "group"]].assign(**dict(zip(LABELS, probabilities.T, strict=True)))
-    write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
-    champion = candidate_in_service(config.models)
-    champion_metrics = None
-    if champion is not None and champion.run != candidate.run:
-        champion_metrics = measure(labels, _champion_probabilities(config, champion, rows), lesions)
+    rule = rule_beside(candidate.h5)
+    threshold = rule.malignant_threshold if rule else None
+    labels, lesions = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64), rows["group"].tolist()
+    answers = answers_of(config, candidate, rows)
+    write_answers(candidate, rows, answers)
     catalog = read_catalog(config.dataset)
-    figures = measure(labels, probabilities, lesions)
+    scored = ScoredImages.of(labels, answers.probabilities, lesions)
+    figures = model_metrics(scored, rule, answers)
     figures["warnings"] = training["warnings"] + figures["warnings"]
-    slices = measure_slices(labels, probabilities, lesions, _slice_columns(rows, catalog))
-    data = _data(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
+    data = data_summary(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
     data["notes"] += _warm_start_note(training["warm_start"])
     metrics = {
         "key": key,
         "run": candidate.run,
         "training_version": training["training_version"],
         "held_out_version": version(rows),
+        "data_version": data["version"],
         "warm_start": training["warm_start"],
         **figures,
-        "slices": slices,
-        "model_in_service": champion_metrics,
+        "out_of_distribution": _smoke(config, candidate, rule, rows),
+        "robustness": _robustness(config, candidate, rows, labels),
+        **_beside_model_in_service(config, candidate, rows, scored, threshold),
+        "slices": measure_slices(scored, slice_columns(rows["image"], catalog), threshold=threshold),
         "data": data,
     }
-    report = render_report(
-        ReportContext(
-            title="Skin-lesion classifier: evaluation",
-            run_id=candidate.run,
-            created=datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds"),
-            metrics=figures,
-            slices=slices,
-            history=training["history"],
-            data=data,
-            settings=training["settings"],
-            champion_metrics=champion_metrics,
-            mistakes=_worst_mistakes(config, rows, labels, probabilities),
-        )
-    )
-    _write_plots(candidate, figures, training["history"])
-    atomic.write_text(candidate.report, report)
-    atomic.write_text(candidate.metrics, json.dumps(metrics, indent=1))
+    mistakes = worst_mistakes(config, candidate, rows, scored, answers.decisions)
+    _write(candidate, training, rule, metrics, mistakes)
     return metrics
 
 
-def _probabilities(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the candidate's probabilities of these files, (n, 3)."""
-    classifiers = OneForEachThread(classifier_of(candidate.tflite))
+def _smoke(
+    config: PipelineConfig, candidate: Candidate, rule: DecisionRule | None, rows: pd.DataFrame
+) -> dict[str, Any] | None:
+    """Give what the rule decides on pictures that show no lesion; None without a rule, which alone could refuse them."""
+    from skinlesion.evaluation.decisions import smoke_summary
 
-    def one(file: ViewFile) -> npt.NDArray[np.float32]:
-        return classifiers.get()(file.read()).probabilities
-
-    files = view_files(config.dataset, rows)
-    results = np.empty((len(files), len(LABELS)), dtype=np.float64)
-    with progress("evaluate", len(files)) as advance:
-        for position, result in enumerate(spread(one, files, workers=config.workers_used(), kind="threads")):
-            results[position] = result
-            advance(1)
-    return results
+    if rule is None:
+        return None
+    originals = [file.read() for file in view_files(config.dataset, rows.head(PICTURES_OF_A_KIND))]
+    kinds, pictures = zip(*smoke_set(originals), strict=True)
+    return smoke_summary(kinds, answers_for_pictures(config, candidate, pictures).decisions)
 
 
-def _champion_probabilities(config: PipelineConfig, champion: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the champion's probabilities of these files, (n, 3): as stored for those it was asked before."""
-    names = list(LABELS)
-    try:
-        stored = (
-            read_table(champion.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")[names]
+def _robustness(
+    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, labels: npt.NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """Give the figures on altered images, each answered from one view; None where the setting says so."""
+    from skinlesion.evaluation.robustness import altered, answers_expected, choose_sample, robustness
+
+    if config.robustness_lesions == 0:
+        return None
+    at = choose_sample(rows, config.robustness_lesions)
+    images = [file.read() for file in view_files(config.dataset, rows.iloc[at])]
+    models = OneForEachThread(lambda: LiteRTModel(candidate.tflite))
+    probabilities = np.empty((answers_expected(len(at)), len(LABELS)))
+    with progress("evaluate: robustness", len(probabilities)) as advance:
+        found = spread(
+            lambda alter: models.get()(alter()), altered(images), workers=config.workers_used(), kind="threads"
         )
-    except (OSError, ValueError, pa.ArrowException):
-        stored = pd.DataFrame(columns=names, dtype="float32")
-    result = stored.reindex(rows["sha256"]).to_numpy(dtype=np.float64)
-    asked = np.flatnonzero(np.isnan(result).any(axis=1))
-    if len(asked):
-        result[asked] = _probabilities(config, champion, rows.iloc[asked])
-    return result
+        for position, answer in enumerate(found):
+            probabilities[position] = answer
+            advance(1)
+    return robustness(labels[at], rows["group"].iloc[at].tolist(), probabilities, labels)
 
 
-def _slice_columns(rows: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:
-    of_image = catalog.set_index("image").loc[rows["image"]]
-    bands = pd.cut(of_image["age"], AGE_BANDS, right=False, labels=_band_names())
-    columns = {"sex": of_image["sex"], "age_band": bands, "site": of_image["site"], "source": of_image["source"]}
-    frame = pd.DataFrame(columns).reset_index(drop=True)
-    for name in ("sex", "site", "source"):
-        frame[name] = frame[name].where(frame[name] != "", None)
-    return frame[[name for name in frame if frame[name].notna().any()]]
+def _beside_model_in_service(
+    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float | None
+) -> dict[str, Any]:
+    """Give `model_in_service`, its figures on the same images, and `paired`, the differences; None without another one."""
+    from skinlesion.evaluation.model_metrics import model_metrics
+    from skinlesion.evaluation.paired import paired_differences
 
-
-def _band_names() -> list[str]:
-    bands = [f"{low}-{high - 1}" for low, high in pairwise(AGE_BANDS)]
-    return [*bands[:-1], f"{AGE_BANDS[-2]}+"]
-
-
-def _data(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
-    """Say what the model was trained and measured on, and what could not be used."""
-    usable = accepted(catalog)
-    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
-    resized = BucketTable(layout.tables(config.dataset, "resize"), FILE_COLUMNS).read()
-    refused = pd.concat(
-        [
-            catalog.loc[catalog["refused"] != "", ["image", "refused"]],
-            resized.loc[resized["refused"] != "", ["image", "refused"]],
-        ]
-    ).rename(columns={"refused": "reason"})
-    lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
-    notes = [f"{lesions} lesions and {files} files lie on both sides of the split (checked in this run)."]
-    fallback = fallback_counts(usable["dx"], listed=100)
-    if fallback:
-        named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())
-        notes.append(f"Diagnoses that were not recognised count as unknown: {named}.")
-    blank = int((usable["dx"] == "").sum())
-    if blank:
-        notes.append(f"{blank} images have no diagnosis and count as unknown.")
+    champion = candidate_in_service(config.models)
+    if champion is None or champion.run == candidate.run:
+        return {"model_in_service": None, "paired": None}
+    rule = rule_beside(champion.h5)
+    other = replace(scored, probabilities=stored_probabilities_of(config, champion, rows))
+    thresholds = (threshold, rule.malignant_threshold if rule else None)
     return {
-        "counts": [
-            {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
-            for label in LABELS
-            for split in SPLITS
-        ],
-        "refused": refused.head(1000).to_dict("records"),
-        "refused_total": len(refused),
-        "refused_by_reason": dict(Counter(refused["reason"]).most_common(50)),
-        "notes": notes,
+        "model_in_service": {"run": champion.run, **model_metrics(other, rule)},
+        "paired": paired_differences(scored, other, thresholds),
     }
 
 
@@ -248,35 +211,39 @@ def _warm_start_note(record: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _worst_mistakes(
-    config: PipelineConfig, rows: pd.DataFrame, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """Give the held-out images that the model is surest of and wrong about, worst first."""
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
-    folder = layout.output(config.dataset)
-    return [
-        {
-            "image": rows["image"].iloc[position],
-            "truth": LABELS[labels[position]],
-            "predicted": LABELS[predicted[position]],
-            "probability": float(confidence[position]),
-            "jpeg": (folder / rows["file"].iloc[position]).read_bytes(),
-        }
-        for position in worst
-    ]
+def _write(
+    candidate: Candidate,
+    training: dict[str, Any],
+    rule: DecisionRule | None,
+    metrics: dict[str, Any],
+    mistakes: list[dict[str, Any]],
+) -> None:
+    """Write plots, report and model card, and metrics.json after them: it says that they are there."""
+    from skinlesion.evaluation import plots
+    from skinlesion.evaluation.html_report import ReportContext, render_report
+    from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
-
-def _write_plots(candidate: Candidate, figures: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
-
-    plots = {
-        "confusion_matrix.png": confusion_matrix_png(figures),
-        "roc.png": roc_png(figures),
-        "reliability.png": reliability_png(figures),
-        "history.png": history_png(history),
-    }
-    for name, content in plots.items():
-        atomic.write_bytes(candidate.folder / name, content)
+    created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
+    drawn = plots.all_pngs(metrics, training["history"])
+    report = render_report(
+        ReportContext(
+            title="Skin-lesion classifier: evaluation",
+            run_id=candidate.run,
+            created=created,
+            metrics=metrics,
+            plots=drawn,
+            slices=metrics["slices"],
+            data=metrics["data"],
+            versions=versions(metrics, training),
+            settings=training["settings"],
+            champion_metrics=metrics["model_in_service"],
+            mistakes=mistakes,
+            files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
+        )
+    )
+    card = render_model_card(CardContext(candidate.run, created, metrics, training, rule.as_json() if rule else None))
+    for name, content in drawn.items():
+        atomic.write_bytes(candidate.folder / f"{name}.png", content)
+    atomic.write_text(candidate.report, report)
+    atomic.write_text(candidate.model_card, card)
+    atomic.write_text(candidate.metrics, json.dumps(metrics, indent=1, allow_nan=False))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from skinlesion.config import PipelineConfig
 from skinlesion.decision import DISTANCE_FILE, DecisionRule, confidence
 from skinlesion.diagnosis import LABELS, MALIGNANT
-from skinlesion.evaluation.metrics import _calibration as calibration_error
+from skinlesion.evaluation.calibration import calibration_error
 from skinlesion.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
 from skinlesion.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction_views import prediction_views

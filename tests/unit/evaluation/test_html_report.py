@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 
 from skinlesion.evaluation.html_report import ReportContext, render_report
-from skinlesion.evaluation.metrics import measure, measure_slices
+from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.plots import all_pngs
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.slices import measure_slices
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
+PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
+"""Drawing takes a second; tests/unit/evaluation/test_plots.py looks at what is drawn."""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -54,7 +59,8 @@ def sliced() -> list[dict[str, Any]]:
     random = np.random.default_rng(1)
     table = pandas.DataFrame({"age_band": ["20-39"] * 80 + ["80+"] * 10, "sex": ["male", None] * 45})
     labels = random.integers(3, size=90)
-    return measure_slices(labels, random.dirichlet([1, 1, 1], size=90), [str(at) for at in range(90)], table)
+    scored = ScoredImages.of(labels, random.dirichlet([1, 1, 1], size=90), [str(at) for at in range(90)])
+    return measure_slices(scored, table)
 
 
 def context(**changes: Any) -> ReportContext:
@@ -64,7 +70,6 @@ def context(**changes: Any) -> ReportContext:
         "created": "2025-01-01T02:03:04+00:00",
         "metrics": measured(),
         "slices": sliced(),
-        "history": [{"epoch": 0, "phase": "head", "loss": 1.0, "val_loss": 1.1}],
         "data": {
             "counts": [
                 {"label": "benign", "split": "test", "images": 11, "lesions": 7},
@@ -81,7 +86,7 @@ def context(**changes: Any) -> ReportContext:
             {"image": "ISIC_1", "truth": "benign", "predicted": "malignant", "probability": 0.97, "jpeg": b"\xff\xd8"}
         ],
     }
-    return ReportContext(**(given | changes))
+    return ReportContext(**({"plots": PLOTS} | given | changes))
 
 
 def test_the_report_leads_with_both_headlines_their_intervals_and_the_notice() -> None:
@@ -122,7 +127,6 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
         created=HOSTILE,
         metrics=measured() | {"warnings": [HOSTILE]},
         slices=[sliced()[0] | {"column": HOSTILE, "value": HOSTILE}],
-        history=[{"phase": HOSTILE, "loss": 1.0}],
         data={
             "refused": [{"image": HOSTILE, "reason": HOSTILE}],
             "notes": [HOSTILE],
@@ -161,7 +165,8 @@ def test_missing_classes_are_reported_and_not_drawn_over(classes: int) -> None:
 
 
 def test_a_report_without_the_optional_parts_is_still_whole() -> None:
-    bare = ReportContext("Evaluation", "run", "2025-01-01T00:00:00+00:00", measured())
+    metrics = measured()
+    bare = ReportContext("Evaluation", "run", "2025-01-01T00:00:00+00:00", metrics, all_pngs(metrics, []))
     page = Page(render_report(bare))
     assert "Balanced accuracy" in page.text
     assert "No image was refused." in page.text

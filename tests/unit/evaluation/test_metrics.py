@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
 from skinlesion.errors import DataError
-from skinlesion.evaluation.metrics import _WeightedAuroc, measure, measure_slices
+from skinlesion.evaluation.metrics import draw_figures, measure
+from skinlesion.evaluation.scored_images import ScoredImages
 
 BENIGN, MALIGNANT, UNKNOWN = 0, 1, 2
 Data = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], list[str]]
@@ -54,15 +53,12 @@ def test_the_figures_equal_those_of_scikit_learn() -> None:
         assert measured["per_class"][label]["support"] == report[str(index)]["support"]
     assert measured["images"] == 300
     assert measured["lesions"] == len(set(lesions))
-
-
-@pytest.mark.parametrize("decimals", [None, 1, 0])
-def test_the_weighted_auroc_equals_scikit_learn_with_and_without_ties(decimals: int | None) -> None:
-    labels, probabilities, _ = made(200, seed=1, decimals=decimals)
-    malignant, scores = labels == MALIGNANT, probabilities[:, MALIGNANT]
-    weights = np.random.default_rng(2).integers(4, size=(20, 200)).astype(np.float64)
-    expected = [reference.roc_auc_score(malignant, scores, sample_weight=row) for row in weights]
-    np.testing.assert_allclose(_WeightedAuroc.of(malignant, scores)(weights), expected, rtol=1e-12)
+    drawn = draw_figures(ScoredImages.of(labels, probabilities, lesions), 0.3, resamples=0)
+    for name in ("balanced_accuracy", "malignant_auroc", "accuracy", "macro_f1", "expected_calibration_error"):
+        assert drawn[name].point == pytest.approx(measured[name])
+    called = probabilities[:, MALIGNANT] >= 0.3
+    assert drawn["sensitivity"].point == pytest.approx(reference.recall_score(malignant, called))
+    assert drawn["specificity"].point == pytest.approx(reference.recall_score(~malignant, ~called))
 
 
 def test_equal_scores_give_an_auroc_of_one_half() -> None:
@@ -70,51 +66,6 @@ def test_equal_scores_give_an_auroc_of_one_half() -> None:
     measured = measure(labels, np.full((6, 3), 1 / 3), list("abcdef"), resamples=100)
     assert measured["malignant_auroc"] == 0.5
     assert measured["intervals"]["malignant_auroc"] == [0.5, 0.5]
-
-
-def test_the_bootstrap_equals_one_that_copies_the_images_of_each_drawn_lesion() -> None:
-    labels, probabilities, lesions = made(120, seed=3)
-    measured = measure(labels, probabilities, lesions, resamples=200, seed=5)
-    names = sorted(set(lesions))
-    members = [[at for at, lesion in enumerate(lesions) if lesion == name] for name in names]
-    balanced, aurocs = [], []
-    for picks in np.random.default_rng(5).integers(len(names), size=(200, len(names))):
-        rows = [at for pick in picks for at in members[pick]]
-        balanced.append(reference.balanced_accuracy_score(labels[rows], probabilities[rows].argmax(axis=1)))
-        aurocs.append(reference.roc_auc_score(labels[rows] == MALIGNANT, probabilities[rows, MALIGNANT]))
-    assert measured["intervals"]["balanced_accuracy"] == pytest.approx(np.percentile(balanced, [2.5, 97.5]))
-    assert measured["intervals"]["malignant_auroc"] == pytest.approx(np.percentile(aurocs, [2.5, 97.5]))
-
-
-def test_the_intervals_do_not_depend_on_how_many_resamples_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = made(150, seed=4)
-    whole = measure(*data, resamples=60)["intervals"]
-    monkeypatch.setattr("skinlesion.evaluation.metrics.WEIGHTS_AT_ONCE", 150 * 7)
-    assert measure(*data, resamples=60)["intervals"] == whole
-
-
-def test_the_intervals_cover_the_truth_when_images_of_a_lesion_are_alike() -> None:
-    shift, shared, own, lesions, images, simulations = 1.2, 1.0, 0.5, 120, 3, 60
-    spread = np.hypot(shared, own)
-    recall = NormalDist().cdf(shift / 2 / spread)
-    truth = {
-        "balanced_accuracy": recall,
-        "accuracy": recall,
-        "malignant_auroc": NormalDist().cdf(shift / np.sqrt(2) / spread),
-    }
-    covered = dict.fromkeys(truth, 0)
-    for seed in range(simulations):
-        random = np.random.default_rng(seed)
-        labels = np.repeat(np.arange(lesions) % 2, images)
-        scores = np.repeat(random.normal(scale=shared, size=lesions), images)
-        scores += random.normal(scale=own, size=lesions * images) + shift * (labels - 0.5)
-        malignant = 1 / (1 + np.exp(-scores))
-        probabilities = np.stack([1 - malignant, malignant, np.zeros_like(malignant)], axis=1)
-        groups = [str(number) for number in np.repeat(np.arange(lesions), images)]
-        intervals = measure(labels, probabilities, groups, resamples=300, seed=seed)["intervals"]
-        for name, value in truth.items():
-            covered[name] += intervals[name][0] <= value <= intervals[name][1]
-    assert all(count >= 0.85 * simulations for count in covered.values()), covered
 
 
 def test_images_of_one_lesion_widen_the_interval() -> None:
@@ -254,50 +205,3 @@ def test_data_of_the_wrong_shape_are_refused(change: dict[str, Any], message: st
     data: dict[str, Any] = {"labels": np.array([0, 1, 2]), "probabilities": one_hot([0, 1, 2]), "lesions": list("abc")}
     with pytest.raises(ValueError, match=message):
         measure(**(data | change))
-
-
-def test_a_slice_has_the_figures_of_its_own_images() -> None:
-    labels, probabilities, lesions = made(400, seed=9)
-    sex = np.where(np.arange(400) % 2, "female", "male")
-    table = pd.DataFrame({"sex": sex}, index=np.arange(400) + 1000)
-    female, male = measure_slices(labels, probabilities, lesions, table)
-    alone = measure(
-        labels[1::2], probabilities[1::2], [lesion for at, lesion in enumerate(lesions) if at % 2], resamples=200
-    )
-    assert (female["column"], female["value"], male["value"]) == ("sex", "female", "male")
-    assert (female["n"], female["n_lesions"]) == (200, alone["lesions"])
-    for name in ("balanced_accuracy", "malignant_auroc"):
-        assert female[name] == alone[name]
-        assert female["intervals"][name] == alone["intervals"][name]
-
-
-def test_a_small_slice_shows_its_size_and_no_figures() -> None:
-    labels, probabilities, lesions = made(60, seed=10)
-    site = ["head/neck"] * 41 + ["palms/soles"] * 19
-    _, small = measure_slices(labels, probabilities, lesions, pd.DataFrame({"site": site}))
-    assert (small["value"], small["n"]) == ("palms/soles", 19)
-    assert small["balanced_accuracy"] is small["malignant_auroc"] is None
-    assert small["intervals"] == {"balanced_accuracy": None, "malignant_auroc": None}
-
-
-def test_missing_values_make_the_last_slice_and_bands_keep_their_order() -> None:
-    labels, probabilities, lesions = made(90, seed=11)
-    sex = [None, "male", "female"] * 30
-    band = pd.Categorical(["5-9", "10-14", "5-9"] * 30, categories=["5-9", "10-14", "15-19"], ordered=True)
-    rows = measure_slices(labels, probabilities, lesions, pd.DataFrame({"sex": sex, "age_band": band}))
-    assert [row["value"] for row in rows] == ["female", "male", "not recorded", "5-9", "10-14"]
-    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
-
-
-def test_a_slice_of_benign_images_says_which_classes_it_holds() -> None:
-    labels, probabilities, lesions = made(40, seed=12, classes=1)
-    (row,) = measure_slices(labels, probabilities, lesions, pd.DataFrame({"source": ["MSK"] * 40}))
-    assert row["classes"] == ["benign"]
-    assert row["malignant_auroc"] is None
-    assert row["balanced_accuracy"] is not None
-
-
-def test_slices_of_another_length_are_refused() -> None:
-    labels, probabilities, lesions = made(10)
-    with pytest.raises(ValueError, match="one row an image, 10; received 3"):
-        measure_slices(labels, probabilities, lesions, pd.DataFrame({"sex": ["male"] * 3}))

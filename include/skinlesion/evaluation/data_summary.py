@@ -1,0 +1,74 @@
+"""What the model was trained and measured on, and what could not be used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import pandas as pd
+
+from skinlesion import layout
+from skinlesion.bucket_table import BucketTable
+from skinlesion.catalog import SPLITS, accepted, data_version, on_both_sides
+from skinlesion.config import PipelineConfig
+from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
+from skinlesion.diagnosis import LABELS
+from skinlesion.labels.summary import fallback_counts
+
+REFUSED_LISTED: Final = 1000
+DIAGNOSES_LISTED: Final = 60
+RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
+
+
+def data_summary(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
+    """Give counts by class and by diagnosis, what is recorded of the images, and what was refused, as plain JSON."""
+    usable = accepted(catalog)
+    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
+    resized = BucketTable(layout.tables(config.dataset, "resize"), FILE_COLUMNS).read()
+    refused = pd.concat(
+        [
+            catalog.loc[catalog["refused"] != "", ["image", "refused"]],
+            resized.loc[resized["refused"] != "", ["image", "refused"]],
+        ]
+    ).rename(columns={"refused": "reason"})
+    return {
+        "version": data_version(catalog),
+        "counts": [
+            {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
+            for label in LABELS
+            for split in SPLITS
+        ],
+        "diagnoses": _diagnoses(usable),
+        "recorded_share": {name: _recorded_share(usable[name]) for name in RECORDED},
+        "refused": refused.head(REFUSED_LISTED).to_dict("records"),
+        "refused_total": len(refused),
+        "refused_by_reason": dict(Counter(refused["reason"]).most_common(50)),
+        "notes": _notes(usable),
+    }
+
+
+def _diagnoses(usable: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give images a diagnosis and side, and the class that the diagnosis counts as; the most frequent first."""
+    table = usable.groupby(["dx", "label"])["split"].value_counts().unstack("split", fill_value=0)
+    table = table.reindex(columns=list(SPLITS), fill_value=0)
+    order = table.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    rows = table.loc[order].head(DIAGNOSES_LISTED).reset_index().to_dict("records")
+    return [{"dx": row["dx"], "label": row["label"], **{split: int(row[split]) for split in SPLITS}} for row in rows]
+
+
+def _recorded_share(column: pd.Series) -> float:
+    known = column.notna() if column.dtype.kind == "f" else column != ""
+    return float(known.mean()) if len(column) else 0.0
+
+
+def _notes(usable: pd.DataFrame) -> list[str]:
+    lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
+    notes = [f"{lesions} lesions and {files} files lie on both sides of the split (checked in this run)."]
+    fallback = fallback_counts(usable["dx"], listed=100)
+    if fallback:
+        named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())
+        notes.append(f"Diagnoses that were not recognised count as unknown: {named}.")
+    blank = int((usable["dx"] == "").sum())
+    if blank:
+        notes.append(f"{blank} images have no diagnosis and count as unknown.")
+    return notes

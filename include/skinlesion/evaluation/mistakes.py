@@ -1,0 +1,62 @@
+"""The held-out images that a model is surest of and wrong about, with the places that it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from skinlesion import layout, quiet_tensorflow
+from skinlesion.candidate import Candidate
+from skinlesion.config import PipelineConfig
+from skinlesion.diagnosis import LABELS
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.image_file import Pixels
+from skinlesion.training_view import view_files
+
+MISTAKES_SHOWN: Final = 16
+OVERLAY_QUALITY: Final = 85
+"""JPEG; at 16 pictures the report stays below a megabyte more."""
+
+
+def worst_mistakes(
+    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, decisions: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Give what the report shows of the worst mistakes, worst first; `overlay` is Grad-CAM for the class predicted.
+
+    rows: of the manifest; decisions: the rule's; both in the order of the images scored.
+    """
+    wrong = np.flatnonzero(~scored.right)
+    worst = wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
+    if not len(worst):
+        return []
+    pictures = [file.read() for file in view_files(config.dataset, rows.iloc[worst])]
+    overlays = _overlays(candidate, pictures, [LABELS[label] for label in scored.predicted[worst]])
+    folder = layout.output(config.dataset)
+    return [
+        {
+            "image": rows["image"].iloc[position],
+            "dx": rows["dx"].iloc[position],
+            "truth": LABELS[scored.labels[position]],
+            "predicted": LABELS[scored.predicted[position]],
+            "probability": float(scored.confidence[position]),
+            "decision": decisions[position],
+            "jpeg": (folder / rows["file"].iloc[position]).read_bytes(),
+            "overlay": overlay,
+        }
+        for position, overlay in zip(worst, overlays, strict=True)
+    ]
+
+
+def _overlays(candidate: Candidate, pictures: Sequence[Pixels], labels: Sequence[str]) -> list[bytes]:
+    quiet_tensorflow.load()
+    from skinlesion.grad_cam import GradCam
+    from skinlesion.model import load_classifier
+
+    grad_cam = GradCam(load_classifier(candidate.keras))
+    overlays = [grad_cam(picture, label).overlay for picture, label in zip(pictures, labels, strict=True)]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, OVERLAY_QUALITY]
+    return [cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes() for picture in overlays]

@@ -1,0 +1,41 @@
+"""Everything that is measured of one model on the held-out images, with its decision rule where it has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skinlesion.decision import DecisionRule
+from skinlesion.evaluation.calibration import calibration_before_and_after
+from skinlesion.evaluation.decisions import abstained, decisions_summary
+from skinlesion.evaluation.metrics import measure_scored
+from skinlesion.evaluation.operating_point import operating_point
+from skinlesion.evaluation.risk_coverage import risk_coverage
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.held_out_scores import Answers
+
+
+def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers | None = None) -> dict[str, Any]:
+    """Give the figures of `measure`, and `operating_point`, `calibration`, `risk_coverage` and `decisions`, as plain JSON.
+
+    Without a rule there is no threshold, no temperature and no abstaining to measure, and those three are None. answers:
+    what the model answered for the same images; without them (a model of which only probabilities are stored)
+    `decisions` is None.
+    """
+    figures = measure_scored(scored, threshold=rule.malignant_threshold if rule else None)
+    if rule is None:
+        return figures | {
+            "operating_point": None,
+            "calibration": None,
+            "risk_coverage": risk_coverage(scored),
+            "decisions": None,
+        }
+    decisions = None
+    if answers is not None:
+        reasons = abstained(rule, answers.probabilities, answers.known_distances)
+        decisions = decisions_summary(scored.labels, answers.decisions, reasons)
+    return figures | {
+        "operating_point": operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
+        "calibration": calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
+        "risk_coverage": risk_coverage(scored, rule.confidence(scored.probabilities)),
+        "decisions": decisions,
+    }

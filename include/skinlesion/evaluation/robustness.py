@@ -1,0 +1,171 @@
+"""What a little of rotation, light, blur, compression or scale does to the figures, on a sample of the held-out images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinlesion.diagnosis import LABELS
+from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw
+from skinlesion.evaluation.metrics import confusion_statistic, has_variation
+from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
+
+Pixels = npt.NDArray[np.uint8]
+Alteration = Callable[[Pixels, float], Pixels]
+
+RESAMPLES_OF_A_POINT: Final = 500
+FIGURES: Final = ("balanced_accuracy", "malignant_auroc")
+
+
+def rotated(image: Pixels, degrees: float) -> Pixels:
+    """Turn about the middle; what comes in from outside is the image mirrored at its edge."""
+    return _warped(image, degrees, 1.0)
+
+
+def brightened(image: Pixels, factor: float) -> Pixels:
+    """Multiply the light by a factor."""
+    return np.clip(np.round(image * factor), 0, 255).astype(np.uint8)
+
+
+def blurred(image: Pixels, sigma: float) -> Pixels:
+    """Blur with a Gaussian of this standard deviation, in pixels of the 224."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
+
+
+def compressed(image: Pixels, quality: float) -> Pixels:
+    """Go through a JPEG of this quality."""
+    content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert decoded is not None, "OpenCV reads what it wrote"
+    return np.ascontiguousarray(decoded[..., ::-1], dtype=np.uint8)
+
+
+def scaled(image: Pixels, factor: float) -> Pixels:
+    """Show the lesion larger (above 1) or smaller, as from another distance; edges as in `rotated`."""
+    return _warped(image, 0.0, factor)
+
+
+def _warped(image: Pixels, degrees: float, factor: float) -> Pixels:
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, factor)
+    return np.asarray(
+        cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+        dtype=np.uint8,
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One kind of alteration: what its strength means, and the strengths tried, from nothing on in either direction."""
+
+    alter: Alteration
+    unit: str
+    unaltered: float
+    strengths: tuple[float, ...]
+
+
+CURVES: Final[dict[str, Curve]] = {
+    "rotation": Curve(rotated, "degrees", 0.0, (15.0, 45.0, 90.0)),
+    "brightness": Curve(brightened, "times the light", 1.0, (0.6, 0.8, 1.2, 1.4)),
+    "blur": Curve(blurred, "pixels (sigma)", 0.0, (1.0, 2.0, 3.0)),
+    "JPEG quality": Curve(compressed, "quality", 95.0, (60.0, 30.0, 10.0)),
+    "scale": Curve(scaled, "times the size", 1.0, (0.7, 0.85, 1.2, 1.5)),
+}
+"""Within what a dermatoscope, a phone and a messenger do to a picture; the last steps of each are beyond."""
+
+
+def choose_sample(rows: pd.DataFrame, lesions: int) -> Ints:
+    """Give the positions of at most so many held-out images, one a lesion, as evenly over the classes as they have lesions.
+
+    rows: columns image, group, label. Always the same ones for the same images: the first of a hash of their names. A
+    class of few lesions gives all, and the others more.
+    """
+    order = sorted(range(len(rows)), key=lambda at: hashlib.sha256(rows["image"].iloc[at].encode()).hexdigest())
+    firsts = rows.iloc[order].assign(at=order).drop_duplicates("group")
+    queues = {label: found["at"].tolist() for label, found in firsts.groupby("label", sort=True)}
+    chosen: list[int] = []
+    for left in range(len(queues), 0, -1):
+        label = min(queues, key=lambda name: len(queues[name]))
+        chosen += queues.pop(label)[: (lesions - len(chosen)) // left]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def altered(images: Sequence[Pixels]) -> Iterator[Callable[[], Pixels]]:
+    """Give what makes each image as it is, then altered in every way: the order that `robustness` expects answers in.
+
+    Whoever asks the model makes the picture, on as many threads as he likes.
+    """
+    for image in images:
+        yield partial(_as_it_is, image)
+    for curve in CURVES.values():
+        for strength in curve.strengths:
+            for image in images:
+                yield partial(curve.alter, image, strength)
+
+
+def _as_it_is(image: Pixels) -> Pixels:
+    return image
+
+
+def answers_expected(images: int) -> int:
+    """Give how many pictures `altered` makes of so many images."""
+    return images * (1 + sum(len(curve.strengths) for curve in CURVES.values()))
+
+
+def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held_out_labels: Ints) -> dict[str, Any]:
+    """Give balanced accuracy and malignant AUROC against strength, each with its 95 % interval and the change.
+
+    Args:
+        labels: (n,) of the sample.
+        lesions: n names, all different.
+        probabilities: (m, 3) for the m pictures of `altered`, in its order.
+        held_out_labels: of all held-out images. The sample takes the classes evenly, so in the AUROC each image counts as
+            much as its class does there.
+
+    `change` is the altered figure less the unaltered one, `change_interval` its interval from a paired bootstrap.
+    """
+    parts = probabilities.reshape(-1, len(labels), len(LABELS))
+    shares = np.bincount(held_out_labels, minlength=len(LABELS)) / np.maximum(
+        1, np.bincount(labels, minlength=len(LABELS))
+    )
+    base_scored = ScoredImages.of(labels, parts[0], lesions)
+    base = _draw(base_scored, shares)
+    result: dict[str, Any] = {"images": len(labels), "unaltered": _point(base_scored, base), "curves": {}}
+    position = 1
+    for name, curve in CURVES.items():
+        points = []
+        for strength in curve.strengths:
+            scored = ScoredImages.of(labels, parts[position], lesions)
+            drawn = _draw(scored, shares)
+            point = {"strength": strength} | _point(scored, drawn)
+            for figure in FIGURES:
+                change = drawn[figure] - base[figure]
+                known = point[figure] is not None
+                point[f"{figure}_change"] = change.point if known else None
+                point[f"{figure}_change_interval"] = bca(change) if known and has_variation(scored, figure) else None
+            points.append(point)
+            position += 1
+        result["curves"][name] = {"unit": curve.unit, "unaltered": curve.unaltered, "points": points}
+    return result
+
+
+def _draw(scored: ScoredImages, shares: Floats) -> dict[str, Drawn]:
+    pairs = FigureOfPairs.of("malignant_auroc", scored, shares[scored.labels])
+    return draw([confusion_statistic(scored), pairs], scored.lesions, RESAMPLES_OF_A_POINT, seed=0)
+
+
+def _point(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Any]:
+    point: dict[str, Any] = {}
+    for figure in FIGURES:
+        known = bool(np.isfinite(drawn[figure].point))
+        point[figure] = drawn[figure].point if known else None
+        point[f"{figure}_interval"] = bca(drawn[figure]) if known and has_variation(scored, figure) else None
+    return point

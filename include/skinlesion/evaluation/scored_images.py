@@ -1,0 +1,119 @@
+"""Images with their diagnosis' class and a model's probabilities: what every figure is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion.diagnosis import LABELS, MALIGNANT
+from skinlesion.errors import DataError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+SUM_TOLERANCE: Final = 1e-3
+"""How far a row of probabilities may be from 1; float16 softmax outputs stay within it."""
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """n images that a model was asked about.
+
+    labels: (n,) int64, indices into `LABELS`. probabilities: (n, 3) float64 in the order of `LABELS`. groups: (n,) int64,
+    the lesion of each image, 0..(number of lesions - 1).
+    """
+
+    labels: Ints
+    probabilities: Floats
+    groups: Ints
+
+    @classmethod
+    def of(cls, labels: Ints, probabilities: Floats, lesions: Sequence[str]) -> Self:
+        """Give checked images; `lesions` are n names.
+
+        Raises:
+            DataError: there is no image.
+            ValueError: shapes, labels or probabilities are not as the class says.
+        """
+        labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+        _check(labels, probabilities, lesions)
+        groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1]
+        return cls(labels, probabilities, groups.astype(np.int64))
+
+    def part(self, at: Ints | Bools) -> Self:
+        """Give some of the images, chosen by position or by a mask."""
+        groups = np.unique(self.groups[at], return_inverse=True)[1]
+        return type(self)(self.labels[at], self.probabilities[at], groups.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lesions(self) -> int:
+        """How many lesions the images show."""
+        return int(self.groups.max()) + 1 if len(self) else 0
+
+    @property
+    def predicted(self) -> Ints:
+        """The likeliest class of each image."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def confidence(self) -> Floats:
+        """The probability of the likeliest class."""
+        return np.asarray(self.probabilities.max(axis=1), dtype=np.float64)
+
+    @property
+    def right(self) -> Bools:
+        """Whether the likeliest class is that of the diagnosis."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def malignant(self) -> Bools:
+        """Whether the diagnosis is malignant."""
+        return np.asarray(self.labels == LABELS.index(MALIGNANT))
+
+    @property
+    def scores(self) -> Floats:
+        """The probability of malignant."""
+        return self.probabilities[:, LABELS.index(MALIGNANT)]
+
+    def lesions_of(self, chosen: Bools) -> int:
+        """Count the lesions among the images chosen by a mask."""
+        return len(np.unique(self.groups[chosen]))
+
+
+def _check(labels: Ints, probabilities: Floats, lesions: Sequence[str]) -> None:
+    if len(labels) == 0:
+        raise DataError(
+            "There is no held-out image to measure the model on. Expected at least one image in the 20 % that training "
+            "never sees; add images (a handful of lesions may all fall in the training part) and run ingest again."
+        )
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers of shape (n,); received {labels.dtype} of shape {labels.shape}")
+    if labels.min() < 0 or labels.max() >= len(LABELS):
+        raise ValueError(f"labels must be within 0..{len(LABELS) - 1}; received {labels.min()}..{labels.max()}")
+    if probabilities.shape != (len(labels), len(LABELS)):
+        raise ValueError(
+            f"probabilities must have shape ({len(labels)}, {len(LABELS)}); received {probabilities.shape}"
+        )
+    if len(lesions) != len(labels):
+        raise ValueError(f"lesions must name one lesion an image, {len(labels)}; received {len(lesions)}")
+    with np.errstate(invalid="ignore"):
+        sums = probabilities.sum(axis=1)
+    for wrong, what in (
+        (~np.isfinite(probabilities).all(axis=1), "be finite"),
+        ((probabilities < 0).any(axis=1), "not be negative"),
+        (np.abs(sums - 1) > SUM_TOLERANCE, "sum to 1 in each row"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"probabilities must {what}; {int(wrong.sum())} of {len(labels)} rows do not, the first is row {row}; "
+                f"received {probabilities[row].tolist()}"
+            )

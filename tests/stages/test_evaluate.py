@@ -1,0 +1,177 @@
+"""Evaluate as a stage: what it leaves beside a candidate, with and without rule, rival and curves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinlesion import layout
+from skinlesion.candidate import Candidate
+from skinlesion.config import PipelineConfig
+from skinlesion.decision import DecisionRule
+from skinlesion.errors import DataError
+from skinlesion.evaluation import mistakes
+from skinlesion.held_out_scores import PREDICTION_COLUMNS, stored_probabilities_of
+from skinlesion.manifest import held_out_rows, read_manifest
+from skinlesion.pipeline import run_stage
+from skinlesion.sample import write_sample
+
+SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2}
+SEEDS = (0, 1)
+"""Of two candidates, the second with the first in service."""
+
+
+def config_of(folder: Path, **settings: Any) -> PipelineConfig:
+    return PipelineConfig.of(SETTINGS | {"dataset": folder / "dataset", "models": folder / "models"} | settings)
+
+
+def strict_json(path: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    metrics: dict[str, Any] = json.loads(path.read_text(), parse_constant=refuse)
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sample with two trained and evaluated candidates."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_sample(folder / "dataset", images=70, seed=1, size=(120, 90))
+    for stage in ("ingest", "resize", "augment", "organize", "build", "embed"):
+        run_stage(stage, config_of(folder))
+    for epochs in (1, 2):
+        for stage in ("train", "evaluate"):
+            run_stage(stage, config_of(folder, epochs=epochs))
+    return folder
+
+
+def candidate_of(folder: Path, epochs: int) -> Candidate:
+    return Candidate(Path(run_stage("evaluate", config_of(folder, epochs=epochs)).details["report"]).parent)
+
+
+def test_a_candidate_gets_metrics_report_card_plots_and_predictions(folder: Path) -> None:
+    candidate = candidate_of(folder, epochs=2)
+    metrics = strict_json(candidate.metrics)
+    for name in ("operating_point", "calibration", "risk_coverage", "decisions", "out_of_distribution", "robustness"):
+        assert metrics[name], name
+    assert {"sensitivity", "specificity", "macro_f1", "expected_calibration_error"} <= metrics["intervals"].keys()
+    rule = DecisionRule.read(candidate.decision_rule)
+    assert metrics["operating_point"]["threshold"] == rule.malignant_threshold
+    assert metrics["operating_point"]["target_sensitivity"] == rule.target_sensitivity == 0.95
+    for name in ("confusion_matrix", "roc", "reliability", "risk_coverage", "robustness", "history"):
+        assert (candidate.folder / f"{name}.png").is_file()
+    html, card = candidate.report.read_text(), candidate.model_card.read_text()
+    assert "Grad-CAM" in html and "Pictures that show no lesion" in html and "What a worse picture does" in html
+    assert not re.search(r"""(src|href)=["']https?:|url\(|@import|<script""", html)
+    assert f"# Model card: skin-lesion classifier {candidate.run}" in card
+    assert f"{rule.malignant_threshold:.3f}" in card
+
+
+def test_the_predictions_hold_what_the_rule_decided_and_the_shares_follow_from_them(folder: Path) -> None:
+    candidate = candidate_of(folder, epochs=2)
+    stored = pd.read_parquet(candidate.predictions)
+    assert list(stored) == list(PREDICTION_COLUMNS)
+    rule = DecisionRule.read(candidate.decision_rule)
+    distances = None if stored["distance"].isna().all() else stored["distance"].to_numpy()
+    decided = rule.decide(stored[["benign", "malignant", "unknown"]].to_numpy(), distances)
+    assert stored["decision"].tolist() == [one.decision for one in decided]
+    assert all(stored["reason"] != "")
+    metrics = strict_json(candidate.metrics)
+    assert metrics["decisions"]["unknown_share"] == pytest.approx((stored["decision"] == "unknown").mean())
+    answered = metrics["decisions"]["answered_share"] + sum(metrics["decisions"]["abstained_share"].values())
+    assert answered == pytest.approx(1)
+
+
+def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_the_same_images(folder: Path) -> None:
+    first, second = (candidate_of(folder, epochs) for epochs in (1, 2))
+    alone, compared = strict_json(first.metrics), strict_json(second.metrics)
+    assert alone["model_in_service"] is alone["paired"] is None
+    assert "There is no model in service" in first.report.read_text()
+    assert compared["model_in_service"]["run"] == first.run
+    assert compared["model_in_service"]["balanced_accuracy"] == alone["balanced_accuracy"]
+    assert compared["model_in_service"]["operating_point"] == alone["operating_point"]
+    difference = compared["balanced_accuracy"] - alone["balanced_accuracy"]
+    assert compared["paired"]["balanced_accuracy"]["difference"] == pytest.approx(difference)
+    assert "paired bootstrap" in second.report.read_text()
+
+
+def test_stored_answers_are_taken_by_content_and_only_others_are_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, candidate = config_of(folder, epochs=2), candidate_of(folder, epochs=2)
+    rows = held_out_rows(read_manifest(config.dataset))
+    known = pd.read_parquet(candidate.predictions)
+    asked: list[int] = []
+
+    def probabilities_of(config: Any, candidate: Any, rows: pd.DataFrame) -> np.ndarray:
+        asked.append(len(rows))
+        return np.tile([0.2, 0.3, 0.5], (len(rows), 1))
+
+    monkeypatch.setattr("skinlesion.held_out_scores.probabilities_of", probabilities_of)
+    found = stored_probabilities_of(config, candidate, rows)
+    np.testing.assert_array_equal(found, known[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64))
+    assert asked == []
+    changed = rows.assign(sha256=["0" * 64, *rows["sha256"].iloc[1:]])
+    found = stored_probabilities_of(config, candidate, changed)
+    assert asked == [1] and found[0].tolist() == [0.2, 0.3, 0.5]
+
+
+def test_a_candidate_without_a_rule_is_measured_all_the_same(folder: Path) -> None:
+    candidate = candidate_of(folder, epochs=1)
+    rule, record = candidate.decision_rule.read_bytes(), candidate.training.read_bytes()
+    old = json.loads(record)
+    del old["sha256"][candidate.decision_rule.name]
+    candidate.decision_rule.unlink()
+    candidate.training.write_text(json.dumps(old))
+    try:
+        run_stage("evaluate", config_of(folder, epochs=1))
+        metrics = strict_json(candidate.metrics)
+        for name in ("operating_point", "calibration", "decisions", "out_of_distribution"):
+            assert metrics[name] is None, name
+        assert metrics["risk_coverage"]["curve"] and metrics["balanced_accuracy"] is not None
+        assert "At the threshold" not in candidate.report.read_text()
+        assert "This model has no decision rule" in candidate.model_card.read_text()
+    finally:
+        candidate.decision_rule.write_bytes(rule)
+        candidate.training.write_bytes(record)
+
+
+def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(folder: Path) -> None:
+    candidate = candidate_of(folder, epochs=1)
+    report = run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0))
+    assert report.done > 0
+    assert strict_json(candidate.metrics)["robustness"] is None
+    assert "What a worse picture does" not in candidate.report.read_text()
+    assert run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0)).done == 0
+
+
+@pytest.mark.parametrize("lost", ["report", "model_card", "metrics"])
+def test_a_lost_file_is_written_again(folder: Path, lost: str) -> None:
+    candidate = candidate_of(folder, epochs=1)
+    path: Path = getattr(candidate, lost)
+    before = path.read_bytes()
+    path.unlink()
+    assert run_stage("evaluate", config_of(folder, epochs=1)).done > 0
+    assert path.read_bytes() == before
+
+
+def test_a_model_that_makes_no_mistake_needs_no_heat_map(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skinlesion.evaluation.scored_images import ScoredImages
+
+    monkeypatch.setattr(mistakes, "_overlays", None)
+    right = ScoredImages.of(np.array([0, 1]), np.eye(3)[[0, 1]], ["a", "b"])
+    candidate = candidate_of(folder, epochs=1)
+    assert mistakes.worst_mistakes(config_of(folder), candidate, pd.DataFrame(), right, ["benign", "malignant"]) == []
+
+
+def test_without_a_trained_candidate_the_user_is_told_to_train(folder: Path) -> None:
+    with pytest.raises(DataError, match="Run train first"):
+        run_stage("evaluate", config_of(folder, epochs=7))
+    assert not layout.candidate(folder / "models", "none").exists()
