@@ -48,7 +48,7 @@ OptionalText = Annotated[
 ViewCount = Annotated[
     Literal[1, 2, 4], BeforeValidator(lambda value: int(value) if value in ("1", "2", "4") else value)
 ]
-"""Of an image at prediction; text from `--set` and the environment is taken too."""
+"""Of an image at prediction: the first of `symmetry`'s ways to lay it; text from `--set` and the environment is taken too."""
 
 ADDRESS: Final = r"^https?://[^\s@]+$"
 """Of a server. Without a user: secrets come from the environment, and settings are shown in logs and forms."""

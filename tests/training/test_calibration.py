@@ -26,6 +26,7 @@ from skinlesion.out_of_distribution import ALTERED, DRAWN, smoke_set
 from skinlesion.pipeline import run_stage
 from skinlesion.prediction import Answer, classifier_of
 from skinlesion.sample import write_sample
+from skinlesion.stages.train import _require_numbers
 from skinlesion.training.calibration import calibrate, divide_logits
 from skinlesion.training.inner_fold import choose_inner_fold
 from skinlesion.training.phases import TrainingSet, class_weights
@@ -77,14 +78,22 @@ def test_dividing_the_logits_gives_the_tempered_probabilities(candidate: Candida
     assert np.asarray(model(batch, training=False)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_model_that_is_calibrated_again_gets_no_other_temperature(
-    config: PipelineConfig, candidate: Candidate
+def test_a_training_that_diverged_is_told_before_anything_is_calibrated(
+    config: PipelineConfig, candidate: Candidate, images: list[np.ndarray]
 ) -> None:
-    assert DecisionRule.read(candidate.decision_rule).temperature != pytest.approx(1, abs=0.005)
-    again, _ = calibrate(config, load_classifier(candidate.keras), data_of(config))
-    # Not quite 1: the prior of a dozen images pulls towards 1 once more.
-    first = DecisionRule.read(candidate.decision_rule).temperature
-    assert abs(np.log(again.temperature)) < 0.6 * abs(np.log(first))
+    model = load_classifier(candidate.keras)
+    divide_logits(model, float("nan"))
+    with pytest.raises(DataError, match="Lower `learning_rate`"):
+        _require_numbers(model, np.stack(images[:2]), config)
+
+
+def test_a_model_is_calibrated_on_top_of_what_it_was_given(config: PipelineConfig, candidate: Candidate) -> None:
+    model = load_classifier(candidate.keras)
+    divide_logits(model, 0.1)
+    first, second = (calibrate(config, model, data_of(config))[0] for _ in range(2))
+    # Of a dozen images the prior leaves some to do.
+    assert 1 < second.temperature < first.temperature
+    assert second.inner_fold["ece_before"] == pytest.approx(first.inner_fold["ece_after"], abs=0.01)
 
 
 def test_the_rule_says_what_it_does_on_the_inner_fold(candidate: Candidate) -> None:
@@ -202,6 +211,13 @@ def test_a_rule_beside_a_model_that_gives_no_distance_is_told(candidate: Candida
     convert_to_litert(load_classifier(candidate.keras), tmp_path / "other.tflite")
     with pytest.raises(DataError, match="does not tell how unlike"):
         classifier_of(tmp_path / "other.tflite")
+
+
+def test_images_that_are_all_alike_have_distances(tmp_path: Path) -> None:
+    alike = np.tile(np.random.default_rng(0).random(256), (50, 1))
+    distance = FeatureDistance.fit(alike, alike, alike)
+    assert distance(alike) == pytest.approx(0, abs=0.1)
+    assert np.all(distance(alike + 1) > 100)
 
 
 @pytest.mark.parametrize("name", ["decision_rule.json", "feature_distance.npz"])
