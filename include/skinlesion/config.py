@@ -302,7 +302,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     cut: Literal[CUT_LAYERS] = Field(  # type: ignore[valid-type]
-        default="block_9_add",
+        default="block_6_project_BN",
         title="Cut layer",
         description="The last frozen layer when fine-tuning the tail. Later is faster and learns less.",
         json_schema_extra={"section": "Training"},
