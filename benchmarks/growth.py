@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from benchmarks.stages import SKINLESION, run_stages, total
+from benchmarks.stages import NO_GATE, SKINLESION, run_stages, total
 from benchmarks.whole_process import measure
 from skinlesion import layout
 from skinlesion.bucket_table import BucketTable, empty, write_table
@@ -32,11 +32,13 @@ from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path
 from skinlesion.image_statistics import COLUMNS as STATISTICS
-from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.in_service import candidate_in_service
 from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
 from skinlesion.near_duplicates import PAIR_COLUMNS, DuplicateTables
 from skinlesion.perceptual_hash import BITS
 from skinlesion.pipeline import STAGES
+from skinlesion.registry.register import register
+from skinlesion.registry.switch import promote
 from skinlesion.sample import write_sample
 from skinlesion.shard import BUCKETS, bucket_of
 from skinlesion.stages.evaluate import evaluation_key
@@ -44,7 +46,7 @@ from skinlesion.stages.ingest import FILE_COLUMNS
 from skinlesion.training.warm_start import origin, write_trained_on
 
 # The new images are noise, and none like the others is wanted: what they look like is not to stop a night.
-SETTINGS = {"weights": "random", "copies": 0, "max_image_shift": 1.0}
+SETTINGS = {"weights": "random", "copies": 0, "max_image_shift": 1.0} | NO_GATE
 NEW_IMAGES = 100
 MORE_IMAGES = 1000
 BEFORE_TRAINING = STAGES[: STAGES.index("train")]
@@ -249,7 +251,8 @@ def _write_candidate(config: PipelineConfig) -> None:
     metrics = json.loads(candidate.metrics.read_text())
     metrics["key"] = evaluation_key(config, record, held_out_rows(manifest))
     candidate.metrics.write_text(json.dumps(metrics))
-    put_in_service(config.models, candidate)
+    number = register(config.models, candidate).number
+    promote(config.models, number, actor="benchmark", reason="It stands for one that was trained on all images")
     shutil.rmtree(trained.folder)
 
 

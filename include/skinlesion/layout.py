@@ -70,6 +70,26 @@ def model_in_service(models: Path) -> Path:
     return models / "skin_lesion_classifier_trained.h5"
 
 
+def candidates(models: Path) -> Path:
+    """One folder a trained candidate."""
+    return models / "candidates"
+
+
 def candidate(models: Path, run: str) -> Path:
     """The folder of one trained candidate."""
-    return models / "candidates" / run
+    return candidates(models) / run
+
+
+def releases(models: Path) -> Path:
+    """One folder a switch: the files that it put in service, never changed afterwards."""
+    return models / "releases"
+
+
+def release_in_service(models: Path) -> Path:
+    """A symbolic link to the release in service."""
+    return models / "in_service"
+
+
+def registry(models: Path) -> Path:
+    """The versions and their history."""
+    return models / "registry"

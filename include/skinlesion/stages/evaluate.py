@@ -27,11 +27,12 @@ from skinlesion.held_out_scores import (
     stored_probabilities_of,
     write_answers,
 )
-from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.in_service import candidate_in_service
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.out_of_distribution import PICTURES_OF_A_KIND, smoke_set
 from skinlesion.progress import progress
+from skinlesion.registry.register import register
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
 from skinlesion.training_view import view_files
@@ -47,8 +48,8 @@ EVALUATION_VERSION: Final = 3
 def evaluate(config: PipelineConfig) -> StageReport:
     """Measure the candidate on the held-out originals, write metrics.json, plots, report.html and model_card.md.
 
-    It then goes into service. The candidate is scored from its saved LiteRT file, which train compared with .h5 and
-    .keras.
+    It becomes a version of the registry; what is in service does not change, that is promote's. The candidate is scored
+    from its saved LiteRT file, which train compared with .h5 and .keras.
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
@@ -67,7 +68,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     if not is_current:
         metrics = _evaluate(config, candidate, training, rows, key)
     assert metrics is not None
-    put_in_service(config.models, candidate)
+    registered = register(config.models, candidate, metrics)
     headline = {name: metrics[name] for name in ("balanced_accuracy", "malignant_auroc", "images", "lesions")}
     return StageReport(
         stage="evaluate",
@@ -82,7 +83,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
             "run": candidate.run,
             "metrics_file": str(candidate.metrics),
             "report": str(candidate.report),
-            "model": str(layout.model_in_service(config.models)),
+            "version": registered.number,
         },
     )
 
@@ -97,7 +98,18 @@ def read_metrics(config: PipelineConfig) -> dict[str, Any]:
     candidate = candidate_in_service(config.models)
     metrics = _read_metrics(candidate) if candidate else None
     if metrics is None:
-        raise DataError(f"No evaluated model is in service in {config.models}. Run the pipeline first.")
+        raise DataError(
+            f"No evaluated model is in service in {config.models}. Run the pipeline; `skinlesion models list` shows the "
+            "candidates and what the gate said of them."
+        )
+    return metrics
+
+
+def metrics_of(config: PipelineConfig, run: str) -> dict[str, Any]:
+    """Give what evaluate measured of a candidate. Raises DataError when it did not."""
+    metrics = _read_metrics(Candidate(layout.candidate(config.models, run)))
+    if metrics is None:
+        raise DataError(f"Candidate {run} of {config.models} is not evaluated. Run evaluate.")
     return metrics
 
 

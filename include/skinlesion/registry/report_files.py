@@ -1,0 +1,42 @@
+"""The files of a version that people may see: known names, nothing outside its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from skinlesion import layout
+from skinlesion.registry.snapshot import Registry
+
+KNOWN: Final = {
+    "report.html": "Report",
+    "data_report.html": "Data report",
+    "model_card.md": "Model card",
+    "confusion_matrix.png": "Confusion matrix",
+    "roc.png": "ROC",
+    "reliability.png": "Reliability",
+    "history.png": "Training",
+    "metrics.json": "Figures",
+    "verdict.json": "Verdict",
+}
+"""Names and titles, in the order of a page."""
+
+
+def report_file(registry: Registry, number: int, name: str) -> Path | None:
+    """Give the path of a version's file; None unless it is one of `KNOWN`, a regular file, and within the candidates.
+
+    A link is followed nowhere, so no name and no link in models/ leads to another file.
+    """
+    version = next((version for version in registry.versions if version.number == number), None)
+    if version is None or name not in KNOWN:
+        return None
+    path = layout.candidate(registry.models, version.run) / name
+    inside = layout.candidates(registry.models).resolve()
+    is_plain = path.is_file() and not path.is_symlink() and path.resolve().parent.parent == inside
+    return path if is_plain else None
+
+
+def report_files(registry: Registry, number: int) -> dict[str, Path]:
+    """Give the files of a version that are there, by name, in the order of `KNOWN`."""
+    found = {name: report_file(registry, number, name) for name in KNOWN}
+    return {name: path for name, path in found.items() if path is not None}

@@ -1,0 +1,167 @@
+"""The registry as it is now: what a page or a command shows. Needs json alone; a thousand versions take milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from skinlesion import in_service
+from skinlesion.errors import DataError
+from skinlesion.in_service import InService
+from skinlesion.registry import history
+from skinlesion.registry.history import SWITCHES, HistoryEntry
+from skinlesion.registry.verdict import VerdictSummary
+from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version and what has become of it.
+
+    Attributes:
+        number: 1, 2, ...
+        run: name of its candidate.
+        created: when its training ended, ISO 8601, UTC.
+        state: see `versions.State`.
+        measured: what evaluate measured last; None where it has not yet.
+        verdict: what the gate said last, in short; None where it was not judged. `verdict.read_verdict` has each line.
+        has_files: whether the model files are still there; without, it cannot be promoted.
+        training_version, git_revision: as registered.
+    """
+
+    number: int
+    run: str
+    created: str
+    state: State
+    measured: Measurement | None
+    verdict: VerdictSummary | None
+    has_files: bool
+    training_version: str
+    git_revision: str
+
+    def figure(self, name: str) -> Figure:
+        """Give a figure of `versions.FIGURES` as it was measured last."""
+        return (self.measured.figures if self.measured else {}).get(name, Figure(None))
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """A figure of a version as it was measured at some time."""
+
+    at: str
+    number: int
+    figure: Figure
+    held_out_version: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A snapshot.
+
+    Attributes:
+        versions: newest first.
+        in_service: what is in service, since when, by whom and why; None where nothing is. Its `version` is None for a
+            model that is no version.
+        history: every entry, newest first.
+    """
+
+    models: Path
+    versions: tuple[Version, ...]
+    in_service: InService | None
+    history: tuple[HistoryEntry, ...]
+    known: KnownVersions
+
+    @classmethod
+    def read(cls, models: Path) -> Self:
+        """Read the registry under models/; an empty one where there is none yet."""
+        known = KnownVersions.read(models)
+        now = in_service.read(models)
+        entries = with_pending(history.read(models), now)
+        verdicts: dict[int, VerdictSummary] = {}
+        declined: dict[int, bool] = {}
+        were: set[int] = set()
+        removed: set[int] = set()
+        for entry in entries:
+            if entry.what == "judged" and entry.verdict is not None:
+                verdicts[entry.version] = entry.verdict
+                declined[entry.version] = False
+            elif entry.what == "declined":
+                declined[entry.version] = True
+            elif entry.what == "removed":
+                removed.add(entry.version)
+            elif entry.what in SWITCHES:
+                were |= {number for number in (entry.version, entry.previous) if number is not None}
+
+        def state(number: int) -> State:
+            if now is not None and number == now.version:
+                return "champion"
+            if number in were:
+                return "former champion"
+            verdict = verdicts.get(number)
+            return "rejected" if declined.get(number) or (verdict and not verdict.passed) else "candidate"
+
+        versions = tuple(
+            Version(
+                number=number,
+                run=registered.run,
+                created=registered.created,
+                state=state(number),
+                measured=known.measurements.get(number, [None])[-1],
+                verdict=verdicts.get(number),
+                has_files=number not in removed,
+                training_version=registered.training_version,
+                git_revision=registered.git_revision,
+            )
+            for number, registered in sorted(known.registered.items(), reverse=True)
+        )
+        return cls(models, versions, now, tuple(reversed(entries)), known)
+
+    @property
+    def champion(self) -> Version | None:
+        """The version in service; None where none is."""
+        return next((version for version in self.versions if version.state == "champion"), None)
+
+    def version(self, number: int) -> Version:
+        """Give a version by its number. Raises DataError when there is none."""
+        found = next((version for version in self.versions if version.number == number), None)
+        if found is None:
+            raise DataError(f"There is no version {number} in {self.models}. `skinlesion models list` shows them.")
+        return found
+
+    def of_version(self, number: int) -> tuple[HistoryEntry, ...]:
+        """Give the entries that concern a version, newest first."""
+        return tuple(entry for entry in self.history if number in (entry.version, entry.previous))
+
+    def trend(self, name: str) -> tuple[TrendPoint, ...]:
+        """Give a figure of `versions.FIGURES` over the nights, oldest first."""
+        points = [
+            TrendPoint(measured.at, number, measured.figures.get(name, Figure(None)), measured.held_out_version)
+            for number, measurements in self.known.measurements.items()
+            for measured in measurements
+        ]
+        return tuple(sorted(points, key=lambda point: (point.at, point.number)))
+
+    @property
+    def rollback_target(self) -> Version | None:
+        """The version that a rollback without a number goes to; None without one.
+
+        Each rollback goes one promotion further back: what was rolled back from is not gone back to.
+        """
+        were: list[int] = []
+        for entry in reversed(self.history):
+            if entry.what == "promoted":
+                if not were and entry.previous is not None:
+                    were.append(entry.previous)
+                were.append(entry.version)
+            elif entry.what == "rolled back":
+                were = were[: were.index(entry.version) + 1] if entry.version in were else [*were, entry.version]
+        earlier = [number for number in were if self.in_service is None or number != self.in_service.version]
+        return next((version for version in self.versions if earlier and version.number == earlier[-1]), None)
+
+
+def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[HistoryEntry]:
+    """Give the history with the switch that is in force but was not written down: its process was killed in between."""
+    if now is None or now.entry is None:
+        return entries
+    return entries if any(entry.switch == now.entry.switch for entry in entries) else [*entries, now.entry]
