@@ -237,6 +237,33 @@ def predict(
 
 
 @app.command()
+def serve(
+    models: Models = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; others than this machine's own need SKINLESION_API_TOKEN.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.", show_default="8000")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the server; docs/predictions.md lists them."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve the model in service: a web page and an API; takes up promotions and rollbacks while it runs."""
+    from skinlesion.serving.server import serve as serve_model
+    from skinlesion.serving.settings import ServerSettings
+
+    config = _config(None, models, None)
+    named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    _show_log(quiet)
+    serve_model(
+        config,
+        ServerSettings.of(_key_values(settings) | named),
+        announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
+    )
+
+
+@app.command()
 def metrics(models: Models = None) -> None:
     """Print the headline of the model in service and where it and its report lie."""
     from skinlesion.stages.evaluate import read_metrics
@@ -291,13 +318,18 @@ def _bounds(schema: dict[str, Any]) -> str:
     return " ".join(f"{sign} {schema[key]}" for key, sign in named.items() if key in schema)
 
 
-def _config(dataset: Path | None, models: Path | None, settings: list[str] | None) -> PipelineConfig:
+def _key_values(settings: list[str] | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DataError(f"--set {setting}: expected KEY=VALUE, for example --set epochs=3.")
         values[key.strip()] = value.strip()
+    return values
+
+
+def _config(dataset: Path | None, models: Path | None, settings: list[str] | None) -> PipelineConfig:
+    values = _key_values(settings)
     for name, folder in (("dataset", dataset), ("models", models)):
         if folder is not None:
             values[name] = folder.absolute()

@@ -14,6 +14,7 @@ from skinlesion import layout, quiet_tensorflow
 from skinlesion.config import PipelineConfig
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
+from skinlesion.hidden_content import refuse_hidden_content
 from skinlesion.image_file import (
     SUFFIXES,
     ImageRefused,
@@ -99,8 +100,17 @@ def read_for_model(path: Path, config: PipelineConfig) -> Pixels:
         content = path.read_bytes()
     except OSError as error:
         raise ImageRefused(f"cannot be read ({error.strerror})") from None
+    return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+
+
+def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:
+    """Give what the model sees of an image file's content, RGB uint8 (224, 224, 3). Raises ImageRefused.
+
+    The one way to the model, for evaluation, the command line and the server: the resize stage's own functions.
+    """
     header = read_header(content)
-    check_header(header, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+    check_header(header, max_pixels=max_pixels, min_side=min_side)
+    refuse_hidden_content(content)
     check_decodes(content, header)
     return to_model_size(decode(content, header), header)
 
