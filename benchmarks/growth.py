@@ -32,11 +32,13 @@ from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path
 from skinlesion.image_statistics import COLUMNS as STATISTICS
-from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.in_service import candidate_in_service
 from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
 from skinlesion.near_duplicates import PAIR_COLUMNS, DuplicateTables
 from skinlesion.perceptual_hash import BITS
 from skinlesion.pipeline import STAGES
+from skinlesion.registry.register import register
+from skinlesion.registry.switch import promote
 from skinlesion.sample import write_sample
 from skinlesion.shard import BUCKETS, bucket_of
 from skinlesion.stages.evaluate import EVALUATION_VERSION
@@ -248,7 +250,8 @@ def _write_candidate(config: PipelineConfig) -> None:
     metrics = json.loads(candidate.metrics.read_text())
     metrics["key"] = fingerprint([EVALUATION_VERSION, record["sha256"], version(held_out_rows(manifest))])
     candidate.metrics.write_text(json.dumps(metrics))
-    put_in_service(config.models, candidate)
+    number = register(config.models, candidate).number
+    promote(config.models, number, actor="benchmark", reason="It stands for one that was trained on all images")
     shutil.rmtree(trained.folder)
 
 

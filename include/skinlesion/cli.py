@@ -1,4 +1,4 @@
-"""The command line: `skinlesion run`, one command a stage, `sample`, `fetch`, `labels`, `predict`, `metrics`."""
+"""The command line: `skinlesion run`, one command a stage, `sample`, `fetch`, `labels`, `predict`, `metrics`, `models`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.logging import RichHandler
 from skinlesion import atomic
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
+from skinlesion.models_command import models_app
 from skinlesion.pipeline import SHARDED, STAGES, run_all, run_stage, summary
 from skinlesion.shard import Shard
 from skinlesion.stage_report import StageReport
@@ -67,17 +68,19 @@ def run(
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run every stage in order: ingest, resize, augment, organize, build, embed, train, evaluate."""
+    """Run every stage in order: ingest, resize, augment, organize, build, embed, train, evaluate, promote."""
     config = _config(dataset, models, settings)
     _show_log(quiet)
     reports = run_all(config, announce=_announcer(quiet))
-    from skinlesion.stages.evaluate import read_metrics
+    from skinlesion.stages.evaluate import metrics_of
 
-    metrics = read_metrics(config)
+    promotion = reports[-1].details
+    metrics = metrics_of(config, promotion["run"])
     if json_file is not None:
         atomic.write_text(json_file.absolute(), json.dumps(summary(reports, metrics), indent=1))
     if not quiet:
         _print_headline(config, metrics)
+        out.print(f"{'Gate:':<19}{promotion['verdict']}", markup=False)
 
 
 def _stage_command(stage: str) -> Callable[..., None]:
@@ -272,6 +275,9 @@ def metrics(models: Models = None) -> None:
     _print_headline(config, read_metrics(config))
 
 
+app.add_typer(models_app, name="models")
+
+
 @app.command()
 def weights(
     settings: Settings = None,
@@ -367,11 +373,22 @@ def _print_headline(config: PipelineConfig, metrics: dict[str, Any]) -> None:
     for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
         out.print(f"{title + ':':<19}{_figure(metrics[name], intervals.get(name))}", markup=False)
     out.print(f"{'Measured on:':<19}{metrics['images']} held-out images of {metrics['lesions']} lesions")
-    out.print(f"{'Model:':<19}{layout.model_in_service(config.models)}", markup=False)
+    out.print(f"{'Model:':<19}{_model_of(config, candidate.run)}", markup=False)
     out.print(f"{'Report:':<19}{candidate.report}", markup=False)
     for warning in metrics["warnings"]:
         out.print(f"{'Note:':<19}{warning}", markup=False)
     out.print("Research and education only: not a medical device.")
+
+
+def _model_of(config: PipelineConfig, run: str) -> Path:
+    """Give the file that people use where the run's model is in service, else the candidate's."""
+    from skinlesion import in_service, layout
+    from skinlesion.candidate import Candidate
+
+    now = in_service.read(config.models)
+    if now is not None and now.run == run:
+        return layout.model_in_service(config.models)
+    return Candidate(layout.candidate(config.models, run)).h5
 
 
 def _figure(value: float | None, interval: list[float] | None) -> str:

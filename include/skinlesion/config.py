@@ -61,6 +61,13 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
 which files there are (`copies`), is decided once for ever (`held_out_fraction`) or is told anew in every run (the label,
 `actinic_keratosis`) makes no file stale."""
 
+PROMOTION_SETTINGS: Final = (
+    "dataset", "models", "gate_balanced_accuracy_margin", "gate_sensitivity_margin", "gate_confidence", "gate_min_auroc",
+    "gate_min_sensitivity", "gate_max_calibration_error", "gate_max_file_difference", "gate_max_latency", "gate_max_size",
+    "gate_require_data_checks", "require_approval", "approval_hours", "keep_versions", "workers",
+)  # fmt: skip
+"""What promotion looks at: the form of its own DAG."""
+
 STAGE_VERSIONS: Final[dict[str, int]] = {"resize": 2}
 """Counts up, from 1, when what a stage makes changes for a reason that no setting tells; its files are then stale."""
 
@@ -396,6 +403,110 @@ class PipelineConfig(BaseSettings):
         title="Seed",
         description="Of augmentation, initial weights, dropout and shuffling. The split does not depend on it.",
         json_schema_extra={"section": "Training"},
+    )
+
+    gate_balanced_accuracy_margin: float = Field(
+        default=0.08,
+        ge=0,
+        le=1,
+        title="Gate: balanced accuracy, margin",
+        description="A candidate must be shown to be not worse than the model in service by more than this, on the same "
+        "held-out lesions. 1 switches the criterion off.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_sensitivity_margin: float = Field(
+        default=0.08,
+        ge=0,
+        le=1,
+        title="Gate: sensitivity, margin",
+        description="The same of the sensitivity for malignant, each model at its own operating point. 1 switches the "
+        "criterion off.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_confidence: float = Field(
+        default=0.9,
+        ge=0.5,
+        le=0.999,
+        title="Gate: confidence",
+        description="Of the one-sided bounds that are compared with the margins. With few held-out lesions bounds are wide "
+        "and little passes; 0.5 compares the difference itself.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_min_auroc: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        title="Gate: lowest malignant AUROC",
+        description="Whatever is in service, and of the first model too.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_min_sensitivity: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        title="Gate: lowest sensitivity",
+        description="For malignant, at the operating point; of the first model too.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_max_calibration_error: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        title="Gate: largest calibration error",
+        description="Expected calibration error; of the first model too. On fifty images chance alone gives some 0.1.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_max_file_difference: float = Field(
+        default=1e-4,
+        ge=0,
+        le=1,
+        title="Gate: largest difference of the files",
+        description="Of probabilities between a version's .h5, .keras and .tflite, each loaded anew.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_max_latency: float = Field(
+        default=500,
+        gt=0,
+        le=60_000,
+        title="Gate: slowest prediction (ms)",
+        description="Median for one image on one core of this machine, all its views.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_max_size: float = Field(
+        default=100,
+        gt=0,
+        le=10_000,
+        title="Gate: largest model (MB)",
+        description="What is put in service, .h5 and .tflite together.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    gate_require_data_checks: bool = Field(
+        default=True,
+        title="Gate: require the data checks",
+        description="The version's data passed its checks, or a person accepted what they found.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    require_approval: bool = Field(
+        default=False,
+        title="Require approval",
+        description="A version that passes the gate waits until a person says yes.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    approval_hours: float = Field(
+        default=12,
+        gt=0,
+        le=720,
+        title="Wait for approval (hours)",
+        description="No answer by then means no.",
+        json_schema_extra={"section": "Promotion"},
+    )
+    keep_versions: int = Field(
+        default=30,
+        ge=2,
+        le=100_000,
+        title="Versions kept",
+        description="So many of the last versions keep their files, and every one that was ever in service.",
+        json_schema_extra={"section": "Promotion"},
     )
 
     drop_folder: OptionalText = Field(

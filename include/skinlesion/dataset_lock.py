@@ -23,14 +23,14 @@ class DatasetBusy(OSError):
 
 
 @contextmanager
-def locked(dataset: Path, work: str, *, wait: float) -> Iterator[None]:
+def locked(dataset: Path, work: str, *, wait: float, where: str = "this data set") -> Iterator[None]:
     """Hold the lock `.<work>.lock` of a data set; whoever else wants it waits, at most `wait` seconds.
 
     The kernel holds it for this process, so a killed one leaves a file but no lock. Raises DatasetBusy, which names
-    the process that holds it.
+    the process that holds it. where: what the dataset folder is called in that message.
     """
     path = dataset / f".{work}.lock"
-    descriptor = _acquire(path, work, wait)
+    descriptor = _acquire(path, work, wait, where)
     try:
         yield
     finally:
@@ -39,7 +39,7 @@ def locked(dataset: Path, work: str, *, wait: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path, work: str, wait: float) -> int:
+def _acquire(path: Path, work: str, wait: float, where: str) -> int:
     deadline = time.monotonic() + wait
     is_told = False
     while True:
@@ -52,7 +52,7 @@ def _acquire(path: Path, work: str, wait: float) -> int:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise DatasetBusy(
-                    f"{path.parent}: another {work} works on this data set ({holder}); waited {wait:g} s for it. "
+                    f"{path.parent}: another {work} works on {where} ({holder}); waited {wait:g} s for it. "
                     "Let it finish, or stop it"
                 ) from None
             if not is_told:

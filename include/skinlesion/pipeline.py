@@ -10,8 +10,11 @@ from skinlesion.config import PipelineConfig
 from skinlesion.shard import Shard
 from skinlesion.stage_report import StageReport
 
-STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate")
+STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
 """In the order of a run; each is a module of `skinlesion.stages` with one public function of the same name."""
+
+NIGHTLY: Final = STAGES[:-1]
+"""What the nightly DAG runs. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
 
 SHARDED: Final = frozenset({"resize", "augment", "embed"})
 """Stages that take a shard, so that several workers can share them."""

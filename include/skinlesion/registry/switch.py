@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from skinlesion import atomic, in_service, layout
+from skinlesion.dataset_lock import locked
 from skinlesion.errors import DataError
+from skinlesion.in_service import TFLITE, digest
+from skinlesion.registry import history
+from skinlesion.registry.adoption import adopt
 from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.registry.snapshot import Registry, Version, with_pending
+
+RELEASES_KEPT: Final = 3
+"""Besides the one in service: a reader that found an earlier one may still be at it."""
+
+LOCK_WAIT: Final = 60.0
+"""Seconds that a switch waits for another; it takes less than one."""
+
+_LITERT_IN_CANDIDATE: Final = "model.tflite"
+_NOT_SERVED: Final = "model.keras"
 
 
 class Superseded(DataError):
@@ -14,7 +35,7 @@ class Superseded(DataError):
 
 
 def promote(
-    models: Path, number: int, *, actor: str, reason: str, instead_of: int | None | Literal["any"] = "any"
+    models: Path, number: int, *, actor: str, reason: str, instead_of: int | Literal["any"] | None = "any"
 ) -> HistoryEntry:
     """Put a version in service, whatever the gate said: its files as one, atomically, verified by SHA-256.
 
@@ -33,11 +54,157 @@ def promote(
         DataError: no such version, it is in service, no reason, or its files are missing or altered.
         OSError: the registry is locked by another promotion for too long, or the disk failed; nothing has changed.
     """
-    raise NotImplementedError
+    with writing(models):
+        registry = Registry.read(models)
+        return _switch(registry, registry.version(number), "promoted", actor, reason, instead_of)
 
 
 def rollback(
-    models: Path, *, actor: str, reason: str, to: int | None = None, instead_of: int | None | Literal["any"] = "any"
+    models: Path, *, actor: str, reason: str, to: int | None = None, instead_of: int | Literal["any"] | None = "any"
 ) -> HistoryEntry:
     """Go back to the version that was in service before, or to the former champion `to`. Otherwise as `promote`."""
-    raise NotImplementedError
+    with writing(models):
+        registry = Registry.read(models)
+        target = registry.rollback_target if to is None else registry.version(to)
+        if target is None:
+            raise DataError(
+                f"There is nothing to go back to in {models}: expected a version that was in service before this one. "
+                "`skinlesion models list` shows the versions, `skinlesion models promote` takes any."
+            )
+        if target.state == "candidate" or target.state == "rejected":
+            raise DataError(
+                f"Version {target.number} was never in service, so there is no going back to it. "
+                f"`skinlesion models promote {target.number} --reason ...` puts it there."
+            )
+        return _switch(registry, target, "rolled back", actor, reason, instead_of)
+
+
+@contextmanager
+def writing(models: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold the registry's lock, with the history complete. Raises DatasetBusy, an OSError, after `wait` seconds."""
+    folder = layout.registry(models)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, "promotion", wait=wait, where="this registry"):
+        atomic.remove_partials(models)
+        adopt(models)
+        entries, now = history.read(models), in_service.read(models)
+        for entry in with_pending(entries, now)[len(entries) :]:
+            history.append(models, entry)
+        yield
+
+
+def _switch(
+    registry: Registry,
+    version: Version,
+    what: Literal["promoted", "rolled back"],
+    actor: str,
+    reason: str,
+    instead_of: int | Literal["any"] | None,
+) -> HistoryEntry:
+    models, now = registry.models, registry.in_service
+    if not reason.strip():
+        raise DataError(f"No reason is given for version {version.number}. Say why, for those who read the history.")
+    previous = now.version if now is not None else None
+    if instead_of != "any" and previous != instead_of:
+        raise Superseded(_superseded(version.number, instead_of, registry))
+    if now is not None and now.version == version.number and now.is_whole():
+        raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
+    entry = HistoryEntry(
+        at=history.now(),
+        what=what,
+        actor=actor,
+        version=version.number,
+        previous=previous,
+        reason=reason.strip(),
+        verdict=version.verdict,
+        switch=_last_switch(registry) + 1,
+    )
+    release = _make_release(registry, version, entry)
+    # Before the release is in service: where none was, all names begin to lead somewhere in the same moment.
+    name_release_files(models)
+    put_in_service(models, release)
+    found = in_service.read(models)
+    if found is None or found.entry != entry or not found.is_whole():
+        raise OSError(f"{models}: version {version.number} is not in service as it should be. Run the promotion again")
+    history.append(models, entry)
+    _remove_old_releases(models, release)
+    return entry
+
+
+def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
+    expected = "no model" if instead_of is None else f"version {instead_of}"
+    now = registry.in_service
+    if now is None:
+        found = "nothing is"
+    elif now.version is None:
+        found = "a model without a version is"
+    else:
+        found = f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
+    return (
+        f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
+        "Look at both, and decide again."
+    )
+
+
+def _last_switch(registry: Registry) -> int:
+    return max((entry.switch or 0 for entry in registry.history), default=0)
+
+
+def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
+    """Copy the version's files into a release folder of their own, verify them, and write their record last.
+
+    Copies, not links: who writes to models/skin_lesion_classifier_trained.h5 does not alter the candidate.
+    """
+    models = registry.models
+    registered = registry.known.registered[version.number]
+    source = layout.candidate(models, version.run)
+    folder = layout.releases(models) / f"{entry.switch:06d}"
+    # Of a switch that was killed before its link moved; nobody was ever sent there.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sha256: dict[str, str] = {}
+    for name, expected in registered.sha256.items():
+        if name == _NOT_SERVED:
+            continue
+        served = TFLITE if name == _LITERT_IN_CANDIDATE else name
+        _copy_verified(source / name, folder / served, expected, version.number)
+        sha256[served] = expected
+    rule = folder / "decision_rule.json"
+    record = {
+        "run": version.run,
+        "version": version.number,
+        "sha256": sha256,
+        "decision_rule": json.loads(rule.read_text()) if rule.is_file() else None,
+        "since": entry.at,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "switch": entry.switch,
+        "entry": entry.as_dict(),
+    }
+    write_record(folder, record)
+    return folder
+
+
+def _copy_verified(source: Path, target: Path, expected: str, number: int) -> None:
+    try:
+        with atomic.replacing(target) as partial:
+            shutil.copyfile(source, partial)
+            found = digest(partial)
+    except FileNotFoundError:
+        raise DataError(_altered(number, f"{source} is missing")) from None
+    if found != expected:
+        target.unlink()
+        raise DataError(_altered(number, f"{source} is not the file that was registered (SHA-256 {found[:12]}...)"))
+    target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+
+
+def _altered(number: int, what: str) -> str:
+    return (
+        f"Version {number} cannot be put in service: {what}. Nothing has changed. Restore the file, train it again, or "
+        "choose another version."
+    )
+
+
+def _remove_old_releases(models: Path, current: Path) -> None:
+    for folder in sorted(path for path in layout.releases(models).iterdir() if path != current)[:-RELEASES_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)

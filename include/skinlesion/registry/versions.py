@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from skinlesion import layout
+from skinlesion.in_service import digest
 from skinlesion.registry import append_log
+
+if TYPE_CHECKING:
+    from skinlesion.candidate import Candidate
+
+LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 
 State = Literal["candidate", "champion", "former champion", "rejected"]
 """`champion` is in service, `former champion` was; `rejected` lost at the gate or was declined; `candidate`: the rest."""
@@ -61,6 +68,7 @@ class Registered:
         sha256: of each of its model files, by name.
         training_version: names the training images.
         git_revision: of the code that trained it.
+        lock_sha256: of uv.lock, which names every package; empty where there is none.
     """
 
     number: int
@@ -69,6 +77,7 @@ class Registered:
     sha256: dict[str, str]
     training_version: str
     git_revision: str
+    lock_sha256: str = ""
 
 
 def path(models: Path) -> Path:
@@ -100,6 +109,20 @@ class KnownVersions:
         """Give the version of these files; None where they are not registered."""
         found = (v for v in reversed(self.registered.values()) if v.run == run and v.sha256 == sha256)
         return next(found, None)
+
+
+def registered_now(known: KnownVersions, candidate: Candidate, training: dict[str, Any]) -> Registered:
+    """Give a candidate the next number. training: its record."""
+    ended = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC)
+    return Registered(
+        number=max(known.registered, default=0) + 1,
+        run=candidate.run,
+        created=ended.isoformat(timespec="seconds"),
+        sha256=training["sha256"],
+        training_version=training.get("training_version", ""),
+        git_revision=training.get("git_revision", "unknown"),
+        lock_sha256=digest(LOCK_FILE) if LOCK_FILE.is_file() else "",
+    )
 
 
 def append_registered(models: Path, version: Registered) -> None:

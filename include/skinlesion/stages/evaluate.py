@@ -11,46 +11,36 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion import atomic, layout
-from skinlesion.bucket_table import BucketTable, read_table, write_table
+from skinlesion.bucket_table import BucketTable, write_table
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import Candidate
-from skinlesion.catalog import SPLITS, accepted, on_both_sides, read_catalog
+from skinlesion.catalog import SPLITS, accepted, data_version, on_both_sides, read_catalog
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.data_report.written import copy_report
 from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
-from skinlesion.in_service import candidate_in_service, put_in_service
+from skinlesion.held_out_scores import PREDICTION_COLUMNS, probabilities_of, stored_probabilities_of
+from skinlesion.in_service import candidate_in_service
 from skinlesion.labels.summary import fallback_counts
-from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
-from skinlesion.progress import progress
+from skinlesion.registry.register import register
 from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
-from skinlesion.training_view import ViewFile, view_files
-from skinlesion.workers import spread
 
 EVALUATION_VERSION: Final = 2
 """Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
 
-PREDICTION_COLUMNS: Final = {
-    "image": "str",
-    "sha256": "str",
-    "label": "str",
-    "group": "str",
-    **dict.fromkeys(LABELS, "float32"),
-}
 AGE_BANDS: Final = (0, 20, 40, 60, 80, 131)
 MISTAKES_SHOWN: Final = 16
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
-    """Measure the candidate on the held-out originals, write metrics.json, plots and report.html, put it in service.
+    """Measure the candidate on the held-out originals, write metrics.json, plots and report.html, register it.
 
-    The candidate is scored from its saved LiteRT file, which train compared with .h5 and .keras.
+    Which model is in service does not change: that is promote's. The candidate is scored from its saved LiteRT file, which train compared with .h5 and .keras.
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
@@ -68,7 +58,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     if not is_current:
         metrics = _evaluate(config, candidate, training, rows, key)
     assert metrics is not None
-    put_in_service(config.models, candidate)
+    registered = register(config.models, candidate, metrics)
     headline = {name: metrics[name] for name in ("balanced_accuracy", "malignant_auroc", "images", "lesions")}
     return StageReport(
         stage="evaluate",
@@ -83,7 +73,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
             "run": candidate.run,
             "metrics_file": str(candidate.metrics),
             "report": str(candidate.report),
-            "model": str(layout.model_in_service(config.models)),
+            "version": registered.number,
         },
     )
 
@@ -93,7 +83,18 @@ def read_metrics(config: PipelineConfig) -> dict[str, Any]:
     candidate = candidate_in_service(config.models)
     metrics = _read_metrics(candidate) if candidate else None
     if metrics is None:
-        raise DataError(f"No evaluated model is in service in {config.models}. Run the pipeline first.")
+        raise DataError(
+            f"No evaluated model is in service in {config.models}. Run the pipeline; `skinlesion models list` shows the "
+            "candidates and what the gate said of them."
+        )
+    return metrics
+
+
+def metrics_of(config: PipelineConfig, run: str) -> dict[str, Any]:
+    """Give what evaluate measured of a candidate. Raises DataError when it did not."""
+    metrics = _read_metrics(Candidate(layout.candidate(config.models, run)))
+    if metrics is None:
+        raise DataError(f"Candidate {run} of {config.models} is not evaluated. Run evaluate.")
     return metrics
 
 
@@ -113,13 +114,13 @@ def _evaluate(
 
     labels = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
     lesions = rows["group"].tolist()
-    probabilities = _probabilities(config, candidate, rows)
+    probabilities = probabilities_of(config, candidate, rows)
     predictions = rows[["image", "sha256", "label", "group"]].assign(**dict(zip(LABELS, probabilities.T, strict=True)))
     write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
     champion = candidate_in_service(config.models)
     champion_metrics = None
     if champion is not None and champion.run != candidate.run:
-        champion_metrics = measure(labels, _champion_probabilities(config, champion, rows), lesions)
+        champion_metrics = measure(labels, stored_probabilities_of(config, champion, rows), lesions)
     catalog = read_catalog(config.dataset)
     figures = measure(labels, probabilities, lesions)
     figures["warnings"] = training["warnings"] + figures["warnings"]
@@ -131,6 +132,7 @@ def _evaluate(
         "run": candidate.run,
         "training_version": training["training_version"],
         "held_out_version": version(rows),
+        "data_version": data_version(catalog),
         "warm_start": training["warm_start"],
         **figures,
         "slices": slices,
@@ -155,38 +157,6 @@ def _evaluate(
     atomic.write_text(candidate.report, report)
     atomic.write_text(candidate.metrics, json.dumps(metrics, indent=1))
     return metrics
-
-
-def _probabilities(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the candidate's probabilities of these files, (n, 3)."""
-    models = OneForEachThread(lambda: LiteRTModel(candidate.tflite))
-
-    def one(file: ViewFile) -> npt.NDArray[np.float32]:
-        return models.get()(file.read())
-
-    files = view_files(config.dataset, rows)
-    results = np.empty((len(files), len(LABELS)), dtype=np.float64)
-    with progress("evaluate", len(files)) as advance:
-        for position, result in enumerate(spread(one, files, workers=config.workers_used(), kind="threads")):
-            results[position] = result
-            advance(1)
-    return results
-
-
-def _champion_probabilities(config: PipelineConfig, champion: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the champion's probabilities of these files, (n, 3): as stored for those it was asked before."""
-    names = list(LABELS)
-    try:
-        stored = (
-            read_table(champion.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")[names]
-        )
-    except (OSError, ValueError, pa.ArrowException):
-        stored = pd.DataFrame(columns=names, dtype="float32")
-    result = stored.reindex(rows["sha256"]).to_numpy(dtype=np.float64)
-    asked = np.flatnonzero(np.isnan(result).any(axis=1))
-    if len(asked):
-        result[asked] = _probabilities(config, champion, rows.iloc[asked])
-    return result
 
 
 def _slice_columns(rows: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,64 @@
+"""Promote: put the candidate in service if it passes the gate."""
+
+from __future__ import annotations
+
+import getpass
+
+from skinlesion import layout
+from skinlesion.built_model import require_built_model
+from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError
+from skinlesion.manifest import read_manifest, training_rows
+from skinlesion.registry.promotion import judge_once, switch_to
+from skinlesion.registry.register import register
+from skinlesion.registry.retention import remove_old_files
+from skinlesion.registry.run_log import mirror
+from skinlesion.registry.snapshot import Registry
+from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.training.warm_start import candidate_to_evaluate
+
+
+def promote(config: PipelineConfig) -> StageReport:
+    """Judge the candidate of this data and these settings, once; put it in service if it passes and nobody must approve.
+
+    A candidate that loses is no error: the report says why, and what a person can do.
+    """
+    watch = Stopwatch()
+    rows = training_rows(read_manifest(config.dataset))
+    candidate = candidate_to_evaluate(config, rows, require_built_model(config.models))
+    if candidate.read_training() is None or not candidate.metrics.is_file():
+        raise DataError(
+            f"{candidate.folder} holds no evaluated candidate for this data and these settings. Run evaluate."
+        )
+    number = register(config.models, candidate).number
+    actor = getpass.getuser()
+    judgement = judge_once(config, number, actor=actor)
+    sentence = judgement.sentence
+    is_promoted = judgement.next == "switch" and not config.require_approval
+    if is_promoted:
+        switch_to(config, judgement, actor=actor, reason="It passed the gate")
+    elif judgement.next == "switch":
+        sentence += f" It waits for approval: `skinlesion models promote {number} --reason ...` puts it in service."
+    elif not judgement.passed and judgement.judged_now:
+        sentence += f" To put it in service all the same: `skinlesion models promote {number} --reason ...`."
+    removed = remove_old_files(config)
+    mirror(config)
+    now = Registry.read(config.models).in_service
+    return StageReport(
+        stage="promote",
+        seen=1,
+        done=int(judgement.judged_now or is_promoted),
+        skipped=int(not judgement.judged_now and not is_promoted),
+        refused=int(judgement.judged_now and not judgement.passed),
+        seconds=watch.seconds(),
+        details={
+            "run": candidate.run,
+            "version": number,
+            "passed": judgement.passed,
+            "verdict": sentence,
+            "promoted": is_promoted,
+            "in_service": now.version if now is not None else None,
+            "model": str(layout.model_in_service(config.models)),
+            "versions_without_files": removed,
+        },
+    )
