@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinlesion import atomic
+from skinlesion.config import PipelineConfig
+from skinlesion.decision import RULE_FILE
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES
@@ -105,7 +107,7 @@ def predict_into(
     paths: Sequence[Path],
     predict: Callable[[Iterable[Path]], Iterator[Prediction]],
     *,
-    made_by: str,
+    identity: str,
     advance: Callable[[int], None],
     refused: Callable[[Prediction], None],
 ) -> BatchReport:
@@ -115,7 +117,7 @@ def predict_into(
         table: the file to write; it appears when it is whole.
         paths: image files and folders of them.
         predict: gives a prediction a file, in order.
-        made_by: names what predictions depend on; a journal of something else is not gone on from.
+        identity: of what predictions depend on, see `made_by`; a journal of something else is not gone on from.
         advance: called with the number of images just finished, those found in the journal included.
         refused: called with each image that cannot be used, in this run.
 
@@ -130,7 +132,7 @@ def predict_into(
     table.parent.mkdir(parents=True, exist_ok=True)
     journal_path = table.with_name(f".{table.name}.partial")
     with _locked(journal_path, table) as journal:
-        known = _go_on(journal, made_by)
+        known = _go_on(journal, identity)
         done, kept = _predict_missing(journal, paths, predict, known, advance, refused)
         rows = _Rows(journal, np.sort(np.concatenate([done, kept])))
         count = _write_refused(rows, refused_beside(table))
@@ -149,9 +151,9 @@ def _locked(path: Path, table: Path) -> Iterator[BinaryIO]:
         yield journal
 
 
-def _go_on(journal: BinaryIO, made_by: str) -> Keys:
+def _go_on(journal: BinaryIO, identity: str) -> Keys:
     """Give the keys of what the journal holds, sorted; empty it when it is of another model, and cut off a torn line."""
-    head = {"journal": _JOURNAL_VERSION, "made_by": made_by}
+    head = {"journal": _JOURNAL_VERSION, "made_by": identity}
     journal.seek(0)
     keys, whole = array("Q"), 0
     for number, line in enumerate(journal):
@@ -208,6 +210,16 @@ def _predict_missing(
         journal.flush()
         os.fsync(journal.fileno())
     return np.asarray(done, dtype=np.uint64), np.asarray(kept, dtype=np.uint64)
+
+
+def made_by(model: Path, config: PipelineConfig) -> str:
+    """Give a hash of what the predictions of a model file depend on: its content, the rule beside it, the settings."""
+    digest = hashlib.sha256(model.read_bytes())
+    rule = model.with_name(RULE_FILE)
+    if rule.is_file():
+        digest.update(rule.read_bytes())
+    digest.update(json.dumps([config.max_image_pixels, config.min_image_side]).encode())
+    return digest.hexdigest()
 
 
 def _key(path: Path) -> int:

@@ -27,7 +27,7 @@ from skinlesion.serving.documents import (
     problems,
 )
 from skinlesion.serving.grad_cam_process import GradCamProcess, Question
-from skinlesion.serving.image_queue import Answer, ImageQueue
+from skinlesion.serving.image_queue import ImageQueue, Told
 from skinlesion.serving.metrics import Metrics
 from skinlesion.serving.model_watch import ModelWatch
 from skinlesion.serving.problem import Problem
@@ -37,10 +37,6 @@ from skinlesion.serving.upload import Buffered, Upload, read_uploads
 
 REFUSALS_TOLD = 20
 """Of a request of which no image can be used."""
-
-_CARD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-"""A model card is one file with its styles in it, and loads nothing."""
-
 
 class Api:
     """What the routes answer with."""
@@ -97,7 +93,7 @@ class Api:
             "/v1/model/card",
             summary="Its model card",
             response_class=Response,
-            responses={200: {"content": {"text/html": {}}}, **problems(401, 404, 503)},
+            responses={200: {"content": {"text/plain": {}}}, **problems(401, 404, 503)},
             tags=["model"],
         )(self.card)
         router.get("/healthz", summary="The server lives", tags=["running"])(self.healthz)
@@ -184,7 +180,7 @@ class Api:
         return _json(json.dumps(document).encode())
 
     def card(self) -> Response:
-        """Give the model card of the version that answers, a page that loads nothing."""
+        """Give the model card of the version that answers, Markdown."""
         path = self._watch.current().card
         try:
             content = path.read_bytes() if path else b""
@@ -192,7 +188,8 @@ class Api:
             content = b""
         if not content:
             raise Problem(HTTPStatus.NOT_FOUND, "no-model-card", "The model in service has no model card.")
-        return Response(content, media_type="text/html", headers={"Content-Security-Policy": _CARD_POLICY})
+        # As plain text: every browser shows it, and nothing in it is run.
+        return Response(content, media_type="text/plain")
 
     async def healthz(self) -> dict[str, str]:
         """Answer, whatever the model does."""
@@ -211,7 +208,7 @@ def _name(model: ServedModel) -> dict[str, Any]:
     return {"version": model.version, "number": model.number}
 
 
-def _refuse_if_none_is_usable(answers: list[Answer]) -> None:
+def _refuse_if_none_is_usable(answers: list[Told]) -> None:
     if not all(answer.is_refused for answer in answers):
         return
     refused = [answer.document for answer in answers]

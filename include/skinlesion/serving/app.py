@@ -19,7 +19,7 @@ from skinlesion.config import PipelineConfig
 from skinlesion.serving import page
 from skinlesion.serving.api import Api
 from skinlesion.serving.documents import NOTICE, ProblemDocument
-from skinlesion.serving.front import App, Front
+from skinlesion.serving.front import App, Front, failed
 from skinlesion.serving.grad_cam_process import GradCamProcess, Overlay
 from skinlesion.serving.image_queue import ImageQueue
 from skinlesion.serving.metrics import Metrics
@@ -114,7 +114,11 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
             request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "; ".join(wrong)[:500])
         )
 
+    async def bug(request: Request, found: Exception) -> Response:
+        return await problem(request, failed())  # `Front` logs it
+
     app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(Exception, bug)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
 

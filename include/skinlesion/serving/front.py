@@ -79,9 +79,8 @@ class Front:
         except Exception:
             # Never the images: a traceback names lines, not values.
             log.exception("%s %s failed", scope["method"], scope["path"])
-            if status:
-                raise
-            await _send_problem(_failed(), send_and_note)
+            if not status:
+                await _send_problem(failed(), send_and_note)
         path = scope["path"] if scope["path"] in self._paths else _NOT_COUNTED_APART
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else _NOT_COUNTED_APART
         self._metrics.requests.labels(path, method, str(status)).inc()
@@ -104,7 +103,8 @@ class Front:
             )
 
 
-def _failed() -> Problem:
+def failed() -> Problem:
+    """A bug; the client learns that it is one."""
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "The server failed at this request; its log has the reason."
     )

@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from skinlesion.diagnosis import LABELS
 from skinlesion.image_file import ImageRefused
 from skinlesion.prediction import pixels_for_model
 from skinlesion.serving.metrics import Metrics
@@ -17,10 +18,13 @@ from skinlesion.serving.served_model import ServedModel
 from skinlesion.serving.settings import ServerSettings
 from skinlesion.serving.upload import Upload
 
+DECIMALS: Final = 6
+"""Of probabilities, as `skinlesion predict` writes them."""
+
 
 @dataclass(frozen=True)
-class Answer:
-    """What is said of one image: `document` is its part of the response; refused images have a reason in it."""
+class Told:
+    """What is told of one image: `document` is its part of the response; refused images have a reason in it."""
 
     document: dict[str, Any]
     is_refused: bool
@@ -39,7 +43,7 @@ class ImageQueue:
         self._metrics = metrics
         self._waiting = 0
 
-    async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[Answer]:
+    async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[Told]:
         """Give an answer for each image, in order. Raises Problem (503) when too many wait."""
         if self._waiting + len(uploads) > self._most_waiting:
             raise busy("Too many images are waiting for the model. Send the request again in a second.")
@@ -53,19 +57,29 @@ class ImageQueue:
             self._waiting -= len(uploads)
             self._metrics.waiting.set(self._waiting)
 
-    def _one(self, model: ServedModel, upload: Upload) -> Answer:
+    def _one(self, model: ServedModel, upload: Upload) -> Told:
         start = time.perf_counter()
         try:
             pixels = pixels_for_model(upload.content, max_pixels=self._max_pixels, min_side=self._min_side)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
-            return Answer({"file": upload.name, "refused": str(refusal)}, is_refused=True)
+            return Told({"file": upload.name, "refused": str(refusal)}, is_refused=True)
         decoded = time.perf_counter()
-        document = {"file": upload.name, **model.answer(pixels)}
+        answer = model.answer(pixels)
         self._metrics.decoding.observe(decoded - start)
         self._metrics.inference.observe(time.perf_counter() - decoded)
-        self._metrics.decisions[document["decision"]].inc()
-        return Answer(document, is_refused=False)
+        self._metrics.decisions[answer.decision].inc()
+        document = {
+            "file": upload.name,
+            "decision": answer.decision,
+            "reason": answer.reason,
+            "label": LABELS[int(answer.probabilities.argmax())],
+            "probabilities": {
+                label: round(float(probability), DECIMALS)
+                for label, probability in zip(LABELS, answer.probabilities, strict=True)
+            },
+        }
+        return Told(document, is_refused=False)
 
     def close(self) -> None:
         """Begin no more images."""

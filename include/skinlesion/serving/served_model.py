@@ -7,8 +7,6 @@ import json
 import queue
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +15,13 @@ import numpy as np
 
 from skinlesion import in_service, layout
 from skinlesion.config import IMAGE_SIDE
-from skinlesion.decision import WITHOUT_RULE, DecisionRule
+from skinlesion.decision import DecisionRule
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.image_file import Pixels
 from skinlesion.in_service import InService
 from skinlesion.litert import LiteRTModel
+from skinlesion.prediction import Answer, Classifier
 
 CONVERSION_SECONDS: Final = 300
 """TensorFlow's start and the conversion take some 20 on two cores."""
@@ -61,31 +60,15 @@ class ServedModel:
     rule: DecisionRule | None
     figures: dict[str, Any] | None
     card: Path | None
-    _idle: queue.SimpleQueue[LiteRTModel]
+    _idle: queue.SimpleQueue[Classifier]
 
-    @contextmanager
-    def classifier(self) -> Iterator[LiteRTModel]:
-        """Give a classifier that nobody else uses; there is one for each thread that predicts."""
-        taken = self._idle.get()
-        try:
-            yield taken
-        finally:
-            self._idle.put(taken)
-
-    def answer(self, pixels: Pixels) -> dict[str, Any]:
+    def answer(self, pixels: Pixels) -> Answer:
         """Say what the model says of an image, RGB uint8 (224, 224, 3)."""
-        with self.classifier() as classifier:
-            probabilities = classifier(pixels)
-        label = LABELS[int(probabilities.argmax())]
-        decision, reason = label, WITHOUT_RULE
-        if self.rule is not None:
-            ((decision, reason),) = self.rule.decide(probabilities)
-        return {
-            "decision": decision,
-            "reason": reason,
-            "label": label,
-            "probabilities": {name: round(float(value), 6) for name, value in zip(LABELS, probabilities, strict=True)},
-        }
+        classifier = self._idle.get()  # one for each thread that predicts
+        try:
+            return classifier(pixels)
+        finally:
+            self._idle.put(classifier)
 
     def operating_point(self) -> dict[str, Any] | None:
         """Say from which probability on the decision is malignant; None for a model without a decision rule."""
@@ -129,6 +112,7 @@ def load(models: Path, threads: int) -> ServedModel:
             content = read
     if not content:
         raise DataError(f"{now.folder} names no {now.tflite.name}: expected the model as LiteRT runs it.")
+    rule = _rule(now)
     candidate = layout.candidate(models, now.run)
     return ServedModel(
         version=now.run,
@@ -136,10 +120,10 @@ def load(models: Path, threads: int) -> ServedModel:
         since=now.since,
         sha256=now.sha256,
         h5=now.h5,
-        rule=_rule(now),
+        rule=rule,
         figures=_read_json(candidate / "metrics.json"),
-        card=_existing(candidate / "model_card.html"),
-        _idle=_classifiers(content, str(now.tflite), threads),
+        card=_existing(candidate / "model_card.md"),
+        _idle=_classifiers(content, rule, str(now.tflite), threads),
     )
 
 
@@ -161,7 +145,7 @@ def _without_record(models: Path, threads: int) -> ServedModel:
         rule=None,
         figures=None,
         card=None,
-        _idle=_classifiers(_converted(path), str(path), threads),
+        _idle=_classifiers(_converted(path), None, str(path), threads),
     )
 
 
@@ -177,18 +161,23 @@ def _converted(path: Path) -> bytes:
     return done.stdout
 
 
-def _classifiers(content: bytes, name: str, threads: int) -> queue.SimpleQueue[LiteRTModel]:
+def _classifiers(
+    content: bytes, rule: DecisionRule | None, name: str, threads: int
+) -> queue.SimpleQueue[Classifier]:
     """Give classifiers that have all run once: the first run of one takes several times as long as the next."""
-    ready: queue.SimpleQueue[LiteRTModel] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
     for _ in range(threads):
-        classifier = LiteRTModel(content)
+        model = LiteRTModel(content)
+        if rule is not None and rule.most_distance is not None and model.outputs < 2:
+            raise DataError(f"{name} does not tell how unlike the training images a picture is, which its decision rule asks for.")
+        classifier = Classifier(model, rule)
         try:
-            probabilities = classifier(grey)
-        except ValueError as error:
+            probabilities = classifier(grey).probabilities
+        except (ValueError, RuntimeError) as error:
             raise DataError(f"{name} does not take an image of {IMAGE_SIDE}x{IMAGE_SIDE}: {error}") from None
-        if probabilities.shape != (3,) or not np.isclose(probabilities.sum(), 1, atol=1e-3):
-            raise DataError(f"{name} gives {probabilities!r} for a grey image; expected three probabilities.")
+        if probabilities.shape != (len(LABELS),) or not np.isclose(probabilities.sum(), 1, atol=1e-3):
+            raise DataError(f"{name} gives {probabilities!r} for a grey image; expected {len(LABELS)} probabilities.")
         ready.put(classifier)
     return ready
 

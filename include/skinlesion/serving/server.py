@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
@@ -12,6 +13,7 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.serving.app import create_app
 from skinlesion.serving.connection import BoundedConnection
+from skinlesion.serving.front import App
 from skinlesion.serving.settings import ServerSettings, api_token
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,21 @@ def serve(config: PipelineConfig, settings: ServerSettings, *, announce: Callabl
     """
     token = api_token(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    server = _Server(
+    server = make_server(create_app(config, settings, token), settings, announce)
+    with suppress(SystemExit):  # uvicorn has logged why
+        server.run()
+    if not server.started:
+        raise DataError(
+            f"Cannot listen on {settings.host} port {settings.port}: another program may be there, or this machine has no "
+            "such address. Choose others with --host and --port."
+        )
+
+
+def make_server(app: App, settings: ServerSettings, announce: Callable[[str], None]) -> uvicorn.Server:
+    """Give a server that is ready to `run`."""
+    return _Server(
         uvicorn.Config(
-            create_app(config, settings, token),  # type: ignore[arg-type]
+            app,  # type: ignore[arg-type]
             host=settings.host,
             port=settings.port,
             http=type("Connection", (BoundedConnection,), {"most_connections": settings.connections}),
@@ -39,19 +53,11 @@ def serve(config: PipelineConfig, settings: ServerSettings, *, announce: Callabl
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
         ),
         announce,
     )
-    try:
-        server.run()
-    except SystemExit:  # uvicorn has logged why
-        raise DataError(
-            f"Cannot listen on {settings.host} port {settings.port}: another program may be there. Choose another port "
-            "with --port."
-        ) from None
-    if not server.started:
-        raise DataError(f"Cannot listen on {settings.host} port {settings.port}. Choose others with --host and --port.")
 
 
 class _Server(uvicorn.Server):
@@ -61,7 +67,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, *arguments: object, **options: object) -> None:
         await super().startup(*arguments, **options)  # type: ignore[arg-type]
-        for server in self.servers:
+        for server in getattr(self, "servers", []):
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
                 self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")

@@ -116,6 +116,7 @@ function take(files) {
     find(".decision", article).textContent = "Waiting …";
     find("table", article).hidden = true;
     answers.prepend(article);
+    article.scrollIntoView({ block: "nearest" });
     waiting.push({ file, article });
   }
   next();
