@@ -13,6 +13,7 @@ import pandas as pd
 from skinlesion import layout, manifest
 from skinlesion.built_model import BuiltModel
 from skinlesion.config import PipelineConfig, fingerprint
+from skinlesion.decision import DISTANCE_FILE, RULE_FILE
 
 TRAINING_VERSION: Final = 2
 """Counts up when training gives another result for a reason that no setting tells."""
@@ -43,6 +44,16 @@ class Candidate:
     def tflite(self) -> Path:
         """The trained model as LiteRT runs it."""
         return self.folder / "model.tflite"
+
+    @property
+    def decision_rule(self) -> Path:
+        """The thresholds of the model."""
+        return self.folder / RULE_FILE
+
+    @property
+    def feature_distance(self) -> Path:
+        """What tells how unlike the training images a picture is; not there where there were too few of them."""
+        return self.folder / DISTANCE_FILE
 
     @property
     def backup(self) -> Path:
@@ -80,13 +91,20 @@ class Candidate:
         return self.folder / "data_report.html"
 
     def read_training(self) -> dict[str, Any] | None:
-        """Give the record of training; None unless it is there and names the model file that lies beside it."""
+        """Give the record of training; None unless it is there and the files that it names lie beside it as they were."""
         try:
             record: dict[str, Any] = json.loads(self.training.read_text())
-            digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.models}
-        except (OSError, ValueError):
+            recorded = record["sha256"]
+            names = {path.name for path in self.models} | (recorded.keys() & {RULE_FILE, DISTANCE_FILE})
+            digests = {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in names}
+        except (OSError, ValueError, KeyError, AttributeError):
             return None
-        return record if record.get("sha256") == digests else None
+        return record if recorded == digests else None
+
+    def digests(self) -> dict[str, str]:
+        """Give the SHA-256 of the files that make the model, by name."""
+        files = [*self.models, self.decision_rule, self.feature_distance]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
     @property
     def models(self) -> tuple[Path, Path, Path]:

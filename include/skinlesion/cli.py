@@ -203,10 +203,11 @@ def predict(
     models: Models = None,
     output: Annotated[Path | None, typer.Option(help="CSV file to write; else the table goes to the terminal.")] = None,
 ) -> None:
-    """Give each image's probabilities and most probable class: image,benign,malignant,unknown,label.
+    """Give each image's probabilities, most probable class, decision and why:
+    image,benign,malignant,unknown,label,decision,reason.
 
-    Images that cannot be used are listed with their reasons; the exit status is then 1. A name that a spreadsheet would
-    take for a formula gets an apostrophe before it.
+    The decision follows the rule that lies beside the model. Images that cannot be used are listed with their reasons; the
+    exit status is then 1. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
     from skinlesion.diagnosis import LABELS
     from skinlesion.prediction import classifier_of, image_files, model_file
@@ -219,7 +220,7 @@ def predict(
     make_classifier = classifier_of(model or model_file(config.models))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", *LABELS, "label"])
+    writer.writerow(["image", *LABELS, "label", "decision", "reason"])
     refused = 0
     with progress("predict", len(files)) as advance:
         for prediction in predictions(files, make_classifier, config):
@@ -229,7 +230,8 @@ def predict(
                 err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
                 continue
             numbers = [f"{probability:.6f}" for probability in prediction.probabilities]
-            writer.writerow([cell(prediction.file.stem), *numbers, prediction.label])
+            answer = (prediction.label, prediction.decision, prediction.reason)
+            writer.writerow([cell(prediction.file.stem), *numbers, *answer])
     if output is None:
         sys.stdout.write(table.getvalue())
     else:

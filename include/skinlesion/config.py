@@ -37,6 +37,11 @@ OptionalText = Annotated[
 ]
 """Text that may be left out. Airflow's form gives an emptied field as null, and asks for one that may not be null."""
 
+ViewCount = Annotated[
+    Literal[1, 2, 4], BeforeValidator(lambda value: int(value) if value in ("1", "2", "4") else value)
+]
+"""Of an image at prediction; text from `--set` and the environment is taken too."""
+
 ADDRESS: Final = r"^https?://[^\s@]+$"
 """Of a server. Without a user: secrets come from the environment, and settings are shown in logs and forms."""
 
@@ -55,6 +60,7 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "train": (
         "loader", "fine_tune", "cut", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
         "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
+        "target_sensitivity", "coverage", "prediction_views",
     ),
 }  # fmt: skip
 """Which settings each file that a stage makes depends on; `PipelineConfig.fingerprint` hashes them. What only decides
@@ -507,6 +513,30 @@ class PipelineConfig(BaseSettings):
         title="Versions kept",
         description="So many of the last versions keep their files, and every one that was ever in service.",
         json_schema_extra={"section": "Promotion"},
+    )
+
+    target_sensitivity: float = Field(
+        default=0.95,
+        ge=0.5,
+        le=0.999,
+        title="Sensitivity for malignant",
+        description="Share of the malignant that the decision must find; its threshold is set for it on the inner fold.",
+        json_schema_extra={"section": "Decision"},
+    )
+    coverage: float = Field(
+        default=0.95,
+        gt=0.5,
+        le=1,
+        title="Answered share",
+        description="Share of the inner fold that is answered; for the rest the model is not sure enough, or the image is "
+        "unlike the training images. 1: no image is left unanswered for want of confidence.",
+        json_schema_extra={"section": "Decision"},
+    )
+    prediction_views: ViewCount = Field(
+        default=1,
+        title="Views of an image",
+        description="Flips that a prediction averages over. Two take twice as long, four times four.",
+        json_schema_extra={"section": "Decision"},
     )
 
     drop_folder: OptionalText = Field(

@@ -13,7 +13,8 @@ from skinlesion.bucket_table import read_table
 from skinlesion.candidate import Candidate
 from skinlesion.config import PipelineConfig
 from skinlesion.diagnosis import LABELS
-from skinlesion.litert import LiteRTModel, OneForEachThread
+from skinlesion.litert import OneForEachThread
+from skinlesion.prediction import classifier_of
 from skinlesion.progress import progress
 from skinlesion.training_view import ViewFile, view_files
 from skinlesion.workers import spread
@@ -29,10 +30,10 @@ PREDICTION_COLUMNS: Final = {
 
 def probabilities_of(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give the candidate's probabilities of these files, (n, 3)."""
-    models = OneForEachThread(lambda: LiteRTModel(candidate.tflite))
+    classifiers = OneForEachThread(classifier_of(candidate.tflite))
 
     def one(file: ViewFile) -> npt.NDArray[np.float32]:
-        return models.get()(file.read())
+        return classifiers.get()(file.read()).probabilities
 
     files = view_files(config.dataset, rows)
     results = np.empty((len(files), len(LABELS)), dtype=np.float64)

@@ -25,7 +25,7 @@ def convert_to_litert(model: keras.Model, path: Path) -> None:
 
 
 def converted(model: keras.Model) -> bytes:
-    """Give the content of a .tflite file of a model: float32, a batch of one.
+    """Give the content of a .tflite file of a model: float32, a batch of one, the outputs in the model's order.
 
     `model.export(format="litert")`, and the converter when it is given the model, give the same outputs but go through a
     SavedModel, which takes five times as long; the warning that recommends it is kept from the user.
@@ -69,14 +69,22 @@ class LiteRTModel:
                 "it: the next run writes it again."
             ) from None
         self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the model has."""
+        return len(self._outputs)
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Give the output, float32, for one image, RGB uint8 (224, 224, 3)."""
+        """Give the first output, float32, for one image, RGB uint8 (224, 224, 3)."""
+        return self.run(image)[0]
+
+    def run(self, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+        """Give every output, float32, for one image, RGB uint8 (224, 224, 3)."""
         self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
         self._interpreter.invoke()
-        result: npt.NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
-        return result
+        return [self._interpreter.get_tensor(output)[0] for output in self._outputs]
 
 
 class OneForEachThread(Generic[Model]):

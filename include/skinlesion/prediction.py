@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skinlesion import layout, quiet_tensorflow
 from skinlesion.config import PipelineConfig
+from skinlesion.decision import WITHOUT_RULE, DecisionRule, rule_beside
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.hidden_content import refuse_hidden_content
@@ -27,22 +29,57 @@ from skinlesion.image_file import (
 )
 from skinlesion.in_service import candidate_in_service
 from skinlesion.litert import LiteRTModel, OneForEachThread, converted
+from skinlesion.prediction_views import prediction_views
 from skinlesion.workers import spread
 
 log = logging.getLogger(__name__)
 
 Probabilities = npt.NDArray[np.float32]
-Classifier = Callable[[Pixels], Probabilities]
-"""Gives probabilities (3,), in `LABELS`' order, of RGB uint8 (224, 224, 3)."""
+
+
+class Answer(NamedTuple):
+    """What a model says of a picture.
+
+    probabilities: float32 (3,), in `LABELS`' order, the mean over the views that its rule asks for. distance: how unlike the
+    training images the picture is; None where the model does not tell. decision: one of `LABELS`; the most probable
+    class where the model has no rule. reason: why, a sentence for a person.
+    """
+
+    probabilities: Probabilities
+    distance: float | None
+    decision: str
+    reason: str
+
+
+class Classifier:
+    """Answers for pictures, RGB uint8 (224, 224, 3), one at a time; each thread needs one of its own."""
+
+    def __init__(self, model: LiteRTModel, rule: DecisionRule | None) -> None:
+        self._model = model
+        self.rule = rule
+
+    def __call__(self, image: Pixels) -> Answer:
+        """Give the answer for a picture."""
+        views = prediction_views(image, 1 if self.rule is None else self.rule.views)
+        outputs = [self._model.run(view) for view in views]
+        probabilities = np.mean([output[0] for output in outputs], axis=0)
+        distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
+        if self.rule is None:
+            return Answer(probabilities, distance, LABELS[int(probabilities.argmax())], WITHOUT_RULE)
+        distances = None if distance is None else np.array([distance])
+        return Answer(probabilities, distance, *self.rule.decide(probabilities[np.newaxis], distances)[0])
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a file: its probabilities, or the reason why it was not asked."""
+    """What a model says of a file (see `Answer`), or the reason why it was not asked."""
 
     file: Path
     probabilities: Probabilities | None
     refused: str = ""
+    distance: float | None = None
+    decision: str = ""
+    reason: str = ""
 
     @property
     def label(self) -> str:
@@ -51,17 +88,31 @@ class Prediction:
 
 
 def classifier_of(path: Path) -> Callable[[], Classifier]:
-    """Give what makes a classifier of a model file (.tflite, .h5, .keras), one for each thread. Raises DataError."""
+    """Give what makes a classifier of a model file (.tflite, .h5, .keras), one for each thread.
+
+    The decision rule that lies beside the file goes with it. Raises DataError when the file or its rule is missing or damaged.
+    """
+    rule = rule_beside(path)
+    source: Path | bytes = path
     if path.suffix == ".tflite":
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a trained classifier.")
-        return lambda: LiteRTModel(path)
-    quiet_tensorflow.load()
-    from skinlesion.model import load_classifier
+    else:
+        quiet_tensorflow.load()
+        from skinlesion.feature_distance import FeatureDistance, with_distance
+        from skinlesion.model import load_classifier
 
-    # LiteRT runs it whatever the format: several times faster than Keras one image at a time, and on every thread.
-    content = converted(load_classifier(path))
-    return lambda: LiteRTModel(content)
+        model = load_classifier(path)
+        if rule is not None and rule.distance is not None:
+            model = with_distance(model, FeatureDistance.read(path.with_name(rule.distance["file"])))
+        # LiteRT runs it whatever the format: several times faster than Keras one image at a time, and on every thread.
+        source = converted(model)
+    if rule is not None and rule.most_distance is not None and LiteRTModel(source).outputs < 2:
+        raise DataError(
+            f"{path} does not tell how unlike the training images a picture is, which the decision rule beside it asks for. "
+            "Predict with the file that train wrote."
+        )
+    return lambda: Classifier(LiteRTModel(source), rule)
 
 
 def model_file(models: Path) -> Path:
@@ -123,8 +174,9 @@ def predict(
 
     def one(path: Path) -> Prediction:
         try:
-            return Prediction(path, classifiers.get()(read_for_model(path, config)))
+            answer = classifiers.get()(read_for_model(path, config))
         except ImageRefused as refusal:
             return Prediction(path, None, str(refusal))
+        return Prediction(path, answer.probabilities, "", answer.distance, answer.decision, answer.reason)
 
     return spread(one, files, workers=config.workers_used(), kind="threads")

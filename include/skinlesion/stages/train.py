@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from skinlesion.feature_distance import FeatureDistance
     from skinlesion.training.phases import Phase, TrainingSet
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ def _train(
     import tensorflow as tf
 
     from skinlesion.model import load_classifier
+    from skinlesion.training.calibration import calibrate
     from skinlesion.training.inner_fold import choose_inner_fold
     from skinlesion.training.phases import (
         TrainingSet,
@@ -104,7 +105,9 @@ def _train(
     history: list[dict[str, Any]] = []
     for number, make_phase in enumerate(phases, start=1):
         history += _fit(config, model, make_phase, candidate, number)
-    digests = _export(model, candidate, data, config)
+    rule, distance = calibrate(config, model, data)
+    _export(model, candidate, data, config, distance)
+    atomic.write_text(candidate.decision_rule, json.dumps(rule.as_json(), indent=1))
     write_trained_on(candidate, rows, inner)
     record = {
         "run": candidate.run,
@@ -119,10 +122,10 @@ def _train(
         "inner_fold": {"images": len(data.inner_positions), "lesions": int(rows["group"][data.inner].nunique())},
         "class_weights": {label: round(float(w), 6) for label, w in zip(LABELS, data.class_weights, strict=True)},
         "history": history,
-        "warnings": warnings,
+        "warnings": [*warnings, *rule.warnings],
         "packages": {name: package_version(name) for name in ("tensorflow-cpu", "keras", "numpy", "Augmentor")},
         "git_revision": _git_revision(),
-        "sha256": digests,
+        "sha256": candidate.digests(),
     }
     atomic.write_text(candidate.training, json.dumps(record, indent=1))
     shutil.rmtree(candidate.backup, ignore_errors=True)
@@ -199,8 +202,15 @@ def _compile(part: keras.Model, phase: Phase, config: PipelineConfig) -> None:
     )
 
 
-def _export(model: keras.Model, candidate: Candidate, data: TrainingSet, config: PipelineConfig) -> dict[str, str]:
-    """Write the model's three files, each checked against the model in memory; give their SHA-256 by name."""
+def _export(
+    model: keras.Model,
+    candidate: Candidate,
+    data: TrainingSet,
+    config: PipelineConfig,
+    distance: FeatureDistance | None,
+) -> None:
+    """Write the model's three files, each checked against the model in memory; LiteRT's gives the distance as well."""
+    from skinlesion.feature_distance import with_distance
     from skinlesion.litert import LiteRTModel, convert_to_litert
     from skinlesion.model import load_classifier, save_model
     from skinlesion.training_view import view_files
@@ -217,10 +227,12 @@ def _export(model: keras.Model, candidate: Candidate, data: TrainingSet, config:
         save_model(model, path)
         loaded = load_classifier(path)
         _require_parity(path.name, expected, np.asarray(loaded(images.astype(np.float32), training=False)))
-    convert_to_litert(model, candidate.tflite)
+    candidate.feature_distance.unlink(missing_ok=True)
+    if distance is not None:
+        distance.write(candidate.feature_distance)
+    convert_to_litert(model if distance is None else with_distance(model, distance), candidate.tflite)
     litert = LiteRTModel(candidate.tflite)
     _require_parity(candidate.tflite.name, expected, np.stack([litert(image) for image in images]))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
 
 
 def _require_parity(name: str, expected: Any, found: Any) -> None:
