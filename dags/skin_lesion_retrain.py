@@ -4,66 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pendulum
-from airflow.sdk import (
-    Asset,
-    CronTriggerTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    SyncCallback,
-    dag,
-    get_current_context,
-    task,
-)
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from skin_lesion_notices import deadline_missed, run_failed
-from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
+from skin_lesion_dag_settings import CANDIDATE, CATALOG, TASK_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_notices import run_failed
+from skinlesion.config import PROMOTION_ALONE, PipelineConfig
 
 log = logging.getLogger(__name__)
-
-CATALOG = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
-CANDIDATE = Asset("skin_lesion_candidate", extra={"what": "a trained and evaluated model"})
-
-RETRIES = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(exception=DataError, action=RetryAction.FAIL, reason="the data or the settings are wrong"),
-        RetryRule(exception=OSError, action=RetryAction.RETRY, reason="the disk or the network may recover"),
-    ]
-)
-
-# A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
-report_task = partial(task, multiple_outputs=False)
-
-
-def trigger_form() -> dict[str, Param]:
-    """One field a setting: its type, bounds, title and help come from the settings model."""
-    values = PipelineConfig.of({}).model_dump(mode="json")
-    schema = PipelineConfig.model_json_schema()["properties"]
-    unknown_to_the_form = ("default", "format")
-    return {
-        name: Param(values[name], **{key: value for key, value in field.items() if key not in unknown_to_the_form})
-        for name, field in schema.items()
-    }
-
-
-def deadline() -> DeadlineAlert | None:
-    """A run that is not done by the morning is worth a look.
-
-    `airflow dags test` ends in an error for a DAG with a deadline (apache/airflow#73428), so it gets none there.
-    """
-    if sys.argv[1:3] == ["dags", "test"]:
-        return None
-    return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=8), SyncCallback(deadline_missed))
 
 
 def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
@@ -87,19 +38,10 @@ def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
-    params=trigger_form(),
-    deadline=deadline(),
+    params=trigger_form(name for name in PipelineConfig.model_fields if name not in PROMOTION_ALONE),
+    deadline=deadline(hours=8),
     on_failure_callback=run_failed,
-    default_args={
-        "owner": "skin-lesion-team",
-        "pool": "default_pool",
-        "retries": 3,
-        "retry_policy": RETRIES,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=15),
-        "execution_timeout": timedelta(hours=2),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["skin-lesion", "retraining"],
 )
 def skin_lesion_retrain() -> None:
@@ -113,7 +55,7 @@ def skin_lesion_retrain() -> None:
     - `DataError`: the data or a parameter is wrong; it is not retried. Mend it, then clear the task.
     - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
       on where it stopped; training goes on from its last finished epoch.
-    - The model in service is replaced only by a run that finishes.
+    - The model in service is not touched: the candidate that a finished run leaves is judged by `skin_lesion_promote`.
 
     **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times.
     """
@@ -156,8 +98,10 @@ def skin_lesion_retrain() -> None:
     @report_task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
     def evaluate() -> dict[str, Any]:
         report = run_stage("evaluate")
-        headline = ("run", "balanced_accuracy", "malignant_auroc", "report")
-        get_current_context()["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline}
+        context = get_current_context()
+        headline = ("run", "version", "balanced_accuracy", "malignant_auroc", "report")
+        where = {name: context["params"][name] for name in ("dataset", "models")}
+        context["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline} | where
         return report
 
     shards = ingest()

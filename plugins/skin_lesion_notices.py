@@ -1,4 +1,8 @@
-"""What people are told when a run fails or is late. Lies in plugins/, which is on every component's path."""
+"""What people are told: a run failed or is late, a candidate lost at the gate or came into service.
+
+It is always logged. It is sent as well where a connection says how: `skin_lesion_smtp` (type smtp; `to` and `from_email` in
+its extra) by e-mail, `skin_lesion_webhook` (type http) as JSON. Lies in plugins/, which is on every component's path.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+SMTP, WEBHOOK = "skin_lesion_smtp", "skin_lesion_webhook"
+
 
 def run_failed(context: Mapping[str, Any]) -> None:
     """Say which run failed, where, and what to do.
@@ -16,14 +22,19 @@ def run_failed(context: Mapping[str, Any]) -> None:
     where there is none. Reasons: `task_failure`, `timed_out`, `all_tasks_deadlocked`.
     """
     run, task_id = context.get("dag_run"), getattr(context.get("ti"), "task_id", None)
-    log.error(
-        "Run %s of %s failed%s%s. What was finished is kept: mend the cause that the task's log names, then clear the "
-        "failed task. The model in service has not changed.",
-        context.get("run_id") or getattr(run, "run_id", "(unknown)"),
-        getattr(context.get("dag") or run, "dag_id", "(unknown)"),
-        f" in {task_id}" if task_id else "",
-        f" ({context['reason']})" if context.get("reason") else "",
+    dag_id = getattr(context.get("dag") or run, "dag_id", "(unknown)")
+    tell(
+        "failed",
+        f"{dag_id} failed",
+        f"Run {context.get('run_id') or getattr(run, 'run_id', '(unknown)')} of {dag_id} failed"
+        f"{f' in {task_id}' if task_id else ''}{f' ({reason})' if (reason := context.get('reason')) else ''}. What was "
+        "finished is kept: mend the cause that the task's log names, then clear the failed task. The model in service "
+        f"{IN_SERVICE.get(dag_id, 'has not changed')}.",
+        level=logging.ERROR,
     )
+
+
+IN_SERVICE = {"skin_lesion_promote": "is the one before or the one that passed, never a mixture"}
 
 
 def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
@@ -32,9 +43,73 @@ def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
     A process of the executor calls it with `context={"dag_run": ..., "deadline": ...}`: the run as the REST API gives it.
     """
     run = (context or {}).get("dag_run") or {}
-    log.error(
-        "Run %s of %s is late: look at its running task's log. A first run on a large data set may need a larger "
-        "deadline.",
-        run.get("dag_run_id", "(unknown)"),
-        run.get("dag_id", "(unknown)"),
+    dag_id = run.get("dag_id", "(unknown)")
+    tell(
+        "late",
+        f"{dag_id} is late",
+        f"Run {run.get('dag_run_id', '(unknown)')} of {dag_id} is late: look at its running task's log. A first run on a "
+        "large data set may need a larger deadline.",
+        level=logging.ERROR,
     )
+
+
+def gate_lost(sentence: str, version: int, link: str) -> None:
+    """Say that a candidate did not pass, why, and that there is nothing to mend at once."""
+    tell(
+        "gate_lost",
+        f"Version {version} of the skin-lesion classifier did not pass",
+        f"{sentence} The model in service stays; the run itself is in order. Look at the report ({link}). To put it in "
+        f"service all the same: skinlesion models promote {version} --reason ...",
+    )
+
+
+def promoted(sentence: str, link: str) -> None:
+    """Say that a version came into service."""
+    tell(
+        "promoted",
+        "Another skin-lesion classifier is in service",
+        f"{sentence} It is in service now: {link}. To go back: skinlesion models rollback --reason ...",
+    )
+
+
+def superseded(sentence: str, link: str) -> None:
+    """Say that a version that had passed was not put in service, since another came first."""
+    tell("superseded", "A version of the skin-lesion classifier was not put in service", f"{sentence} {link}")
+
+
+def tell(event: str, subject: str, text: str, *, level: int = logging.INFO) -> None:
+    """Log it, and send it by each connection there is. What cannot be sent is logged; it never ends a run."""
+    log.log(level, "%s", text)
+    for connection_id, send in ((SMTP, _send_mail), (WEBHOOK, _send_webhook)):
+        try:
+            connection = _connection(connection_id)
+            if connection is not None:
+                send(connection, event, subject, text)
+        except Exception as error:
+            log.warning("The notice was not sent by %s: %s", connection_id, error)
+
+
+def _connection(connection_id: str) -> Any:
+    """Give the connection; None where there is none, or where this process can ask nobody."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowException
+
+    try:
+        return Connection.get(connection_id)
+    except (AirflowException, ImportError):
+        return None
+
+
+def _send_mail(connection: Any, event: str, subject: str, text: str) -> None:
+    from html import escape
+
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    to = connection.extra_dejson.get("to") or connection.extra_dejson.get("from_email")
+    SmtpNotifier(to=to, subject=subject, html_content=f"<p>{escape(text)}</p>", smtp_conn_id=connection.conn_id)({})
+
+
+def _send_webhook(connection: Any, event: str, subject: str, text: str) -> None:
+    from skin_lesion_webhook import WebhookNotifier
+
+    WebhookNotifier(connection, {"event": event, "subject": subject, "text": text})({})

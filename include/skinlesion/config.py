@@ -67,12 +67,14 @@ STAGE_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
 which files there are (`copies`), is decided once for ever (`held_out_fraction`) or is told anew in every run (the label,
 `actinic_keratosis`) makes no file stale."""
 
-PROMOTION_SETTINGS: Final = (
-    "dataset", "models", "gate_balanced_accuracy_margin", "gate_sensitivity_margin", "gate_confidence", "gate_min_auroc",
+PROMOTION_ALONE: Final = (
+    "gate_balanced_accuracy_margin", "gate_sensitivity_margin", "gate_confidence", "gate_min_auroc",
     "gate_min_sensitivity", "gate_max_calibration_error", "gate_max_file_difference", "gate_max_latency", "gate_max_size",
-    "gate_require_data_checks", "require_approval", "approval_hours", "keep_versions", "workers",
+    "gate_require_data_checks", "require_approval", "approval_hours", "keep_versions",
 )  # fmt: skip
-"""What promotion looks at: the form of its own DAG."""
+"""What only promotion looks at; with `PROMOTION_TOO` the form of its own DAG."""
+
+PROMOTION_TOO: Final = ("dataset", "models", "workers")
 
 STAGE_VERSIONS: Final[dict[str, int]] = {"resize": 2}
 """Counts up, from 1, when what a stage makes changes for a reason that no setting tells; its files are then stale."""

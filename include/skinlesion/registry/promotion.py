@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
@@ -12,7 +12,7 @@ from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, writing
-from skinlesion.registry.verdict import Verdict
+from skinlesion.registry.verdict import Verdict, VerdictSummary
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Judgement:
         version: its number.
         run: its candidate's name.
         next: `switch` where it passed and was not yet put in service, else `nothing`.
-        judged_now: False where it had its verdict already.
+        judged_now: False where it had its verdict already, from another run than the `actor` who asks.
         passed: what the verdict says.
         against: the version that it was compared with, which must be in service still when it is switched.
         sentence: for a log or a notice.
@@ -41,30 +41,64 @@ class Judgement:
     against: int | None
     sentence: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return asdict(self)
 
-def judge_once(config: PipelineConfig, number: int, *, actor: str, again: bool = False) -> Judgement:
+
+def judge_once(
+    config: PipelineConfig, number: int, *, actor: str, again: bool = False, is_run: bool = False
+) -> Judgement:
     """Judge a version unless that was done: a night with nothing new asks for the same one again.
 
     A version that is or was in service, that lost, or that was declined keeps its verdict: so a rollback is not undone by
     the next night. One that passed and was left there, by a crash or by a promotion that came first, is judged again if
-    another model is in service by now. again: judge in any case, unless it is in service; for a person who asks for it.
+    another model is in service by now.
+
+    Args:
+        config: of the gate.
+        number: of the version.
+        actor: who asks.
+        again: judge in any case, unless it is in service; for a person who asks for it.
+        is_run: the actor is one run of a DAG: asked again, by a retry or since its task was cleared, it gets its own
+            verdict again, and as news.
     """
     registry = Registry.read(config.models)
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
         return _settled(version, f"Version {number} is in service since {now.since}.")
-    latest = None if again else _settling(registry, version)
-    if latest is not None:
-        return latest
+    is_own = is_run and _is_judged_by(registry, version, actor)
+    if is_own and version.verdict is not None and not version.verdict.passed:
+        return _of_verdict(version, version.verdict, True)
+    if is_own and version.verdict is not None and version.verdict.against == (now.version if now is not None else None):
+        return _of_verdict(version, version.verdict, True)
+    settled = None if again else _settling(registry, version)
+    if settled is not None:
+        return settled
     from skinlesion.registry.gate import judge
 
     verdict = judge(config, registry, number)
     note_verdict(config, verdict, actor)
+    return _of_verdict(version, verdict.summary(), True)
+
+
+def _is_judged_by(registry: Registry, version: Version, actor: str) -> bool:
+    """Tell whether the last that happened to a version is the actor's verdict."""
+    happened = [one for one in registry.of_version(version.number) if one.what != "removed"]
+    return bool(happened) and happened[0].what == "judged" and happened[0].actor == actor
+
+
+def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> Judgement:
     return Judgement(
-        number, version.run, "switch" if verdict.passed else "nothing", True, verdict.passed, verdict.against,
-        verdict.sentence,
-    )  # fmt: skip
+        version=version.number,
+        run=version.run,
+        next="switch" if verdict.passed else "nothing",
+        judged_now=judged_now,
+        passed=verdict.passed,
+        against=verdict.against,
+        sentence=verdict.sentence(version.number),
+    )
 
 
 def _settling(registry: Registry, version: Version) -> Judgement | None:
@@ -79,17 +113,7 @@ def _settling(registry: Registry, version: Version) -> Judgement | None:
         why = "was declined" if entry.what == "declined" else "did not pass the gate"
         return _settled(version, f"Version {number} {why} on {entry.at}: {entry.reason}")
     now = registry.in_service.version if registry.in_service is not None else None
-    if verdict.against != now:
-        return None
-    return Judgement(
-        number,
-        version.run,
-        "switch",
-        False,
-        True,
-        verdict.against,
-        f"Version {number} passed the gate on {verdict.at}.",
-    )
+    return _of_verdict(version, verdict, False) if verdict.against == now else None
 
 
 def _settled(version: Version, sentence: str) -> Judgement:

@@ -53,6 +53,13 @@ class VerdictSummary:
         """Give it as JSON has it."""
         return asdict(self)
 
+    def sentence(self, version: int) -> str:
+        """Give the verdict on a version in one line, for a log or a notice."""
+        beside = f"beside version {self.against}" if self.against is not None else "with no other version in service"
+        if self.passed:
+            return f"Version {version} passes the gate, {beside}."
+        return f"Version {version} does not pass the gate, {beside}: {' '.join(self.lost)}"
+
     @classmethod
     def of(cls, content: dict[str, Any] | None) -> Self | None:
         """Give what the JSON says; None for None."""
@@ -97,10 +104,7 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one line, for a log or a notice."""
-        beside = f"beside version {self.against}" if self.against is not None else "as the first model"
-        if self.passed:
-            return f"Version {self.version} passes the gate {beside}: {len(self.criteria)} criteria hold."
-        return f"Version {self.version} does not pass the gate {beside}: " + " ".join(one.sentence for one in self.lost)
+        return self.summary().sentence(self.version)
 
     def summary(self) -> VerdictSummary:
         """Give what the history keeps of it."""

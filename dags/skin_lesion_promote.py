@@ -1,0 +1,198 @@
+"""Judge a candidate, ask a person where one must agree, put it in service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+
+from skin_lesion_dag_settings import CANDIDATE, TASK_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_notices import gate_lost, promoted, run_failed, superseded
+from skinlesion.config import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+
+log = logging.getLogger(__name__)
+
+APPROVAL = timedelta(hours=PipelineConfig.of({}).approval_hours)
+
+
+def settings() -> PipelineConfig:
+    """The run's parameters; of a run that a candidate caused, with the folders where that lies."""
+    context = get_current_context()
+    values = {name: value for name, value in context["params"].items() if name != "version"}
+    for event in context["triggering_asset_events"].get(CANDIDATE, ()):
+        values |= {name: event.extra[name] for name in ("dataset", "models") if name in event.extra}
+    return PipelineConfig.of(values)
+
+
+def this_run() -> str:
+    """Who the history says did it."""
+    run = get_current_context()["dag_run"]
+    return f"{run.dag_id} {run.run_id}"
+
+
+def wait_as_asked(context: Mapping[str, Any]) -> None:
+    """The run's own time to answer, in the place of the DAG's."""
+    context["task"].response_timeout = timedelta(hours=context["params"]["approval_hours"])
+
+
+@dag(
+    schedule=[CANDIDATE],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "version": Param(
+            None,
+            type=["integer", "null"],
+            minimum=1,
+            title="Version",
+            description="Of the model, to be judged whatever was said of it before. Empty: the newest, once.",
+            section="Promotion",
+        ),
+        **trigger_form([*PROMOTION_ALONE, *PROMOTION_TOO]),
+    },
+    deadline=deadline(hours=8 + APPROVAL / timedelta(hours=1)),
+    on_failure_callback=run_failed,
+    default_args=TASK_DEFAULTS,
+    tags=["skin-lesion", "promotion"],
+)
+def skin_lesion_promote() -> None:
+    """### Put a better skin-lesion classifier in service
+
+    Runs when `skin_lesion_retrain` has evaluated a candidate, and by hand for any version. The candidate and the model in
+    service are compared on the same held-out lesions; only one that is shown to be no worse, and good enough, takes its
+    place. With `require_approval` a person must agree: *Required Actions* in the navigation; no answer means no. The
+    nightly DAG does not wait for it. *Research and education only: not a medical device.*
+
+    A candidate that loses is no failure: the run succeeds, and the log of `gate` says why, with numbers. `skinlesion models
+    show VERSION` has every line.
+
+    **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
+    - `DataError`: a file or a parameter is wrong; it is not retried. Mend it, then clear the task.
+    - Anything else (disk, MLflow's server) was retried with growing delays. When the cause is gone, clear the task. The
+      model in service is the old one or the new one, never a mixture, and does not depend on MLflow.
+
+    **To go back:** `skinlesion models rollback --reason ...`. **Owner.** skin-lesion-team. **Safe to clear** at any task,
+    any number of times.
+    """
+
+    @task.branch(
+        doc_md="Judge the version, once, beside the model in service; write the verdict. Gives what comes next."
+    )
+    def gate() -> list[str]:
+        from skinlesion.registry.promotion import judge_once, newest
+        from skinlesion.registry.snapshot import Registry
+        from skinlesion.registry.summary_text import approval_text
+
+        context = get_current_context()
+        config = settings()
+        registry = Registry.read(config.models)
+        asked_for = context["params"]["version"]
+        number = asked_for or newest(registry).number
+        judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, is_run=True)
+        log.info("%s", judgement.sentence)
+        context["ti"].xcom_push("judgement", judgement.as_dict())
+        context["ti"].xcom_push(
+            "for_approval", approval_text(Registry.read(config.models), judgement, report_link(number))
+        )
+        if judgement.next == "nothing":
+            return ["log_candidate"]
+        return ["log_candidate", "approval" if config.require_approval else "switch"]
+
+    @report_task(doc_md="Bring MLflow up to date with the verdict.")
+    def log_candidate() -> dict[str, Any]:
+        return mirrored()
+
+    approval = ApprovalOperator(
+        task_id="approval",
+        subject="Put version {{ ti.xcom_pull('gate', key='judgement')['version'] }} of the skin-lesion classifier in service?",
+        body="{{ ti.xcom_pull('gate', key='for_approval') }}",
+        defaults=ApprovalOperator.REJECT,
+        response_timeout=APPROVAL,
+        pre_execute=wait_as_asked,
+        doc_md="Wait for a person: Required Actions. No answer means no.",
+    )
+
+    @report_task(
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        doc_md="Put the version in service: all its files at once.",
+    )
+    def switch() -> dict[str, Any]:
+        from skinlesion.registry.promotion import Judgement, note_answer, switch_to
+        from skinlesion.registry.switch import Superseded
+
+        ti, config = get_current_context()["ti"], settings()
+        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        answer = ti.xcom_pull("approval")
+        actor, reason = this_run(), "It passed the gate"
+        if answer is not None:
+            actor, at = who_and_when(answer)
+            note_answer(config, judgement.version, "approved", actor=actor, at=at, reason=f"Asked by {this_run()}")
+            reason = f"It passed the gate, and {actor} approved"
+        try:
+            entry = switch_to(config, judgement, actor=actor, reason=reason)
+        except Superseded as error:
+            log.warning("%s", error)
+            return {"promoted": False, "why": str(error)}
+        return {"promoted": True, "why": entry.reason, "switch": entry.switch}
+
+    @report_task(
+        trigger_rule=TriggerRule.NONE_FAILED, doc_md="Write down a refusal, let old versions' files go, tell people."
+    )
+    def conclude() -> dict[str, Any]:
+        from skinlesion.registry.promotion import Judgement, note_answer
+        from skinlesion.registry.retention import remove_old_files
+
+        ti, config = get_current_context()["ti"], settings()
+        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        answer, outcome = ti.xcom_pull("approval"), ti.xcom_pull("switch")
+        if outcome is None and answer is not None:
+            actor, at = who_and_when(answer)
+            reason = f"Asked by {this_run()}" if answer["responded_by_user"] else "Nobody answered in time"
+            note_answer(config, judgement.version, "declined", actor=actor, at=at, reason=reason)
+        removed = remove_old_files(config)
+        link = report_link(judgement.version)
+        if outcome is not None and outcome["promoted"]:
+            promoted(judgement.sentence, link)
+        elif outcome is not None:
+            superseded(outcome["why"], link)
+        elif judgement.judged_now and not judgement.passed:
+            gate_lost(judgement.sentence, judgement.version, link)
+        return {"versions_without_files": removed}
+
+    @report_task(doc_md="Bring MLflow up to date with what is in service.")
+    def log_outcome() -> dict[str, Any]:
+        return mirrored()
+
+    decided, put_in_service = gate(), switch()
+    decided >> [log_candidate(), approval, put_in_service]
+    approval >> put_in_service >> conclude() >> log_outcome()
+
+
+def mirrored() -> dict[str, Any]:
+    """Write to MLflow what it lacks."""
+    from skinlesion.registry.run_log import mirror
+
+    return {"versions_written": mirror(settings())}
+
+
+def report_link(number: int) -> str:
+    """Where the page in the Airflow UI shows a version's report."""
+    from airflow.configuration import conf
+
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/skin-lesion-models/versions/{number}/report.html"
+
+
+def who_and_when(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Who answered, and when, as the history has it."""
+    user, at = answer["responded_by_user"], answer["responded_at"]
+    name = (user["name"] or user["id"]) if user else "nobody"
+    return name, pendulum.instance(at).in_timezone("UTC").isoformat(timespec="seconds")
+
+
+skin_lesion_promote()

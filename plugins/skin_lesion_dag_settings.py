@@ -1,0 +1,70 @@
+"""What this project's DAGs have in common. Lies in plugins/, which is on every component's path."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from airflow.sdk import (
+    Asset,
+    DeadlineAlert,
+    DeadlineReference,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    SyncCallback,
+    task,
+)
+
+from skin_lesion_notices import deadline_missed
+from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError
+
+CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
+CANDIDATE: Final = Asset("skin_lesion_candidate", extra={"what": "a trained and evaluated model"})
+
+TASK_DEFAULTS: Final[dict[str, Any]] = {
+    "owner": "skin-lesion-team",
+    "pool": "default_pool",
+    "retries": 3,
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=DataError, action=RetryAction.FAIL, reason="the data or the settings are wrong"),
+            RetryRule(exception=OSError, action=RetryAction.RETRY, reason="the disk or the network may recover"),
+        ]
+    ),
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=15),
+    "execution_timeout": timedelta(hours=2),
+}
+
+# A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
+report_task = partial(task, multiple_outputs=False)
+
+
+def trigger_form(names: Iterable[str]) -> dict[str, Param]:
+    """One field a setting: its type, bounds, title and help come from the settings model."""
+    values = PipelineConfig.of({}).model_dump(mode="json")
+    schema = PipelineConfig.model_json_schema()["properties"]
+    unknown_to_the_form = ("default", "format")
+    return {
+        name: Param(
+            values[name], **{key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
+        )
+        for name in names
+    }
+
+
+def deadline(hours: float) -> DeadlineAlert | None:
+    """A run that is not done by then is worth a look.
+
+    `airflow dags test` ends in an error for a DAG with a deadline (apache/airflow#73428), so it gets none there.
+    """
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=hours), SyncCallback(deadline_missed))
