@@ -11,7 +11,10 @@ _SCAN, _END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 _PNG, _DATA, _END_OF_PNG = b"\x89PNG", b"IDAT", b"IEND"
 
 _KINDS: Final = (
-    (re.compile(rb"<(?:!doctype html|html[\s>]|script[\s>]|svg[\s>]|iframe[\s>])", re.IGNORECASE), "a web page or script"),
+    (
+        re.compile(rb"<(?:!doctype html|html[\s>]|script[\s>]|svg[\s>]|iframe[\s>])", re.IGNORECASE),
+        "a web page or script",
+    ),
     (re.compile(rb"<\?php\s", re.IGNORECASE), "a script"),
     (re.compile(rb"%PDF-[12]\."), "a PDF document"),
     (re.compile(rb"PK\x05\x06.{18}", re.DOTALL), "a ZIP archive"),

@@ -73,7 +73,9 @@ def test_headline_and_card_are_those_of_the_candidate_in_service(models: Any, se
     (candidate / "model_card.md").write_text("# Model card\n<script>alert(1)</script>")
     with serve(models.folder) as served:
         model = served.client.get("/v1/model").json()
-        assert model["figures"] == {name: figures[name] for name in ("balanced_accuracy", "malignant_auroc", "intervals", "images")}
+        assert model["figures"] == {
+            name: figures[name] for name in ("balanced_accuracy", "malignant_auroc", "intervals", "images")
+        }
         card = served.client.get(model["card"])
         assert card.text.startswith("# Model card")
         assert card.headers["content-type"] == "text/plain; charset=utf-8"
@@ -121,7 +123,12 @@ def test_metrics_count_requests_images_and_the_version(models: Any, serve: Any, 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/v1/predict", 405), ("PUT", "/v1/model", 405), ("GET", "/static/../app.py", 404)],
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/predict", 405),
+        ("PUT", "/v1/model", 405),
+        ("GET", "/static/../app.py", 404),
+    ],
 )
 def test_an_error_is_a_problem_document(shared: Any, problem: Any, method: str, path: str, status: int) -> None:
     response = shared.client.request(method, path)

@@ -121,8 +121,10 @@ def test_nothing_of_an_image_is_logged_or_written(
     (tmp_path / "temporary").mkdir()
     caplog.set_level("DEBUG")
     with serve(models.folder) as served:
-        before = {path for path in tmp_path.rglob("*")}
+        before = set(tmp_path.rglob("*"))
         served.client.post("/v1/predict", files=[("images", ("patient-mueller.jpg", drawn(1, (600, 450))))])
         served.client.post("/v1/predict", files=[("images", ("patient-mueller.jpg", b"no image"))])
-        assert {path for path in tmp_path.rglob("*")} == before
-    assert "mueller" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith(("skinlesion", "uvicorn")))
+        assert set(tmp_path.rglob("*")) == before
+    assert "mueller" not in "".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("skinlesion", "uvicorn"))
+    )

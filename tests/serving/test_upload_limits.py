@@ -22,7 +22,9 @@ def part(name: str, content: bytes, field: str = "images") -> bytes:
     return head.encode() + content + b"\r\n"
 
 
-def post(served: Any, body: bytes | Iterator[bytes], kind: str = "multipart/form-data; boundary=XX", **headers: str) -> Any:
+def post(
+    served: Any, body: bytes | Iterator[bytes], kind: str = "multipart/form-data; boundary=XX", **headers: str
+) -> Any:
     start = time.monotonic()
     response = served.client.post("/v1/predict", content=body, headers={"Content-Type": kind, **headers})
     assert time.monotonic() - start < SOON

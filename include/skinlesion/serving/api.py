@@ -38,6 +38,7 @@ from skinlesion.serving.upload import Buffered, Upload, read_uploads
 REFUSALS_TOLD = 20
 """Of a request of which no image can be used."""
 
+
 class Api:
     """What the routes answer with."""
 

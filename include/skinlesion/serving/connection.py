@@ -32,7 +32,9 @@ class BoundedConnection(HttpToolsProtocol):
         """Take a connection, or turn it away when there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.most_connections:
-            self._refuse(503, busy("The server has as many connections as it takes. Come again in a second.").document, 1)
+            self._refuse(
+                503, busy("The server has as many connections as it takes. Come again in a second.").document, 1
+            )
             return
         self._arm(IDLE_SECONDS)
 

@@ -40,7 +40,10 @@ class Metrics:
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self.decoding = Histogram(
-            "skinlesion_decoding_seconds", "Of one image, to the model's size.", buckets=_SECONDS, registry=self.registry
+            "skinlesion_decoding_seconds",
+            "Of one image, to the model's size.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.inference = Histogram(
             "skinlesion_inference_seconds", "Of one image, in the model.", buckets=_SECONDS, registry=self.registry

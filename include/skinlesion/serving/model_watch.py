@@ -81,9 +81,8 @@ class ModelWatch:
     def _refuse(self, error: Exception) -> None:
         first = str(error) != self.refused
         self.refused = str(error)
-        if isinstance(error, NoModel):
-            if self._current is not None:
-                self.refused += f" Until then version {self._current.version} goes on serving."
+        if isinstance(error, NoModel) and self._current is not None:
+            self.refused += f" Until then version {self._current.version} goes on serving."
         self._loaded(None, self.refused)
         if first:
             log.warning("%s", self.refused)

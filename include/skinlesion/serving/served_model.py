@@ -161,16 +161,16 @@ def _converted(path: Path) -> bytes:
     return done.stdout
 
 
-def _classifiers(
-    content: bytes, rule: DecisionRule | None, name: str, threads: int
-) -> queue.SimpleQueue[Classifier]:
+def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
     """Give classifiers that have all run once: the first run of one takes several times as long as the next."""
     ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
     for _ in range(threads):
         model = LiteRTModel(content)
         if rule is not None and rule.most_distance is not None and model.outputs < 2:
-            raise DataError(f"{name} does not tell how unlike the training images a picture is, which its decision rule asks for.")
+            raise DataError(
+                f"{name} does not tell how unlike the training images a picture is, which its decision rule asks for."
+            )
         classifier = Classifier(model, rule)
         try:
             probabilities = classifier(grey).probabilities

@@ -44,7 +44,7 @@ def make_server(app: App, settings: ServerSettings, announce: Callable[[str], No
     """Give a server that is ready to `run`."""
     return _Server(
         uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            app,
             host=settings.host,
             port=settings.port,
             http=type("Connection", (BoundedConnection,), {"most_connections": settings.connections}),

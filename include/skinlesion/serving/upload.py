@@ -85,7 +85,9 @@ async def read_uploads(
         raise malformed("The body ends before the form does: the closing boundary is missing.")
     if not form.uploads:
         raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "no-image", f"The form has no image: expected files in the field `{FIELD}`."
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "no-image",
+            f"The form has no image: expected files in the field `{FIELD}`.",
         )
     return form.uploads
 
