@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from skinlesion.sample import draw_lesion, draw_view
 from skinlesion.serving.app import create_app
 from skinlesion.serving.server import make_server
 from skinlesion.serving.settings import ServerSettings
+
+# The processes that tests start take this path over; pytest itself puts nothing on it.
+sys.path.append(str(Path(__file__).parent))
 
 RULE = {
     "version": 1,
@@ -54,19 +58,34 @@ class Models:
     switches: int = 0
     releases: list[Path] = field(default_factory=list)
 
-    def switch_to(self, name: str, rule: dict[str, Any] | None = None) -> Path:
-        """Put a version in service, as a promotion does: a release folder, then one rename."""
+    def switch_to(
+        self,
+        name: str,
+        rule: dict[str, Any] | None = None,
+        *,
+        alter: dict[str, bytes] | None = None,
+        named: dict[str, bytes] | None = None,
+    ) -> Path:
+        """Put a version in service, as a promotion does: a release folder, then one rename.
+
+        alter: other contents of files, by name, than the record says. named: others, of which the record knows.
+        """
         self.switches += 1
         release = layout.releases(self.folder) / f"{self.switches:06d}"
         release.mkdir(parents=True)
         for file in (in_service.H5, in_service.TFLITE):
             shutil.copyfile(self.built / name / file, release / file)
+        for file, content in (named or {}).items():
+            (release / file).write_bytes(content)
+        sha256 = {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)}
+        for file, content in (alter or {}).items():
+            (release / file).write_bytes(content)
         write_record(
             release,
             {
                 "run": f"run-{name}",
                 "version": "ab".index(name) + 1,
-                "sha256": {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)},
+                "sha256": sha256,
                 "decision_rule": rule,
                 "since": "2026-11-25T02:00:00+00:00",
                 "actor": "test",

@@ -38,9 +38,7 @@ def test_a_thousand_wrong_tokens_are_refused_without_reading_the_images(
         image = drawn(1)
         start = time.monotonic()
         for number in range(1000):
-            wrong = (f"Bearer {TOKEN[:-1]}{number}", f"Basic {TOKEN}", "Bearer", "Bearer ", f"Bearer {TOKEN}\xe9")[
-                number % 5
-            ]
+            wrong = (f"Bearer {TOKEN[:-1]}{number}", f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}\xe9")[number % 4]
             response = served.predict(image, headers={"Authorization": wrong.encode("latin-1")})
             assert response.status_code == 401
         assert time.monotonic() - start < 60

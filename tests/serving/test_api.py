@@ -147,7 +147,13 @@ def test_the_description_of_the_api_has_examples_and_loads_nothing_from_elsewher
 
 
 def test_a_bug_is_a_problem_document_and_its_traceback_goes_to_the_log(
-    models: Any, serve: Any, drawn: Callable[..., bytes], problem: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    models: Any,
+    serve: Any,
+    drawn: Callable[..., bytes],
+    problem: Any,
+    wait: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
 ) -> None:
     def broken(*arguments: object) -> None:
         raise RuntimeError("a bug")
@@ -157,5 +163,5 @@ def test_a_bug_is_a_problem_document_and_its_traceback_goes_to_the_log(
         response = served.predict(drawn(1))
         assert response.status_code == 500
         assert "a bug" not in problem(response)["detail"]
-        assert "RuntimeError: a bug" in caplog.text
+        wait(lambda: "RuntimeError: a bug" in caplog.text)
         assert served.is_alive()

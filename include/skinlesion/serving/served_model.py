@@ -166,7 +166,10 @@ def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: 
     ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
     for _ in range(threads):
-        model = LiteRTModel(content)
+        try:
+            model = LiteRTModel(content)
+        except DataError:
+            raise DataError(f"{name} is no model that LiteRT can run.") from None
         if rule is not None and rule.most_distance is not None and model.outputs < 2:
             raise DataError(
                 f"{name} does not tell how unlike the training images a picture is, which its decision rule asks for."
