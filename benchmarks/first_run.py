@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import add_images, part_of
-from benchmarks.stages import quality, run_stages, total
+from benchmarks.stages import NO_GATE, quality, run_stages, total
 from benchmarks.whole_process import python
 from skinlesion.manifest import held_out_rows, read_manifest
 
@@ -26,7 +26,7 @@ def first_run(source: Path, weights: str, images: int, recipe_epochs: int, quali
         folder = Path(name)
         count = part_of(source, folder / "tail" / "dataset", images)
         part_of(source, folder / "none" / "dataset", images)
-        settings = {"weights": weights, "copies": 1}
+        settings = {"weights": weights, "copies": 1} | NO_GATE
         tail = run_stages(folder / "tail", settings)
         none = run_stages(folder / "none", settings | {"fine_tune": "none"})
         result: dict[str, Any] = {

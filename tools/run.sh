@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What `make run` does: one run of skin_lesion_retrain through Airflow on SQLite, without a scheduler.
+# What `make run` does: one run of skin_lesion_retrain, then of skin_lesion_promote, through Airflow on SQLite, without a
+# scheduler.
 set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH"
 log=$AIRFLOW_HOME/run.log
@@ -32,5 +33,17 @@ if ! grep -qE "DagRun Finished:.*state=success" "$log"; then
   echo "The run did not finish: see $log" >&2
   exit 1
 fi
+
 echo
-skinlesion metrics
+echo "Running skin_lesion_promote; the whole log is in $log.promote"
+airflow dags test skin_lesion_promote 2>&1 | tee "$log.promote" \
+  | grep --line-buffered -oE '^[^ ]+ \[info *\] Version [0-9]+ .*\[skin_lesion_promote\]|DataError: .*' \
+  | sed -E 's/^[0-9TZ:.-]+ \[info *\] //; s/ *\[skin_lesion_promote\]$//' || true
+if ! grep -qE "DagRun Finished:.*state=success" "$log.promote"; then
+  echo "The promotion did not finish: see $log.promote" >&2
+  exit 1
+fi
+echo
+skinlesion models list --count 5
+echo
+skinlesion metrics || echo "To put the newest candidate in service all the same: skinlesion models promote VERSION --reason ..."

@@ -29,7 +29,8 @@ PYTHON
   then
     echo "Address:  $address"
     echo "Login:    $(python -c 'import json, sys; print(*(f"{user} / {word}" for user, word in json.load(open(sys.argv[1])).items()))' "$passwords")"
-    echo "The DAG skin_lesion_retrain is paused until you switch it on; then it runs every night at 02:00 UTC."
+    echo "The DAGs are paused until you switch them on: skin_lesion_retrain then runs every night at 02:00 UTC, and"
+    echo "skin_lesion_promote after it."
     echo "Stop with: make down"
     exit 0
   fi

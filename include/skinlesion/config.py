@@ -457,11 +457,11 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Promotion"},
     )
     gate_max_calibration_error: float = Field(
-        default=0.15,
+        default=0.1,
         ge=0,
         le=1,
         title="Gate: largest calibration error",
-        description="Expected calibration error; of the first model too. On fifty images chance alone gives some 0.1.",
+        description="Expected calibration error beyond what chance gives on so many images; of the first model too.",
         json_schema_extra={"section": "Promotion"},
     )
     gate_max_file_difference: float = Field(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from skinlesion import layout
+from skinlesion.registry.history import HistoryEntry
 
 if TYPE_CHECKING:
     from skinlesion.candidate import Candidate
-    from skinlesion.registry.history import HistoryEntry
 
 H5: Final = "skin_lesion_classifier_trained.h5"
 TFLITE: Final = "skin_lesion_classifier_trained.tflite"
@@ -79,8 +79,6 @@ def record_path(models: Path) -> Path:
 
 def read(models: Path) -> InService | None:
     """Give what is in service; None where nothing is, or its record cannot be read. Quick: reads the record alone."""
-    from skinlesion.registry.history import HistoryEntry
-
     try:
         folder = layout.release_in_service(models).resolve(strict=True)
         record = json.loads((folder / RECORD).read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from skinlesion import layout
 from skinlesion.config import PipelineConfig
-from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
@@ -93,7 +92,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
 @models_app.command("promote")
 def promote_version(number: Number, reason: Reason, models: Models = None) -> None:
     """Put a version in service whatever the gate said of it; the history keeps who and why."""
-    _print_entry(promote(_folder(models), number, actor=getpass.getuser(), reason=reason))
+    _print_entry(promote(_folder(models), number, actor=this_user(), reason=reason))
 
 
 @models_app.command("rollback")
@@ -103,7 +102,7 @@ def roll_back(
     models: Models = None,
 ) -> None:
     """Go back to the version that was in service before."""
-    _print_entry(rollback(_folder(models), actor=getpass.getuser(), reason=reason, to=to))
+    _print_entry(rollback(_folder(models), actor=this_user(), reason=reason, to=to))
 
 
 @models_app.command()

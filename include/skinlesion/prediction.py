@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import layout, quiet_tensorflow
+from skinlesion import in_service, layout, quiet_tensorflow
 from skinlesion.config import PipelineConfig
 from skinlesion.decision import WITHOUT_RULE, DecisionRule, rule_beside
 from skinlesion.diagnosis import LABELS
@@ -26,7 +26,6 @@ from skinlesion.image_file import (
     read_header,
     to_model_size,
 )
-from skinlesion.in_service import candidate_in_service
 from skinlesion.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction_views import prediction_views
 from skinlesion.workers import spread
@@ -115,14 +114,24 @@ def classifier_of(path: Path) -> Callable[[], Classifier]:
 
 
 def model_file(models: Path) -> Path:
-    """Give the file to predict with: LiteRT's of the model in service, else its .h5. Raises DataError without one."""
-    candidate = candidate_in_service(models)
-    if candidate is not None:
-        return candidate.tflite
+    """Give the file to predict with: LiteRT's of the model in service, else its .h5. Raises DataError without one.
+
+    A model that is not what was put in service is not asked.
+    """
+    now = in_service.read(models)
+    if now is not None and not now.is_whole():
+        name = f"Version {now.version}" if now.version is not None else "The model"
+        raise DataError(
+            f"{name}, which is in service in {models}, was altered: its files are not what was put there. Restore it with "
+            "`skinlesion models promote`, or go back with `skinlesion models rollback`."
+        )
+    if now is not None:
+        return now.tflite if now.tflite.is_file() else now.h5
     path = layout.model_in_service(models)
     if not path.is_file():
         raise DataError(
-            f"{path} is missing: expected a trained model. Train one with `skinlesion run`, or name one with --model."
+            f"{path} is missing: expected a trained model. Train one with `skinlesion run`, or name one with --model; "
+            "`skinlesion models list` shows those that are not in service."
         )
     return path
 

@@ -1,7 +1,7 @@
-"""Run skin_lesion_retrain once with `dag.test()` and write what came of it as JSON.
+"""Run a DAG once with `dag.test()` and write what came of it as JSON.
 
 A process of its own for each run, as a night is one: TensorFlow and Airflow keep state. Called by test_retrain_run.py:
-`python run_dag.py '{"settings": {...}, "fail_once": "organize"}' summary.json`.
+`python run_dag.py '{"dag_id": "skin_lesion_retrain", "settings": {...}, "fail_once": "organize"}' summary.json`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 
 class Notices(logging.Handler):
-    """Keeps what the failure callback says."""
+    """Keeps what people are told."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,18 +27,20 @@ class Notices(logging.Handler):
         self.sentences.append(record.getMessage())
 
 
-def run(settings: dict[str, Any], fail_once: str | None = None) -> dict[str, Any]:
+def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> dict[str, Any]:
     """Run the DAG; the stage `fail_once` meets a full disk at the end of its first attempt."""
     from airflow import settings as airflow_settings
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(airflow_settings.DAGS_FOLDER, known_pools={"default_pool"})
-    dag = bag.dags["skin_lesion_retrain"]
+    dag = bag.dags[dag_id]
     dag.deadline = None  # dag.test() ends in an error for a DAG with a deadline (apache/airflow#73428)
     for task in dag.tasks:
         task.retry_delay = timedelta(seconds=0.1)
     notices = Notices()
-    logging.getLogger("skin_lesion_notices").addHandler(notices)
+    told = logging.getLogger("skin_lesion_notices")
+    told.addHandler(notices)
+    told.setLevel(logging.INFO)
     if fail_once:
         break_stage(fail_once)
     run = dag.test(run_conf=settings)
@@ -61,20 +64,25 @@ def run(settings: dict[str, Any], fail_once: str | None = None) -> dict[str, Any
 
 
 def break_stage(broken: str) -> None:
-    """Let the first attempt at a stage do its work and then meet a full disk."""
+    """Let the first attempt at a stage, or at the switch, do its work and then meet a full disk."""
     from skinlesion import pipeline
+    from skinlesion.registry import promotion
 
-    whole, attempts = pipeline.run_stage, []
+    attempts = []
 
-    def run_stage(stage: str, *args: Any) -> Any:
-        report = whole(stage, *args)
-        if stage == broken:
-            attempts.append(stage)
-            if len(attempts) == 1:
-                raise OSError(28, "No space left on device")
-        return report
+    def breaking(whole: Callable[..., Any], is_concerned: Callable[..., bool]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result = whole(*args, **kwargs)
+            if is_concerned(*args):
+                attempts.append(args)
+                if len(attempts) == 1:
+                    raise OSError(28, "No space left on device")
+            return result
 
-    pipeline.run_stage = run_stage
+        return run
+
+    pipeline.run_stage = breaking(pipeline.run_stage, lambda stage, *_: stage == broken)
+    promotion.switch_to = breaking(promotion.switch_to, lambda *_: broken == "switch_to")
 
 
 def xcoms(run_id: str) -> list[tuple[str, str, Any]]:

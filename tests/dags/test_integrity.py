@@ -1,4 +1,4 @@
-"""What every DAG of this project keeps to, and what skin_lesion_retrain is."""
+"""What every DAG of this project keeps to, and what skin_lesion_retrain and skin_lesion_promote are."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion.config import PipelineConfig
+from skinlesion.config import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
 from skinlesion.errors import DataError, LeakError
-from skinlesion.pipeline import SHARDED, STAGES
+from skinlesion.pipeline import NIGHTLY, SHARDED
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
-DAG_IDS = {"skin_lesion_retrain"}
+DAG_IDS = {"skin_lesion_promote", "skin_lesion_retrain"}
 
 HEAVY = {
     "tensorflow", "keras", "cv2", "pandas", "numpy", "Augmentor", "mlflow", "sklearn", "scipy", "matplotlib",
@@ -44,6 +44,9 @@ REFUSED = [
     ("object_store_endpoint", "localhost:9000"), ("isic_collections", "7,nine"), ("isic_address", ""),
     ("isic_address", None), ("challenge_address", "ftp://host"), ("network_timeout", 0), ("network_attempts", 21),
     ("connections", 0), ("drop_settle_seconds", -1), ("ingest_wait", -1),
+    ("gate_balanced_accuracy_margin", -0.1), ("gate_sensitivity_margin", 1.1), ("gate_confidence", 0.4),
+    ("gate_confidence", 1), ("gate_min_auroc", 2), ("gate_max_latency", 0), ("gate_max_size", 0),
+    ("require_approval", "perhaps"), ("approval_hours", 0), ("approval_hours", 721), ("keep_versions", 1),
 ]  # fmt: skip
 
 ACCEPTED = [
@@ -55,6 +58,8 @@ ACCEPTED = [
     ("object_store", "s3://bucket/prefix"), ("object_store", "gs://bucket"), ("isic_query", 'age_approx:[20 TO 40] AND sex:male'),
     ("isic_query", None), ("isic_collections", "2,17"), ("object_store_endpoint", "http://localhost:9000"),
     ("isic_address", "http://127.0.0.1:8000"), ("ingest_wait", 0),
+    ("gate_sensitivity_margin", 0), ("gate_confidence", 0.5), ("require_approval", True), ("approval_hours", 0.5),
+    ("keep_versions", 2),
 ]  # fmt: skip
 
 
@@ -255,7 +260,7 @@ def test_the_tasks_are_the_stages_in_their_order(retrain: DAG) -> None:
         "train": {"evaluate"},
         "evaluate": set(),
     }
-    assert [task.task_id for task in retrain.topological_sort()] == list(STAGES)
+    assert [task.task_id for task in retrain.topological_sort()] == list(NIGHTLY)
 
 
 def test_the_stages_that_take_a_shard_are_mapped(retrain: DAG) -> None:
@@ -286,13 +291,58 @@ def test_it_says_what_it_makes(retrain: DAG) -> None:
     assert made == {"ingest": ["skin_lesion_catalog"], "evaluate": ["skin_lesion_candidate"]}
 
 
-# --- Its form -------------------------------------------------------------------------------------------------------
+# --- skin_lesion_promote --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def promote(bag: DagBag) -> DAG:
+    return bag.dags["skin_lesion_promote"]
+
+
+def test_promotion_waits_between_the_gate_and_the_switch_alone(promote: DAG) -> None:
+    assert graph(promote) == {
+        "gate": {"log_candidate", "approval", "switch"},
+        "log_candidate": set(),
+        "approval": {"switch"},
+        "switch": {"conclude"},
+        "conclude": {"log_outcome"},
+        "log_outcome": set(),
+    }
+
+
+def test_a_candidate_causes_a_promotion(promote: DAG, retrain: DAG) -> None:
+    from airflow.serialization.encoders import coerce_to_core_timetable
+
+    condition = coerce_to_core_timetable(promote.timetable).asset_condition
+    (asset,) = [asset for _, asset in condition.iter_assets()]
+    assert (
+        [outlet.name for outlet in retrain.task_dict["evaluate"].outlets] == [asset.name] == ["skin_lesion_candidate"]
+    )
+
+
+def test_no_answer_means_no(promote: DAG) -> None:
+    approval: Any = promote.task_dict["approval"]
+    assert approval.defaults == ["Reject"]
+    assert approval.response_timeout == timedelta(hours=PipelineConfig().approval_hours)
+
+
+def test_the_run_says_how_long_it_waits(promote: DAG) -> None:
+    approval: Any = copy.copy(promote.task_dict["approval"])
+    approval._pre_execute_hook({"task": approval, "params": {"approval_hours": 0.5}})
+    assert approval.response_timeout == timedelta(minutes=30)
+
+
+def test_nothing_waits_in_the_nightly_dag(retrain: DAG) -> None:
+    assert {task.operator_name for task in retrain.tasks} == {"@task"}
+
+
+# --- Their forms ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def field(retrain: DAG) -> Callable[[str], Any]:
+def field(retrain: DAG, promote: DAG) -> Callable[[str], Any]:
     """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
-    return lambda name: copy.deepcopy(retrain.params.get_param(name))
+    return lambda name: copy.deepcopy((promote if name in PROMOTION_ALONE else retrain).params.get_param(name))
 
 
 @pytest.mark.parametrize("name", PipelineConfig.model_fields)
@@ -305,8 +355,22 @@ def test_every_setting_is_in_the_form_under_its_title(name: str, field: Callable
     assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
 
 
-def test_the_form_has_nothing_else(retrain: DAG) -> None:
-    assert set(retrain.params) == set(PipelineConfig.model_fields)
+def test_the_forms_have_nothing_else(retrain: DAG, promote: DAG) -> None:
+    assert set(retrain.params) | set(PROMOTION_ALONE) == set(PipelineConfig.model_fields)
+    assert set(retrain.params).isdisjoint(PROMOTION_ALONE)
+    assert set(promote.params) == {"version", *PROMOTION_ALONE, *PROMOTION_TOO}
+
+
+@pytest.mark.parametrize(("version", "is_taken"), [(None, True), (1, True), (0, False), ("1", False), (1.5, False)])
+def test_a_version_is_a_number_from_one_on_or_none(promote: DAG, version: Any, is_taken: bool) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = copy.deepcopy(promote.params.get_param("version"))
+    if is_taken:
+        assert param.resolve(version) == version
+    else:
+        with pytest.raises(ParamValidationError):
+            param.resolve(version)
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)

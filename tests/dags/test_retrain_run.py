@@ -1,4 +1,4 @@
-"""Nights of skin_lesion_retrain, run for real by `dag.test()` on a small data set, one after the other."""
+"""Nights of skin_lesion_retrain, and skin_lesion_promote after them, run for real by `dag.test()` on a small data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from skinlesion.pipeline import SHARDED, STAGES
+from skinlesion.pipeline import NIGHTLY, SHARDED
+from skinlesion.registry.snapshot import Registry
 from skinlesion.sample import write_sample
 
 AT_FIRST, ALL = 40, 48
@@ -60,9 +61,14 @@ class Night:
 
 
 def spend_night(house: House, scratch: Path, fail_once: str | None = None, **settings: Any) -> Night:
-    """Run the DAG in a process of its own, as the nights of a real installation are."""
-    conf = FAST | settings | {"dataset": str(house.dataset), "models": str(house.models)}
-    request = json.dumps({"settings": conf, "fail_once": fail_once})
+    """Run the nightly DAG in a process of its own, as the nights of a real installation are."""
+    return run_dag("skin_lesion_retrain", house, scratch, fail_once, **FAST | settings)
+
+
+def run_dag(dag_id: str, house: House, scratch: Path, fail_once: str | None = None, **settings: Any) -> Night:
+    """Run a DAG in a process of its own."""
+    conf = settings | {"dataset": str(house.dataset), "models": str(house.models)}
+    request = json.dumps({"dag_id": dag_id, "settings": conf, "fail_once": fail_once})
     script, summary = Path(__file__).with_name("run_dag.py"), scratch / "summary.json"
     before = house.in_service.read_bytes() if house.in_service.exists() else None
     done = subprocess.run([sys.executable, script, request, summary], capture_output=True, text=True)
@@ -106,8 +112,30 @@ def first_night(house: House, airflow_database: Path, tmp_path_factory: pytest.T
     return spend_night(house, tmp_path_factory.mktemp("first"))
 
 
+LOW_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
+"""Random weights on 40 images learn next to nothing."""
+
+
 @pytest.fixture(scope="module")
-def quiet_night(house: House, first_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def lost_promotion(house: House, first_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("lost"), gate_min_auroc=1)
+
+
+@pytest.fixture(scope="module")
+def promotion_asked_again(house: House, lost_promotion: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("again"), **LOW_FLOORS)
+
+
+@pytest.fixture(scope="module")
+def promotion(house: House, promotion_asked_again: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A person asks for version 1, with floors that it reaches; and once the disk is full when it is put in service."""
+    return run_dag(
+        "skin_lesion_promote", house, tmp_path_factory.mktemp("promotion"), "switch_to", **LOW_FLOORS, version=1
+    )
+
+
+@pytest.fixture(scope="module")
+def quiet_night(house: House, promotion: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
     return spend_night(house, tmp_path_factory.mktemp("quiet"))
 
 
@@ -147,25 +175,25 @@ def night_with_wrong_labels(
 
 def test_the_first_night_runs_every_stage_at_the_first_try(first_night: Night) -> None:
     assert first_night.state == "success"
-    assert first_night.tasks == {stage: [("success", 1)] for stage in STAGES}
+    assert first_night.tasks == {stage: [("success", 1)] for stage in NIGHTLY}
     assert first_night.notices == []
 
 
 def test_each_report_is_one_xcom(first_night: Night) -> None:
-    assert first_night.xcoms == {stage: ["return_value"] for stage in STAGES} | {"ingest": ["report", "return_value"]}
-    for stage in STAGES:
+    assert first_night.xcoms == {stage: ["return_value"] for stage in NIGHTLY} | {"ingest": ["report", "return_value"]}
+    for stage in NIGHTLY:
         (report,) = first_night.reports[stage]
         assert report["stage"] == stage
         assert report["seen"] == report["done"] > 0
         assert report["skipped"] == report["refused"] == 0
 
 
-def test_the_first_night_leaves_a_model_in_service_and_a_report(first_night: Night, house: House) -> None:
-    assert first_night.before is None
-    assert first_night.after is not None
+def test_the_first_night_leaves_a_candidate_with_a_report_and_puts_nothing_in_service(
+    first_night: Night, house: House
+) -> None:
+    assert first_night.before is first_night.after is None
     run = first_night.reports["train"][0]["run"]
     candidate = house.models / "candidates" / run
-    assert (candidate / "skin_lesion_classifier_trained.h5").read_bytes() == first_night.after
     assert "<html" in (candidate / "report.html").read_text()
     assert (house.models / "skin_lesion_classifier.h5").is_file()
 
@@ -176,6 +204,9 @@ def test_the_first_night_tells_what_its_assets_hold(first_night: Night, house: H
         "skin_lesion_catalog": {"data_version": ingest["data_version"]},
         "skin_lesion_candidate": {
             "run": first_night.reports["train"][0]["run"],
+            "version": 1,
+            "dataset": str(house.dataset),
+            "models": str(house.models),
             "balanced_accuracy": evaluate["balanced_accuracy"],
             "malignant_auroc": evaluate["malignant_auroc"],
             "report": evaluate["report"],
@@ -190,9 +221,47 @@ def test_no_lesion_is_on_both_sides_of_the_split(first_night: Night) -> None:
     assert first_night.reports["evaluate"][0]["lesions_on_both_sides"] == 0
 
 
+def test_a_version_that_loses_at_the_gate_is_a_finished_run(lost_promotion: Night) -> None:
+    assert lost_promotion.state == "success"
+    assert lost_promotion.before is lost_promotion.after is None
+    states = {task: tries[0][0] for task, tries in lost_promotion.tasks.items()}
+    assert states == {
+        "gate": "success",
+        "log_candidate": "success",
+        "approval": "skipped",
+        "switch": "skipped",
+        "conclude": "success",
+        "log_outcome": "success",
+    }
+    (notice,) = lost_promotion.notices
+    assert "Malignant AUROC is" in notice
+    assert "skinlesion models promote 1" in notice
+
+
+def test_the_same_version_is_not_judged_again_and_nobody_is_told_again(promotion_asked_again: Night) -> None:
+    assert promotion_asked_again.state == "success"
+    assert promotion_asked_again.after is None
+    assert promotion_asked_again.notices == []
+
+
+def test_a_version_that_passes_comes_into_service(promotion: Night, first_night: Night, house: House) -> None:
+    assert promotion.state == "success"
+    run = first_night.reports["train"][0]["run"]
+    assert promotion.before is None
+    assert promotion.after == (house.models / "candidates" / run / "skin_lesion_classifier_trained.h5").read_bytes()
+    (notice,) = promotion.notices
+    assert "It is in service now" in notice
+
+
+def test_a_full_disk_at_the_switch_is_retried_and_switches_once(promotion: Night, house: House) -> None:
+    assert promotion.tasks["switch"] == [("success", 2)]
+    history = [(entry.what, entry.version) for entry in reversed(Registry.read(house.models).history)]
+    assert history[:3] == [("judged", 1), ("judged", 1), ("promoted", 1)]
+
+
 def test_a_night_without_new_images_does_nothing(quiet_night: Night) -> None:
     assert quiet_night.state == "success"
-    for stage in STAGES:
+    for stage in NIGHTLY:
         (report,) = quiet_night.reports[stage]
         assert report["done"] == 0, stage
         assert report["skipped"] == report["seen"] > 0, stage
@@ -207,14 +276,14 @@ def test_a_damaged_image_is_refused_with_its_reason_and_the_run_goes_on(night_wi
     ((reason, count),) = ingest["refused_because"].items()
     assert "not a readable image" in reason
     assert count == 1
-    assert [night.count(stage, "done") for stage in STAGES[1:]] == [0] * len(STAGES[1:])
+    assert [night.count(stage, "done") for stage in NIGHTLY[1:]] == [0] * len(NIGHTLY[1:])
 
 
 def test_new_images_are_worked_on_in_two_shards(night_on_two_shards: Night) -> None:
     night = night_on_two_shards
     assert night.state == "success"
     assert {stage: len(tries) for stage, tries in night.tasks.items()} == {
-        stage: 2 if stage in SHARDED else 1 for stage in STAGES
+        stage: 2 if stage in SHARDED else 1 for stage in NIGHTLY
     }
     assert night.count("ingest", "done") == night.count("resize", "done") == ALL - AT_FIRST
     assert night.count("resize", "seen") == ALL
@@ -243,8 +312,8 @@ def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tupl
     night, _ = night_with_wrong_labels
     assert night.state == "failed"
     assert night.tasks["ingest"] == [("failed", 1)]
-    assert {stage: night.tasks[stage] for stage in STAGES[1:]} == {
-        stage: [("upstream_failed", 0)] for stage in STAGES[1:]
+    assert {stage: night.tasks[stage] for stage in NIGHTLY[1:]} == {
+        stage: [("upstream_failed", 0)] for stage in NIGHTLY[1:]
     }
     (notice,) = night.notices
     assert "skin_lesion_retrain failed in ingest" in notice
@@ -252,6 +321,6 @@ def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tupl
 
 def test_wrong_labels_change_nothing(night_with_wrong_labels: tuple[Night, House]) -> None:
     night, house = night_with_wrong_labels
-    assert night.after == night.before is not None
+    assert night.after == night.before
     assert night.assets == night.reports == {}
     assert {path.name for path in house.dataset.iterdir()} == {"images", "diagnoses.csv"}

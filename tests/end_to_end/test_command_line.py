@@ -12,7 +12,10 @@ from skinlesion import cli, layout
 from skinlesion.pipeline import STAGES
 from skinlesion.sample import write_sample
 
-FAST = ("--set", "weights=random", "--set", "fine_tune=none", "--set", "epochs=2")
+NO_FLOORS = (
+    "--set", "gate_min_auroc=0", "--set", "gate_min_sensitivity=0", "--set", "gate_max_calibration_error=1",
+)  # fmt: skip
+FAST = ("--set", "weights=random", "--set", "fine_tune=none", "--set", "epochs=2", *NO_FLOORS)
 
 
 def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -31,6 +34,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stderr
     assert "Balanced accuracy:" in result.stdout
     assert str(layout.model_in_service(folder / "models")) in result.stdout
+    assert "Version 1 passes the gate" in result.stdout
     assert "not a medical device" in result.stdout
     return folder
 
@@ -57,6 +61,33 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert [stage["done"] for stage in json.loads(again.read_text())["stages"]] == [0] * len(STAGES)
+
+
+def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(ran: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    result = skinlesion("run", "--dataset", ran / "dataset", "--models", models, *FAST, "--set", "gate_min_auroc=1")
+    assert result.returncode == 0, result.stderr
+    assert "Malignant AUROC is 0." in result.stdout
+    assert "`skinlesion models promote 1 --reason ...`" in result.stdout
+    assert not layout.model_in_service(models).exists()
+    promoted = skinlesion("models", "promote", "1", "--reason", "We look at it", "--models", models)
+    assert promoted.returncode == 0, promoted.stderr
+    assert "version 1 promoted. We look at it" in promoted.stdout
+    assert layout.model_in_service(models).is_file()
+    shown = skinlesion("models", "show", "1", "--models", models).stdout
+    assert "LOST   Malignant AUROC" in shown
+    assert "1, champion" in shown
+
+
+def test_the_commands_about_models_show_what_is_there(ran: Path) -> None:
+    models = ran / "models"
+    (version,) = json.loads(skinlesion("models", "list", "--json", "--models", models).stdout)
+    assert (version["number"], version["state"]) == (1, "champion")
+    entries = json.loads(skinlesion("models", "history", "--json", "--models", models).stdout)
+    assert [entry["what"] for entry in entries] == ["promoted", "judged"]
+    again = skinlesion("models", "rollback", "--reason", "It is worse", "--models", models)
+    assert again.returncode == 2
+    assert "There is nothing to go back to" in again.stderr
 
 
 def test_predict_gives_one_row_a_usable_image_and_names_the_others(ran: Path, tmp_path: Path) -> None:

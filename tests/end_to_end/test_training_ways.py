@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion import layout
+from skinlesion import in_service, layout
 from skinlesion.backbone import activations_key
 from skinlesion.built_model import require_built_model
 from skinlesion.candidate import Candidate
@@ -18,10 +18,13 @@ from skinlesion.diagnosis import LABELS
 from skinlesion.litert import LiteRTModel
 from skinlesion.manifest import held_out_rows, read_manifest
 from skinlesion.pipeline import run_stage
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.verdict import read_verdict
 from skinlesion.sample import write_sample
-from skinlesion.stages.evaluate import read_metrics
+from skinlesion.stages.evaluate import metrics_of
 from skinlesion.training_view import view_files
 
+NO_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 6, "patience": 6, "learning_rate": 1e-5}
 
 
@@ -133,13 +136,17 @@ def test_all_three_files_of_a_candidate_give_the_same_probabilities(folder: Path
         assert np.abs(np.asarray(found).reshape(expected.shape) - expected).max() < 1e-4
 
 
-def test_evaluation_puts_the_model_in_service_with_its_report(folder: Path) -> None:
+def test_evaluation_registers_the_candidate_with_its_report_and_leaves_what_is_in_service(folder: Path) -> None:
     config = config_of(folder, epochs=1)
     candidate = trained(config)
+    before = in_service.read(config.models)
     report = run_stage("evaluate", config)
-    assert layout.model_in_service(config.models).read_bytes() == candidate.h5.read_bytes()
-    metrics = read_metrics(config)
+    assert in_service.read(config.models) == before
+    metrics = metrics_of(config, candidate.run)
     assert metrics["run"] == candidate.run == report.details["run"]
+    version = Registry.read(config.models).version(report.details["version"])
+    assert (version.run, version.state) == (candidate.run, "candidate")
+    assert version.figure("balanced_accuracy").value == metrics["balanced_accuracy"]
     assert np.sum(metrics["confusion_matrix"]) == metrics["images"] == len(held_out_rows(read_manifest(config.dataset)))
     html = candidate.report.read_text()
     assert "Not a medical device" in html
@@ -152,15 +159,27 @@ def test_evaluation_puts_the_model_in_service_with_its_report(folder: Path) -> N
 
 
 def test_the_second_model_is_compared_with_the_one_in_service(folder: Path) -> None:
-    trained(config_of(folder, epochs=1))
-    run_stage("evaluate", config_of(folder, epochs=1, force=False))
-    other = config_of(folder, epochs=2, seed=3)
+    first = config_of(folder, epochs=1, **NO_FLOORS)
+    trained(first)
+    run_stage("evaluate", first)
+    assert run_stage("promote", first).details["promoted"]
+    champion = Registry.read(first.models).champion
+    assert champion is not None
+    other = config_of(folder, epochs=2, seed=3, **NO_FLOORS)
     run_stage("build", other)
     candidate = trained(other)
-    run_stage("evaluate", other)
+    evaluated = run_stage("evaluate", other)
+    promoted = run_stage("promote", other)
     run_stage("build", config_of(folder))
     assert json.loads(candidate.metrics.read_text())["model_in_service"]["images"] > 0
     assert "in service" in candidate.report.read_text()
+    verdict = read_verdict(other.models, candidate.run, evaluated.details["version"])
+    assert verdict is not None
+    assert verdict.against == champion.number
+    accuracy = next(one for one in verdict.criteria if one.name == "balanced_accuracy_margin")
+    assert accuracy.numbers["candidate"] == pytest.approx(metrics_of(other, candidate.run)["balanced_accuracy"])
+    assert accuracy.numbers["champion"] == pytest.approx(metrics_of(other, champion.run)["balanced_accuracy"])
+    assert promoted.details["promoted"] == verdict.passed
 
 
 def test_activations_are_kept_under_a_key_that_names_weights_cut_and_preprocessing(folder: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from skin_lesion_notices import deadline_missed, run_failed
+import skin_lesion_notices
+from skin_lesion_notices import deadline_missed, gate_lost, promoted, run_failed, superseded
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 RUN, DAG = "scheduled__2026-07-01T02:00:00+00:00", "skin_lesion_retrain"
@@ -115,3 +120,111 @@ def test_the_notices_load_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PLUGINS)
     assert done.returncode == 0, done.stderr
     assert {"tensorflow", "keras", "cv2", "pandas", "numpy", "skinlesion", "airflow"}.isdisjoint(done.stdout.split())
+
+
+# --- Where they go ----------------------------------------------------------------------------------------------------
+
+LINK = "http://localhost:8080/skin-lesion-models/versions/7/report.html"
+
+
+class Webhook:
+    """A server on this machine that keeps what is posted."""
+
+    def __init__(self, status: int) -> None:
+        self.posted: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        kept = self.posted
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                kept.append((self.path, dict(self.headers), json.loads(content)))
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+
+@pytest.fixture
+def webhook(request: pytest.FixtureRequest) -> Iterator[Webhook]:
+    hook = Webhook(getattr(request, "param", 200))
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The connections that Airflow has, by name."""
+    there: dict[str, Any] = {}
+    monkeypatch.setattr(skin_lesion_notices, "_connection", there.get)
+    return there
+
+
+def test_without_a_connection_a_notice_is_logged_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "skin_lesion_notices"):
+        gate_lost("Version 7 does not pass the gate: AUROC is 0.7.", 7, LINK)
+    (record,) = [record for record in caplog.records if record.name == "skin_lesion_notices"]
+    assert record.levelno == logging.INFO
+    for said in ("AUROC is 0.7.", "The model in service stays", LINK, "skinlesion models promote 7 --reason"):
+        assert said in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("tell", "event"),
+    [
+        (lambda: gate_lost("It lost.", 7, LINK), "gate_lost"),
+        (lambda: promoted("It passed.", LINK), "promoted"),
+        (lambda: superseded("Another came first.", LINK), "superseded"),
+        (lambda: run_failed({"run_id": RUN, "dag": SimpleNamespace(dag_id=DAG)}), "failed"),
+        (lambda: deadline_missed({"dag_run": {"dag_run_id": RUN, "dag_id": DAG}}), "late"),
+    ],
+)
+def test_each_notice_is_posted_to_the_webhook(
+    webhook: Webhook, connections: dict[str, Any], tell: Callable[[], None], event: str
+) -> None:
+    from airflow.sdk import Connection
+
+    address = {"host": "127.0.0.1", "schema": "http", "port": webhook.port, "extra": json.dumps({"path": "/in"})}
+    connections["skin_lesion_webhook"] = Connection("skin_lesion_webhook", conn_type="http", password="word", **address)
+    tell()
+    ((path, headers, notice),) = webhook.posted
+    assert path == "/in"
+    assert headers["Authorization"] == "Bearer word"
+    assert notice["event"] == event
+    assert set(notice) == {"event", "subject", "text"}
+    assert notice["text"]
+
+
+@pytest.mark.parametrize("webhook", [500], indirect=True)
+def test_a_webhook_that_fails_ends_no_run_and_stops_no_mail(
+    webhook: Webhook, connections: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+    from airflow.sdk import Connection
+
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(SmtpHook, "__enter__", lambda self: self)
+    monkeypatch.setattr(SmtpHook, "__exit__", lambda *_: None)
+    monkeypatch.setattr(SmtpHook, "from_email", "airflow@example.org")
+    monkeypatch.setattr(SmtpHook, "send_email_smtp", lambda self, **mail: sent.append(mail))
+    connections["skin_lesion_webhook"] = Connection(
+        "skin_lesion_webhook", conn_type="http", host=f"http://127.0.0.1:{webhook.port}/in"
+    )
+    connections["skin_lesion_smtp"] = Connection(
+        "skin_lesion_smtp", conn_type="smtp", host="localhost", extra=json.dumps({"to": "ann@example.org"})
+    )
+    promoted("Version <7> passes the gate.", LINK)
+    ((mail),) = sent
+    assert (mail["to"], mail["from_email"]) == ("ann@example.org", "airflow@example.org")
+    assert mail["subject"] == "Another skin-lesion classifier is in service"
+    assert "Version &lt;7&gt; passes the gate." in mail["html_content"]
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "was not sent by skin_lesion_webhook" in warning.getMessage()

@@ -15,9 +15,10 @@ from skinlesion.built_model import BuiltModel
 from skinlesion.candidate import Candidate
 from skinlesion.catalog import HELD_OUT, TRAIN
 from skinlesion.errors import DataError
-from skinlesion.in_service import put_in_service
 from skinlesion.manifest import read_manifest, training_rows
 from skinlesion.near_duplicates import MOST_LOOKED_AT, find_near_duplicates
+from skinlesion.registry.register import register
+from skinlesion.registry.switch import promote
 from skinlesion.sample import write_sample
 from skinlesion.stages.ingest import ingest
 from skinlesion.training.warm_start import candidate_to_train, origin, write_trained_on
@@ -365,7 +366,7 @@ def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed, c
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in champion.models}
     record = {"sha256": digests, "origin": origin(settings, built), "training_version": "before"}
     champion.training.write_text(json.dumps(record))
-    put_in_service(settings.models, champion)
+    promote(settings.models, register(settings.models, champion).number, actor="somebody", reason="a test")
     if is_joined:
         bridge(processed)
     processed.add("new", jpeg(99), lesion_id=processed.catalog().loc[processed.images_of(TRAIN)[-1], "lesion_id"])

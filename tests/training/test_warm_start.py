@@ -15,8 +15,9 @@ from skinlesion import layout
 from skinlesion.built_model import BuiltModel
 from skinlesion.candidate import Candidate, candidate_of
 from skinlesion.config import PipelineConfig
-from skinlesion.in_service import put_in_service
 from skinlesion.manifest import version
+from skinlesion.registry.register import register
+from skinlesion.registry.switch import promote
 from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
 
 BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
@@ -54,6 +55,10 @@ def champion(config: Any) -> Candidate:
     record(candidate, settings, known)
     put_in_service(settings.models, candidate)
     return candidate
+
+
+def put_in_service(models: Path, candidate: Candidate) -> None:
+    promote(models, register(models, candidate).number, actor="somebody", reason="a test")
 
 
 def record(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame, **more: Any) -> None:
@@ -161,7 +166,7 @@ def test_a_champion_that_is_not_whole_is_not_gone_on_from(config: Any, champion:
     elif harm == "what it was trained on":
         champion.trained_on.write_bytes(b"not parquet")
     else:
-        layout.model_in_service(config().models).unlink()
+        layout.release_in_service(config().models).unlink()
     assert candidate_to_train(config(), rows(42), BUILT)[1] is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +60,7 @@ def path(models: Path) -> Path:
 
 
 def read(models: Path) -> list[HistoryEntry]:
-    """Give the entries as they are in the file, oldest first; see `snapshot.read_registry` for the whole history."""
+    """Give the entries as they are in the file, oldest first; `snapshot.Registry.read` gives the whole history."""
     return [HistoryEntry.of(entry) for entry in append_log.read(path(models))]
 
 
@@ -70,3 +72,11 @@ def append(models: Path, entry: HistoryEntry) -> None:
 def now() -> str:
     """Give the time as entries have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_user() -> str:
+    """Name who runs this process: what a command of theirs puts in the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, whose user has no name
+        return f"user {os.getuid()}"

@@ -84,18 +84,22 @@ def compare(
     weights = generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
     drawn, whole = _figures(weights @ of_lesion), _figures(of_lesion.sum(axis=0)[np.newaxis])
     present = np.unique(labels).tolist()
-    results = []
-    for of_model in (lambda figures: _balanced_accuracy(figures, present), _sensitivity):
-        (one,), (other,) = (of_model(figures) for figures in whole)
-        differences = of_model(drawn[0]) - of_model(drawn[1])
-        differences = differences[np.isfinite(differences)]
-        is_defined = np.isfinite(one) and np.isfinite(other) and len(differences) > 0
-        results.append(
-            Difference(float(one), float(other), float(one - other), float(np.quantile(differences, 1 - confidence)))
-            if is_defined
-            else Difference(None, None, None, None)
-        )
-    return results[0], results[1]
+    return (
+        _difference(*(_balanced_accuracy(figures, present) for figures in (*whole, *drawn)), confidence=confidence),
+        _difference(*(_sensitivity(figures) for figures in (*whole, *drawn)), confidence=confidence),
+    )
+
+
+def _difference(
+    candidate: Floats, champion: Floats, drawn_candidate: Floats, drawn_champion: Floats, *, confidence: float
+) -> Difference:
+    """Give the difference from the figures on all lesions, each (1,), and on each draw, each (draws,)."""
+    drawn = drawn_candidate - drawn_champion
+    drawn = drawn[np.isfinite(drawn)]
+    one, other = float(candidate[0]), float(champion[0])
+    if not np.isfinite([one, other]).all() or len(drawn) == 0:
+        return Difference(None, None, None, None)
+    return Difference(one, other, one - other, float(np.quantile(drawn, 1 - confidence)))
 
 
 _CLASSES: Final = len(LABELS)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.dataset_lock import locked
 from skinlesion.registry.report_files import report_files
 from skinlesion.registry.snapshot import Registry, Version
+from skinlesion.registry.versions import Measurement
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,24 +58,26 @@ def mirror(config: PipelineConfig) -> list[int]:
     OSError, when MLflow cannot be reached; what was written by then stays, and the next call goes on.
     """
     models, uri = config.models, tracking_uri(config.models)
-    registry = Registry.read(models)
-    known = _read_mirrored(models, uri)
-    now = {version.number: _state_of(registry, version) for version in registry.versions}
-    stale = [
-        version for version in reversed(registry.versions) if known.get(str(version.number)) != now[version.number]
-    ]
-    if not stale:
+    if not _stale(Registry.read(models), uri):
         return []
     _folder(models).mkdir(parents=True, exist_ok=True)
     with locked(layout.registry(models), "mirror", wait=_LOCK_WAIT, where="this registry"), _reachable(uri):
+        registry = Registry.read(models)
+        stale = _stale(registry, uri)
         client = _client(uri)
         experiment = _experiment(client, models)
         for version in stale:
             _write(client, experiment, config, registry, version)
-            known[str(version.number)] = now[version.number]
         _set_aliases(client, registry)
+        known = {str(version.number): _state_of(registry, version) for version in registry.versions}
         atomic.write_text(_mirrored_path(models), json.dumps({"uri": uri, "versions": known}))
     return [version.number for version in stale]
+
+
+def _stale(registry: Registry, uri: str) -> list[Version]:
+    """Give the versions of which something happened since they were written there, oldest first."""
+    known = _read_mirrored(registry.models, uri)
+    return [one for one in reversed(registry.versions) if known.get(str(one.number)) != _state_of(registry, one)]
 
 
 def _folder(models: Path) -> Path:
@@ -113,10 +117,12 @@ def _reachable(uri: str) -> Iterator[None]:
 
 
 def _client(uri: str) -> MlflowClient:
-    # A lesion clinic's machine tells nobody that it trains; and Airflow tries again, so MLflow need not for minutes.
+    # Who trains what is nobody's business; and Airflow tries again, so MLflow need not for minutes.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Of SQLAlchemy 2.1, about MLflow's own tables
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
@@ -142,8 +148,12 @@ def _write(client: MlflowClient, experiment: str, config: PipelineConfig, regist
     training, metrics = _json(candidate.training), _json(candidate.metrics)
     run = _run(client, experiment, version)
     identity = run.info.run_id
-    at = run.info.start_time
-    values = [Metric(key, value, at, step) for key, value, step in _metrics(training, metrics, version)]
+    trained_at = run.info.start_time
+    values = [Metric(key, value, trained_at, step) for key, value, step in _of_epochs(training)]
+    if version.measured is not None:
+        # MLflow shows the latest value of a step: each measurement has its own time.
+        at = _milliseconds(version.measured.at)
+        values += [Metric(key, value, at, 0) for key, value in _final(metrics, version.measured).items()]
     for start in range(0, len(values), _BATCH):
         client.log_batch(identity, metrics=values[start : start + _BATCH])
     # MLflow's parameters never change; those of a candidate that was trained again are the same, or lie in training.json.
@@ -157,33 +167,38 @@ def _write(client: MlflowClient, experiment: str, config: PipelineConfig, regist
         if path.is_file():
             client.log_artifact(identity, str(path))
     _model_version(client, candidate, version, run)
-    client.set_terminated(identity, "FINISHED", end_time=at)
+    client.set_terminated(identity, "FINISHED", end_time=trained_at)
 
 
 def _run(client: MlflowClient, experiment: str, version: Version) -> Run:
-    from datetime import datetime
-
     found = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{version.run}'", max_results=1)
     if found:
         return found[0]
-    start = int(datetime.fromisoformat(version.created).timestamp() * 1000)
+    start = _milliseconds(version.created)
     tags = {RUN_TAG: version.run, VERSION_TAG: str(version.number)}
     return client.create_run(experiment, start_time=start, tags=tags, run_name=f"version {version.number}")
 
 
-def _metrics(training: dict[str, Any], metrics: dict[str, Any], version: Version) -> Iterator[tuple[str, float, int]]:
-    """Give name, value and step: each epoch's, and the final ones with their intervals."""
+def _of_epochs(training: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
+    """Give name, value and step of what training noted."""
     for step, row in enumerate(training.get("history") or [], start=1):
         for name, value in row.items():
             if _is_number(value) and name != "epoch":
                 yield f"epoch_{name}", float(value), step
-    for name, value in metrics.items():
-        if _is_number(value):
-            yield name, float(value), 0
-    for name, figure in (version.measured.figures if version.measured else {}).items():
+
+
+def _final(metrics: dict[str, Any], measured: Measurement) -> dict[str, float]:
+    """Give what evaluate measured, the headline with its intervals."""
+    found = {name: float(value) for name, value in metrics.items() if _is_number(value)}
+    for name, figure in measured.figures.items():
         for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
             if value is not None:
-                yield name + suffix, float(value), 0
+                found[name + suffix] = float(value)
+    return found
+
+
+def _milliseconds(at: str) -> int:
+    return int(datetime.fromisoformat(at).timestamp() * 1000)
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from skinlesion import in_service, layout
+from skinlesion import in_service
 from skinlesion.errors import DataError
 from skinlesion.in_service import InService
 from skinlesion.registry import history
@@ -144,13 +144,20 @@ class Registry:
 
     @property
     def rollback_target(self) -> Version | None:
-        """The version that a rollback without a number goes to: that which was in service before; None without one."""
-        for entry in self.history:
-            if entry.what in SWITCHES and entry.previous is not None:
-                if self.in_service is not None and entry.version == self.in_service.version:
-                    return next((one for one in self.versions if one.number == entry.previous), None)
-                return None
-        return None
+        """The version that a rollback without a number goes to; None without one.
+
+        Each rollback goes one promotion further back: what was rolled back from is not gone back to.
+        """
+        were: list[int] = []
+        for entry in reversed(self.history):
+            if entry.what == "promoted":
+                if not were and entry.previous is not None:
+                    were.append(entry.previous)
+                were.append(entry.version)
+            elif entry.what == "rolled back":
+                were = were[: were.index(entry.version) + 1] if entry.version in were else [*were, entry.version]
+        earlier = [number for number in were if self.in_service is None or number != self.in_service.version]
+        return next((version for version in self.versions if earlier and version.number == earlier[-1]), None)
 
 
 def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[HistoryEntry]:
@@ -158,13 +165,3 @@ def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[His
     if now is None or now.entry is None:
         return entries
     return entries if any(entry.switch == now.entry.switch for entry in entries) else [*entries, now.entry]
-
-
-def read_registry(models: Path) -> Registry:
-    """Give the registry as it is now."""
-    return Registry.read(models)
-
-
-def candidate_folder(registry: Registry, number: int) -> Path:
-    """Give the folder of a version's files. Raises DataError when there is no such version."""
-    return layout.candidate(registry.models, registry.version(number).run)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-
 from skinlesion import layout
 from skinlesion.built_model import require_built_model
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.manifest import read_manifest, training_rows
+from skinlesion.registry.history import this_user
 from skinlesion.registry.promotion import judge_once, switch_to
 from skinlesion.registry.register import register
 from skinlesion.registry.retention import remove_old_files
@@ -31,7 +30,7 @@ def promote(config: PipelineConfig) -> StageReport:
             f"{candidate.folder} holds no evaluated candidate for this data and these settings. Run evaluate."
         )
     number = register(config.models, candidate).number
-    actor = getpass.getuser()
+    actor = this_user()
     judgement = judge_once(config, number, actor=actor)
     sentence = judgement.sentence
     is_promoted = judgement.next == "switch" and not config.require_approval

@@ -1,0 +1,326 @@
+"""What is in service changes as one, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from skinlesion import in_service, layout
+from skinlesion.candidate import Candidate
+from skinlesion.errors import DataError
+from skinlesion.in_service import H5, NAMES, RECORD, TFLITE, candidate_in_service
+from skinlesion.prediction import model_file
+from skinlesion.registry import history
+from skinlesion.registry.register import register
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.switch import RELEASES_KEPT, Superseded, promote, rollback
+
+TRIALS_APART = 5
+"""Of the changes that a switch makes to the disk, each fifth is tried; 1 tries all, which takes half a minute more."""
+
+
+def trained(models: Path, run: str) -> Candidate:
+    candidate = Candidate(layout.candidate(models, run))
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(f"{run} as {path.name}".encode())
+    rule = candidate.folder / "decision_rule.json"
+    rule.write_text(json.dumps({"malignant_threshold": 0.2, "of": run}))
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
+    candidate.training.write_text(json.dumps({"sha256": digests}))
+    return candidate
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Versions 1, 2 and 3, none in service."""
+    for run in ("one", "two", "three"):
+        register(tmp_path / "models", trained(tmp_path / "models", run))
+    return tmp_path / "models"
+
+
+def put(models: Path, number: int) -> None:
+    promote(models, number, actor="somebody", reason="a test")
+
+
+def served(models: Path) -> str | None:
+    """Name the candidate whose files the names that users know lead to; all of one, or none."""
+    there = [name for name in NAMES if (models / name).exists()]
+    if not there:
+        return None
+    assert there == list(NAMES)
+    record = json.loads((models / RECORD).read_text())
+    run = record["run"]
+    assert (models / H5).read_bytes() == f"{run} as {H5}".encode()
+    assert (models / TFLITE).read_bytes() == f"{run} as model.tflite".encode()
+    for name, expected in record["sha256"].items():
+        assert hashlib.sha256((models / "in_service" / name).read_bytes()).hexdigest() == expected
+    return str(run)
+
+
+def test_a_promoted_version_is_under_the_names_that_users_know(models: Path) -> None:
+    put(models, 1)
+    assert served(models) == "one"
+    now = in_service.read(models)
+    assert now is not None
+    assert (now.version, now.actor, now.reason, now.is_whole()) == (1, "somebody", "a test", True)
+    found = candidate_in_service(models)
+    assert found is not None
+    assert found.run == "one"
+    put(models, 2)
+    assert served(models) == "two"
+
+
+def test_the_registry_says_who_did_what_when_and_why(models: Path) -> None:
+    put(models, 1)
+    promote(models, 3, actor="ann", reason=" It sees more. ")
+    entry = rollback(models, actor="bob", reason="It does not")
+    registry = Registry.read(models)
+    said = [(one.what, one.actor, one.previous, one.version, one.reason, one.switch) for one in registry.history]
+    assert said == [
+        ("rolled back", "bob", 3, 1, "It does not", 3),
+        ("promoted", "ann", 1, 3, "It sees more.", 2),
+        ("promoted", "somebody", None, 1, "a test", 1),
+    ]
+    assert registry.history[0] == entry
+    states = {version.number: version.state for version in registry.versions}
+    assert states == {1: "champion", 2: "candidate", 3: "former champion"}
+    assert served(models) == "one"
+
+
+def test_a_rollback_goes_to_what_was_before_or_to_any_former_champion(models: Path) -> None:
+    for number in (1, 2, 3):
+        put(models, number)
+    assert rollback(models, actor="ann", reason="worse").version == 2
+    assert rollback(models, actor="ann", reason="no, the other", to=1).version == 1
+    assert served(models) == "one"
+
+
+def test_each_rollback_goes_further_back_and_never_to_what_was_rolled_back_from(models: Path) -> None:
+    for number in (1, 2, 3):
+        put(models, number)
+    assert rollback(models, actor="ann", reason="worse").version == 2
+    assert rollback(models, actor="ann", reason="worse too").version == 1
+    with pytest.raises(DataError, match="There is nothing to go back to"):
+        rollback(models, actor="ann", reason="and again")
+    put(models, 3)
+    assert rollback(models, actor="ann", reason="as before").version == 1
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        (lambda models: promote(models, 9, actor="ann", reason="why"), "There is no version 9"),
+        (lambda models: promote(models, 1, actor="ann", reason="why"), "Version 1 is in service since"),
+        (lambda models: promote(models, 2, actor="ann", reason="  "), "No reason is given"),
+        (lambda models: rollback(models, actor="ann", reason="why"), "There is nothing to go back to"),
+        (lambda models: rollback(models, actor="ann", reason="why", to=2), "Version 2 was never in service"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(models: Path, do: object, said: str) -> None:
+    put(models, 1)
+    before = history.read(models)
+    with pytest.raises(DataError, match=said):
+        do(models)  # type: ignore[operator]
+    assert served(models) == "one"
+    assert history.read(models) == before
+
+
+@pytest.mark.parametrize("file", ["skin_lesion_classifier_trained.h5", "model.tflite"])
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_a_version_whose_files_are_not_whole_does_not_come_into_service(models: Path, file: str, harm: str) -> None:
+    put(models, 1)
+    path = layout.candidate(models, "two") / file
+    path.unlink() if harm == "missing" else path.write_bytes(b"other")
+    with pytest.raises(DataError, match=r"Version 2 cannot be put in service.*Nothing has changed"):
+        put(models, 2)
+    assert served(models) == "one"
+
+
+def test_what_is_served_does_not_depend_on_the_candidates_folder(models: Path) -> None:
+    put(models, 1)
+    shutil.rmtree(layout.candidates(models))
+    assert served(models) == "one"
+    assert model_file(models) == layout.releases(models) / "000001" / TFLITE
+
+
+def test_an_altered_file_in_service_is_found_and_not_predicted_with(models: Path) -> None:
+    put(models, 1)
+    path = layout.model_in_service(models).resolve()
+    path.chmod(0o644)
+    path.write_bytes(b"other")
+    assert candidate_in_service(models) is None
+    with pytest.raises(DataError, match=r"Version 1.*altered.*rollback"):
+        model_file(models)
+    promote(models, 1, actor="ann", reason="Restore what was altered")
+    assert served(models) == "one"
+
+
+def test_two_promotions_that_were_decided_on_the_same_model_do_not_both_win(models: Path) -> None:
+    put(models, 1)
+    start = threading.Barrier(2)
+
+    def decide(number: int) -> str:
+        start.wait()
+        try:
+            return promote(models, number, actor=f"person {number}", reason="It is better", instead_of=1).what
+        except Superseded as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        said = dict(zip((2, 3), pool.map(decide, (2, 3)), strict=True))
+    (winner,) = [number for number, what in said.items() if what == "promoted"]
+    loser = 5 - winner
+    assert f"version 1 was in service, and now version {winner} is" in said[loser]
+    assert f"person {winner}: It is better" in said[loser]
+    assert served(models) == {2: "two", 3: "three"}[winner]
+    assert [entry.version for entry in history.read(models)] == [1, winner]
+
+
+def test_a_first_promotion_that_another_came_before_does_not_win(models: Path) -> None:
+    put(models, 2)
+    with pytest.raises(Superseded, match="no model was in service, and now version 2 is"):
+        promote(models, 1, actor="ann", reason="the first", instead_of=None)
+
+
+def test_a_reader_never_sees_a_mixed_pair(models: Path) -> None:
+    put(models, 1)
+    stop = threading.Event()
+
+    def read() -> int:
+        seen = 0
+        while not stop.is_set():
+            now = in_service.read(models)
+            assert now is not None
+            assert now.h5.read_bytes() == f"{now.run} as {H5}".encode()
+            assert now.tflite.read_bytes() == f"{now.run} as model.tflite".encode()
+            seen += 1
+        return seen
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        for number in (2, 3, 1) * 3:
+            put(models, number)
+        stop.set()
+        assert reader.result() > 10
+
+
+def test_few_releases_are_kept(models: Path) -> None:
+    for number in (1, 2, 3, 1, 2, 3):
+        put(models, number)
+    kept = sorted(path.name for path in layout.releases(models).iterdir())
+    assert kept == ["000003", "000004", "000005", "000006"]
+    assert len(kept) == RELEASES_KEPT + 1
+
+
+def killed_at(models: Path, what: str, version: int, change: int) -> int:
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("switched.py")),
+        str(models),
+        what,
+        str(version),
+        str(change),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return int(done.stdout or 0) if done.returncode == 0 else 0
+
+
+def legacy(models: Path) -> None:
+    """What lay under the names before there was a registry: candidate one, in service by its record."""
+    candidate = Candidate(layout.candidate(models, "one"))
+    shutil.rmtree(layout.registry(models))
+    shutil.copyfile(candidate.h5, models / H5)
+    digest = hashlib.sha256(candidate.h5.read_bytes()).hexdigest()
+    (models / RECORD).write_text(json.dumps({"run": "one", "sha256": digest}))
+
+
+@pytest.mark.parametrize("before", ["nothing", "a version", "a model from before the registry"])
+def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tmp_path: Path, before: str) -> None:
+    if before == "a version":
+        put(models, 1)
+    elif before != "nothing":
+        legacy(models)
+        for run in ("one", "two"):
+            shutil.copytree(layout.candidate(models, run), tmp_path / run)
+        register(models, Candidate(layout.candidate(models, "two")))  # adopts what lies there, as version 1
+        assert [version.run for version in reversed(Registry.read(models).versions)] == ["one", "two"]
+    count = killed_at(Path(shutil.copytree(models, tmp_path / "whole", symlinks=True)), "promote", 2, 0)
+    assert count > 20
+    outcomes = []
+    for change in range(1, count + 1, TRIALS_APART):
+        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
+        killed_at(trial, "promote", 2, change)
+        outcomes.append(served(trial))
+        entries = Registry.read(trial).history
+        assert ("promoted", 2) in [(e.what, e.version) for e in entries] or outcomes[-1] != "two"
+        if outcomes[-1] != "two":
+            put(trial, 2)
+            assert served(trial) == "two"
+        put(trial, 1)
+        promoted = [entry.version for entry in history.read(trial)]
+        assert promoted == ([1, 2, 1] if before == "a version" else [2, 1])
+        shutil.rmtree(trial)
+    old = None if before == "nothing" else "one"
+    assert sorted(outcomes, key=lambda run: run == "two") == outcomes
+    assert set(outcomes) <= {old, "two"}
+    assert len(set(outcomes)) == 2
+
+
+def test_killed_while_an_older_model_is_adopted_leaves_that_in_service(models: Path, tmp_path: Path) -> None:
+    legacy(models)
+    for change in range(1, 40, TRIALS_APART):
+        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
+        # There is no version 9: it ends after the adoption.
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("switched.py")),
+            str(trial),
+            "promote",
+            "9",
+            str(change),
+        ]
+        subprocess.run(command, capture_output=True)
+        assert (trial / H5).read_bytes() == f"one as {H5}".encode()
+        assert json.loads((trial / RECORD).read_text())["run"] == "one"
+
+
+def test_a_model_from_before_the_registry_becomes_a_version(models: Path) -> None:
+    legacy(models)
+    register(models, Candidate(layout.candidate(models, "two")))
+    registry = Registry.read(models)
+    assert registry.champion is not None
+    assert (registry.champion.number, registry.champion.run) == (1, "one")
+    put(models, 2)
+    assert rollback(models, actor="ann", reason="worse").version == 1
+    assert served(models) == "one"
+
+
+def test_somebodys_own_model_stays_in_service_until_another_is_promoted(models: Path) -> None:
+    (models / H5).write_bytes(b"somebody's own")
+    register(models, trained(models, "four"))
+    now = in_service.read(models)
+    assert now is not None
+    assert (now.version, (models / H5).read_bytes()) == (None, b"somebody's own")
+    assert model_file(models) == now.folder / H5
+    put(models, 4)
+    assert served(models) == "four"
+
+
+def test_what_a_power_cut_left_of_a_line_is_passed_over(models: Path) -> None:
+    put(models, 1)
+    with history.path(models).open("ab") as file:
+        file.write(b'{"at": "2026-')
+    assert [entry.version for entry in Registry.read(models).history] == [1]
+    put(models, 2)
+    assert [entry.version for entry in Registry.read(models).history] == [2, 1]
