@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 import sys
@@ -40,6 +39,9 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated. `skinlesion settings` lists them."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the stage reports and metrics to this file.")]
+REFUSED_SHOWN = 20
+"""Images that are named in the terminal; a file has them all."""
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
 
 
@@ -201,44 +203,100 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     model: Annotated[Path | None, typer.Option(help="A model file (.h5, .keras, .tflite).")] = None,
     models: Models = None,
-    output: Annotated[Path | None, typer.Option(help="CSV file to write; else the table goes to the terminal.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Table to write, .csv or .parquet; else it goes to the terminal as CSV.")
+    ] = None,
+    settings: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Give each image's probabilities, most probable class, decision and why:
-    image,benign,malignant,unknown,label,decision,reason.
+    image,benign,malignant,unknown,label,decision,reason,file.
 
-    The decision follows the rule that lies beside the model. Images that cannot be used are listed with their reasons; the
-    exit status is then 1. A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    The decision follows the rule that lies beside the model. Images that cannot be used are listed with their reasons, with
+    --output in a file OUTPUT.refused.csv; the exit status is then 1. Killed, it goes on where it stopped when it is run
+    again. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
-    from skinlesion.diagnosis import LABELS
-    from skinlesion.prediction import classifier_of, image_files, model_file
+    from skinlesion.batch_prediction import (
+        COLUMNS,
+        count_images,
+        csv_row,
+        entry_of,
+        image_files,
+        made_by,
+        predict_into,
+        refused_beside,
+    )
+    from skinlesion.prediction import Prediction, classifier_of, model_file
     from skinlesion.prediction import predict as predictions
     from skinlesion.progress import progress
-    from skinlesion.spreadsheet import cell
 
-    config = _config(None, models, None)
-    files = image_files(paths)
-    make_classifier = classifier_of(model or model_file(config.models))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", *LABELS, "label", "decision", "reason"])
+    _show_log(quiet)
+    config = _config(None, models, settings)
+    count = count_images(paths)
+    file = model or model_file(config.models)
+    make_classifier = classifier_of(file)
     refused = 0
-    with progress("predict", len(files)) as advance:
-        for prediction in predictions(files, make_classifier, config):
-            advance(1)
-            if prediction.probabilities is None:
-                refused += 1
-                err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
-                continue
-            numbers = [f"{probability:.6f}" for probability in prediction.probabilities]
-            answer = (prediction.label, prediction.decision, prediction.reason)
-            writer.writerow([cell(prediction.file.stem), *numbers, *answer])
-    if output is None:
-        sys.stdout.write(table.getvalue())
-    else:
-        atomic.write_text(output.absolute(), table.getvalue())
-        err.print(f"{len(files) - refused} of {len(files)} images in {output}", markup=False)
+
+    def tell(prediction: Prediction) -> None:
+        nonlocal refused
+        refused += 1
+        if output is None or refused <= REFUSED_SHOWN:
+            err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
+
+    with progress("predict", count) as advance:
+        if output is not None:
+            report = predict_into(
+                output.absolute(),
+                paths,
+                lambda files: predictions(files, make_classifier, config),
+                identity=made_by(file, config),
+                advance=advance,
+                refused=tell,
+            )
+            refused = report.refused
+        else:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for prediction in predictions(image_files(paths), make_classifier, config):
+                advance(1)
+                if prediction.probabilities is None:
+                    tell(prediction)
+                else:
+                    writer.writerow(csv_row(entry_of(prediction)))
+    if output is not None and not quiet:
+        kept = f", {report.kept} of them from a run that was stopped" if report.kept else ""
+        err.print(f"{report.images - refused} of {report.images} images in {output}{kept}", markup=False)
+        if refused:
+            err.print(f"{refused} refused, with reasons in {refused_beside(output)}", markup=False)
     if refused:
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    models: Models = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; others than this machine's own need SKINLESION_API_TOKEN.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.", show_default="8000")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the server; docs/predictions.md lists them."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve the model in service: a web page and an API; takes up promotions and rollbacks while it runs."""
+    from skinlesion.serving.server import serve as serve_model
+    from skinlesion.serving.settings import ServerSettings
+
+    config = _config(None, models, None)
+    named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    _show_log(quiet)
+    serve_model(
+        config,
+        ServerSettings.of(_key_values(settings) | named),
+        announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
+    )
 
 
 @app.command()
@@ -299,13 +357,18 @@ def _bounds(schema: dict[str, Any]) -> str:
     return " ".join(f"{sign} {schema[key]}" for key, sign in named.items() if key in schema)
 
 
-def _config(dataset: Path | None, models: Path | None, settings: list[str] | None) -> PipelineConfig:
+def _key_values(settings: list[str] | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:
             raise DataError(f"--set {setting}: expected KEY=VALUE, for example --set epochs=3.")
         values[key.strip()] = value.strip()
+    return values
+
+
+def _config(dataset: Path | None, models: Path | None, settings: list[str] | None) -> PipelineConfig:
+    values = _key_values(settings)
     for name, folder in (("dataset", dataset), ("models", models)):
         if folder is not None:
             values[name] = folder.absolute()

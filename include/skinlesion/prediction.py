@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +16,8 @@ from skinlesion.config import PipelineConfig
 from skinlesion.decision import WITHOUT_RULE, DecisionRule, rule_beside
 from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
+from skinlesion.hidden_content import refuse_hidden_content
 from skinlesion.image_file import (
-    SUFFIXES,
     ImageRefused,
     Pixels,
     check_decodes,
@@ -136,37 +136,29 @@ def model_file(models: Path) -> Path:
     return path
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Give the files named and the image files under the folders named, sorted. Raises DataError when there is none."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"{path} is missing: expected an image file or a folder of images.")
-    if not found:
-        raise DataError(
-            f"No image file in {', '.join(map(str, paths))}: expected names ending in {', '.join(sorted(SUFFIXES))}."
-        )
-    return found
-
-
 def read_for_model(path: Path, config: PipelineConfig) -> Pixels:
     """Read an image as the resize stage does, RGB uint8 (224, 224, 3). Raises ImageRefused."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ImageRefused(f"cannot be read ({error.strerror})") from None
+    return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+
+
+def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:
+    """Give what the model sees of an image file's content, RGB uint8 (224, 224, 3). Raises ImageRefused.
+
+    The one way to the model, for evaluation, the command line and the server: the resize stage's own functions.
+    """
     header = read_header(content)
-    check_header(header, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+    check_header(header, max_pixels=max_pixels, min_side=min_side)
+    refuse_hidden_content(content)
     check_decodes(content, header)
     return to_model_size(decode(content, header), header)
 
 
 def predict(
-    files: Sequence[Path], make_classifier: Callable[[], Classifier], config: PipelineConfig
+    files: Iterable[Path], make_classifier: Callable[[], Classifier], config: PipelineConfig
 ) -> Iterator[Prediction]:
     """Give a prediction for each file, in order; a file that cannot be used gives its reason."""
     classifiers = OneForEachThread(make_classifier)
