@@ -48,7 +48,7 @@ OptionalText = Annotated[
 ViewCount = Annotated[
     Literal[1, 2, 4], BeforeValidator(lambda value: int(value) if value in ("1", "2", "4") else value)
 ]
-"""Of an image at prediction; text from `--set` and the environment is taken too."""
+"""Of an image at prediction: the first of `symmetry`'s ways to lay it; text from `--set` and the environment is taken too."""
 
 ADDRESS: Final = r"^https?://[^\s@]+$"
 """Of a server. Without a user: secrets come from the environment, and settings are shown in logs and forms."""
@@ -302,7 +302,7 @@ class PipelineConfig(BaseSettings):
         json_schema_extra={"section": "Training"},
     )
     cut: Literal[CUT_LAYERS] = Field(  # type: ignore[valid-type]
-        default="block_9_add",
+        default="block_6_project_BN",
         title="Cut layer",
         description="The last frozen layer when fine-tuning the tail. Later is faster and learns less.",
         json_schema_extra={"section": "Training"},

@@ -36,6 +36,9 @@ SOFTENED: Final = 0.01
 SMALLEST_SPREAD: Final = 1e-3
 """A feature that is the same in all training images counts as having this deviation."""
 
+RIDGE: Final = 1e-4
+"""Added to the variance of each feature, whose own is 1: pictures that are all alike have none."""
+
 SCALE_QUANTILE: Final = 0.95
 """This quantile of unseen images' distances is 1 on each layer's scale."""
 
@@ -65,11 +68,13 @@ class FeatureDistance:
         for vectors, others in zip(_by_layer(known), _by_layer(unseen), strict=True):
             mean = vectors.mean(axis=0)
             spread = np.maximum(vectors.std(axis=0), SMALLEST_SPREAD)
-            precision = LedoitWolf(assume_centered=True).fit((vectors - mean) / spread).precision_
+            covariance = LedoitWolf(assume_centered=True).fit((vectors - mean) / spread).covariance_
+            precision = np.linalg.inv(covariance + RIDGE * np.eye(len(mean)))
             whitening = np.linalg.cholesky(precision) / spread[:, np.newaxis]
             lengths = np.linalg.norm((others - mean) @ whitening, axis=1)
             means.append(mean.astype(np.float32))
-            whitenings.append((whitening / np.quantile(lengths, SCALE_QUANTILE)).astype(np.float32))
+            scale = max(1.0, float(np.quantile(lengths, SCALE_QUANTILE)))
+            whitenings.append((whitening / scale).astype(np.float32))
         return cls(tuple(means), tuple(whitenings))
 
     def __call__(self, features: Array) -> Floats:

@@ -28,7 +28,7 @@ from skinlesion.image_file import (
 )
 from skinlesion.in_service import candidate_in_service
 from skinlesion.litert import LiteRTModel, OneForEachThread, converted
-from skinlesion.prediction_views import prediction_views
+from skinlesion.symmetry import laid
 from skinlesion.workers import spread
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class Classifier:
 
     def __call__(self, image: Pixels) -> Answer:
         """Give the answer for a picture."""
-        views = prediction_views(image, 1 if self.rule is None else self.rule.views)
-        outputs = [self._model.run(view) for view in views]
+        views = 1 if self.rule is None else self.rule.views
+        outputs = [self._model.run(laid(image, way)) for way in range(views)]
         probabilities = np.mean([output[0] for output in outputs], axis=0)
         distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
         if self.rule is None:

@@ -10,6 +10,7 @@ from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from skinlesion import atomic, layout, quiet_tensorflow
 from skinlesion.built_model import BuiltModel, require_built_model
@@ -105,8 +106,10 @@ def _train(
     history: list[dict[str, Any]] = []
     for number, make_phase in enumerate(phases, start=1):
         history += _fit(config, model, make_phase, candidate, number)
+    images = _some_images(config, data)
+    _require_numbers(model, images, config)
     rule, distance = calibrate(config, model, data)
-    _export(model, candidate, data, config, distance)
+    _export(model, candidate, images, distance)
     atomic.write_text(candidate.decision_rule, json.dumps(rule.as_json(), indent=1))
     write_trained_on(candidate, rows, inner)
     record = {
@@ -202,27 +205,31 @@ def _compile(part: keras.Model, phase: Phase, config: PipelineConfig) -> None:
     )
 
 
+def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.uint8]:
+    """Give a few training images, RGB (n, 224, 224, 3), that the model's files are compared on."""
+    from skinlesion.training_view import view_files
+
+    some = data.rows[data.rows["copy"] == 0].head(_IMAGES_COMPARED)
+    return np.stack([file.read() for file in view_files(config.dataset, some)])
+
+
+def _require_numbers(model: keras.Model, images: npt.NDArray[np.uint8], config: PipelineConfig) -> None:
+    if not np.isfinite(np.asarray(model(images.astype(np.float32), training=False))).all():
+        raise DataError(
+            "Training diverged: the model's probabilities are not numbers. Lower `learning_rate` "
+            f"(now {config.learning_rate:g})."
+        )
+
+
 def _export(
-    model: keras.Model,
-    candidate: Candidate,
-    data: TrainingSet,
-    config: PipelineConfig,
-    distance: FeatureDistance | None,
+    model: keras.Model, candidate: Candidate, images: npt.NDArray[np.uint8], distance: FeatureDistance | None
 ) -> None:
     """Write the model's three files, each checked against the model in memory; LiteRT's gives the distance as well."""
     from skinlesion.feature_distance import with_distance
     from skinlesion.litert import LiteRTModel, convert_to_litert
     from skinlesion.model import load_classifier, save_model
-    from skinlesion.training_view import view_files
 
-    some = data.rows[data.rows["copy"] == 0].head(_IMAGES_COMPARED)
-    images = np.stack([file.read() for file in view_files(config.dataset, some)])
     expected = np.asarray(model(images.astype(np.float32), training=False))
-    if not np.isfinite(expected).all():
-        raise DataError(
-            "Training diverged: the model's probabilities are not numbers. Lower `learning_rate` "
-            f"(now {config.learning_rate:g})."
-        )
     for path in (candidate.h5, candidate.keras):
         save_model(model, path)
         loaded = load_classifier(path)

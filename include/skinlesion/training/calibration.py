@@ -15,8 +15,8 @@ from skinlesion.diagnosis import LABELS, MALIGNANT
 from skinlesion.evaluation.calibration import calibration_error
 from skinlesion.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
 from skinlesion.litert import LiteRTModel, OneForEachThread, converted
-from skinlesion.prediction_views import prediction_views
 from skinlesion.progress import progress
+from skinlesion.symmetry import laid
 from skinlesion.training.thresholds import (
     fit_temperature,
     lower_quantile,
@@ -117,7 +117,8 @@ class _Network:
         """Give log-probabilities (n, views, 3) and features (n, views, d) of n files."""
 
         def one(file: ViewFile) -> list[list[npt.NDArray[np.float32]]]:
-            return [self._models.get().run(view) for view in prediction_views(file.read(), self._views)]
+            image = file.read()
+            return [self._models.get().run(laid(image, way)) for way in range(self._views)]
 
         outputs = self._spread(one, files)
         probabilities = np.array([[view[0] for view in views] for views in outputs]).reshape(

@@ -1,0 +1,259 @@
+"""What train decides on the inner fold, on a small model trained for real, and what predictions make of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skinlesion import cli, layout
+from skinlesion.candidate import Candidate
+from skinlesion.config import PipelineConfig
+from skinlesion.decision import WITHOUT_RULE, DecisionRule
+from skinlesion.diagnosis import LABELS
+from skinlesion.errors import DataError
+from skinlesion.feature_distance import FeatureDistance, with_features
+from skinlesion.litert import LiteRTModel
+from skinlesion.manifest import read_manifest, training_rows
+from skinlesion.model import load_classifier
+from skinlesion.out_of_distribution import ALTERED, DRAWN, smoke_set
+from skinlesion.pipeline import run_stage
+from skinlesion.prediction import Answer, classifier_of
+from skinlesion.sample import write_sample
+from skinlesion.stages.train import _require_numbers
+from skinlesion.training.calibration import calibrate, divide_logits
+from skinlesion.training.inner_fold import choose_inner_fold
+from skinlesion.training.phases import TrainingSet, class_weights
+from skinlesion.training_view import view_files
+
+SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 4, "learning_rate": 1e-4, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
+    """A sample with a trained model."""
+    folder = tmp_path_factory.mktemp("calibration")
+    write_sample(folder / "dataset", images=150, seed=2, size=(150, 112))
+    config = PipelineConfig.of(SETTINGS | {"dataset": folder / "dataset", "models": folder / "models"})
+    for stage in ("ingest", "resize", "augment", "organize", "build", "embed", "train"):
+        run_stage(stage, config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def candidate(config: PipelineConfig) -> Candidate:
+    (folder,) = (config.models / "candidates").iterdir()
+    return Candidate(folder)
+
+
+@pytest.fixture(scope="module")
+def images(config: PipelineConfig) -> list[np.ndarray]:
+    manifest = read_manifest(config.dataset)
+    return [file.read() for file in view_files(config.dataset, manifest[manifest["split"] != "train"])]
+
+
+def data_of(config: PipelineConfig, inner: np.ndarray | None = None) -> TrainingSet:
+    rows = training_rows(read_manifest(config.dataset))
+    chosen = choose_inner_fold(rows, config.inner_fold_fraction) if inner is None else inner
+    return TrainingSet(rows, chosen, class_weights(rows, config.class_weighting))
+
+
+def asked(path: Path, images: list[np.ndarray]) -> list[Answer]:
+    classify = classifier_of(path)()
+    return [classify(image) for image in images[:3]]
+
+
+def test_dividing_the_logits_gives_the_tempered_probabilities(candidate: Candidate, images: list[np.ndarray]) -> None:
+    model = load_classifier(candidate.keras)
+    batch = np.stack(images[:4]).astype(np.float32)
+    before = np.log(np.asarray(model(batch, training=False), dtype=np.float64)) / 1.8
+    divide_logits(model, 1.8)
+    expected = np.exp(before) / np.exp(before).sum(axis=1, keepdims=True)
+    assert np.asarray(model(batch, training=False)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_training_that_diverged_is_told_before_anything_is_calibrated(
+    config: PipelineConfig, candidate: Candidate, images: list[np.ndarray]
+) -> None:
+    model = load_classifier(candidate.keras)
+    divide_logits(model, float("nan"))
+    with pytest.raises(DataError, match="Lower `learning_rate`"):
+        _require_numbers(model, np.stack(images[:2]), config)
+
+
+def test_a_model_is_calibrated_on_top_of_what_it_was_given(config: PipelineConfig, candidate: Candidate) -> None:
+    model = load_classifier(candidate.keras)
+    divide_logits(model, 0.1)
+    first, second = (calibrate(config, model, data_of(config))[0] for _ in range(2))
+    # Of a dozen images the prior leaves some to do.
+    assert 1 < second.temperature < first.temperature
+    assert second.inner_fold["ece_before"] == pytest.approx(first.inner_fold["ece_after"], abs=0.01)
+
+
+def test_the_rule_says_what_it_does_on_the_inner_fold(candidate: Candidate) -> None:
+    rule = DecisionRule.read(candidate.decision_rule)
+    record = candidate.read_training()
+    assert record is not None
+    assert {"decision_rule.json", "feature_distance.npz"} <= record["sha256"].keys()
+    assert rule.inner_fold["images"] == record["inner_fold"]["images"]
+    assert rule.inner_fold["abstained_share"] <= 1 - rule.coverage
+    for when in ("before", "after"):
+        assert 0 <= rule.inner_fold[f"ece_{when}"] <= 1
+        assert sum(row["count"] for row in rule.inner_fold[f"reliability_{when}"]) == rule.inner_fold["images"]
+    assert sum(rule.class_shares) == pytest.approx(1)
+
+
+def test_without_an_inner_fold_nothing_is_calibrated_and_that_is_said(
+    config: PipelineConfig, candidate: Candidate
+) -> None:
+    rows = training_rows(read_manifest(config.dataset))
+    rule, distance = calibrate(config, load_classifier(candidate.keras), data_of(config, np.zeros(len(rows), np.bool_)))
+    assert (rule.temperature, rule.malignant_threshold, rule.least_confidence) == (1.0, 0.5, 0.0)
+    assert distance is not None and rule.most_distance is not None
+    assert rule.inner_fold == {"images": 0, "malignant": 0}
+    assert [sentence for sentence in rule.warnings if "The inner fold is empty" in sentence]
+
+
+def test_an_inner_fold_without_a_class_leaves_the_temperature(config: PipelineConfig, candidate: Candidate) -> None:
+    data = data_of(config)
+    data = data_of(config, data.inner & (data.rows["label"] != "malignant").to_numpy())
+    rule, _ = calibrate(config, load_classifier(candidate.keras), data)
+    assert rule.temperature == 1.0
+    assert (rule.inner_fold["malignant"], rule.inner_fold["sensitivity"]) == (0, None)
+    assert ["no image of class malignant" in sentence for sentence in rule.warnings] == [True]
+
+
+def test_from_a_handful_of_images_nobody_learns_what_images_look_like(
+    config: PipelineConfig, candidate: Candidate
+) -> None:
+    rows = training_rows(read_manifest(config.dataset))
+    few = np.arange(len(rows)) >= 5
+    rule, distance = calibrate(config, load_classifier(candidate.keras), data_of(config, few))
+    assert (distance, rule.most_distance, rule.distance) == (None, None, None)
+    assert ["nothing tells whether an image is unlike them" in sentence for sentence in rule.warnings] == [True]
+
+
+def test_litert_gives_the_distance_that_the_features_have(candidate: Candidate, images: list[np.ndarray]) -> None:
+    distance = FeatureDistance.read(candidate.feature_distance)
+    network = with_features(load_classifier(candidate.keras))
+    probabilities, features = network(np.stack(images[:4]).astype(np.float32), training=False)
+    found = [LiteRTModel(candidate.tflite).run(image) for image in images[:4]]
+    assert np.stack([row[0] for row in found]) == pytest.approx(np.asarray(probabilities), abs=1e-4)
+    assert np.concatenate([row[1] for row in found]) == pytest.approx(distance(np.asarray(features)), rel=1e-3)
+
+
+def test_every_file_of_a_candidate_answers_the_same(candidate: Candidate, images: list[np.ndarray]) -> None:
+    expected = asked(candidate.tflite, images)
+    for path in (candidate.h5, candidate.keras):
+        for answer, other in zip(asked(path, images), expected, strict=True):
+            assert answer.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+            assert answer.distance == pytest.approx(other.distance, rel=1e-3)
+            assert answer.decision == other.decision
+
+
+def test_pictures_that_show_no_lesion_get_no_answer(candidate: Candidate, images: list[np.ndarray]) -> None:
+    classify = classifier_of(candidate.tflite)()
+    pictures = smoke_set(images, each=2)
+    unlike = [kind for kind, picture in pictures if classify(picture).reason.startswith("Not like the images")]
+    assert len(unlike) >= 0.9 * len(pictures)
+    assert len(set(unlike)) >= 0.9 * len(DRAWN | ALTERED)
+    held_out = [classify(image).reason.startswith("Not like the images") for image in images]
+    assert np.mean(held_out) <= 0.15
+
+
+def test_views_are_averaged_and_the_rule_is_for_them(
+    config: PipelineConfig, candidate: Candidate, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    rule = DecisionRule.read(candidate.decision_rule).as_json()
+    for path in (candidate.tflite, candidate.feature_distance):
+        shutil.copy2(path, tmp_path)
+    (tmp_path / "decision_rule.json").write_text(json.dumps(rule | {"views": 2}))
+    one, two = (classifier_of(folder / "model.tflite")() for folder in (candidate.folder, tmp_path))
+    mirrored = np.ascontiguousarray(images[0][:, ::-1])
+    expected = (one(images[0]).probabilities + one(mirrored).probabilities) / 2
+    assert two(images[0]).probabilities == pytest.approx(expected, abs=1e-6)
+    assert two(mirrored).probabilities == pytest.approx(expected, abs=1e-6)
+    chosen = PipelineConfig.of(config.model_dump() | {"prediction_views": 2})
+    assert calibrate(chosen, load_classifier(candidate.keras), data_of(chosen))[0].views == 2
+
+
+def test_a_model_without_a_rule_answers_with_its_label(
+    candidate: Candidate, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    shutil.copy2(candidate.h5, tmp_path)
+    for answer in asked(tmp_path / candidate.h5.name, images):
+        assert answer.decision == LABELS[int(answer.probabilities.argmax())]
+        assert (answer.reason, answer.distance) == (WITHOUT_RULE, None)
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged", "of other features"])
+def test_distances_that_cannot_be_computed_are_told(candidate: Candidate, tmp_path: Path, harm: str) -> None:
+    for path in (candidate.h5, candidate.decision_rule):
+        shutil.copy2(path, tmp_path)
+    if harm == "damaged":
+        (tmp_path / "feature_distance.npz").write_bytes(b"no arrays")
+    elif harm == "of other features":
+        FeatureDistance((np.zeros(4),) * 2, (np.eye(4),) * 2).write(tmp_path / "feature_distance.npz")
+    with pytest.raises(DataError, match="distances" if harm == "of other features" else "feature_distance.npz"):
+        classifier_of(tmp_path / candidate.h5.name)
+
+
+def test_a_rule_beside_a_model_that_gives_no_distance_is_told(candidate: Candidate, tmp_path: Path) -> None:
+    from skinlesion.litert import convert_to_litert
+
+    shutil.copy2(candidate.decision_rule, tmp_path)
+    convert_to_litert(load_classifier(candidate.keras), tmp_path / "other.tflite")
+    with pytest.raises(DataError, match="does not tell how unlike"):
+        classifier_of(tmp_path / "other.tflite")
+
+
+def test_images_that_are_all_alike_have_distances(tmp_path: Path) -> None:
+    alike = np.tile(np.random.default_rng(0).random(256), (50, 1))
+    distance = FeatureDistance.fit(alike, alike, alike)
+    assert distance(alike) == pytest.approx(0, abs=0.1)
+    assert np.all(distance(alike + 1) > 100)
+
+
+@pytest.mark.parametrize("name", ["decision_rule.json", "feature_distance.npz"])
+def test_a_candidate_whose_rule_is_gone_or_altered_is_not_whole(
+    candidate: Candidate, tmp_path: Path, name: str
+) -> None:
+    copy = Candidate(shutil.copytree(candidate.folder, tmp_path / "copy"))
+    assert copy.read_training() is not None
+    (copy.folder / name).write_bytes(b"altered")
+    assert copy.read_training() is None
+    (copy.folder / name).unlink()
+    assert copy.read_training() is None
+
+
+def test_a_candidate_from_before_there_were_rules_is_whole(candidate: Candidate, tmp_path: Path) -> None:
+    copy = Candidate(shutil.copytree(candidate.folder, tmp_path / "copy"))
+    record: dict[str, Any] = json.loads(copy.training.read_text())
+    for path in (copy.decision_rule, copy.feature_distance):
+        path.unlink()
+        del record["sha256"][path.name]
+    copy.training.write_text(json.dumps(record))
+    assert copy.read_training() is not None
+
+
+def test_predict_says_what_is_decided_and_why(
+    candidate: Candidate,
+    config: PipelineConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = sorted(layout.images(config.dataset).iterdir())[0]
+    monkeypatch.setattr(sys, "argv", ["skinlesion", "predict", "--model", str(candidate.tflite), str(image)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason"]
+    assert row["decision"] in LABELS
+    assert row["reason"].endswith(".")
