@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 
 LAST_CONVOLUTION: Final = "out_relu"
 """MobileNetV2's last activations, (7, 7, 1280)."""
-STRONGEST: Final = 0.6
+STRONGEST: Final = 0.5
 """Opacity of the overlay where the heat is 1; where it is 0 the image is left as it is."""
 
 

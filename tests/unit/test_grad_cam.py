@@ -52,7 +52,7 @@ def test_the_overlay_leaves_cold_places_and_colours_hot_ones() -> None:
     assert (found.shape, found.dtype) == (BRIGHT.shape, np.uint8)
     assert np.array_equal(found[10:], BRIGHT[10:])
     red, green, blue = found[0, 0].tolist()
-    assert red > green > blue, "yellow, of RGB"
+    assert min(red, green) > blue + 30, "yellow, of RGB"
 
 
 def test_a_network_without_that_layer_gives_its_last_activations_with_a_place() -> None:

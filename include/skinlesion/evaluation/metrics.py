@@ -147,21 +147,25 @@ def intervals(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Interv
     for name, figure in drawn.items():
         if name in SHARES:
             found[name] = share_interval(scored, name, figure)
-        elif not has_variation(scored, name):
+        elif fewest_lesions(scored, name) < 2:
             found[name] = None
         else:
             found[name] = shifted(figure) if name == "expected_calibration_error" else bca(figure)
     return found
 
 
-def has_variation(scored: ScoredImages, name: str) -> bool:
-    """Tell whether each class that a figure rests on has at least two lesions to draw from."""
-    if name in ("balanced_accuracy", "macro_f1"):
-        return all(scored.lesions_of(scored.labels == index) > 1 for index in np.unique(scored.labels))
-    if name in ("malignant_auroc", *SHARES):
-        sides = {"sensitivity": [scored.malignant], "specificity": [~scored.malignant]}
-        return all(scored.lesions_of(side) > 1 for side in sides.get(name, [scored.malignant, ~scored.malignant]))
-    return scored.lesions > 1
+def fewest_lesions(scored: ScoredImages, name: str) -> int:
+    """Give the lesions of the rarest class, or side, that a figure rests on; resampling a single one shows no variation."""
+    malignant = scored.malignant
+    classes = [scored.labels == index for index in np.unique(scored.labels)]
+    sides = {
+        "balanced_accuracy": classes,
+        "macro_f1": classes,
+        "malignant_auroc": [malignant, ~malignant],
+        "sensitivity": [malignant],
+        "specificity": [~malignant],
+    }
+    return min(scored.lesions_of(side) for side in sides.get(name, [malignant | True]))
 
 
 def confusion_statistic(scored: ScoredImages) -> FiguresOfSums:

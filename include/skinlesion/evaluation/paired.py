@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, bca
-from skinlesion.evaluation.metrics import draw_figures, has_variation
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, widened
+from skinlesion.evaluation.metrics import draw_figures, fewest_lesions
 from skinlesion.evaluation.scored_images import ScoredImages
 
 MORE_IS_BETTER: Final = {
@@ -49,7 +49,7 @@ def paired_differences(
         drawn = drawn_new[name] - drawn_old[name]
         if not np.isfinite(drawn.point):
             continue
-        interval = bca(drawn) if has_variation(new, name) else None
+        interval = widened(drawn, fewest_lesions(new, name))
         values = drawn.values[np.isfinite(drawn.values)] * (1 if more_is_better else -1)
         rows[name] = {
             "difference": drawn.point,

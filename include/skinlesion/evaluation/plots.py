@@ -30,6 +30,8 @@ WIDTH: Final = 4.8
 """Inches; at 200 dots an inch 960 pixels, so that 10 points stay legible at half size."""
 DPI: Final = 200
 TEXT: Final = 9.5
+FEW_IN_A_BIN: Final = 10
+"""Images of a reliability bin below which its point is hollow and not joined to the others."""
 
 
 def all_pngs(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
@@ -129,6 +131,7 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
     With `metrics["calibration"]`, the curve before temperature scaling stands behind it.
     """
     filled = [part for part in metrics["reliability"] if part["count"]]
+    joined = [part for part in filled if part["count"] >= FEW_IN_A_BIN]
     calibration = metrics.get("calibration")
     before = calibration["held_out"]["before"] if calibration else None
     figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
@@ -137,7 +140,7 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
         _dress(axes)
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     if before is not None:
-        shown = [part for part in before["reliability"] if part["count"]]
+        shown = [part for part in before["reliability"] if part["count"] >= FEW_IN_A_BIN]
         upper.plot(
             [part["confidence"] for part in shown],
             [part["accuracy"] for part in shown],
@@ -147,10 +150,16 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
     error = metrics.get("expected_calibration_error")
     words = "calibration error" if before is None else "as saved: error"
     upper.plot(
-        [part["confidence"] for part in filled],
-        [part["accuracy"] for part in filled],
+        [part["confidence"] for part in joined],
+        [part["accuracy"] for part in joined],
         color=BLUE, linewidth=1.8, marker="o", markersize=5,
         label=words if error is None else f"{words} {error:.3f}",
+    )  # fmt: skip
+    few = [part for part in filled if part["count"] < FEW_IN_A_BIN]
+    upper.plot(
+        [part["confidence"] for part in few],
+        [part["accuracy"] for part in few],
+        color=BLUE, linestyle="none", marker="o", markersize=4, markerfacecolor="white", alpha=0.5,
     )  # fmt: skip
     upper.legend(frameon=False, fontsize=TEXT, labelcolor=INK, loc="upper left")
     upper.text(0.97, 0.06, "below the line: overconfident", ha="right", size=TEXT, color=GREY)

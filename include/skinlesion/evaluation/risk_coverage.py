@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from skinlesion.diagnosis import LABELS
-from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, FiguresOfSums, bca, draw
-from skinlesion.evaluation.metrics import balanced_accuracy, has_variation
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, FiguresOfSums, draw, widened
+from skinlesion.evaluation.metrics import balanced_accuracy, fewest_lesions
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 
 STEPS: Final = 50
@@ -59,9 +59,9 @@ def _balanced_accuracy_of(scored: ScoredImages, at: Any) -> float | None:
 def _gain(scored: ScoredImages, kept: Bools, resamples: int, seed: int) -> dict[str, Any]:
     before, after = balanced_accuracy(scored), _balanced_accuracy_of(scored, np.flatnonzero(kept))
     interval = None
-    if after is not None and has_variation(scored, "balanced_accuracy"):
+    if after is not None:
         drawn = draw([_gain_statistic(scored, kept)], scored.lesions, resamples, seed)["gain"]
-        interval = bca(drawn)
+        interval = widened(drawn, fewest_lesions(scored, "balanced_accuracy"))
     return {
         "abstained": float(1 - kept.mean()),
         "balanced_accuracy": None if after is None else after - before,

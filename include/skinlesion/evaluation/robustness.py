@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.diagnosis import LABELS
-from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw
-from skinlesion.evaluation.metrics import confusion_statistic, has_variation
+from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
+from skinlesion.evaluation.metrics import confusion_statistic, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
 
 Pixels = npt.NDArray[np.uint8]
@@ -150,7 +150,7 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
                 change = drawn[figure] - base[figure]
                 known = point[figure] is not None
                 point[f"{figure}_change"] = change.point if known else None
-                point[f"{figure}_change_interval"] = bca(change) if known and has_variation(scored, figure) else None
+                point[f"{figure}_change_interval"] = widened(change, fewest_lesions(scored, figure)) if known else None
             points.append(point)
             position += 1
         result["curves"][name] = {"unit": curve.unit, "unaltered": curve.unaltered, "points": points}
@@ -167,5 +167,5 @@ def _point(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Any]:
     for figure in FIGURES:
         known = bool(np.isfinite(drawn[figure].point))
         point[figure] = drawn[figure].point if known else None
-        point[f"{figure}_interval"] = bca(drawn[figure]) if known and has_variation(scored, figure) else None
+        point[f"{figure}_interval"] = bca(drawn[figure]) if known and fewest_lesions(scored, figure) > 1 else None
     return point

@@ -9,7 +9,7 @@ from benchmarks.interval_coverage import IMAGES, coverage, lesions_of, simulated
 from sklearn import metrics as reference
 
 from skinlesion.evaluation import lesion_bootstrap
-from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, all_or_none, bca, draw, shifted
+from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, all_or_none, bca, draw, shifted, widened
 from skinlesion.evaluation.metrics import confusion_statistic, draw_figures, intervals
 from skinlesion.evaluation.operating_point import operating_statistic
 from skinlesion.evaluation.scored_images import ScoredImages
@@ -129,6 +129,14 @@ def test_the_interval_of_a_calibration_error_lies_lower_than_its_resamples_and_n
     low, high = shifted(drawn_of(values, 0.03)) or [0.0, 0.0]
     assert (low, high) == pytest.approx((0.001, 0.039), abs=1e-4)
     assert shifted(drawn_of(values, 0.01)) == [0.0, 0.0]
+
+
+def test_a_difference_of_many_lesions_gets_the_percentiles_and_one_of_few_more() -> None:
+    drawn = drawn_of(np.linspace(0, 1, 2001), 0.4)
+    assert widened(drawn, 100_000) == pytest.approx([0.025, 0.975], abs=1e-3)
+    low, high = widened(drawn, 5) or [1.0, 0.0]
+    assert low < 0.01 and high > 0.99
+    assert widened(drawn, 1) is None
 
 
 def test_the_difference_of_two_figures_is_that_of_each_resample() -> None:
