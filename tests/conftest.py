@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,10 +30,22 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(_HOME / "logs"),
+    # Airflow warns of what it makes up itself
+    "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+    "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 # Airflow puts plugins/ on the path of every component.
 sys.path.append(str(PROJECT / "plugins"))
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> Path:
+    """The database, at the installed Airflow's version."""
+    airflow = Path(sys.executable).with_name("airflow")
+    done = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,12 +23,3 @@ def bag() -> DagBag:
 @pytest.fixture(scope="session")
 def retrain(bag: DagBag) -> DAG:
     return bag.dags["skin_lesion_retrain"]
-
-
-@pytest.fixture(scope="session")
-def airflow_database() -> Path:
-    """The database, at the installed Airflow's version."""
-    airflow = Path(sys.executable).with_name("airflow")
-    done = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"

@@ -1,0 +1,24 @@
+"""Who may read the page, and who may change what is in service: Airflow's own login and roles decide."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import Depends
+
+PROMOTE: Final = "skin_lesion_promote"
+"""The DAG that puts models in service: who may read it may read the page, who may edit it may do by hand what it does."""
+
+MAY_READ = Depends(requires_access_dag("GET", param_dag_id=PROMOTE))
+MAY_SWITCH = Depends(requires_access_dag("PUT", param_dag_id=PROMOTE))
+
+
+def may_switch(user: BaseUser) -> bool:
+    """Tell whether `MAY_SWITCH` would let the user through."""
+    dag = DagDetails(id=PROMOTE, team_name=DagModel.get_team_name(PROMOTE))
+    return get_auth_manager().is_authorized_dag(method="PUT", details=dag, user=user)

@@ -1,0 +1,240 @@
+"""The addresses of the page, and what each gives. Airflow's API server mounts it under /skin-lesion-models."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import APIRouter, FastAPI, Form, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from skin_lesion_page import shown, trend_chart, version_file
+from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
+from skin_lesion_page.own_form import OWN_FORM, form_token
+from skin_lesion_page.run_version import SAID_BY, version_of_run
+from skinlesion import html_page
+from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError
+from skinlesion.registry.report_files import KNOWN, report_file, report_files
+from skinlesion.registry.snapshot import Registry, Version
+from skinlesion.registry.switch import promote, rollback
+from skinlesion.registry.verdict import read_verdict
+from skinlesion.registry.versions import FIGURES
+
+VERSIONS_ON_A_PAGE: Final = 25
+ENTRIES_ON_A_PAGE: Final = 50
+NEWEST_ENTRIES: Final = 5
+"""Of the history, on the first page."""
+
+HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, no-cache",
+}
+"""Of every answer that does not say otherwise."""
+
+HERE: Final = Path(__file__).parent
+STATIC: Final = {
+    "page.css": "text/css; charset=utf-8",
+    "mode.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "icon_dark.svg": "image/svg+xml",
+}
+TEMPLATES: Final = html_page.environment(HERE / "templates")
+TEMPLATES.filters |= {
+    "when": shown.when,
+    "value": shown.value,
+    "interval": shown.interval,
+    "number": shown.number,
+}
+
+Number = Annotated[int, Query(ge=1, le=1_000_000)]
+
+router = APIRouter()
+
+
+def application() -> FastAPI:
+    """Give the page as an application. Nothing of it is open to whoever is not logged in, its own description included."""
+    app = FastAPI(dependencies=[MAY_READ], openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.include_router(router)
+    app.middleware("http")(_with_headers)
+    app.exception_handler(AnyHTTPException)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(DataError)(_not_done)
+    app.exception_handler(OSError)(_failed)
+    return app
+
+
+@router.get("/")
+def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
+    """What is in service, figures over the nights, the versions, the newest of the history."""
+    registry = _registry()
+    champion = registry.champion
+    number = champion.number if champion is not None else None
+    charts = [trend_chart.chart(title, registry.trend(name), number) for name, title in FIGURES.items()]
+    return _page(
+        request,
+        "models.html.j2",
+        registry=registry,
+        charts=[one for one in charts if one is not None],
+        frame=(trend_chart.WIDTH, trend_chart.HEIGHT, trend_chart.LEFT, trend_chart.RIGHT),
+        nights=trend_chart.SHOWN,
+        titles=FIGURES,
+        versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
+        entries=registry.history[:NEWEST_ENTRIES],
+        **_for_forms(registry, user),
+    )
+
+
+@router.get("/history")
+def history(request: Request, page: Number = 1) -> Response:
+    """Show who did what, when, and why."""
+    entries = shown.page_of(_registry().history, page, ENTRIES_ON_A_PAGE)
+    return _page(request, "history.html.j2", entries=entries)
+
+
+@router.get("/run")
+def run(request: Request, dag_id: str = "", run_id: str = "") -> Response:
+    """Lead to the version that a run of a DAG is about: the tab on the run."""
+    version = version_of_run(_registry(), dag_id, run_id)
+    if version is not None:
+        return RedirectResponse(f"{_base(request)}/versions/{version.number}", 303)
+    return _page(request, "run.html.j2", dag_id=dag_id, run_id=run_id, is_ours=dag_id in SAID_BY)
+
+
+@router.get("/versions/{number:int}")
+def version(request: Request, user: GetUserDep, number: int, file: str = "") -> Response:
+    """Show a version: figures, each line of its verdict, reports, what happened to it, the form that puts it in service."""
+    registry = _registry()
+    found = _known(registry, number)
+    files = report_files(registry, number)
+    documents = [name for name in files if not name.endswith(".png")]
+    if file and file not in documents:
+        raise HTTPException(404, f"Version {number} has no such file.")
+    return _page(
+        request,
+        "version.html.j2",
+        registry=registry,
+        version=found,
+        verdict=read_verdict(registry.models, found.run, number),
+        figure_titles=FIGURES,
+        titles=KNOWN,
+        documents=documents,
+        pictures=[name for name in files if name.endswith(".png")],
+        open_document=file or next(iter(documents), None),
+        entries=registry.of_version(number),
+        **_for_forms(registry, user),
+    )
+
+
+@router.get("/versions/{number:int}/{name}")
+def file(number: int, name: str) -> Response:
+    """Give one of the known files of a version."""
+    registry = _registry()
+    _known(registry, number)
+    path = report_file(registry, number, name)
+    if path is None:
+        raise HTTPException(404, f"Version {number} has no such file.")
+    return version_file.answer_with(path, f"Version {number}", TEMPLATES)
+
+
+@router.post("/versions/{number:int}/in-service", dependencies=[MAY_SWITCH, OWN_FORM])
+def put_in_service(
+    request: Request,
+    user: GetUserDep,
+    number: int,
+    reason: Annotated[str, Form(max_length=500)] = "",
+    instead_of: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Put a version in service: a rollback where it was there before. instead_of: what the person saw in service."""
+    registry = _registry()
+    asked_for, actor = _known(registry, number), user.get_name()
+    if asked_for.state == "former champion":
+        rollback(registry.models, actor=actor, reason=reason, to=number, instead_of=instead_of)
+    else:
+        promote(registry.models, number, actor=actor, reason=reason, instead_of=instead_of)
+    return RedirectResponse(f"{_base(request)}/", 303)
+
+
+@router.get("/{name:path}")
+def static(name: str) -> Response:
+    """Give the page's own style, script and icons. Whoever is not logged in learns not even what there is."""
+    if name not in STATIC:
+        raise HTTPException(404, "There is no such page.")
+    return FileResponse(HERE / "static" / name, media_type=STATIC[name])
+
+
+def _registry() -> Registry:
+    return Registry.read(PipelineConfig.of({}).models)
+
+
+def _known(registry: Registry, number: int) -> Version:
+    found = next((version for version in registry.versions if version.number == number), None)
+    if found is None:
+        raise HTTPException(404, f"There is no version {number}.")
+    return found
+
+
+def _base(request: Request) -> str:
+    """Where the page begins, with the prefix of [api] base_url."""
+    return str(request.scope["root_path"])
+
+
+def _page(request: Request, template: str, status: int = 200, **content: Any) -> HTMLResponse:
+    return HTMLResponse(TEMPLATES.get_template(template).render(base=_base(request), **content), status)
+
+
+def _for_forms(registry: Registry, user: GetUserDep) -> dict[str, Any]:
+    now = registry.in_service
+    if not may_switch(user):
+        return {"may_switch": False, "form_token": "", "instead_of": None}
+    return {
+        "may_switch": True,
+        "form_token": form_token(user),
+        "instead_of": now.version if now is not None else None,
+    }
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    for name, said in HEADERS.items():
+        response.headers.setdefault(name, said)
+    return response
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnyHTTPException)
+    sentences = {
+        401: "You are not logged in to Airflow. Log in, then load this page again.",
+        403: "Your role in Airflow does not allow this.",
+        404: "There is no such page.",
+    }
+    says_more = error.detail.endswith(".")
+    return _error(
+        request, error.status_code, error.detail if says_more else sentences.get(error.status_code, error.detail)
+    )
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    return _error(request, 422, f"This cannot be read ({wrong}). Nothing was changed.")
+
+
+def _not_done(request: Request, error: Exception) -> Response:
+    return _error(request, 409, str(error))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return _error(request, 503, f"{error}. Try again; if it stays so, look at the log of Airflow's API server.")
+
+
+def _error(request: Request, status: int, sentence: str) -> Response:
+    return _page(request, "error.html.j2", status, sentence=sentence)

@@ -1,0 +1,62 @@
+"""How numbers and times are written, and a page of a long list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from skinlesion.registry.versions import Figure
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some items of a list.
+
+    Attributes:
+        items: those of this page.
+        number: of the page, 1 is the first; last: of the last page.
+        total: how many items the list has.
+    """
+
+    items: Sequence[Item]
+    number: int
+    last: int
+    total: int
+
+
+def page_of(items: Sequence[Item], number: int, size: int) -> Page[Item]:
+    """Give page `number`, 1 is the first; the last one where there are fewer."""
+    last = max(1, -(-len(items) // size))
+    number = min(number, last)
+    return Page(items[(number - 1) * size : number * size], number, last, len(items))
+
+
+def when(at: str) -> str:
+    """Write a time, ISO 8601 in UTC, for people."""
+    return f"{at[:16].replace('T', ' ')} UTC" if at else "an unknown time"
+
+
+def value(figure: Figure) -> str:
+    """Write a figure."""
+    return "not measured" if figure.value is None else f"{figure.value:.3f}"
+
+
+def interval(figure: Figure) -> str:
+    """Write the interval of a figure; empty where it has none."""
+    return f"{figure.low:.3f} to {figure.high:.3f}" if figure.low is not None and figure.high is not None else ""
+
+
+def number(found: Any) -> str:
+    """Write what a criterion measured: a number, or what else its line holds."""
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if isinstance(found, int | float):
+        return f"{found:.4g}"
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {number(one)}" for name, one in found.items())
+    if isinstance(found, list | tuple):
+        return ", ".join(number(one) for one in found)
+    return "–" if found is None else str(found)

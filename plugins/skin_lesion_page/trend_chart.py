@@ -1,0 +1,148 @@
+"""A figure over the nights, with its 95 % intervals, as the shapes of an SVG picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from skin_lesion_page.shown import interval, value, when
+from skinlesion.registry.snapshot import TrendPoint
+
+WIDTH: Final = 360
+HEIGHT: Final = 150
+LEFT: Final = 40
+RIGHT: Final = 8
+TOP: Final = 8
+BOTTOM: Final = 20
+"""Size and margins of the drawing, in the picture's own units."""
+
+SHOWN: Final = 90
+"""Nights; more dots than that cannot be told apart."""
+
+_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One measurement.
+
+    Attributes:
+        x, y: where it stands.
+        low, high: how far its interval reaches, where no neighbour compares, so that it is in no band; else None.
+        says: it in words.
+        is_champion: whether that version is in service.
+    """
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    says: str
+    is_champion: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn.
+
+    Attributes:
+        title: of the figure.
+        bands: the intervals, a polygon's points for each stretch of nights that compare.
+        lines: the values, likewise.
+        dots: each measurement.
+        breaks: x between nights whose held-out images differ, so that their figures do not compare.
+        ticks: y and its value as text.
+        first, last: when the first and the last were measured.
+        latest: the last one in words.
+    """
+
+    title: str
+    bands: tuple[str, ...]
+    lines: tuple[str, ...]
+    dots: tuple[Dot, ...]
+    breaks: tuple[float, ...]
+    ticks: tuple[tuple[float, str], ...]
+    first: str
+    last: str
+    latest: str
+
+
+def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Chart | None:
+    """Draw the last `SHOWN` of the points, oldest first; None where nothing was measured."""
+    points = [point for point in points if point.figure.value is not None][-SHOWN:]
+    if not points:
+        return None
+    ends = [end for point in points for end in (point.figure.value, point.figure.low, point.figure.high)]
+    low, high = _range([end for end in ends if end is not None])
+    step = (WIDTH - LEFT - RIGHT) / len(points)
+    xs = [round(LEFT + (place + 0.5) * step, 1) for place in range(len(points))]
+
+    def y(of: float) -> float:
+        return round(TOP + (high - of) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+
+    stretches = list(_stretches(points))
+    alone = {places[0] for places in stretches if len(places) == 1}
+    return Chart(
+        title=title,
+        bands=tuple(_band(points, xs, y, places) for places in stretches if len(places) > 1),
+        lines=tuple(" ".join(f"{xs[place]},{y(_value(points[place]))}" for place in places) for places in stretches),
+        dots=tuple(
+            Dot(
+                x=xs[place],
+                y=y(_value(point)),
+                low=y(point.figure.low) if place in alone and point.figure.low is not None else None,
+                high=y(point.figure.high) if place in alone and point.figure.high is not None else None,
+                says=_says(point),
+                is_champion=point.number == champion,
+            )
+            for place, point in enumerate(points)
+        ),
+        breaks=tuple(round((xs[before[-1]] + xs[after[0]]) / 2, 1) for before, after in pairwise(stretches)),
+        ticks=tuple((y(at), f"{at:.2f}") for at in _ticks(low, high)),
+        first=when(points[0].at)[:10],
+        last=when(points[-1].at)[:10] if len(points) > 1 else "",
+        latest=_says(points[-1]),
+    )
+
+
+def _value(point: TrendPoint) -> float:
+    assert point.figure.value is not None  # the others were left out
+    return point.figure.value
+
+
+def _says(point: TrendPoint) -> str:
+    ends = interval(point.figure)
+    return f"Version {point.number}, {when(point.at)}: {value(point.figure)}{f' ({ends})' if ends else ''}"
+
+
+def _stretches(points: Sequence[TrendPoint]) -> Iterator[list[int]]:
+    """Give the places of points that follow each other and were measured on the same images."""
+    places: list[int] = []
+    for place, point in enumerate(points):
+        if places and points[places[-1]].held_out_version != point.held_out_version:
+            yield places
+            places = []
+        places.append(place)
+    yield places
+
+
+def _band(points: Sequence[TrendPoint], xs: Sequence[float], y: Callable[[float], float], places: list[int]) -> str:
+    """Give the polygon of the intervals, there along the upper ends and back along the lower ones."""
+    ends = [(xs[i], points[i].figure.low, points[i].figure.high) for i in places]
+    there = [f"{x},{y(high)}" for x, low, high in ends if low is not None and high is not None]
+    back = [f"{x},{y(low)}" for x, low, high in reversed(ends) if low is not None and high is not None]
+    return " ".join(there + back)
+
+
+def _range(ends: Sequence[float]) -> tuple[float, float]:
+    """Give the range of the axis: all the ends, with some room, and never a tiny difference blown up."""
+    low, high = min(ends), max(ends)
+    room = max(0.02, (high - low) * 0.1)
+    return max(0.0, low - room), min(1.0, high + room) if high <= 1.0 else high + room
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = next((step for step in _STEPS if (high - low) / step <= 4), _STEPS[-1])
+    return [step * count for count in range(-int(-low // step), int(high / step) + 1)]

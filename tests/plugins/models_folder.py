@@ -1,0 +1,105 @@
+"""A models folder for the page: candidates whose model files hold a few bytes, registered, judged, in service."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from skinlesion import layout
+from skinlesion.candidate import Candidate
+from skinlesion.config import PipelineConfig
+from skinlesion.registry import versions
+from skinlesion.registry.promotion import note_verdict
+from skinlesion.registry.register import register
+from skinlesion.registry.verdict import Criterion, Verdict
+from skinlesion.registry.versions import FIGURES, Figure, Measurement, Registered
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000") + b"..."
+FILES: dict[str, bytes] = {
+    "report.html": b"<!DOCTYPE html><h1>The report</h1><script>document.title = 'acted'</script>",
+    "data_report.html": b"<!DOCTYPE html><h1>The data report</h1>",
+    "model_card.md": b"# The model card\n\n| n | of |\n|---|---|\n| 7 | lesions |\n\n<script>document.title = 'acted'</script>\n",
+    "confusion_matrix.png": PNG,
+    "roc.png": PNG,
+    "reliability.png": PNG,
+}
+
+
+def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
+    """Make a candidate that was trained and evaluated; give its version."""
+    candidate = Candidate(layout.candidate(models, run))
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(f"{path.suffix} of {run}".encode())
+    for name, content in FILES.items():
+        (candidate.folder / name).write_bytes(content)
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
+    training = {"run": run, "sha256": digests, "training_version": "7ra1n", "git_revision": "f00d"}
+    candidate.training.write_text(json.dumps(training))
+    metrics = {
+        "balanced_accuracy": balanced_accuracy,
+        "malignant_auroc": 0.9,
+        "expected_calibration_error": 0.02,
+        "intervals": {"balanced_accuracy": [balanced_accuracy - 0.04, balanced_accuracy + 0.04]},
+        "per_class": {"malignant": {"recall": 0.85}},
+        "images": 420,
+        "lesions": 400,
+        "held_out_version": "h3ld",
+    }
+    candidate.metrics.write_text(json.dumps(metrics))
+    return register(models, candidate, metrics).number
+
+
+def judge(models: Path, number: int, run: str, *, passed: bool, against: int | None = None) -> Verdict:
+    """Write down a verdict of two lines."""
+    criteria = (
+        Criterion(
+            "min_auroc", "Malignant AUROC", True, 0.9, 0.8, "Malignant AUROC is 0.900; at least 0.8 is asked for.", {}
+        ),
+        Criterion(
+            "sensitivity_margin",
+            "Sensitivity for malignant beside the model in service",
+            passed,
+            -0.0312 if passed else -0.1234,
+            -0.08,
+            "The sensitivity for malignant is as it is.",
+            {"candidate": 0.8711, "champion": 0.8822, "difference": -0.0111, "confidence": 0.9},
+        ),
+    )
+    verdict = Verdict(number, run, against, None, "h3ld", 420, 400, criteria, "2026-07-01T03:00:00+00:00")
+    note_verdict(PipelineConfig.of({"models": models}), verdict, "skin_lesion_promote scheduled__1")
+    return verdict
+
+
+def many(models: Path, count: int) -> None:
+    """Register so many versions at once, with a measurement and a verdict each: nights of a few years."""
+    night = datetime(2024, 1, 1, 2, tzinfo=UTC)
+    lines: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    for number in range(1, count + 1):
+        at = (night + timedelta(days=number)).isoformat(timespec="seconds")
+        version = Registered(number, f"run{number:04d}", at, {"model.keras": f"{number:064x}"}, "7ra1n", "f00d")
+        figure = Figure(0.7 + number / 10_000, 0.65, 0.85)
+        held_out = "h3ld" if number < count - 30 else "0ther"
+        measured = Measurement(at, dict.fromkeys(FIGURES, figure), 420, 400, held_out)
+        lines += [{"registered": asdict(version)}, {"number": number, "measured": asdict(measured)}]
+        lost = [] if number % 3 else ["Malignant AUROC is 0.700; at least 0.8 is asked for, of the first model too."]
+        verdict = {"passed": not lost, "against": number - 1 or None, "lost": lost, "at": at}
+        entries.append(
+            {"at": at, "what": "judged", "actor": f"skin_lesion_promote scheduled__{at}", "version": number,
+             "previous": None, "reason": "As the gate said", "verdict": verdict, "switch": None}
+        )  # fmt: skip
+    folder = layout.registry(models)
+    folder.mkdir(parents=True)
+    versions.path(models).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def renamed(models: Path, number: int, run: str) -> None:
+    """Let a version have this run's name, as no version that is registered would."""
+    known = versions.KnownVersions.read(models).registered[number]
+    versions.append_registered(models, replace(known, run=run))

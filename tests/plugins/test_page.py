@@ -1,0 +1,345 @@
+"""What the page shows, and what its form does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.plugins import models_folder
+from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields, form_of, send
+
+from skinlesion import in_service, layout
+from skinlesion.registry import history
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.switch import promote, rollback
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+HOSTILE = "<script>alert('1')</script><img src=x onerror=\"alert(2)\"> {{ 7*7 }} &amp;"
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def rows_of(html: str, heading: str) -> list[str]:
+    """Give the rows of the table under a heading."""
+    table = html[html.index(heading) :].partition("<tbody>")[2].partition("</tbody>")[0]
+    return table.split("<tr>")[1:]
+
+
+# --- What it shows --------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_is_in_service_since_when_by_whom_and_why(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    now = in_service.read(models)
+    assert now is not None
+    text = text_of(browser_of("vic").get(f"{PAGE}/").text)
+    since = now.since[:16].replace("T", " ")
+    assert f"Version 2 since {since} UTC , by grace." in text
+    assert "Why: It is second." in text
+    assert "Balanced accuracy 0.800 0.760 to 0.840" in text
+
+
+def test_it_lists_the_versions_with_states_figures_and_verdicts(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    third, second, first = map(text_of, rows_of(browser_of("vic").get(f"{PAGE}/").text, 'id="versions"'))
+    assert "third rejected" in third
+    assert "1 lost The sensitivity for malignant is as it is." in third
+    assert "second in service" in second
+    assert "first former champion" in first
+    assert "passed" in first
+    assert "0.900" in first
+    assert "not measured" in first  # the specificity
+
+
+def test_a_version_has_each_criterion_with_its_numbers(browser_of: Callable[..., TestClient], models: Path) -> None:
+    page = browser_of("vic").get(f"{PAGE}/versions/3").text
+    assert "Not passed" in page
+    auroc, sensitivity = map(text_of, rows_of(page, "Criterion"))
+    assert "Malignant AUROC yes 0.9 0.8" in auroc
+    assert "no -0.1234 -0.08 The sensitivity for malignant is as it is." in sensitivity
+    assert "candidate 0.8711, champion 0.8822, difference -0.0111, confidence 0.9" in sensitivity
+    assert "beside version 2" in text_of(page)
+
+
+def test_a_version_that_was_not_judged_or_whose_verdict_is_gone_says_so(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    models_folder.add(models, "fourth")
+    assert "The gate has not judged it" in browser_of("vic").get(f"{PAGE}/versions/4").text
+    (layout.candidate(models, "third") / "verdict.json").unlink()
+    assert "Version 3 does not pass the gate" in browser_of("vic").get(f"{PAGE}/versions/3").text
+
+
+def test_every_figure_is_drawn_over_the_nights_with_its_interval(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    page = browser_of("vic").get(f"{PAGE}/").text
+    charts = re.findall(r"<figure>.*?</figure>", page, re.S)
+    assert [text_of(chart).split(" ")[1:3] for chart in charts] == [
+        ["Balanced", "accuracy"],
+        ["Malignant", "AUROC"],
+        ["Sensitivity", "for"],
+        ["Calibration", "error"],
+    ]  # and not the specificity, which nobody measured
+    assert charts[0].count("<circle") == 3
+    assert charts[0].count('class="dot champion"') == 1
+    assert charts[0].count('class="band"') == 1
+    assert "Version 2, " in charts[0]
+    assert "0.800 (0.760 to 0.840)" in charts[0]
+
+
+@pytest.mark.parametrize("what", ["nothing", "versions"])
+def test_an_empty_registry_is_a_page_too(
+    browser_of: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    folder = tmp_path / "other"
+    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+    if what == "versions":
+        models_folder.add(folder, "first")
+    page = browser_of("ada").get(f"{PAGE}/")
+    assert page.status_code == 200
+    assert "No model is in service" in page.text
+    assert "Nothing has happened yet" in page.text
+    assert "<form" not in page.text
+
+
+def test_a_model_that_is_no_version_is_shown_as_one(
+    browser_of: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "other"
+    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+    models_folder.add(folder, "first")
+    layout.model_in_service(folder).write_bytes(b"of somebody")
+    browser = browser_of("ada")
+    promote(folder, 1, actor="grace", reason="It is first")
+    assert "Version 1" in text_of(browser.get(f"{PAGE}/").text)
+    assert "before there was a registry" not in text_of(browser.get(f"{PAGE}/").text)
+
+
+# --- A thousand versions --------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_versions_come_in_pages(
+    browser_of: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+    models_folder.many(folder, 1000)
+    viewer = browser_of("vic")
+
+    def numbers(page: str) -> list[int]:
+        rows = rows_of(viewer.get(f"{PAGE}/{page}").text, 'id="versions"')
+        return [int(re.findall(r"versions/(\d+)", row)[0]) for row in rows]
+
+    assert numbers("") == list(range(1000, 975, -1))
+    assert numbers("?page=2") == list(range(975, 950, -1))
+    assert numbers("?page=40") == list(range(25, 0, -1))
+    assert numbers("?page=999") == list(range(25, 0, -1))
+    first = viewer.get(f"{PAGE}/").text
+    assert "1,000 versions, page 1 of 40" in first
+    assert 'rel="next" href="?page=2"' in first
+    assert 'rel="prev"' not in first
+    assert len(first) < 250_000
+    (balanced_accuracy, *_) = re.findall(r"<figure>.*?</figure>", first, re.S)
+    assert balanced_accuracy.count("<circle") == 90
+    assert balanced_accuracy.count('class="break"') == 1  # other images are held out since a month
+    assert len(rows_of(viewer.get(f"{PAGE}/history?page=20").text, "History")) == 50
+    assert "page 20 of 20" in viewer.get(f"{PAGE}/history?page=20").text
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "1.5", "99999999999", "<script>"])
+def test_a_page_that_is_none_is_refused(browser_of: Callable[..., TestClient], models: Path, page: str) -> None:
+    for path in ("/", "/history"):
+        answer = browser_of("vic").get(f"{PAGE}{path}", params={"page": page})
+        assert answer.status_code == 422
+        assert "<script>" not in answer.text
+
+
+# --- Everything is escaped ------------------------------------------------------------------------------------------
+
+
+def test_html_in_names_and_reasons_is_text(browser_of: Callable[..., TestClient], models: Path) -> None:
+    admin = browser_of("ada")
+    models_folder.judge(models, 3, "third", passed=False, against=2)
+    rollback(models, actor=f"grace {HOSTILE}", reason=HOSTILE, to=1)
+    models_folder.renamed(models, 3, HOSTILE)
+    verdict = layout.candidate(models, "first") / "verdict.json"
+    verdict.write_text(verdict.read_text().replace("The sensitivity for malignant is as it is.", "<b onload=x>is</b>"))
+    asked = {"dag_id": "skin_lesion_retrain", "run_id": HOSTILE}
+    pages = [admin.get(PAGE + path).text for path in ("/", "/history", "/versions/1", "/versions/3")]
+    pages += [admin.get(f"{PAGE}/run", params=asked).text, admin.get(f"{PAGE}/run", params={"dag_id": HOSTILE}).text]
+    for page in pages:
+        assert "onerror=" not in re.sub(r"&lt;.*?&gt;", "", page)
+        assert "<script>" not in page
+        assert "<b onload" not in page
+        assert "{{ 7*7 }}" in page or "&lt;b onload" in page
+    assert "&lt;script&gt;" in pages[0]
+
+
+def test_a_reason_from_the_form_is_kept_as_it_was_written(browser_of: Callable[..., TestClient], models: Path) -> None:
+    admin = browser_of("ada")
+    assert send(admin, 1, form_of(admin, 1) | {"reason": HOSTILE}).status_code == 303
+    assert history.read(models)[-1].reason == HOSTILE
+    assert "<script>" not in admin.get(f"{PAGE}/").text
+
+
+# --- Rollback and promotion -----------------------------------------------------------------------------------------
+
+
+def test_the_first_page_rolls_back_to_the_version_before(browser_of: Callable[..., TestClient], models: Path) -> None:
+    admin = browser_of("ada")
+    page = admin.get(f"{PAGE}/").text
+    (action,) = re.findall(r'<form method="post" action="([^"]+)"', page)
+    assert action == f"{PAGE}/versions/1/in-service"
+    answer = admin.post(action, data=fields(page) | {"reason": "It misses more"}, headers=FROM_THE_PAGE)
+    assert answer.status_code == 303
+    entry = history.read(models)[-1]
+    assert (entry.what, entry.version, entry.previous) == ("rolled back", 1, 2)
+    assert (entry.actor, entry.reason) == ("ada", "It misses more")
+    after = text_of(admin.get(answer.headers["location"]).text)
+    assert "Why: It misses more." in after
+    assert "ada Version 1 rolled back in the place of 2 It misses more" in after
+    assert "Roll back to version 2" in after  # in one click there and back
+
+
+def test_a_rejected_version_is_put_in_service_by_who_says_why(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    admin = browser_of("ada")
+    assert "did not pass the gate" in admin.get(f"{PAGE}/versions/3").text
+    assert send(admin, 3, form_of(admin, 3) | {"reason": "A test"}).status_code == 303
+    assert Registry.read(models).version(3).state == "champion"
+    assert history.read(models)[-1].what == "promoted"
+
+
+@pytest.mark.parametrize("reason", ["", "  \n "])
+def test_without_a_reason_nothing_changes(browser_of: Callable[..., TestClient], models: Path, reason: str) -> None:
+    admin, before = browser_of("ada"), history.read(models)
+    answer = send(admin, 1, form_of(admin, 1) | {"reason": reason})
+    assert answer.status_code == 409
+    assert "No reason is given" in answer.text
+    assert history.read(models) == before
+
+
+def test_who_saw_another_version_in_service_must_look_again(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    admin = browser_of("ada")
+    form = form_of(admin, 3) | {"reason": "A test"}
+    rollback(models, actor="grace", reason="I was quicker")
+    answer = send(admin, 3, form)
+    assert answer.status_code == 409
+    assert "I was quicker" in answer.text
+    assert Registry.read(models).version(1).state == "champion"
+
+
+def test_a_version_whose_files_were_altered_is_not_put_in_service(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    admin = browser_of("ada")
+    form = form_of(admin, 1) | {"reason": "A test"}
+    (layout.candidate(models, "first") / "model.tflite").write_bytes(b"other")
+    answer = send(admin, 1, form)
+    assert answer.status_code == 409
+    assert "Nothing has changed" in answer.text
+    assert Registry.read(models).version(2).state == "champion"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"reason": "x" * 501}, 422), ({"instead_of": "two"}, 422), ({"instead_of": ""}, 409)],
+    ids=["too long a reason", "no number", "nothing was in service"],
+)
+def test_a_form_that_was_altered_changes_nothing(
+    browser_of: Callable[..., TestClient], models: Path, change: dict[str, str], status: int
+) -> None:
+    admin = browser_of("ada")
+    assert send(admin, 1, form_of(admin, 1) | {"reason": "A test"} | change).status_code == status
+    assert Registry.read(models).version(2).state == "champion"
+
+
+def test_a_version_that_is_none_cannot_be_put_in_service(browser_of: Callable[..., TestClient], models: Path) -> None:
+    admin = browser_of("ada")
+    assert send(admin, 9, form_of(admin, 1) | {"reason": "A test"}).status_code == 404
+
+
+def test_a_full_disk_is_told_and_changes_nothing(
+    browser_of: Callable[..., TestClient], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = browser_of("ada")
+    form = form_of(admin, 1) | {"reason": "A test"}
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skin_lesion_page.application.rollback", full)
+    answer = send(admin, 1, form)
+    assert answer.status_code == 503
+    assert "No space left on device" in answer.text
+
+
+def test_a_version_in_service_or_without_files_has_no_form(browser_of: Callable[..., TestClient], models: Path) -> None:
+    entry = history.HistoryEntry(history.now(), "removed", "retention", 3, None, "Old", None)
+    history.append(models, entry)
+    assert "<form" not in browser_of("ada").get(f"{PAGE}/versions/2").text
+    page = browser_of("ada").get(f"{PAGE}/versions/3").text
+    assert "<form" not in page
+    assert "files were removed" in page
+
+
+# --- Where it stands in Airflow -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["the proxy strips the prefix", "the proxy keeps the prefix"])
+def test_behind_a_prefix_every_address_has_it(
+    browser_of: Callable[..., TestClient], models: Path, strips: bool
+) -> None:
+    prefix = "/team/airflow"
+    admin = browser_of("ada", root_path=prefix)
+    where = PAGE if strips else prefix + PAGE
+    for path in ("/", "/versions/1", "/history", "/run?dag_id=x", "/nothing"):
+        page = admin.get(where + path).text
+        addresses = re.findall(r'(?:href|src|action)="([^"?#][^"]*)"', page)
+        assert addresses
+        for address in addresses:
+            assert address.startswith(f"{prefix}{PAGE}/"), address
+    form = fields(admin.get(f"{where}/versions/1").text) | {"reason": "because"}
+    answer = admin.post(f"{where}/versions/1/in-service", data=form, headers=FROM_THE_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{prefix}{PAGE}/")
+
+
+def test_it_stands_in_the_navigation_and_on_each_run(
+    browser_of: Callable[..., TestClient], token_of: Callable[[str], str], models: Path
+) -> None:
+    headers = {"authorization": f"Bearer {token_of('ada')}"}
+    (plugin,) = browser_of().get("/api/v2/plugins", headers=headers, params={"limit": 100}).json()["plugins"]
+    assert browser_of().get("/api/v2/plugins/importErrors", headers=headers).json()["import_errors"] == []
+    assert [view["destination"] for view in plugin["external_views"]] == ["nav", "dag_run"]
+    for view in plugin["external_views"]:
+        assert view["name"] == "Skin lesion models"
+        for address in (view["href"], view["icon"], view["icon_dark_mode"]):
+            assert not address.startswith("/")  # the prefix comes before it
+            filled = address.replace("{DAG_ID}", "skin_lesion_retrain").replace("{RUN_ID}", "manual__1")
+            assert browser_of("vic").get(f"/{filled}").status_code == 200
+
+
+def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestClient], models: Path) -> None:
+    viewer = browser_of("vic")
+    for dag_id, said in (
+        ("skin_lesion_retrain", "has not measured a version"),
+        ("skin_lesion_promote", "has not judged a version"),
+        ("another", "makes no skin-lesion model"),
+        ("", "makes no skin-lesion model"),
+    ):
+        page = viewer.get(f"{PAGE}/run", params={"dag_id": dag_id, "run_id": "manual__1"})
+        assert page.status_code == 200
+        assert said in text_of(page.text)
