@@ -63,15 +63,11 @@ class SkinLesionModels(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "skin-lesion-models",
-            "icon": f"{PREFIX[1:]}/icon.svg",
-            "icon_dark_mode": f"{PREFIX[1:]}/icon_dark.svg",
         },
         {
             "name": "Skin lesion models",
             "href": f"{PREFIX[1:]}/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "skin-lesion-models-of-run",
-            "icon": f"{PREFIX[1:]}/icon.svg",
-            "icon_dark_mode": f"{PREFIX[1:]}/icon_dark.svg",
         },
     ]

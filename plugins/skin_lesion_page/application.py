@@ -41,12 +41,7 @@ HEADERS: Final = {
 """Of every answer that does not say otherwise."""
 
 HERE: Final = Path(__file__).parent
-STATIC: Final = {
-    "page.css": "text/css; charset=utf-8",
-    "mode.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "icon_dark.svg": "image/svg+xml",
-}
+STATIC: Final = {"page.css": "text/css; charset=utf-8", "mode.js": "text/javascript; charset=utf-8"}
 TEMPLATES: Final = html_page.environment(HERE / "templates")
 TEMPLATES.filters |= {
     "when": shown.when,
@@ -165,7 +160,7 @@ def put_in_service(
 
 @router.get("/{name:path}")
 def static(name: str) -> Response:
-    """Give the page's own style, script and icons. Whoever is not logged in learns not even what there is."""
+    """Give the page's own style and script. Whoever is not logged in learns not even what there is."""
     if name not in STATIC:
         raise HTTPException(404, "There is no such page.")
     return FileResponse(HERE / "static" / name, media_type=STATIC[name])

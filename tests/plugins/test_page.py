@@ -208,7 +208,8 @@ def test_the_first_page_rolls_back_to_the_version_before(browser_of: Callable[..
     after = text_of(admin.get(answer.headers["location"]).text)
     assert "Why: It misses more." in after
     assert "ada Version 1 rolled back in the place of 2 It misses more" in after
-    assert "Roll back to version 2" in after  # in one click there and back
+    assert send(admin, 2, form_of(admin, 2) | {"reason": "It was right"}).status_code == 303  # and there again
+    assert Registry.read(models).version(2).state == "champion"
 
 
 def test_a_rejected_version_is_put_in_service_by_who_says_why(
@@ -299,13 +300,10 @@ def test_a_version_in_service_or_without_files_has_no_form(browser_of: Callable[
 # --- Where it stands in Airflow -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strips", [True, False], ids=["the proxy strips the prefix", "the proxy keeps the prefix"])
-def test_behind_a_prefix_every_address_has_it(
-    browser_of: Callable[..., TestClient], models: Path, strips: bool
-) -> None:
+def test_behind_a_prefix_every_address_has_it(browser_of: Callable[..., TestClient], models: Path) -> None:
+    # As Airflow's application has it for [api] base_url; a proxy in front of Airflow keeps the prefix.
     prefix = "/team/airflow"
-    admin = browser_of("ada", root_path=prefix)
-    where = PAGE if strips else prefix + PAGE
+    admin, where = browser_of("ada", root_path=prefix), prefix + PAGE
     for path in ("/", "/versions/1", "/history", "/run?dag_id=x", "/nothing"):
         page = admin.get(where + path).text
         addresses = re.findall(r'(?:href|src|action)="([^"?#][^"]*)"', page)
@@ -326,10 +324,9 @@ def test_it_stands_in_the_navigation_and_on_each_run(
     assert [view["destination"] for view in plugin["external_views"]] == ["nav", "dag_run"]
     for view in plugin["external_views"]:
         assert view["name"] == "Skin lesion models"
-        for address in (view["href"], view["icon"], view["icon_dark_mode"]):
-            assert not address.startswith("/")  # the prefix comes before it
-            filled = address.replace("{DAG_ID}", "skin_lesion_retrain").replace("{RUN_ID}", "manual__1")
-            assert browser_of("vic").get(f"/{filled}").status_code == 200
+        assert not view["href"].startswith("/")  # the prefix comes before it
+        filled = view["href"].replace("{DAG_ID}", "skin_lesion_retrain").replace("{RUN_ID}", "manual__1")
+        assert browser_of("vic").get(f"/{filled}").status_code == 200
 
 
 def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestClient], models: Path) -> None:

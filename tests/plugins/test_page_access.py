@@ -27,7 +27,6 @@ READABLE = {
     "/run?dag_id=skin_lesion_retrain&run_id=x": 200,
     "/page.css": 200,
     "/mode.js": 200,
-    "/icon.svg": 200,
     "/versions/9": 404,
     "/docs": 404,
     "/openapi.json": 404,
