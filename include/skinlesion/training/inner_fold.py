@@ -39,10 +39,11 @@ def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.boo
 
 
 def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
-    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy` and `val_malignant_auroc`.
+    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy`, `val_malignant_auroc` and
+    `val_mean_auroc`, the mean over the classes, each against the rest.
 
     Of a part with several outputs the first is measured. Empty without any row, as with a single lesion of each class;
-    no AUROC where all or none of the fold is malignant.
+    no AUROC where all or none of the fold is malignant, and of the mean those that the fold can tell.
     """
     if len(batches) == 0:
         return {}
@@ -61,7 +62,10 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
         "val_loss": float(np.average(-np.log(likelihood), weights=weight)),
         "val_balanced_accuracy": float(np.mean(recalls)),
     }
-    is_malignant = truth == LABELS.index(MALIGNANT)
-    if 0 < is_malignant.sum() < len(truth):
-        figures["val_malignant_auroc"] = float(roc_auc_score(is_malignant, probabilities[:, LABELS.index(MALIGNANT)]))
+    present = np.unique(truth) if len(np.unique(truth)) > 1 else []
+    aurocs = {LABELS[label]: float(roc_auc_score(truth == label, probabilities[:, label])) for label in present}
+    if MALIGNANT in aurocs:
+        figures["val_malignant_auroc"] = aurocs[MALIGNANT]
+    if aurocs:
+        figures["val_mean_auroc"] = float(np.mean(list(aurocs.values())))
     return figures
