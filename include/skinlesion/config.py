@@ -417,8 +417,8 @@ class PipelineConfig(BaseSettings):
         ge=1,
         le=500,
         title="Patience (epochs)",
-        description="Training stops after so many epochs without better figures on the inner fold (the mean of balanced "
-        "accuracy and malignant AUROC).",
+        description="Training stops after so many epochs without better figures on the inner fold (the "
+        "malignant AUROC and the mean AUROC of the classes).",
         json_schema_extra={"section": "Training"},
     )
     seed: int = Field(

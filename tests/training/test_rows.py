@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skinlesion.config import PipelineConfig
-from skinlesion.training.inner_fold import choose_inner_fold
+from skinlesion.training.inner_fold import choose_inner_fold, measure_inner_fold
 from skinlesion.training.phases import batch_size_used, class_weights, diagnosis_targets
 from skinlesion.training.resumable import shortfall
 from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource, Targets
@@ -127,14 +127,19 @@ def test_the_diagnoses_are_targets_where_they_tell_more_than_the_classes() -> No
     assert diagnosis_targets(rows[1:], "none") is None
 
 
-def test_the_best_epoch_is_that_of_the_best_headline_figures_then_of_the_lowest_loss() -> None:
-    def figures(loss: float, recall: float, auroc: float | None) -> dict[str, float]:
-        found = {"val_loss": loss, "val_balanced_accuracy": recall}
-        return found if auroc is None else {**found, "val_malignant_auroc": auroc}
+def test_the_best_epoch_ranks_the_classes_best_then_has_the_lowest_loss_whatever_its_balanced_accuracy() -> None:
+    def figures(loss: float, recall: float, malignant: float, mean: float) -> dict[str, float]:
+        return {
+            "val_loss": loss,
+            "val_balanced_accuracy": recall,
+            "val_malignant_auroc": malignant,
+            "val_mean_auroc": mean,
+        }
 
-    assert shortfall(figures(0.9, 0.7, 0.9)) < shortfall(figures(0.1, 0.6, 0.9))
-    assert shortfall(figures(0.1, 0.7, 0.9)) < shortfall(figures(0.2, 0.7, 0.9))
-    assert shortfall(figures(0.1, 0.75, None)) == [0.25, 0.1]
+    assert shortfall(figures(0.9, 0.6, 0.9, 0.9)) < shortfall(figures(0.1, 0.7, 0.9, 0.8))
+    assert shortfall(figures(0.1, 0.6, 0.9, 0.8)) < shortfall(figures(0.2, 0.7, 0.9, 0.8))
+    assert shortfall({"val_loss": 0.1, "val_mean_auroc": 0.75}) == [0.25, 0.1]
+    assert shortfall({"val_loss": 0.1, "val_balanced_accuracy": 1.0}) == [0.0, 0.1], "a fold of one class"
     assert shortfall({}) is None
 
 
@@ -177,3 +182,20 @@ def test_class_weights_average_to_one_and_spare_a_missing_class(weighting: str, 
 @pytest.mark.parametrize(("images", "expected"), [(10_000, 64), (1280, 64), (200, 10), (7, 1)])
 def test_few_images_make_smaller_batches(images: int, expected: int) -> None:
     assert batch_size_used(PipelineConfig.of({"batch_size": 64}), images) == expected
+
+
+def test_the_inner_fold_is_measured_by_class_as_far_as_it_can_tell_them() -> None:
+    class Part:
+        def predict_on_batch(self, inputs: Any) -> Any:
+            return inputs
+
+    def measured(numbers: list[int], probabilities: list[list[float]]) -> dict[str, float]:
+        targets = Targets(np.array(numbers), np.ones(3, dtype=np.float32))
+        return measure_inner_fold(Part(), Batches(ArraySource(np.array(probabilities)), [targets], batch_size=2))  # type: ignore[arg-type]
+
+    found = measured([0, 1, 2], [[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.6, 0.2, 0.2]])
+    assert found["val_malignant_auroc"] == 1.0
+    assert found["val_mean_auroc"] == pytest.approx((1 + 1 + 0.75) / 3)
+    assert "val_malignant_auroc" not in measured([0, 2], [[0.8, 0.1, 0.1], [0.2, 0.1, 0.7]])
+    assert set(measured([1, 1], [[0.8, 0.1, 0.1]] * 2)) == {"val_loss", "val_balanced_accuracy"}
+    assert measured([], np.empty((0, 3)).tolist()) == {}

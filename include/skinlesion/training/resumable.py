@@ -32,7 +32,7 @@ def shortfall(figures: dict[str, Any]) -> list[float] | None:
     if figures.get("val_loss") is None:
         return None
     scores = [figures[name] for name in ("val_malignant_auroc", "val_mean_auroc") if name in figures]
-    return [1 - sum(scores) / len(scores), figures["val_loss"]]
+    return [1 - sum(scores) / len(scores) if scores else 0.0, figures["val_loss"]]
 
 
 class ResumableTraining(keras.callbacks.BackupAndRestore):
