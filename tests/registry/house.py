@@ -16,6 +16,7 @@ import pandas as pd
 from skinlesion import layout
 from skinlesion.bucket_table import write_table
 from skinlesion.candidate import Candidate
+from skinlesion.catalog import HELD_OUT
 from skinlesion.config import PipelineConfig
 from skinlesion.diagnosis import LABELS
 from skinlesion.held_out_scores import PREDICTION_COLUMNS
@@ -32,7 +33,7 @@ def held_out() -> pd.DataFrame:
     rows["image"] = [f"I{number}" for number in rows.index]
     rows["file"] = rows["label"] + "/" + rows["image"] + ".jpg"
     rows["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in rows["image"]]
-    return rows.assign(split="held-out", copy=0, dx="nv", group=rows["image"]).astype(COLUMNS)
+    return rows.assign(split=HELD_OUT, copy=0, dx="nv", group=rows["image"]).astype(COLUMNS)
 
 
 def scores(**right: float) -> npt.NDArray[np.float64]:

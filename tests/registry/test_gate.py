@@ -75,8 +75,8 @@ def test_a_first_model_that_is_sure_and_wrong_does_not_pass(house: House) -> Non
 
 
 def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
-    few = held_out().groupby("label").head(7).reset_index(drop=True)
-    with_files = house.rows.head(7)
+    few = held_out().groupby("label").head(8).reset_index(drop=True)
+    with_files = house.rows.head(8)
     few.loc[few["image"].isin(with_files["image"]), "sha256"] = with_files["sha256"].tolist()
     write_table(layout.manifest(house.config.dataset), few.astype(COLUMNS), COLUMNS)
     generator = np.random.default_rng(0)
@@ -112,8 +112,8 @@ def test_a_candidate_beside_the_champion(
     assert (verdict.against, verdict.against_run) == (champion, "champion")
     accuracy = next(one for one in verdict.criteria if one.name == "balanced_accuracy_margin")
     assert accuracy.numbers["champion"] == pytest.approx(0.85)
-    assert accuracy.numbers["candidate"] == pytest.approx(np.mean(list(right.values())))
-    assert accuracy.numbers["difference"] == pytest.approx(np.mean(list(right.values())) - 0.85)
+    assert accuracy.numbers["candidate"] == pytest.approx(np.mean(list(right.values())), abs=0.002)
+    assert accuracy.numbers["difference"] == pytest.approx(np.mean(list(right.values())) - 0.85, abs=0.002)
 
 
 def test_few_lesions_leave_a_small_difference_open(house: House, champion: int, settings: Settings) -> None:

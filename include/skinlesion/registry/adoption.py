@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion import atomic, layout
-from skinlesion.candidate import Candidate
 from skinlesion.in_service import H5, RECORD, TFLITE, digest
 from skinlesion.registry import history
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
@@ -57,6 +56,8 @@ def _record(models: Path, sha256: dict[str, str]) -> dict[str, Any]:
 
 def _version(models: Path, run: str, sha256: str) -> int | None:
     """Give the number of the candidate that these are the files of, registered if need be; None where it is gone."""
+    from skinlesion.candidate import Candidate  # with pandas; most never adopt
+
     candidate = Candidate(layout.candidate(models, run))
     training = candidate.read_training()
     if training is None or training["sha256"].get(candidate.h5.name) != sha256:

@@ -175,7 +175,9 @@ def _files_agree(config: PipelineConfig, candidate: Candidate, rows: pd.DataFram
     try:
         differences = _file_differences(config, candidate, rows.head(_IMAGES_COMPARED))
     except DataError as error:
-        return Criterion("max_file_difference", title, False, None, bound, f"A file does not reload: {error}", {})
+        return Criterion(
+            "max_file_difference", title, False, None, bound, f"A file does not reload ({error}); train it again.", {}
+        )
     largest = max(differences.values())
     passed = largest <= bound
     said = f"Loaded anew, {candidate.h5.name} and .keras give probabilities within {largest:.2g} of the .tflite's"

@@ -79,15 +79,22 @@ def compare(
     columns = [*_columns(labels, candidate), *_columns(labels, champion)]
     # One row a lesion: what it adds to each sum that the figures are made of.
     of_lesion = np.stack([np.bincount(groups, weights=column) for column in columns], axis=1)
-    generator = np.random.default_rng(seed)
-    count = len(of_lesion)
-    weights = generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    drawn, whole = _figures(weights @ of_lesion), _figures(of_lesion.sum(axis=0)[np.newaxis])
+    drawn = _figures(_weights(len(of_lesion), resamples, seed) @ of_lesion)
+    whole = _figures(of_lesion.sum(axis=0)[np.newaxis])
     present = np.unique(labels).tolist()
     return (
         _difference(*(_balanced_accuracy(figures, present) for figures in (*whole, *drawn)), confidence=confidence),
         _difference(*(_sensitivity(figures) for figures in (*whole, *drawn)), confidence=confidence),
     )
+
+
+def _weights(lesions: int, resamples: int, seed: int) -> Floats:
+    """Give how often each lesion is drawn, (resamples, lesions)."""
+    generator = np.random.default_rng(seed)
+    weights = np.empty((resamples, lesions))
+    for row in weights:
+        row[:] = np.bincount(generator.integers(lesions, size=lesions), minlength=lesions)
+    return weights
 
 
 def _difference(
