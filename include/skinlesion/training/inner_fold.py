@@ -62,8 +62,12 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
         "val_loss": float(np.average(-np.log(likelihood), weights=weight)),
         "val_balanced_accuracy": float(np.mean(recalls)),
     }
-    present = np.unique(truth) if len(np.unique(truth)) > 1 else []
-    aurocs = {LABELS[label]: float(roc_auc_score(truth == label, probabilities[:, label])) for label in present}
+    present = np.unique(truth)
+    aurocs = {
+        LABELS[label]: float(roc_auc_score(truth == label, probabilities[:, label]))
+        for label in present
+        if len(present) > 1
+    }
     if MALIGNANT in aurocs:
         figures["val_malignant_auroc"] = aurocs[MALIGNANT]
     if aurocs:
