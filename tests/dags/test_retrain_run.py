@@ -118,7 +118,7 @@ LOW_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibrat
 
 @pytest.fixture(scope="module")
 def lost_promotion(house: House, first_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("lost"), gate_min_auroc=1)
+    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("lost"), gate_max_size=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_a_version_that_loses_at_the_gate_is_a_finished_run(lost_promotion: Nigh
         "log_outcome": "success",
     }
     (notice,) = lost_promotion.notices
-    assert "Malignant AUROC is" in notice
+    assert "at most 0.001 is allowed" in notice
     assert "skinlesion models promote 1" in notice
 
 
