@@ -98,7 +98,7 @@ def test_predict_gives_one_row_a_usable_image_and_names_the_others(ran: Path, tm
     assert result.returncode == 1, "some images were refused"
     assert f"refused {broken}: " in result.stderr
     rows = list(csv.DictReader(output.read_text().splitlines()))
-    assert list(rows[0]) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason"]
+    assert list(rows[0]) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "file"]
     assert [row["image"] for row in rows] == sorted(path.stem for path in (ran / "dataset" / "images").iterdir())
     for row in rows:
         probabilities = {label: float(row[label]) for label in ("benign", "malignant", "unknown")}
