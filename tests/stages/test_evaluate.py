@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,14 @@ from skinlesion.config import PipelineConfig
 from skinlesion.decision import DecisionRule
 from skinlesion.errors import DataError
 from skinlesion.evaluation import mistakes
-from skinlesion.held_out_scores import PREDICTION_COLUMNS, stored_probabilities_of
+from skinlesion.held_out_scores import PREDICTION_COLUMNS, answers_of, stored_answers_of, stored_probabilities_of
 from skinlesion.manifest import held_out_rows, read_manifest
+from skinlesion.out_of_distribution import smoke_set
 from skinlesion.pipeline import run_stage
 from skinlesion.sample import write_sample
+from skinlesion.stages import evaluate
 
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2}
-SEEDS = (0, 1)
-"""Of two candidates, the second with the first in service."""
 
 
 def config_of(folder: Path, **settings: Any) -> PipelineConfig:
@@ -39,16 +41,27 @@ def strict_json(path: Path) -> dict[str, Any]:
     return metrics
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_picture_of_a_kind() -> Iterator[None]:
+    """tests/unit/test_out_of_distribution.py looks at all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "smoke_set", partial(smoke_set, each=1))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sample with two trained and evaluated candidates."""
+    """A sample with two trained and evaluated candidates; the first was in service when the second was evaluated."""
     folder = tmp_path_factory.mktemp("evaluate")
     write_sample(folder / "dataset", images=70, seed=1, size=(120, 90))
     for stage in ("ingest", "resize", "augment", "organize", "build", "embed"):
         run_stage(stage, config_of(folder))
-    for epochs in (1, 2):
-        for stage in ("train", "evaluate"):
-            run_stage(stage, config_of(folder, epochs=epochs))
+    run_stage("train", config_of(folder, epochs=1))
+    first = candidate_of(folder, epochs=1)
+    run_stage("train", config_of(folder, epochs=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "candidate_in_service", lambda models: first)
+        candidate_of(folder, epochs=2)
     return folder
 
 
@@ -96,13 +109,26 @@ def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_
     assert "There is no model in service" in first.report.read_text()
     assert compared["model_in_service"]["run"] == first.run
     assert compared["model_in_service"]["balanced_accuracy"] == alone["balanced_accuracy"]
-    assert compared["model_in_service"]["operating_point"] == alone["operating_point"]
+    for name in ("operating_point", "decisions"):
+        assert compared["model_in_service"][name] == alone[name]
     difference = compared["balanced_accuracy"] - alone["balanced_accuracy"]
     assert compared["paired"]["balanced_accuracy"]["difference"] == pytest.approx(difference)
     assert "paired bootstrap" in second.report.read_text()
 
 
-def test_stored_answers_are_taken_by_content_and_only_others_are_asked(
+def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked_anew(folder: Path) -> None:
+    config, candidate = config_of(folder, epochs=2), candidate_of(folder, epochs=2)
+    rows = held_out_rows(read_manifest(config.dataset))
+    stored, asked = stored_answers_of(config, candidate, rows[::-1]), answers_of(config, candidate, rows[::-1])
+    np.testing.assert_allclose(stored.probabilities, asked.probabilities, atol=1e-6)
+    assert (stored.decisions, stored.reasons) == (asked.decisions, asked.reasons)
+    kept = candidate.predictions.read_bytes()
+    candidate.predictions.unlink()
+    assert stored_answers_of(config, candidate, rows.head(1)).decisions == stored.decisions[-1:]
+    candidate.predictions.write_bytes(kept)
+
+
+def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, candidate = config_of(folder, epochs=2), candidate_of(folder, epochs=2)
@@ -152,14 +178,22 @@ def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(folder: 
     assert run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0)).done == 0
 
 
-@pytest.mark.parametrize("lost", ["report", "model_card", "metrics"])
-def test_a_lost_file_is_written_again(folder: Path, lost: str) -> None:
+def test_lost_files_are_written_again_as_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = candidate_of(folder, epochs=1)
-    path: Path = getattr(candidate, lost)
-    before = path.read_bytes()
-    path.unlink()
+    written = {path: path.read_bytes() for path in (candidate.report, candidate.model_card, candidate.metrics)}
+    asked: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "_evaluate", lambda *given: asked.append(True) or strict_json(candidate.metrics))
+        for path in (candidate.report, candidate.model_card):
+            path.unlink()
+            run_stage("evaluate", config_of(folder, epochs=1))
+            path.write_bytes(written[path])
+        run_stage("evaluate", config_of(folder, epochs=1))
+        assert len(asked) == 2, "the lost report, the lost card, and nothing when all is there"
+    for path in written:
+        path.unlink()
     assert run_stage("evaluate", config_of(folder, epochs=1)).done > 0
-    assert path.read_bytes() == before
+    assert {path: path.read_bytes() for path in written} == written
 
 
 def test_a_model_that_makes_no_mistake_needs_no_heat_map(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,11 @@ from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.held_out_scores import Answers
 
 
-def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers | None = None) -> dict[str, Any]:
+def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers) -> dict[str, Any]:
     """Give the figures of `measure`, and `operating_point`, `calibration`, `risk_coverage` and `decisions`, as plain JSON.
 
     Without a rule there is no threshold, no temperature and no abstaining to measure, and those three are None. answers:
-    what the model answered for the same images; without them (a model of which only probabilities are stored)
-    `decisions` is None.
+    what the model answered for the same images.
     """
     figures = measure_scored(scored, threshold=rule.malignant_threshold if rule else None)
     if rule is None:
@@ -29,13 +28,10 @@ def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answ
             "risk_coverage": risk_coverage(scored),
             "decisions": None,
         }
-    decisions = None
-    if answers is not None:
-        reasons = abstained(rule, answers.probabilities, answers.known_distances)
-        decisions = decisions_summary(scored.labels, answers.decisions, reasons)
+    reasons = abstained(rule, answers.probabilities, answers.known_distances)
     return figures | {
         "operating_point": operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
         "calibration": calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
         "risk_coverage": risk_coverage(scored, rule.confidence(scored.probabilities)),
-        "decisions": decisions,
+        "decisions": decisions_summary(scored.labels, answers.decisions, reasons),
     }

@@ -24,7 +24,7 @@ from skinlesion.evaluation.data_summary import data_summary
 from skinlesion.held_out_scores import (
     answers_for_pictures,
     answers_of,
-    stored_probabilities_of,
+    stored_answers_of,
     write_answers,
 )
 from skinlesion.in_service import candidate_in_service
@@ -205,10 +205,11 @@ def _beside_model_in_service(
     if champion is None or champion.run == candidate.run:
         return {"model_in_service": None, "paired": None}
     rule = rule_beside(champion.h5)
-    other = replace(scored, probabilities=stored_probabilities_of(config, champion, rows))
+    answers = stored_answers_of(config, champion, rows)
+    other = replace(scored, probabilities=answers.probabilities)
     thresholds = (threshold, rule.malignant_threshold if rule else None)
     return {
-        "model_in_service": {"run": champion.run, **model_metrics(other, rule)},
+        "model_in_service": {"run": champion.run, **model_metrics(other, rule, answers)},
         "paired": paired_differences(scored, other, thresholds),
     }
 
