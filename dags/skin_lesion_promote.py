@@ -35,9 +35,24 @@ def this_run() -> str:
     return f"{run.dag_id} {run.run_id}"
 
 
-def wait_as_asked(context: Mapping[str, Any]) -> None:
-    """The run's own time to answer, in the place of the DAG's."""
-    context["task"].response_timeout = timedelta(hours=context["params"]["approval_hours"])
+class Approval(ApprovalOperator):
+    """Airflow's approval, which waits as long as the run says and leaves the answer where it can be read.
+
+    A refusal skips the switch by an exception, so its answer is never the task's result.
+    """
+
+    def execute(self, context: Any) -> Any:
+        """Ask, and wait."""
+        self.response_timeout = timedelta(hours=context["params"]["approval_hours"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Go on with the answer."""
+        if "error" not in event:
+            user = event["responded_by_user"]
+            at = pendulum.instance(event["responded_at"]).in_timezone("UTC").isoformat(timespec="seconds")
+            context["ti"].xcom_push("answer", {"by": (user["name"] or user["id"]) if user else "", "at": at})
+        return super().execute_complete(context, event)
 
 
 @dag(
@@ -108,13 +123,12 @@ def skin_lesion_promote() -> None:
     def log_candidate() -> dict[str, Any]:
         return mirrored()
 
-    approval = ApprovalOperator(
+    approval = Approval(
         task_id="approval",
         subject="Put version {{ ti.xcom_pull('gate', key='judgement')['version'] }} of the skin-lesion classifier in service?",
         body="{{ ti.xcom_pull('gate', key='for_approval') }}",
         defaults=ApprovalOperator.REJECT,
         response_timeout=APPROVAL,
-        pre_execute=wait_as_asked,
         doc_md="Wait for a person: Required Actions. No answer means no.",
     )
 
@@ -128,11 +142,11 @@ def skin_lesion_promote() -> None:
 
         ti, config = get_current_context()["ti"], settings()
         judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
-        answer = ti.xcom_pull("approval")
+        answer = ti.xcom_pull("approval", key="answer")
         actor, reason = this_run(), "It passed the gate"
         if answer is not None:
-            actor, at = who_and_when(answer)
-            note_answer(config, judgement.version, "approved", actor=actor, at=at, reason=f"Asked by {this_run()}")
+            actor, why = answer["by"], f"Asked by {this_run()}"
+            note_answer(config, judgement.version, "approved", actor=actor, at=answer["at"], reason=why)
             reason = f"It passed the gate, and {actor} approved"
         try:
             entry = switch_to(config, judgement, actor=actor, reason=reason)
@@ -150,11 +164,11 @@ def skin_lesion_promote() -> None:
 
         ti, config = get_current_context()["ti"], settings()
         judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
-        answer, outcome = ti.xcom_pull("approval"), ti.xcom_pull("switch")
+        answer, outcome = ti.xcom_pull("approval", key="answer"), ti.xcom_pull("switch")
         if outcome is None and answer is not None:
-            actor, at = who_and_when(answer)
-            reason = f"Asked by {this_run()}" if answer["responded_by_user"] else "Nobody answered in time"
-            note_answer(config, judgement.version, "declined", actor=actor, at=at, reason=reason)
+            why = f"Asked by {this_run()}" if answer["by"] else f"Nobody answered {this_run()} in time"
+            actor = answer["by"] or "nobody"
+            note_answer(config, judgement.version, "declined", actor=actor, at=answer["at"], reason=why)
         removed = remove_old_files(config)
         link = report_link(judgement.version)
         if outcome is not None and outcome["promoted"]:
@@ -186,13 +200,6 @@ def report_link(number: int) -> str:
     from airflow.configuration import conf
 
     return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/skin-lesion-models/versions/{number}/report.html"
-
-
-def who_and_when(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Who answered, and when, as the history has it."""
-    user, at = answer["responded_by_user"], answer["responded_at"]
-    name = (user["name"] or user["id"]) if user else "nobody"
-    return name, pendulum.instance(at).in_timezone("UTC").isoformat(timespec="seconds")
 
 
 skin_lesion_promote()

@@ -326,12 +326,6 @@ def test_no_answer_means_no(promote: DAG) -> None:
     assert approval.response_timeout == timedelta(hours=PipelineConfig().approval_hours)
 
 
-def test_the_run_says_how_long_it_waits(promote: DAG) -> None:
-    approval: Any = copy.copy(promote.task_dict["approval"])
-    approval._pre_execute_hook({"task": approval, "params": {"approval_hours": 0.5}})
-    assert approval.response_timeout == timedelta(minutes=30)
-
-
 def test_nothing_waits_in_the_nightly_dag(retrain: DAG) -> None:
     assert {task.operator_name for task in retrain.tasks} == {"@task"}
 

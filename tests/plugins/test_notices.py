@@ -193,7 +193,9 @@ def test_each_notice_is_posted_to_the_webhook(
     from airflow.sdk import Connection
 
     address = {"host": "127.0.0.1", "schema": "http", "port": webhook.port, "extra": json.dumps({"path": "/in"})}
-    connections["skin_lesion_webhook"] = Connection("skin_lesion_webhook", conn_type="http", password="word", **address)
+    connections["skin_lesion_webhook"] = Connection(
+        conn_id="skin_lesion_webhook", conn_type="http", password="word", **address
+    )
     tell()
     ((path, headers, notice),) = webhook.posted
     assert path == "/in"
@@ -216,10 +218,10 @@ def test_a_webhook_that_fails_ends_no_run_and_stops_no_mail(
     monkeypatch.setattr(SmtpHook, "from_email", "airflow@example.org")
     monkeypatch.setattr(SmtpHook, "send_email_smtp", lambda self, **mail: sent.append(mail))
     connections["skin_lesion_webhook"] = Connection(
-        "skin_lesion_webhook", conn_type="http", host=f"http://127.0.0.1:{webhook.port}/in"
+        conn_id="skin_lesion_webhook", conn_type="http", host=f"http://127.0.0.1:{webhook.port}/in"
     )
     connections["skin_lesion_smtp"] = Connection(
-        "skin_lesion_smtp", conn_type="smtp", host="localhost", extra=json.dumps({"to": "ann@example.org"})
+        conn_id="skin_lesion_smtp", conn_type="smtp", host="localhost", extra=json.dumps({"to": "ann@example.org"})
     )
     promoted("Version <7> passes the gate.", LINK)
     ((mail),) = sent

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.registry.house import House, held_out, scores
 
 from skinlesion import layout
 from skinlesion.bucket_table import write_table
@@ -19,6 +18,9 @@ from skinlesion.registry.gate import judge
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote
 from skinlesion.registry.verdict import Verdict, read_verdict
+
+if TYPE_CHECKING:
+    from tests.registry.conftest import House
 
 Settings = Callable[..., PipelineConfig]
 
@@ -38,13 +40,13 @@ def lost(verdict: Verdict) -> list[str]:
 
 @pytest.fixture
 def champion(house: House) -> int:
-    number = house.add("champion", scores(**GOOD))
+    number = house.add("champion", house.scores(**GOOD))
     promote(house.models, number, actor="somebody", reason="the first")
     return number
 
 
 def test_a_first_model_above_the_floors_passes(house: House) -> None:
-    verdict = verdict_on(house, house.add("first", scores(**GOOD)))
+    verdict = verdict_on(house, house.add("first", house.scores(**GOOD)))
     assert lost(verdict) == []
     assert (verdict.against, verdict.against_run) == (None, None)
     assert (verdict.images, verdict.lesions) == (420, 420)
@@ -62,20 +64,20 @@ def test_a_first_model_above_the_floors_passes(house: House) -> None:
 def test_a_first_model_below_a_floor_does_not_pass(
     house: House, right: dict[str, float], floor: str, said: str
 ) -> None:
-    verdict = verdict_on(house, house.add("first", scores(**right)))
+    verdict = verdict_on(house, house.add("first", house.scores(**right)))
     assert floor in lost(verdict)
     assert said in next(one.sentence for one in verdict.lost if one.name == floor)
 
 
 def test_a_first_model_that_is_sure_and_wrong_does_not_pass(house: House) -> None:
-    sure = np.where(scores() > 0.5, 0.998, 0.001)
+    sure = np.where(house.scores() > 0.5, 0.998, 0.001)
     verdict = verdict_on(house, house.add("first", sure))
     assert lost(verdict) == ["max_calibration_error"]
     assert verdict.lost[0].numbers["calibration_error"] == pytest.approx(0.148, abs=0.003)
 
 
 def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
-    few = held_out().groupby("label").head(8).reset_index(drop=True)
+    few = house.rows.groupby("label").head(8).reset_index(drop=True)
     with_files = house.rows.head(8)
     few.loc[few["image"].isin(with_files["image"]), "sha256"] = with_files["sha256"].tolist()
     write_table(layout.manifest(house.config.dataset), few.astype(COLUMNS), COLUMNS)
@@ -107,7 +109,7 @@ def test_a_candidate_beside_the_champion(
     house: House, champion: int, settings: Settings, right: dict[str, float], expected: list[str]
 ) -> None:
     floors = settings(gate_min_auroc=0.5, gate_max_calibration_error=1)
-    verdict = verdict_on(house, house.add("candidate", scores(**right)), floors)
+    verdict = verdict_on(house, house.add("candidate", house.scores(**right)), floors)
     assert lost(verdict) == expected
     assert (verdict.against, verdict.against_run) == (champion, "champion")
     accuracy = next(one for one in verdict.criteria if one.name == "balanced_accuracy_margin")
@@ -117,7 +119,7 @@ def test_a_candidate_beside_the_champion(
 
 
 def test_few_lesions_leave_a_small_difference_open(house: House, champion: int, settings: Settings) -> None:
-    number = house.add("candidate", scores(benign=0.85, malignant=0.79, unknown=0.85))
+    number = house.add("candidate", house.scores(benign=0.85, malignant=0.79, unknown=0.85))
     floors = {"gate_min_sensitivity": 0.7}
     verdict = verdict_on(house, number, settings(**floors))
     assert lost(verdict) == ["sensitivity_margin"]
@@ -127,7 +129,7 @@ def test_few_lesions_leave_a_small_difference_open(house: House, champion: int, 
 
 def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: int) -> None:
     # Half of what it misses scores just below the likeliest class, and above its threshold.
-    probabilities = scores(malignant=0.6)
+    probabilities = house.scores(malignant=0.6)
     missed = np.flatnonzero((house.rows["label"] == "malignant") & (probabilities.argmax(axis=1) != 1))
     probabilities[missed] = [0.42, 0.4, 0.18]
     assert "sensitivity_margin" in lost(verdict_on(house, house.add("argmax", probabilities)))
@@ -140,7 +142,7 @@ def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: in
 def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion: int) -> None:
     rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
     write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
-    verdict = verdict_on(house, house.add("candidate", scores()))
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
     assert lost(verdict) == ["min_auroc", "min_sensitivity", "sensitivity_margin"]
     assert "Add labelled images" in verdict.lost[0].sentence
 
@@ -149,7 +151,7 @@ def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion:
 def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(house: House, champion: int, harm: str) -> None:
     file = house.candidate("champion").keras
     file.unlink() if harm == "missing" else file.write_bytes(b"other")
-    number = house.add("candidate", scores())
+    number = house.add("candidate", house.scores())
     verdict = verdict_on(house, number)
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert verdict.against == champion
@@ -159,7 +161,7 @@ def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(house: Hou
 
 def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: House, champion: int) -> None:
     layout.release_in_service(house.models).unlink()
-    verdict = verdict_on(house, house.add("candidate", scores()))
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert "are missing" in verdict.lost[0].sentence
 
@@ -167,36 +169,36 @@ def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: 
 def test_a_model_that_was_put_there_by_hand_cannot_be_compared_with(house: House) -> None:
     house.models.mkdir()
     layout.model_in_service(house.models).write_bytes(b"somebody's own model")
-    verdict = verdict_on(house, house.add("candidate", scores()))
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert "was not made here" in verdict.lost[0].sentence
 
 
 @pytest.mark.parametrize("classes", [("benign", "malignant"), ("malignant", "benign", "unknown"), ()])
 def test_a_candidate_of_other_classes_does_not_pass(house: House, champion: int, classes: tuple[str, ...]) -> None:
-    verdict = verdict_on(house, house.add("candidate", scores(), classes=classes))
+    verdict = verdict_on(house, house.add("candidate", house.scores(), classes=classes))
     assert lost(verdict) == ["classes"]
     assert "expected benign, malignant, unknown" in verdict.lost[0].sentence
 
 
 def test_a_champion_of_other_classes_cannot_be_compared_with(house: House) -> None:
-    number = house.add("other", scores(), classes=("benign", "malignant"))
+    number = house.add("other", house.scores(), classes=("benign", "malignant"))
     promote(house.models, number, actor="somebody", reason="a test")
-    verdict = verdict_on(house, house.add("candidate", scores()))
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert "knows the classes ['benign', 'malignant']" in verdict.lost[0].sentence
 
 
 @pytest.mark.parametrize("harm", ["missing", "altered"])
 def test_a_candidate_whose_files_are_not_whole_does_not_pass(house: House, champion: int, harm: str) -> None:
-    number = house.add("candidate", scores())
+    number = house.add("candidate", house.scores())
     file = house.candidate("candidate").tflite
     file.unlink() if harm == "missing" else file.write_bytes(b"other")
     assert lost(verdict_on(house, number)) == ["files_whole"]
 
 
 def test_a_candidate_that_was_trained_again_is_not_the_version_that_was_registered(house: House) -> None:
-    number = house.add("candidate", scores())
+    number = house.add("candidate", house.scores())
     candidate = house.candidate("candidate")
     training = json.loads(candidate.training.read_text())
     candidate.keras.write_bytes(b"trained again")
@@ -211,7 +213,7 @@ def with_another_h5(house: House, content: bytes | None) -> int:
 
     from skinlesion.model import load_classifier, save_model
 
-    house.add("candidate", scores())
+    house.add("candidate", house.scores())
     candidate = house.candidate("candidate")
     if content is None:
         model = load_classifier(candidate.keras)
@@ -254,7 +256,7 @@ def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> Non
 def test_the_datas_checks_count(
     house: House, settings: Settings, verdict_of_data: str | None, required: bool, expected: list[str]
 ) -> None:
-    number = house.add("candidate", scores(), data_verdict=verdict_of_data)
+    number = house.add("candidate", house.scores(), data_verdict=verdict_of_data)
     assert lost(verdict_on(house, number, settings(gate_require_data_checks=required))) == expected
 
 
@@ -264,14 +266,14 @@ def test_the_datas_checks_count(
 def test_a_model_that_is_too_large_or_too_slow_does_not_pass(
     house: House, settings: Settings, bound: dict[str, Any], name: str
 ) -> None:
-    verdict = verdict_on(house, house.add("candidate", scores()), settings(**bound))
+    verdict = verdict_on(house, house.add("candidate", house.scores()), settings(**bound))
     assert lost(verdict) == [name]
     assert verdict.lost[0].found is not None
     assert verdict.lost[0].found > next(iter(bound.values()))
 
 
 def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champion: int) -> None:
-    number = house.add("candidate", scores(malignant=0.5))
+    number = house.add("candidate", house.scores(malignant=0.5))
     verdict = verdict_on(house, number)
     verdict.write(house.models)
     assert read_verdict(house.models, "candidate", number) == verdict

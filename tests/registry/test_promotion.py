@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.registry.house import House, scores
 
 from skinlesion import in_service, layout
 from skinlesion.config import PipelineConfig
@@ -20,6 +19,9 @@ from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import Superseded, promote, rollback
 from skinlesion.registry.verdict import VerdictSummary
+
+if TYPE_CHECKING:
+    from tests.registry.conftest import House
 
 RUN = "skin_lesion_promote scheduled__2026-07-01"
 
@@ -62,7 +64,7 @@ def what_happened(house: House) -> list[tuple[str, int]]:
 
 
 def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     judgement = judged(house, number)
     assert (judgement.next, judgement.judged_now, judgement.passed) == ("switch", True, True)
     put(house, judgement)
@@ -73,7 +75,7 @@ def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate)
 
 
 def test_the_next_night_with_nothing_new_asks_nobody(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     put(house, judged(house, number))
     again = judged(house, number)
     assert (again.next, again.judged_now) == ("nothing", False)
@@ -82,7 +84,7 @@ def test_the_next_night_with_nothing_new_asks_nobody(house: House, gate: Gate) -
 
 
 def test_a_version_that_lost_keeps_its_verdict(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     gate.passing = False
     first = judged(house, number)
     assert (first.next, first.judged_now, first.passed) == ("nothing", True, False)
@@ -96,7 +98,7 @@ def test_a_version_that_lost_keeps_its_verdict(house: House, gate: Gate) -> None
 
 
 def test_a_person_can_have_it_judged_again(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     gate.passing = False
     judged(house, number)
     gate.passing = True
@@ -105,7 +107,7 @@ def test_a_person_can_have_it_judged_again(house: House, gate: Gate) -> None:
 
 
 def test_a_rollback_is_not_undone_by_the_next_night(house: House, gate: Gate) -> None:
-    first, second = house.add("one", scores()), house.add("two", scores())
+    first, second = house.add("one", house.scores()), house.add("two", house.scores())
     put(house, judged(house, first))
     put(house, judged(house, second))
     rollback(house.models, actor="bob", reason="It is worse")
@@ -116,7 +118,7 @@ def test_a_rollback_is_not_undone_by_the_next_night(house: House, gate: Gate) ->
 
 
 def test_what_a_crash_left_between_verdict_and_switch_is_switched(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     judged(house, number)
     again = judged(house, number)
     assert (again.next, again.judged_now) == ("switch", False)
@@ -124,7 +126,7 @@ def test_what_a_crash_left_between_verdict_and_switch_is_switched(house: House, 
 
 
 def test_a_version_that_another_came_before_is_judged_beside_that(house: House, gate: Gate) -> None:
-    first, second = house.add("one", scores()), house.add("two", scores())
+    first, second = house.add("one", house.scores()), house.add("two", house.scores())
     late, early = judged(house, first), judged(house, second)
     put(house, early)
     with pytest.raises(Superseded, match=f"now version {second} is"):
@@ -134,7 +136,7 @@ def test_a_version_that_another_came_before_is_judged_beside_that(house: House, 
 
 
 def test_a_run_that_is_asked_again_gets_its_own_verdict_as_news(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     gate.passing = False
     for _ in range(2):
         judgement = judged(house, number, actor=RUN, is_run=True, again=True)
@@ -144,7 +146,7 @@ def test_a_run_that_is_asked_again_gets_its_own_verdict_as_news(house: House, ga
 
 
 def test_a_run_that_is_cleared_after_a_rollback_does_not_undo_it(house: House, gate: Gate) -> None:
-    first, second = house.add("one", scores()), house.add("two", scores())
+    first, second = house.add("one", house.scores()), house.add("two", house.scores())
     put(house, judged(house, first))
     put(house, judged(house, second, actor=RUN, is_run=True))
     rollback(house.models, actor="bob", reason="It is worse")
@@ -152,7 +154,7 @@ def test_a_run_that_is_cleared_after_a_rollback_does_not_undo_it(house: House, g
 
 
 def test_a_refusal_stands_and_is_written_once(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     judged(house, number)
     answer = {"actor": "bob", "at": "2026-07-01T08:00:00+00:00", "reason": "Asked by a run"}
     assert note_answer(house.config, number, "declined", **answer)
@@ -164,7 +166,7 @@ def test_a_refusal_stands_and_is_written_once(house: House, gate: Gate) -> None:
 
 
 def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house: House, gate: Gate) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     put(house, judged(house, number))
     now = in_service.read(house.models)
     assert now is not None
@@ -179,8 +181,8 @@ def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house:
 def test_the_newest_version_is_the_one_measured_last(house: House) -> None:
     with pytest.raises(DataError, match="No candidate was evaluated"):
         newest(Registry.read(house.models))
-    house.add("one", scores())
-    second = house.add("two", scores())
+    house.add("one", house.scores())
+    second = house.add("two", house.scores())
     assert newest(Registry.read(house.models)).number == second
 
 
@@ -188,7 +190,7 @@ def test_the_newest_version_is_the_one_measured_last(house: House) -> None:
 
 
 def test_a_candidate_has_one_number_however_often_it_is_registered(house: House) -> None:
-    numbers = [house.add(run, scores()) for run in ("one", "two")]
+    numbers = [house.add(run, house.scores()) for run in ("one", "two")]
     assert numbers == [1, 2]
     assert register(house.models, house.candidate("one")).number == 1
     registry = Registry.read(house.models)
@@ -203,7 +205,7 @@ def test_another_model_under_the_same_name_is_another_version(house: House) -> N
     import hashlib
     import json
 
-    house.add("one", scores())
+    house.add("one", house.scores())
     candidate = house.candidate("one")
     candidate.keras.write_bytes(b"trained again")
     training = json.loads(candidate.training.read_text())
@@ -213,7 +215,7 @@ def test_another_model_under_the_same_name_is_another_version(house: House) -> N
 
 
 def test_a_candidate_that_is_not_whole_is_not_registered(house: House) -> None:
-    house.add("one", scores())
+    house.add("one", house.scores())
     house.candidate("one").keras.unlink()
     with pytest.raises(DataError, match="holds no whole candidate"):
         register(house.models, house.candidate("one"))
@@ -226,10 +228,10 @@ def test_the_last_versions_and_former_champions_keep_their_files(
     house: House, gate: Gate, settings: Callable[..., PipelineConfig]
 ) -> None:
     for run in ("former", "champion"):
-        put(house, judged(house, house.add(run, scores())))
+        put(house, judged(house, house.add(run, house.scores())))
     gate.passing = False
     for run in ("lost", "late", "last"):
-        judged(house, house.add(run, scores()))
+        judged(house, house.add(run, house.scores()))
     config = settings(keep_versions=2)
     assert remove_old_files(config) == [3]
     assert remove_old_files(config) == []
@@ -247,9 +249,9 @@ def test_the_last_versions_and_former_champions_keep_their_files(
 def test_a_version_that_passed_and_waits_keeps_its_files(
     house: House, gate: Gate, settings: Callable[..., PipelineConfig]
 ) -> None:
-    judged(house, house.add("waits", scores()))
+    judged(house, house.add("waits", house.scores()))
     for run in ("two", "three"):
-        house.add(run, scores())
+        house.add(run, house.scores())
     assert remove_old_files(settings(keep_versions=2)) == []
 
 
@@ -257,7 +259,7 @@ def test_a_version_that_passed_and_waits_keeps_its_files(
 
 
 def test_known_files_of_a_version_are_shown(house: House) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     registry = Registry.read(house.models)
     assert set(report_files(registry, number)) == {"report.html", "metrics.json"}
 
@@ -276,12 +278,12 @@ def test_known_files_of_a_version_are_shown(house: House) -> None:
     ],
 )
 def test_no_other_file_is_shown(house: House, name: str) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     assert report_file(Registry.read(house.models), number, name) is None
 
 
 def test_a_link_is_not_followed(house: House) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     path = house.candidate("one").report
     path.unlink()
     path.symlink_to("/etc/passwd")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.registry.house import House, scores
 
 from skinlesion import in_service
 from skinlesion.registry.promotion import judge_once, switch_to
@@ -14,12 +13,15 @@ from skinlesion.registry.register import register
 from skinlesion.registry.run_log import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry.switch import promote
 
+if TYPE_CHECKING:
+    from tests.registry.conftest import House
+
 
 @pytest.fixture
 def client(house: House) -> Any:
     mirror(house.config)  # nothing to write yet, so nothing is made
     assert not (house.models / "mlflow").exists()
-    house.add("one", scores())
+    house.add("one", house.scores())
     assert mirror(house.config) == [1]
     from mlflow import MlflowClient
 
@@ -73,7 +75,7 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> Non
     assert mirror(house.config) == [1]
     assert alias("champion") == "1"
     assert "candidate" not in client.get_registered_model(NAME).aliases
-    house.add("two", scores())
+    house.add("two", house.scores())
     mirror(house.config)
     assert (alias("champion"), alias("candidate")) == ("1", "2")
     assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
@@ -82,7 +84,7 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> Non
 def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = house.add("one", scores())
+    number = house.add("one", house.scores())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     switch_to(house.config, judge_once(house.config, number, actor="ann"), actor="ann", reason="It passed")

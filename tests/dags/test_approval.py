@@ -1,0 +1,118 @@
+"""What becomes of a person's answer, and of none."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skinlesion import layout
+from skinlesion.candidate import Candidate
+from skinlesion.config import PipelineConfig
+from skinlesion.registry import history
+from skinlesion.registry.register import register
+from skinlesion.registry.snapshot import Registry
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+AT = datetime(2026, 7, 1, 8, 30, tzinfo=UTC)
+ANN = {"id": "7", "name": "ann"}
+
+
+class TaskInstance:
+    """Keeps what is pushed, and gives it to whoever pulls."""
+
+    def __init__(self, version: int) -> None:
+        judgement = {
+            "version": version, "run": "one", "next": "switch", "judged_now": True, "passed": True, "against": None,
+            "sentence": "It passes.",
+        }  # fmt: skip
+        self.kept: dict[tuple[str, str], Any] = {("gate", "judgement"): judgement}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.kept["approval", key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, task: str, key: str = "return_value") -> Any:
+        return self.kept.get((task, key))
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Version 1, which passed and waits."""
+    candidate = Candidate(layout.candidate(tmp_path, "one"))
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(path.name.encode())
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
+    candidate.training.write_text(json.dumps({"sha256": digests}))
+    register(tmp_path, candidate)
+    return tmp_path
+
+
+@pytest.fixture
+def answered(bag: DagBag, models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Gives the registry after an answer and the tasks that follow it."""
+
+    def answer(chosen: str, user: dict[str, str] | None) -> Registry:
+        from airflow.sdk.exceptions import DownstreamTasksSkipped
+
+        dag = bag.dags["skin_lesion_promote"]
+        tasks: Any = dag.task_dict
+        ti, run = TaskInstance(1), SimpleNamespace(dag_id=dag.dag_id, run_id="manual__1")
+        context = {"ti": ti, "dag_run": run, "task": tasks["approval"], "params": {}}
+        names = tasks["conclude"].python_callable.__globals__
+        monkeypatch.setitem(names, "get_current_context", lambda: context)
+        monkeypatch.setitem(names, "settings", lambda: PipelineConfig.of({"models": models}))
+        event = {"chosen_options": [chosen], "params_input": {}, "responded_at": AT, "responded_by_user": user}
+        try:
+            tasks["approval"].execute_complete(context, event)
+        except DownstreamTasksSkipped as skipped:
+            assert [task if isinstance(task, str) else task[0] for task in skipped.tasks] == ["switch"]
+        else:
+            ti.kept["switch", "return_value"] = tasks["switch"].python_callable()
+        for _ in range(2):  # as after a retry
+            tasks["conclude"].python_callable()
+        return Registry.read(models)
+
+    return answer
+
+
+def test_a_yes_puts_the_version_in_service_and_is_in_the_history(answered: Any) -> None:
+    registry = answered("Approve", ANN)
+    assert registry.champion.number == 1
+    promoted, approved = registry.history
+    assert (approved.what, approved.actor, approved.at) == ("approved", "ann", "2026-07-01T08:30:00+00:00")
+    assert approved.reason == "Asked by skin_lesion_promote manual__1"
+    assert (promoted.what, promoted.actor) == ("promoted", "ann")
+    assert promoted.reason == "It passed the gate, and ann approved"
+
+
+def test_a_no_is_in_the_history_once_and_stands(answered: Any) -> None:
+    registry = answered("Reject", ANN)
+    assert registry.in_service is None
+    (declined,) = registry.history
+    assert (declined.what, declined.actor, declined.at) == ("declined", "ann", "2026-07-01T08:30:00+00:00")
+    assert registry.version(1).state == "rejected"
+
+
+def test_no_answer_means_no(answered: Any, models: Path) -> None:
+    registry = answered("Reject", None)
+    assert registry.in_service is None
+    (declined,) = history.read(models)
+    assert (declined.what, declined.actor) == ("declined", "nobody")
+    assert declined.reason == "Nobody answered skin_lesion_promote manual__1 in time"
+
+
+def test_the_run_says_how_long_it_waits(bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, context: self.response_timeout)
+    approval: Any = copy.copy(bag.dags["skin_lesion_promote"].task_dict["approval"])
+    assert approval.execute({"params": {"approval_hours": 0.5}}) == timedelta(minutes=30)
