@@ -18,6 +18,7 @@ from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.hidden_content import refuse_hidden_content
 from skinlesion.image_file import (
+    ImageHeader,
     ImageRefused,
     Pixels,
     check_decodes,
@@ -150,9 +151,19 @@ def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixel
 
     The one way to the model, for evaluation, the command line and the server: the resize stage's own functions.
     """
+    return pixels_of(content, usable_header(content, max_pixels=max_pixels, min_side=min_side))
+
+
+def usable_header(content: bytes, *, max_pixels: int, min_side: int) -> ImageHeader:
+    """Give the header of a file that may be decoded. Raises ImageRefused."""
     header = read_header(content)
     check_header(header, max_pixels=max_pixels, min_side=min_side)
     refuse_hidden_content(content)
+    return header
+
+
+def pixels_of(content: bytes, header: ImageHeader) -> Pixels:
+    """Decode a file whose header is usable; see `pixels_for_model`."""
     check_decodes(content, header)
     return to_model_size(decode(content, header), header)
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from skinlesion.diagnosis import LABELS
 from skinlesion.image_file import ImageRefused
-from skinlesion.prediction import pixels_for_model
+from skinlesion.prediction import pixels_of, usable_header
 from skinlesion.serving.metrics import Metrics
 from skinlesion.serving.problem import busy
 from skinlesion.serving.served_model import ServedModel
 from skinlesion.serving.settings import ServerSettings
 from skinlesion.serving.upload import Upload
+
+LARGE_PIXELS: Final = 6_000_000
+"""Of these one is decoded at a time: 25 million pixels of a PNG take 450 MB for a moment."""
 
 DECIMALS: Final = 6
 """Of probabilities, as `skinlesion predict` writes them."""
@@ -42,6 +48,7 @@ class ImageQueue:
         self._min_side = min_side
         self._metrics = metrics
         self._waiting = 0
+        self._one_large_at_a_time = threading.Lock()
 
     async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[Told]:
         """Give an answer for each image, in order. Raises Problem (503) when too many wait."""
@@ -60,7 +67,13 @@ class ImageQueue:
     def _one(self, model: ServedModel, upload: Upload) -> Told:
         start = time.perf_counter()
         try:
-            pixels = pixels_for_model(upload.content, max_pixels=self._max_pixels, min_side=self._min_side)
+            header = usable_header(upload.content, max_pixels=self._max_pixels, min_side=self._min_side)
+            if header.width * header.height > LARGE_PIXELS:
+                with self._one_large_at_a_time:
+                    pixels = pixels_of(upload.content, header)
+                    _give_memory_back()
+            else:
+                pixels = pixels_of(upload.content, header)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
             return Told({"file": upload.name, "refused": str(refusal)}, is_refused=True)
@@ -84,3 +97,9 @@ class ImageQueue:
     def close(self) -> None:
         """Begin no more images."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _give_memory_back() -> None:
+    """Let the system have what decoding took; glibc would keep most of it for the next large image."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,6 +31,8 @@ def serve(config: PipelineConfig, settings: ServerSettings, *, announce: Callabl
     """
     token = api_token(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # Pillow's notes on odd metadata: whoever sends images must not write to the log with them.
+    warnings.filterwarnings("ignore", module="PIL")
     server = make_server(create_app(config, settings, token), settings, announce)
     with suppress(SystemExit):  # uvicorn has logged why
         server.run()

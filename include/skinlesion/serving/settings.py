@@ -47,8 +47,8 @@ class ServerSettings(BaseSettings):
         default=25_000_000,
         ge=50_176,
         title="Largest image (pixels)",
-        description="Refused by its header beyond this. The largest in the ISIC Archive have about 24 million. A decoded "
-        "image takes 9 bytes a pixel for a moment, in each thread.",
+        description="Refused by its header beyond this. The largest in the ISIC Archive have about 24 million. A "
+        "PNG takes 18 bytes a pixel for a moment; large images are decoded one at a time.",
     )
     max_images: int = Field(default=64, ge=1, le=1000, title="Most images in a request")
     buffered_bytes: int = Field(
