@@ -54,9 +54,13 @@ def number(found: Any) -> str:
     if isinstance(found, bool):
         return "yes" if found else "no"
     if isinstance(found, int | float):
-        return f"{found:.4g}"
+        return f"{found:,.0f}" if abs(found) >= 10_000 else f"{found:.4g}"
     if isinstance(found, dict):
-        return ", ".join(f"{name} {number(one)}" for name, one in found.items())
+        return ", ".join(f"{_spaced(name)} {number(one)}" for name, one in found.items())
     if isinstance(found, list | tuple):
         return ", ".join(number(one) for one in found)
     return "–" if found is None else str(found)
+
+
+def _spaced(name: str) -> str:
+    return name if "." in name else name.replace("_", " ")  # not the name of a file
