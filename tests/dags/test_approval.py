@@ -29,6 +29,8 @@ ANN = {"id": "7", "name": "ann"}
 class TaskInstance:
     """Keeps what is pushed, and gives it to whoever pulls."""
 
+    map_index = -1
+
     def __init__(self, version: int) -> None:
         judgement = {
             "version": version, "run": "one", "next": "switch", "judged_now": True, "passed": True, "against": None,

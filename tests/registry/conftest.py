@@ -95,7 +95,7 @@ class House:
         }
         candidate.training.write_text(json.dumps(training))
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
-            **dict(zip(LABELS, probabilities.T, strict=True))
+            **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
         )
         write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
         report = {"file": "data_report.html", "verdict": data_verdict, "beyond": []} if data_verdict else None
