@@ -22,6 +22,7 @@ from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.sample import write_sample
 from skinlesion.stages.evaluate import metrics_of
+from skinlesion.training.resumable import shortfall
 from skinlesion.training_view import view_files
 
 NO_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
@@ -117,12 +118,7 @@ def test_full_fine_tuning_reads_images_and_changes_the_first_layer(folder: Path)
     assert [row["phase"] for row in history] == ["head", "full"]
     moved = not np.array_equal(built.get_layer("Conv1").get_weights()[0], full.get_layer("Conv1").get_weights()[0])
     # Where the epoch made the inner fold worse, the weights before it stay.
-    assert moved == (history[1]["val_loss"] < min(history[0]["val_loss"], initial_loss(candidate)))
-
-
-def initial_loss(candidate: Candidate) -> float:
-    """What the second phase started from: the better of the built head and the head's only epoch."""
-    return float(json.loads(candidate.training.read_text())["history"][0]["val_loss"])
+    assert moved == (shortfall(history[1]) < shortfall(history[0]))
 
 
 def test_all_three_files_of_a_candidate_give_the_same_probabilities(folder: Path) -> None:

@@ -219,6 +219,8 @@ def test_a_person_retrains_reads_the_report_and_rolls_back(airflow: Airflow, pag
     assert answer.status == 200
     run = answer.json()["dag_run_id"]
     page.goto(f"{airflow.address}/dags/skin_lesion_retrain/runs/{run}")
+    # A task's own "Success" is seen before the run's.
+    airflow.wait(lambda: len(Registry.read(airflow.models).versions) == 2)
     page.get_by_text("Success").first.wait_for(timeout=TRAINED * 1000)
     page.get_by_role("link", name=TITLE).last.click()
     frame_of(page).get_by_role("heading", name="Version 2").wait_for()
@@ -238,7 +240,9 @@ def test_a_person_retrains_reads_the_report_and_rolls_back(airflow: Airflow, pag
     report.get_by_role("heading", level=1).wait_for()
     assert "Balanced accuracy" in report.locator("body").inner_text()
     report.get_by_role("link", name="data report").first.click()
-    report.get_by_text("Data report").first.wait_for()  # a link within the sandbox brings the login's cookie
+    report.get_by_role(
+        "heading", name="Training data", level=1
+    ).wait_for()  # a link within the sandbox brings the login's cookie
 
     frame.get_by_role("link", name=TITLE).click()
     frame.get_by_text("Roll back to version 1…").click()

@@ -183,7 +183,11 @@ def test_images_come_by_drag_and_paste_and_example_and_camera(
         expect(one.answer(example.get_attribute("data-example")).locator("tbody tr")).to_have_count(3)
     page.get_by_role("button", name="Take a photo").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    # Not `wait_for_function`, which the page's Content-Security-Policy stops.
+    for _ in range(300):
+        if page.locator("video").evaluate("video => video.videoWidth > 0"):
+            break
+        page.wait_for_timeout(100)
     assert serious_violations(page) == []
     page.get_by_role("button", name="Take it").click()
     expect(one.answer("photo.jpg").locator("tbody tr")).to_have_count(3)

@@ -254,6 +254,6 @@ def test_predict_says_what_is_decided_and_why(
         cli.main()
     assert ended.value.code == 0
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
-    assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason"]
+    assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "file"]
     assert row["decision"] in LABELS
     assert row["reason"].endswith(".")
