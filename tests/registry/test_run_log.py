@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from skinlesion import in_service
+from skinlesion.registry import history
 from skinlesion.registry.promotion import judge_once, switch_to
 from skinlesion.registry.register import register
 from skinlesion.registry.run_log import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry.switch import promote
+from skinlesion.registry.versions import KnownVersions
 
 if TYPE_CHECKING:
     from tests.registry.conftest import House
@@ -50,7 +52,9 @@ def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, clien
     assert files == {"report.html", "metrics.json", "training.json"}
 
 
-def test_what_is_repeated_updates_its_own_run(house: House, client: Any) -> None:
+def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = KnownVersions.read(house.models).measurements[1]
+    monkeypatch.setattr(history, "now", lambda: first.at)  # the next measurement comes within the same second
     assert mirror(house.config) == []
     candidate = house.candidate("one")
     metrics = json.loads(candidate.metrics.read_text()) | {"balanced_accuracy": 0.7, "held_out_version": "more"}

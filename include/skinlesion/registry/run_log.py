@@ -151,9 +151,10 @@ def _write(client: MlflowClient, experiment: str, config: PipelineConfig, regist
     trained_at = run.info.start_time
     values = [Metric(key, value, trained_at, step) for key, value, step in _of_epochs(training)]
     if version.measured is not None:
-        # MLflow shows the latest value of a step: each measurement has its own time.
-        at = _milliseconds(version.measured.at)
-        values += [Metric(key, value, at, 0) for key, value in _final(metrics, version.measured).items()]
+        # MLflow shows the value of the highest step and, within a step, of the latest time, else the largest value. Two
+        # measurements may come within a second, so each has a step of its own.
+        at, step = _milliseconds(version.measured.at), len(registry.known.measurements[version.number])
+        values += [Metric(key, value, at, step) for key, value in _final(metrics, version.measured).items()]
     for start in range(0, len(values), _BATCH):
         client.log_batch(identity, metrics=values[start : start + _BATCH])
     # MLflow's parameters never change; those of a candidate that was trained again are the same, or lie in training.json.
