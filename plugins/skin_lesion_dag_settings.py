@@ -43,6 +43,10 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "execution_timeout": timedelta(hours=2),
 }
 
+ON_TRAINING_WORKER: Final = {"queue": "training", "pool": "training"}
+"""Training takes all cores that it is given and most of the memory: on Celery a worker of its own takes this queue, on one
+machine the pool keeps a second training out. The pool is made by `make up` and by the container `init`."""
+
 # A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
 report_task = partial(task, multiple_outputs=False)
 
