@@ -38,9 +38,9 @@ RUN groupadd --gid 10001 skinlesion \
       /var/lib/mlflow \
  && chown root:root /app
 
-COPY --from=build /opt/keras /opt/keras
-COPY --from=build /app/.venv /app/.venv
 WORKDIR /app
+COPY --from=build /app/.venv /app/.venv
+COPY --from=build /opt/keras /opt/keras
 COPY deploy/image /app/bin
 COPY pyproject.toml uv.lock README.md LICENSE NOTICE ./
 COPY include include
