@@ -46,7 +46,7 @@ def test_a_fresh_clone_comes_up_healthy_and_nobody_is_root(stack: Stack) -> None
     assert len(found) == 8
     for container in found:
         assert container["State"]["Health"]["Status"] == "healthy"
-        top = stack.run("docker", "top", container["Id"], "-eo", "uid").split()[1:]
+        top = stack.run("docker", "top", container["Id"], "-eo", "uid,pid").splitlines()[1:]
         assert top
         assert "0" not in top, container["Name"]
         assert container["HostConfig"]["CapAdd"] is None
