@@ -24,7 +24,7 @@ FIGURES: Final = {
     "balanced_accuracy": "Balanced accuracy",
     "malignant_auroc": "Malignant AUROC",
     "sensitivity": "Sensitivity for malignant at the operating point",
-    "specificity": "Specificity there",
+    "specificity": "Specificity at the operating point",
     "expected_calibration_error": "Calibration error",
 }
 """The headline of a version: names and titles, in the order of a page."""
