@@ -16,7 +16,9 @@ from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.manifest import COLUMNS
 from skinlesion.registry.gate import judge
+from skinlesion.registry.promotion import judge_once
 from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.summary_text import approval_text
 from skinlesion.registry.switch import promote
 from skinlesion.registry.verdict import Verdict, read_verdict
 
@@ -341,3 +343,19 @@ def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champi
     assert read_verdict(house.models, "candidate", number) == verdict
     assert read_verdict(house.models, "candidate", number + 1) is None
     assert json.loads((house.candidate("candidate").folder / "verdict.json").read_text())["passed"] is False
+
+
+def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, champion: int) -> None:
+    judgement = judge_once(house.config, house.add("candidate", house.scores(malignant=0.9)), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "| Balanced accuracy | 0.867 (0.800 to 0.900) | 0.850 (0.800 to 0.900) |" in text
+    assert "[The report](http://localhost/report.html)" in text
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert any(line.startswith("- The sensitivity for malignant is 0.900, version 1 has 0.850") for line in lines)
+
+
+def test_who_is_asked_about_a_first_model_reads_each_line_once(house: House) -> None:
+    judgement = judge_once(house.config, house.add("first", house.scores()), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "(no model is in service)" in text
+    assert text.count("No model is in service yet: the floors decide.") == 1
