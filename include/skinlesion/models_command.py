@@ -52,7 +52,9 @@ def list_versions(
     table = Table("version", created, "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in shown:
         figures = [_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")]
-        table.add_row(str(version.number), version.created[:16].replace("T", "\n"), version.state, *figures, _gate(version))
+        table.add_row(
+            str(version.number), version.created[:16].replace("T", "\n"), version.state, *figures, _gate(version)
+        )
     out.print(table)
     _print_in_service(registry)
 
