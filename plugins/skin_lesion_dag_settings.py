@@ -52,9 +52,16 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
     unknown_to_the_form = ("default", "format")
+    # The help names values in backquotes, which the form lays out where it is said to be Markdown.
+    as_the_form_has_it = {"description": "description_md"}
     return {
         name: Param(
-            values[name], **{key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
+            values[name],
+            **{
+                as_the_form_has_it.get(key, key): value
+                for key, value in schema[name].items()
+                if key not in unknown_to_the_form
+            },
         )
         for name in names
     }
