@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down test lint bench format clean
+.PHONY: help install run up down docker-up docker-down test-docker test lint bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -44,8 +44,17 @@ up: install ## start Airflow on this machine, PORT=8080; prints address and logi
 down: ## stop what `make up` started
 	@tools/down.sh
 
+docker-up: ## the same in containers, for real use; WORKERS=2 for Celery; writes secrets into .env; docs/operations.md
+	@tools/docker-up.sh
+
+docker-down: ## stop the containers; everything stays in its volumes
+	@tools/docker-down.sh
+
 test: install ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
+	@SKINLESION_TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
 lint: install ## check style, types and the lock file
 	@$(UV) lock --check --quiet

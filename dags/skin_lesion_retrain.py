@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from datetime import timedelta
 from typing import Any
 
 import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from skin_lesion_dag_settings import CANDIDATE, CATALOG, TASK_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_dag_settings import (
+    CANDIDATE,
+    CATALOG,
+    ON_TRAINING_WORKER,
+    TASK_DEFAULTS,
+    deadline,
+    report_task,
+    trigger_form,
+)
 from skin_lesion_notices import run_failed
 from skinlesion.config import PROMOTION_ALONE, PipelineConfig
 
@@ -18,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
-    """Run a stage with the run's parameters as settings; its report goes to XCom."""
+    """Run a stage with the run's parameters as settings; its report, and on which machine it ran, go to XCom."""
     from skinlesion.pipeline import run_stage
     from skinlesion.shard import Shard
 
@@ -30,7 +39,7 @@ def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
     index, count = map(int, shard.split("/"))
     report = run_stage(stage, config, Shard(index - 1, count) if count > 1 else None)
     log.info("%s", report)
-    return report.as_dict()
+    return report.as_dict() | {"host": socket.gethostname()}
 
 
 @dag(
@@ -90,7 +99,9 @@ def skin_lesion_retrain() -> None:
         return run_stage("embed", shard)
 
     @report_task(
-        execution_timeout=timedelta(hours=6), doc_md="Train the head, then fine-tune; writes a candidate model."
+        **ON_TRAINING_WORKER,
+        execution_timeout=timedelta(hours=6),
+        doc_md="Train the head, then fine-tune; writes a candidate model.",
     )
     def train() -> dict[str, Any]:
         return run_stage("train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -42,6 +43,15 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
 }
+
+ON_TRAINING_WORKER: Final[dict[str, Any]] = {
+    "queue": "training",
+    "pool": "training",
+    "executor_config": {"pod_template_file": pod} if (pod := os.environ.get("SKIN_LESION_TRAINING_POD")) else None,
+}
+"""Training takes all cores that it is given and most of the memory: on Celery a worker of its own takes this queue, on one
+machine the pool keeps a second training out, on Kubernetes it has a pod of its own kind. The pool is made by `make up` and
+by the container `init`."""
 
 # A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
 report_task = partial(task, multiple_outputs=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skinlesion.cores import cores_allowed
 from skinlesion.errors import DataError
 
 IMAGE_SIDE: Final = 224
@@ -727,7 +727,7 @@ class PipelineConfig(BaseSettings):
 
     def workers_used(self) -> int:
         """Give the number of threads or processes a stage may use on this machine."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or cores_allowed()
 
     def fingerprint(self, stage: str) -> str:
         """Give 16 hex digits that change when a setting or the code that the stage's result depends on changes."""

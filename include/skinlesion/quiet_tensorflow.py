@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 
+from skinlesion.cores import cores_allowed
+
 
 def load() -> None:
     """Import TensorFlow, once a process; what it wrote to standard error is shown only if the import fails.
@@ -23,6 +25,9 @@ def load() -> None:
         try:
             import tensorflow as tf
 
+            if (cores := cores_allowed()) < len(os.sched_getaffinity(0)):  # else TensorFlow's own choice is right
+                tf.config.threading.set_intra_op_parallelism_threads(cores)
+                tf.config.threading.set_inter_op_parallelism_threads(cores)
             tf.zeros(1)  # the first operation writes the rest of the notes
         except BaseException:
             notes.seek(0)

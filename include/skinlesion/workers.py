@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import threading
 import time
@@ -52,6 +53,8 @@ def spread(
 def _executor(kind: Literal["threads", "processes"], workers: int) -> Executor:
     if kind == "threads":
         return ThreadPoolExecutor(workers)
+    # A task of a Celery worker is a daemon, which Python forbids to have children lest they outlive it. These end with it.
+    multiprocessing.current_process().daemon = False
     executor: Executor = ProcessPoolExecutor(workers, initializer=end_with_parent, initargs=(os.getpid(),))
     return executor
 

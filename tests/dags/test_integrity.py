@@ -201,7 +201,7 @@ def test_every_task_is_bounded_retried_owned_and_documented(each_dag: DAG) -> No
         assert timedelta(0) < task.retry_delay < task.max_retry_delay, task.task_id
         assert task.retry_exponential_backoff > 1, task.task_id
         assert timedelta(0) < task.execution_timeout <= timedelta(hours=6), task.task_id
-        assert task.pool == "default_pool", task.task_id
+        assert task.pool == ("training" if task.task_id == "train" else "default_pool"), task.task_id
         assert task.owner == "skin-lesion-team", task.task_id
         assert task.doc_md, task.task_id
 
@@ -284,6 +284,10 @@ def test_it_runs_at_two_every_night_utc(retrain: DAG) -> None:
 def test_training_may_take_longest(retrain: DAG) -> None:
     longest = max(retrain.tasks, key=lambda task: task.execution_timeout)
     assert longest.task_id == "train"
+
+
+def test_training_alone_has_a_queue_and_a_pool_of_its_own(retrain: DAG) -> None:
+    assert {task.task_id: task.queue for task in retrain.tasks if task.queue != "default"} == {"train": "training"}
 
 
 def test_it_says_what_it_makes(retrain: DAG) -> None:

@@ -89,3 +89,15 @@ def test_workers_end_when_the_process_that_started_them_is_killed():
     while any(is_running(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert [pid for pid in workers if is_running(pid)] == []
+
+
+def test_a_daemon_may_start_processes_as_a_task_of_a_celery_worker_must():
+    script = """
+import multiprocessing
+from skinlesion.workers import spread
+
+multiprocessing.current_process().daemon = True
+print(sum(spread(abs, range(-60, 0), workers=2, kind="processes")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{sum(range(61))}\n", done.stderr

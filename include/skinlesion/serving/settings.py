@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skinlesion.cores import cores_allowed
 from skinlesion.errors import DataError
 
 MIB: Final = 2**20
@@ -93,7 +94,7 @@ class ServerSettings(BaseSettings):
 
     def threads_used(self) -> int:
         """Give the number of threads that predict."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or cores_allowed()
 
     @property
     def is_loopback(self) -> bool:

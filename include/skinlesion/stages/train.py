@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 from importlib.metadata import version as package_version
@@ -263,6 +264,8 @@ def _warnings(data: TrainingSet) -> list[str]:
 
 
 def _git_revision() -> str:
+    if built_from := os.environ.get("GIT_REVISION"):  # in a container image there is no git
+        return built_from
     command = ["git", "-C", str(PROJECT_ROOT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

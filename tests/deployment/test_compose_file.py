@@ -1,0 +1,156 @@
+"""What each service of docker-compose.yaml keeps to, read from the file itself: no Docker is needed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEXT = (PROJECT / "docker-compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+VARIABLE = re.compile(r"\$\{([A-Z_]+)(?:(:[-?])([^}]*))?\}")
+SECRET = re.compile(r"PASSWORD|SECRET|KEY|TOKEN")
+WITH_THE_CODE = {
+    "init",
+    "api-server",
+    "scheduler",
+    "dag-processor",
+    "triggerer",
+    "clean-up",
+    "worker",
+    "training-worker",
+}
+
+
+@pytest.fixture(params=sorted(SERVICES))
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return SERVICES[request.param]
+
+
+def named(service: dict[str, Any]) -> str:
+    return next(name for name, found in SERVICES.items() if found is service)
+
+
+def test_the_services_are_those_that_the_guide_names() -> None:
+    by_default = {name for name, service in SERVICES.items() if "profiles" not in service}
+    assert by_default == {
+        "postgres", "init", "api-server", "scheduler", "dag-processor", "triggerer", "clean-up", "mlflow", "predictor",
+    }  # fmt: skip
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["celery"]} == {
+        "redis", "worker", "training-worker",
+    }  # fmt: skip
+
+
+def test_the_older_docker_compose_reads_it() -> None:
+    assert set(COMPOSE) - {key for key in COMPOSE if key.startswith("x-")} == {"services", "volumes"}
+
+
+def test_a_service_is_watched_and_started_again(service: dict[str, Any]) -> None:
+    assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert service["restart"] == ("no" if named(service) == "init" else "unless-stopped")
+
+
+def test_a_service_is_bounded(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"(\$\{[A-Z_]+:-)?\d+[mg]\}?", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 4096
+    assert service["logging"]["options"]["max-size"]
+    assert int(service["logging"]["options"]["max-file"]) > 1
+
+
+def test_a_service_is_nobody_special(service: dict[str, Any]) -> None:
+    assert service["user"].partition(":")[0] not in {"", "0", "root"}
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == []
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service.get("privileged", False) is False
+    assert not any("docker.sock" in volume for volume in service["volumes"])
+    for shared in ("network_mode", "pid", "ipc"):
+        assert shared not in service
+
+
+def test_a_service_writes_to_volumes_and_memory_alone(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert service["tmpfs"]
+
+
+def test_a_port_is_open_to_this_machine_alone_unless_told_otherwise(service: dict[str, Any]) -> None:
+    for port in service.get("ports", []):
+        assert re.fullmatch(r"\$\{BIND:-127\.0\.0\.1\}:\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
+
+
+def test_code_is_mounted_read_only(service: dict[str, Any]) -> None:
+    for volume in service["volumes"]:
+        if volume.startswith("./"):
+            assert volume.endswith(":ro"), volume
+
+
+def test_what_is_kept_lies_in_named_volumes() -> None:
+    assert set(COMPOSE["volumes"]) == {"postgres", "dataset", "models", "logs", "mlflow", "queue"}
+    for name in WITH_THE_CODE:
+        assert {"${DATASET:-dataset}:/app/dataset", "${MODELS:-models}:/app/models"} <= set(SERVICES[name]["volumes"])
+    assert "${MODELS:-models}:/app/models:ro" in SERVICES["predictor"]["volumes"]
+
+
+def test_no_secret_has_a_default_and_a_missing_one_is_named() -> None:
+    secrets = {(name, operator, text) for name, operator, text in VARIABLE.findall(TEXT) if SECRET.search(name)}
+    assert secrets
+    for name, operator, text in secrets:
+        assert operator in {":?", ""}, name
+        if operator == ":?":
+            assert text.startswith(f"{name} is missing")
+    checked = {name for name, operator, _ in secrets if operator == ":?"}
+    assert checked == {name for name, _, _ in secrets}
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service["environment"].items():
+            if SECRET.search(variable):
+                assert VARIABLE.fullmatch(str(value)), f"{name}: {variable}"
+
+
+def test_the_secrets_that_make_writes_are_those_that_are_wanted(tmp_path: Path) -> None:
+    script = PROJECT / "tools" / "write-secrets.sh"
+    subprocess.run([script], cwd=tmp_path, check=True)
+    env = tmp_path / ".env"
+    assert env.stat().st_mode & 0o777 == 0o600
+    written = dict(line.split("=", 1) for line in env.read_text().splitlines())
+    assert set(written) == {name for name, operator, _ in VARIABLE.findall(TEXT) if operator == ":?"}
+    assert len(set(written.values())) == len(written)
+    assert all(len(value) >= 24 for value in written.values())
+    before = env.read_text()
+    subprocess.run([script], cwd=tmp_path, check=True)
+    assert env.read_text() == before
+
+
+def test_one_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ADMIN_PASSWORD=chosen by hand\nJWT_SECRET=\n")
+    subprocess.run([PROJECT / "tools" / "write-secrets.sh"], cwd=tmp_path, check=True)
+    text = (tmp_path / ".env").read_text()
+    assert text.startswith("ADMIN_PASSWORD=chosen by hand\n")
+    assert text.count("ADMIN_PASSWORD=") == 1
+    assert re.search(r"^JWT_SECRET=[0-9a-f]{64}$", text, re.MULTILINE)
+
+
+def test_training_has_a_queue_and_a_worker_of_its_own() -> None:
+    assert SERVICES["worker"]["command"][-1] == "default"
+    assert SERVICES["training-worker"]["command"][1:] == ["--queues", "training", "--concurrency", "1"]
+
+
+def test_a_worker_without_its_executor_says_what_to_do() -> None:
+    script = PROJECT / "deploy" / "image" / "start-worker"
+    done = subprocess.run(
+        [script],
+        env={"AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "EXECUTOR=CeleryExecutor" in done.stderr

@@ -1,0 +1,64 @@
+"""The example values and the training pod, read from the files: no cluster is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+VALUES: dict[str, Any] = yaml.safe_load((PROJECT / "deploy" / "helm-values.yaml").read_text())
+POD: dict[str, Any] = yaml.safe_load((PROJECT / "deploy" / "training-pod.yaml").read_text())
+MOUNTS = {"dataset": "/app/dataset", "models": "/app/models"}
+
+
+def test_the_values_are_for_the_airflow_that_is_locked() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert f"apache-airflow=={VALUES['airflowVersion']}" in project["dependencies"]
+    assert VALUES["executor"] == "KubernetesExecutor"
+
+
+@pytest.mark.parametrize("component", ["workers", "scheduler", "apiServer"])
+def test_who_touches_data_mounts_it_where_the_image_expects_it(component: str) -> None:
+    mounts = {mount["name"]: mount["mountPath"] for mount in VALUES[component]["extraVolumeMounts"]}
+    assert MOUNTS.items() <= mounts.items()
+    assert set(mounts) == {volume["name"] for volume in VALUES[component]["extraVolumes"]}
+
+
+def test_training_has_more_of_the_same_than_other_tasks() -> None:
+    (container,) = POD["spec"]["containers"]
+    assert container["name"] == "base"  # what Airflow's executor looks for
+    assert container["image"] == f"{VALUES['defaultAirflowRepository']}:{VALUES['defaultAirflowTag']}"
+    assert MOUNTS.items() <= {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}.items()
+    assert int(container["resources"]["limits"]["cpu"]) > int(VALUES["workers"]["resources"]["limits"]["cpu"])
+
+
+def test_nobody_is_root() -> None:
+    assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert VALUES["securityContexts"]["pod"]["runAsNonRoot"] is True
+    assert POD["spec"]["securityContext"]["runAsUser"] == VALUES["uid"] == 10001
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"), [(None, None), ("/app/pods/x.yaml", {"pod_template_file": "/app/pods/x.yaml"})]
+)
+def test_the_pod_of_training_is_told_by_the_environment(pod: str | None, expected: dict[str, str] | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SKIN_LESION_TRAINING_POD"}
+    if pod:
+        environment["SKIN_LESION_TRAINING_POD"] = pod
+    script = "import json; from skin_lesion_dag_settings import ON_TRAINING_WORKER as w; print(json.dumps(w['executor_config']))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "PYTHONPATH": str(PROJECT / "plugins")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == expected

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stack import Stack
+
+WANTED = "SKINLESION_TEST_DOCKER"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These take half an hour, a Docker daemon and some 20 GB of disk: `make test-docker` alone runs them."""
+    if os.environ.get(WANTED):
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="needs Docker and half an hour: make test-docker"))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A fresh clone, up; removed with its volumes in the end."""
+    weights = os.environ.get("WEIGHTS")
+    stack = Stack.cloned(tmp_path_factory.mktemp("docker") / "clone", Path(weights) if weights else None)
+    try:
+        yield stack
+    finally:
+        stack.remove()

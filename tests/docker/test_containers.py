@@ -1,0 +1,124 @@
+"""The containers for real, in this order: one machine, then workers, then what dies in the middle of a run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from stack import Stack
+
+pytestmark = pytest.mark.docker
+
+QUICK: dict[str, Any] = {"weights": "random", "fine_tune": "none", "epochs": 2}
+SHARDS = 8
+
+
+def made(stack: Stack, dataset: str) -> str:
+    """Give the manifest's hash."""
+    return stack.inside("scheduler", "sha256sum", f"dataset/{dataset}/manifest.parquet").split()[0]
+
+
+def copied(stack: Stack, name: str) -> dict[str, Any]:
+    """Copy the drawn images to a data set that nothing has been made of; give the settings for it."""
+    script = f"mkdir -p dataset/{name} && cp -r dataset/drawn/images dataset/drawn/diagnoses.csv dataset/{name}/"
+    stack.inside("scheduler", "sh", "-c", script)
+    return {**QUICK, "dataset": f"dataset/{name}", "models": f"models/{name}"}
+
+
+@pytest.fixture(scope="module")
+def reference(stack: Stack) -> str:
+    """The manifest that one machine makes of the drawn images without Airflow."""
+    stack.inside("scheduler", "skinlesion", "sample", "dataset/drawn", "--images", "600", "--seed", "2")
+    copied(stack, "reference")
+    for stage in ("ingest", "resize", "augment", "organize"):
+        stack.inside("scheduler", "skinlesion", stage, "--quiet", "--dataset", "dataset/reference")
+    return made(stack, "reference")
+
+
+def test_a_fresh_clone_comes_up_healthy_and_nobody_is_root(stack: Stack) -> None:
+    said = stack.up()
+    assert stack.secret("ADMIN_PASSWORD") in said
+    found = stack.containers()
+    assert len(found) == 8
+    for container in found:
+        assert container["State"]["Health"]["Status"] == "healthy"
+        top = stack.run("docker", "top", container["Id"], "-eo", "uid,pid").splitlines()[1:]
+        assert top
+        assert "0" not in top, container["Name"]
+        assert container["HostConfig"]["CapAdd"] is None
+
+
+def test_a_run_over_the_api_ends_green_and_the_pages_answer(stack: Stack) -> None:
+    stack.inside("scheduler", "skinlesion", "sample", "dataset")
+    run = stack.trigger(**QUICK, shards=2)
+    stack.unpause()
+    stack.unpause("skin_lesion_promote")
+    assert stack.wait(run) == "success", stack.summary(run)
+    page = f"{stack.airflow}/skin-lesion-models/"
+    assert httpx.get(page, timeout=60).status_code == 401
+    assert httpx.get(page, headers={"Authorization": f"Bearer {stack.token()}"}, timeout=60).status_code == 200
+    assert httpx.get(f"{stack.predictor}/", timeout=60).status_code == 200
+    assert httpx.post(f"{stack.predictor}/v1/predict", timeout=60).status_code == 401
+
+
+def test_down_and_up_again_keeps_everything(stack: Stack) -> None:
+    before = {run["dag_run_id"] for run in stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["dag_runs"]}
+    manifest, password = made(stack, "."), stack.secret("ADMIN_PASSWORD")
+    stack.down()
+    assert stack.containers() == []
+    stack.up()
+    assert stack.secret("ADMIN_PASSWORD") == password
+    assert made(stack, ".") == manifest
+    assert {run["dag_run_id"] for run in stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["dag_runs"]} == before
+
+
+def test_two_workers_share_the_shards_of_a_run(stack: Stack, reference: str) -> None:
+    stack.up(workers=2)
+    run = stack.trigger(**copied(stack, "shared"), shards=SHARDS)
+    assert stack.wait(run) == "success", stack.summary(run)
+    workers = {container["Config"]["Hostname"] for container in stack.containers("worker")}
+    assert len(workers) == 2
+    for stage in ("resize", "augment", "embed"):
+        assert {stack.report(run, stage, index)["host"] for index in range(SHARDS)} == workers
+    (training,) = stack.containers("training-worker")
+    assert stack.report(run, "train")["host"] == training["Config"]["Hostname"]
+    assert made(stack, "shared") == reference
+
+
+def test_a_killed_worker_costs_time_and_nothing_else(stack: Stack, reference: str) -> None:
+    run = stack.trigger(**copied(stack, "killed"), shards=SHARDS)
+    stack.wait_for_task(run, "augment")
+    stack.run("docker", "kill", stack.containers("worker")[0]["Id"])
+    assert stack.wait(run) == "success", stack.summary(run)
+    assert made(stack, "killed") == reference
+    stack.up()
+
+
+@pytest.mark.parametrize("service", ["postgres", "redis", "scheduler", "api-server"])
+def test_a_run_outlives(stack: Stack, service: str, reference: str) -> None:
+    name = f"without-{service}"
+    run = stack.trigger(**copied(stack, name), shards=SHARDS)
+    stack.wait_for_task(run, "augment")
+    for container in stack.containers(service):
+        stack.run("docker", "kill", container["Id"])
+    time.sleep(5)
+    stack.compose("start", service)
+    assert stack.wait(run) == "success", stack.summary(run)
+    assert made(stack, name) == reference
+
+
+def test_a_backup_brings_back_runs_data_and_models(stack: Stack, reference: str) -> None:
+    folder = stack.folder.parent / "backup"
+    runs = stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["total_entries"]
+    models = stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5")
+    stack.run("tools/backup.sh", str(folder))
+    stack.remove()
+    stack.run("tools/restore.sh", str(folder))
+    stack.up()
+    assert made(stack, "shared") == reference
+    assert stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5") == models
+    assert stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["total_entries"] == runs

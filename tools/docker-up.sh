@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# What `make docker-up` does: secrets, image, containers; waits until all are healthy, prints addresses and login.
+# WORKERS=2: on Celery, with so many workers beside the training worker. WEIGHTS=FILE: ImageNet's weights, put in the image.
+set -euo pipefail
+compose=$PWD/tools/compose.sh
+docker info >/dev/null 2>&1 || { echo "Docker does not answer: is its daemon running, and may you use it?" >&2; exit 1; }
+
+tools/write-secrets.sh
+setting() { sed -n "s/^$1=//p" .env | tail -1; }
+put() { { grep -v "^$1=" .env || true; echo "$1=$2"; } >.env.partial && mv .env.partial .env; }
+umask 077
+if [[ -n ${WORKERS:-} ]]; then
+  put EXECUTOR "$([[ $WORKERS == 0 ]] && echo LocalExecutor || echo CeleryExecutor)"
+  put COMPOSE_PROFILES "$([[ $WORKERS == 0 ]] || echo celery)"
+  put WORKERS "$WORKERS"
+fi
+port=${AIRFLOW_PORT:-$(setting AIRFLOW_PORT)}
+export AIRFLOW_URL=${AIRFLOW_URL:-$(setting AIRFLOW_URL)}
+export AIRFLOW_URL=${AIRFLOW_URL:-http://localhost:${port:-8080}}
+workers=$(setting WORKERS)
+export COMPOSE_PROFILES=$(setting COMPOSE_PROFILES)
+
+if [[ -n ${WEIGHTS:-} ]]; then
+  [[ -f $WEIGHTS ]] || { echo "WEIGHTS: there is no file $WEIGHTS" >&2; exit 2; }
+  rm -f deploy/weights/*.h5
+  install -m 644 "$WEIGHTS" deploy/weights/
+fi
+
+echo "Building the image; the first time takes some minutes"
+export GIT_REVISION=$(git rev-parse HEAD 2>/dev/null || true)
+log=$(mktemp)
+"$compose" build init >"$log" 2>&1 || { tail -30 "$log" >&2; exit 1; }
+grep -aE "NO IMAGENET WEIGHTS:" "$log" | head -1 || true
+rm -f "$log"
+
+echo "Starting"
+scale=()
+[[ ${workers:-0} == 0 ]] || scale=(--scale "worker=$workers")
+"$compose" up --detach --remove-orphans "${scale[@]}"
+
+# Not `up --wait`: the older docker-compose has none.
+state() { docker inspect --format '{{.Name}} {{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' \
+  $("$compose" ps --all --quiet 2>/dev/null || "$compose" ps --quiet); }
+for _ in $(seq 150); do
+  waiting=$(state | awk '!($2 == "running" && $4 == "healthy") && !($1 ~ /[-_]init[-_]/ && $2 == "exited" && $3 == 0) {print substr($1, 2)}')
+  [[ -z $waiting ]] && break
+  sleep 2
+done
+if [[ -n $waiting ]]; then
+  echo "Not healthy after five minutes:" $waiting >&2
+  echo "Their logs: $compose logs SERVICE" >&2
+  exit 1
+fi
+
+user=$(setting ADMIN_USER)
+echo "Airflow:   $AIRFLOW_URL   login ${user:-admin} / $(setting ADMIN_PASSWORD)"
+echo "MLflow:    http://localhost:${MLFLOW_PORT:-$(setting MLFLOW_PORT | grep . || echo 5000)}   login admin / $(setting MLFLOW_PASSWORD)"
+echo "Predictor: http://localhost:${PREDICTOR_PORT:-$(setting PREDICTOR_PORT | grep . || echo 8000)}   token $(setting PREDICTOR_TOKEN)"
+echo "The DAGs are paused until you switch them on. Stop with: make docker-down"
