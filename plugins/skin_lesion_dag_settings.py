@@ -46,12 +46,12 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
 
 ON_TRAINING_WORKER: Final[dict[str, Any]] = {
     "queue": "training",
-    "pool": "training",
+    "pool": os.environ.get("SKIN_LESION_TRAINING_POOL", "default_pool"),
     "executor_config": {"pod_template_file": pod} if (pod := os.environ.get("SKIN_LESION_TRAINING_POD")) else None,
 }
-"""Training takes all cores that it is given and most of the memory: on Celery a worker of its own takes this queue, on one
-machine the pool keeps a second training out, on Kubernetes it has a pod of its own kind. The pool is made by `make up` and
-by the container `init`."""
+"""Training takes all cores that it is given and most of the memory: on Celery a worker of its own takes this queue, a pool
+keeps a second training out, on Kubernetes it has a pod of its own kind. Where nobody has made a pool and named it in
+SKIN_LESION_TRAINING_POOL, as the containers do, it is Airflow's own: a task of a pool that is not there never starts."""
 
 # A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
 report_task = partial(task, multiple_outputs=False)
@@ -62,9 +62,16 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
     unknown_to_the_form = ("default", "format")
+    # The help names values in backquotes, which the form lays out where it is said to be Markdown.
+    as_the_form_has_it = {"description": "description_md"}
     return {
         name: Param(
-            values[name], **{key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
+            values[name],
+            **{
+                as_the_form_has_it.get(key, key): value
+                for key, value in schema[name].items()
+                if key not in unknown_to_the_form
+            },
         )
         for name in names
     }

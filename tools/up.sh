@@ -27,7 +27,6 @@ parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 sys.exit(not all(health[part]["status"] == "healthy" for part in parts))
 PYTHON
   then
-    airflow pools set training 1 "One training at a time" >>"$log" 2>&1
     echo "Address:  $address"
     echo "Login:    $(python -c 'import json, sys; print(*(f"{user} / {word}" for user, word in json.load(open(sys.argv[1])).items()))' "$passwords")"
     echo "The DAGs are paused until you switch them on: skin_lesion_retrain then runs every night at 02:00 UTC, and"

@@ -15,7 +15,7 @@ from skinlesion.built_model import BuiltModel
 from skinlesion.config import PipelineConfig, fingerprint
 from skinlesion.decision import DISTANCE_FILE, RULE_FILE
 
-TRAINING_VERSION: Final = 3
+TRAINING_VERSION: Final = 4
 """Counts up when training gives another result for a reason that no setting tells."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from skinlesion import layout
 from skinlesion.config import PipelineConfig
@@ -48,10 +48,13 @@ def list_versions(
     if not shown:
         out.print(f"There is no version in {registry.models} yet. Train one with `skinlesion run`.", markup=False)
         return
-    table = Table("version", "created", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
+    created = Column("created", min_width=len("2026-07-01"))  # else 80 columns would cut it off
+    table = Table("version", created, "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in shown:
         figures = [_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")]
-        table.add_row(str(version.number), version.created[:16], version.state, *figures, _gate(version))
+        table.add_row(
+            str(version.number), version.created[:16].replace("T", "\n"), version.state, *figures, _gate(version)
+        )
     out.print(table)
     _print_in_service(registry)
 

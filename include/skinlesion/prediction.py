@@ -21,9 +21,8 @@ from skinlesion.image_file import (
     ImageHeader,
     ImageRefused,
     Pixels,
-    check_decodes,
     check_header,
-    decode,
+    decode_checked,
     read_header,
     to_model_size,
 )
@@ -164,8 +163,7 @@ def usable_header(content: bytes, *, max_pixels: int, min_side: int) -> ImageHea
 
 def pixels_of(content: bytes, header: ImageHeader) -> Pixels:
     """Decode a file whose header is usable; see `pixels_for_model`."""
-    check_decodes(content, header)
-    return to_model_size(decode(content, header), header)
+    return to_model_size(decode_checked(content, header), header)
 
 
 def predict(

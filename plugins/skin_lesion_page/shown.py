@@ -56,11 +56,12 @@ def number(found: Any) -> str:
     if isinstance(found, int | float):
         return f"{found:,.0f}" if abs(found) >= 10_000 else f"{found:.4g}"
     if isinstance(found, dict):
-        return ", ".join(f"{_spaced(name)} {number(one)}" for name, one in found.items())
+        return ", ".join(f"{_named(name, one)} {number(one)}" for name, one in found.items())
     if isinstance(found, list | tuple):
         return ", ".join(number(one) for one in found)
     return "–" if found is None else str(found)
 
 
-def _spaced(name: str) -> str:
-    return name if "." in name else name.replace("_", " ")  # not the name of a file
+def _named(name: str, found: Any) -> str:
+    words = name if "." in name else name.replace("_", " ")  # not the name of a file
+    return words if isinstance(found, int | float) else f"{words}:"

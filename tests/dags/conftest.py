@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
-POOLS = {"default_pool", "training"}
-"""The pools that exist: Airflow's own, and the one that is made where the services start."""
+POOLS = {"default_pool"}
+"""The pools that exist: Airflow's own. A DAG that uses another needs it made where the services start."""
 
 
 @pytest.fixture(scope="session")

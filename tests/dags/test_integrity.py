@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -201,7 +202,7 @@ def test_every_task_is_bounded_retried_owned_and_documented(each_dag: DAG) -> No
         assert timedelta(0) < task.retry_delay < task.max_retry_delay, task.task_id
         assert task.retry_exponential_backoff > 1, task.task_id
         assert timedelta(0) < task.execution_timeout <= timedelta(hours=6), task.task_id
-        assert task.pool == ("training" if task.task_id == "train" else "default_pool"), task.task_id
+        assert task.pool == "default_pool", task.task_id
         assert task.owner == "skin-lesion-team", task.task_id
         assert task.doc_md, task.task_id
 
@@ -286,8 +287,18 @@ def test_training_may_take_longest(retrain: DAG) -> None:
     assert longest.task_id == "train"
 
 
-def test_training_alone_has_a_queue_and_a_pool_of_its_own(retrain: DAG) -> None:
+def test_training_alone_has_a_queue_of_its_own(retrain: DAG) -> None:
     assert {task.task_id: task.queue for task in retrain.tasks if task.queue != "default"} == {"train": "training"}
+
+
+def test_training_alone_takes_the_pool_that_was_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("SKIN_LESION_TRAINING_POOL", "training")
+    monkeypatch.delitem(sys.modules, "skin_lesion_dag_settings")
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool", "training"})
+    tasks = bag.dags["skin_lesion_retrain"].tasks
+    assert {task.task_id: task.pool for task in tasks if task.pool != "default_pool"} == {"train": "training"}
 
 
 def test_it_says_what_it_makes(retrain: DAG) -> None:
@@ -349,7 +360,7 @@ def test_every_setting_is_in_the_form_under_its_title(name: str, field: Callable
     param = field(name)
     assert param.schema["title"] == setting.title
     assert param.schema["section"] == setting.json_schema_extra["section"]
-    assert param.description == setting.description
+    assert param.schema.get("description_md") == setting.description
     assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
 
 

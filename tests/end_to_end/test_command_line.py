@@ -83,6 +83,10 @@ def test_the_commands_about_models_show_what_is_there(ran: Path) -> None:
     models = ran / "models"
     (version,) = json.loads(skinlesion("models", "list", "--json", "--models", models).stdout)
     assert (version["number"], version["state"]) == (1, "champion")
+    listed = skinlesion("models", "list", "--models", models).stdout
+    day, minute = version["created"][:16].split("T")
+    assert day in listed
+    assert minute in listed
     entries = json.loads(skinlesion("models", "history", "--json", "--models", models).stdout)
     assert [entry["what"] for entry in entries] == ["promoted", "judged"]
     again = skinlesion("models", "rollback", "--reason", "It is worse", "--models", models)

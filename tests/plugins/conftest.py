@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugins import models_folder
+from tests.plugins import models_folder, standalone_airflow
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 USERS = {"ada": "admin", "uma": "user", "vic": "viewer"}
 """Name and role in Airflow."""
+
+
+@pytest.fixture(scope="package")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[standalone_airflow.Airflow]:
+    """A whole Airflow, for the tests that need its scheduler: each begins where the one before left it."""
+    with standalone_airflow.running(tmp_path_factory.mktemp("airflow")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,12 @@ import pytest
 from skinlesion import layout
 from skinlesion.bucket_table import write_table
 from skinlesion.config import PipelineConfig
+from skinlesion.errors import DataError
 from skinlesion.manifest import COLUMNS
 from skinlesion.registry.gate import judge
+from skinlesion.registry.promotion import judge_once
 from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.summary_text import approval_text
 from skinlesion.registry.switch import promote
 from skinlesion.registry.verdict import Verdict, read_verdict
 
@@ -147,16 +150,33 @@ def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion:
     assert "Add labelled images" in verdict.lost[0].sentence
 
 
+@pytest.mark.parametrize("file", ["skin_lesion_classifier_trained.h5", "model.keras", "model.tflite"])
 @pytest.mark.parametrize("harm", ["missing", "altered"])
-def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(house: House, champion: int, harm: str) -> None:
-    file = house.candidate("champion").keras
-    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(
+    house: House, champion: int, harm: str, file: str
+) -> None:
+    path = house.candidate("champion").folder / file
+    path.unlink() if harm == "missing" else path.write_bytes(b"other")
     number = house.add("candidate", house.scores())
     verdict = verdict_on(house, number)
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert verdict.against == champion
     assert "are missing or altered" in verdict.lost[0].sentence
     assert f"skinlesion models promote {number}" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_where_what_is_served_was_harmed_the_champion_is_asked_as_it_was_registered(
+    house: House, champion: int, harm: str
+) -> None:
+    file = layout.model_in_service(house.models).resolve()
+    file.chmod(0o644)
+    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+    verdict = verdict_on(house, house.add("candidate", house.scores(malignant=0.6)))
+    assert lost(verdict)[-2:] == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert verdict.lost[-1].numbers["champion"] == pytest.approx(0.85)
+    # So the version itself, which is no worse than itself, can be put there anew.
+    assert lost(verdict_on(house, champion)) == []
 
 
 def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: House, champion: int) -> None:
@@ -207,17 +227,17 @@ def test_a_candidate_that_was_trained_again_is_not_the_version_that_was_register
     assert lost(verdict_on(house, number)) == ["files_whole"]
 
 
-def with_another_h5(house: House, content: bytes | None) -> int:
-    """A candidate whose .h5 is whole by its record, and is another model than the .tflite, or none."""
+def with_another_h5(house: House, content: bytes | float) -> int:
+    """A candidate whose .h5 is whole by its record, and is a model with this weight, or none."""
     import keras
 
     from skinlesion.model import load_classifier, save_model
 
     house.add("candidate", house.scores())
     candidate = house.candidate("candidate")
-    if content is None:
+    if isinstance(content, float):
         model = load_classifier(candidate.keras)
-        model.layers[-1].set_weights([np.full((3, 3), [2.0, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
+        model.layers[-1].set_weights([np.full((3, 3), [content, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
         assert isinstance(model, keras.Model)
         save_model(model, candidate.h5)
     else:
@@ -231,10 +251,16 @@ def with_another_h5(house: House, content: bytes | None) -> int:
 
 
 def test_a_candidate_whose_files_disagree_does_not_pass(house: House) -> None:
-    verdict = verdict_on(house, with_another_h5(house, None))
+    verdict = verdict_on(house, with_another_h5(house, 2.0))
     assert lost(verdict) == ["max_file_difference"]
     assert verdict.lost[0].found is not None
     assert verdict.lost[0].found > 0.01
+
+
+def test_a_candidate_that_gives_no_numbers_does_not_pass(house: House) -> None:
+    verdict = verdict_on(house, with_another_h5(house, float("nan")))
+    assert lost(verdict) == ["max_file_difference"]
+    assert verdict.lost[0].found == float("inf")
 
 
 def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> None:
@@ -260,6 +286,14 @@ def test_the_datas_checks_count(
     assert lost(verdict_on(house, number, settings(gate_require_data_checks=required))) == expected
 
 
+def test_without_its_figures_nothing_is_known_of_a_candidates_data(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    house.candidate("candidate").metrics.unlink()
+    verdict = verdict_on(house, number)
+    assert lost(verdict) == ["require_data_checks"]
+    assert "No data report belongs to this version" in verdict.lost[0].sentence
+
+
 @pytest.mark.parametrize(
     ("bound", "name"), [({"gate_max_size": 0.001}, "max_size"), ({"gate_max_latency": 1e-6}, "max_latency")]
 )
@@ -272,6 +306,36 @@ def test_a_model_that_is_too_large_or_too_slow_does_not_pass(
     assert verdict.lost[0].found > next(iter(bound.values()))
 
 
+def test_a_model_that_asks_more_views_takes_longer(house: House) -> None:
+    def milliseconds(views: int) -> float:
+        number = house.add(f"views {views}", house.scores(), threshold=0.5)
+        rule = house.candidate(f"views {views}").folder / "decision_rule.json"
+        rule.write_text(json.dumps({"version": 1, "views": views, "malignant_threshold": 0.5}))
+        found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
+        assert found is not None
+        return found
+
+    assert milliseconds(400) > 20 * milliseconds(1)
+
+
+def test_bounds_that_let_everything_through_do_so_where_nothing_can_be_measured_too(
+    house: House, champion: int, settings: Settings
+) -> None:
+    rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
+    write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
+    number = house.add("candidate", house.scores())
+    assert lost(verdict_on(house, number, settings(gate_min_auroc=0, gate_min_sensitivity=0))) == ["sensitivity_margin"]
+    everything = settings(gate_min_auroc=0, gate_min_sensitivity=0, gate_sensitivity_margin=1)
+    assert lost(verdict_on(house, number, everything)) == []
+
+
+def test_without_held_out_images_nothing_is_judged(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    write_table(layout.manifest(house.config.dataset), house.rows.assign(split="train").astype(COLUMNS), COLUMNS)
+    with pytest.raises(DataError):
+        verdict_on(house, number)
+
+
 def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champion: int) -> None:
     number = house.add("candidate", house.scores(malignant=0.5))
     verdict = verdict_on(house, number)
@@ -279,3 +343,19 @@ def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champi
     assert read_verdict(house.models, "candidate", number) == verdict
     assert read_verdict(house.models, "candidate", number + 1) is None
     assert json.loads((house.candidate("candidate").folder / "verdict.json").read_text())["passed"] is False
+
+
+def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, champion: int) -> None:
+    judgement = judge_once(house.config, house.add("candidate", house.scores(malignant=0.9)), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "| Balanced accuracy | 0.867 (0.800 to 0.900) | 0.850 (0.800 to 0.900) |" in text
+    assert "[The report](http://localhost/report.html)" in text
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert any(line.startswith("- The sensitivity for malignant is 0.900, version 1 has 0.850") for line in lines)
+
+
+def test_who_is_asked_about_a_first_model_reads_each_line_once(house: House) -> None:
+    judgement = judge_once(house.config, house.add("first", house.scores()), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "(no model is in service)" in text
+    assert text.count("No model is in service yet: the floors decide.") == 1

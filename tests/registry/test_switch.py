@@ -281,6 +281,28 @@ def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tm
     assert len(set(outcomes)) == 2
 
 
+def test_a_rollback_that_is_killed_between_any_two_steps_leaves_the_old_or_the_new(
+    models: Path, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        put(models, number)
+    count = killed_at(Path(shutil.copytree(models, tmp_path / "whole", symlinks=True)), "rollback", 2, 0)
+    assert count > 20
+    outcomes = []
+    for change in [*range(1, count - 6, TRIALS_APART), *range(count - 6, count + 1)]:
+        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
+        killed_at(trial, "rollback", 2, change)
+        outcomes.append(served(trial))
+        if outcomes[-1] == "three":
+            rollback(trial, actor="somebody", reason="a test")
+        put(trial, 1)
+        happened = [(entry.what, entry.version) for entry in history.read(trial)][3:]
+        assert happened == [("rolled back", 2), ("promoted", 1)]
+        shutil.rmtree(trial)
+    assert outcomes == sorted(outcomes, key=lambda run: run == "two")
+    assert set(outcomes) == {"three", "two"}
+
+
 def test_killed_while_an_older_model_is_adopted_leaves_that_in_service(models: Path, tmp_path: Path) -> None:
     legacy(models)
     for change in range(2, 40, 2 * TRIALS_APART):

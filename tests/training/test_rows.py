@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skinlesion.config import PipelineConfig
-from skinlesion.training.inner_fold import choose_inner_fold, measure_inner_fold
+from skinlesion.training.inner_fold import auroc_error, choose_inner_fold, measure_inner_fold
 from skinlesion.training.phases import batch_size_used, class_weights, diagnosis_targets
-from skinlesion.training.resumable import shortfall
+from skinlesion.training.resumable import is_worth_keeping, shortfall
 from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource, Targets
 
 
@@ -141,6 +141,28 @@ def test_the_best_epoch_ranks_the_classes_best_then_has_the_lowest_loss_whatever
     assert shortfall({"val_loss": 0.1, "val_mean_auroc": 0.75}) == [0.25, 0.1]
     assert shortfall({"val_loss": 0.1, "val_balanced_accuracy": 1.0}) == [0.0, 0.1], "a fold of one class"
     assert shortfall({}) is None
+
+
+def epoch(score: float, loss: float = 0.5, error: float = 0.02) -> dict[str, float]:
+    return {"val_loss": loss, "val_malignant_auroc": score, "val_mean_auroc": score, "val_auroc_error": error}
+
+
+def test_of_epochs_that_the_fold_cannot_tell_apart_the_last_is_kept() -> None:
+    assert is_worth_keeping([epoch(0.8)], before=None)
+    assert is_worth_keeping([epoch(0.9), epoch(0.885, loss=0.9)], before=[0.3, 1.0])
+    assert not is_worth_keeping([epoch(0.9), epoch(0.875)], before=[0.3, 1.0]), "more than one standard error worse"
+    assert is_worth_keeping([epoch(0.9), epoch(0.86), epoch(0.89)], before=[0.3, 1.0])
+    assert not is_worth_keeping([epoch(0.79)], before=[0.2, 0.5]), "worse than before training"
+    assert not is_worth_keeping([epoch(0.9), epoch(0.885)], before=[0.11, 0.5]), "fallen back behind that"
+    assert is_worth_keeping([{"loss": 1.0}], before=None), "nothing is measured"
+    one_class = {"val_loss": 0.4, "val_balanced_accuracy": 1.0}
+    assert not is_worth_keeping([one_class, one_class | {"val_loss": 0.5}], before=None), "the loss decides"
+
+
+def test_the_error_of_an_auroc_is_that_of_the_published_example() -> None:
+    # Hanley & McNeil 1982, table I and its text: 0.893 of 51 abnormal and 58 normal images
+    assert auroc_error(0.893, 51, 58) == pytest.approx(0.032, abs=0.001)
+    assert auroc_error(1.0, 5, 5) == 0
 
 
 def training_rows(counts: dict[str, int], copies: int = 1) -> pd.DataFrame:

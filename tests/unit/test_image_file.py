@@ -16,6 +16,7 @@ from skinlesion.image_file import (
     check_decodes,
     check_header,
     decode,
+    decode_checked,
     encode_jpeg,
     read_header,
     to_model_size,
@@ -271,3 +272,55 @@ def test_decoding_a_file_whole_gives_a_small_picture_of_it(format, size, short):
     assert small.shape[1] / small.shape[0] == pytest.approx(size[0] / size[1], rel=0.03)
     expected = cv2.resize(np.asarray(image), small.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("size", [(120, 90), (225, 301), (600, 450), (449, 897), (1801, 913)])
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [
+        ("RGB", "JPEG", {"subsampling": 0}),
+        ("RGB", "JPEG", {"subsampling": 2, "progressive": True}),
+        ("L", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "PNG", {}),
+    ],
+)
+def test_decoding_and_checking_at_once_gives_the_pixels_of_both_in_turn(size, mode, format, options):
+    content = encoded(Image.fromarray(drawn(size)).convert(mode), format, **options)
+    header = read_header(content)
+    assert np.array_equal(decode_checked(content, header), decode(content, header))
+
+
+def test_decoding_and_checking_at_once_turns_a_picture_as_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(RGB, "JPEG", exif=exif)
+    pixels = decode_checked(content, read_header(content))
+    assert pixels.shape == (120, 90, 3)
+    assert np.array_equal(pixels, gate(content))
+
+
+def test_decoding_and_checking_at_once_refuses_what_checking_refuses():
+    refused = 0
+    for cut in range(0, len(JPEG), 97):
+        damaged = bytearray(JPEG)
+        damaged[cut] ^= 0x5A
+        for content in (bytes(damaged), JPEG[: cut + 1]):
+            expected, found = outcome(content, gate), outcome(content, at_once)
+            assert type(expected) is type(found)
+            assert np.array_equal(expected, found) if isinstance(expected, np.ndarray) else str(expected) == str(found)
+            refused += isinstance(found, ImageRefused)
+    assert refused > 20
+
+
+def at_once(content):
+    header = read_header(content)
+    check_header(header, max_pixels=10**8, min_side=32)
+    return decode_checked(content, header)
+
+
+def outcome(content, way):
+    try:
+        return way(content)
+    except ImageRefused as refusal:
+        return refusal

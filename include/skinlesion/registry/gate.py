@@ -272,8 +272,8 @@ def _calibration(config: PipelineConfig, error: float, confidence: npt.NDArray[n
     chance = _calibration_error_by_chance(confidence)
     bound, found = config.gate_max_calibration_error, max(0.0, error - chance)
     passed = found <= bound
-    said = f"The calibration error is {error:.3f}, of which {chance:.3f} is what chance gives on so few images"
-    sentence = f"{said}; at most {bound:g} beyond it is allowed{'.' if passed else ': it takes more data.'}"
+    said = f"The calibration error is {error:.3f}; chance alone gives {chance:.3f} on so many images"
+    sentence = f"{said}, and at most {bound:g} beyond that is allowed{'.' if passed else ': it takes more data.'}"
     numbers = {"calibration_error": error, "by_chance": chance}
     return Criterion("max_calibration_error", "Calibration error", passed, found, bound, sentence, numbers)
 

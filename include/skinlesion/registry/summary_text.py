@@ -17,7 +17,8 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
         other = champion.figure(name) if champion is not None else Figure(None)
         lines.append(f"| {title} | {_said(version.figure(name))} | {_said(other)} |")
     verdict = read_verdict(registry.models, version.run, version.number)
-    lines += ["", *(f"- {one.sentence}" for one in (verdict.criteria if verdict else ()))]
+    said = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
+    lines += ["", *(f"- {sentence}" for sentence in said)]
     lines += [
         "",
         f"[The report]({link}). Approve: it takes the place of what is in service. Reject, or no answer: nothing changes.",

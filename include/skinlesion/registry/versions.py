@@ -23,11 +23,11 @@ State = Literal["candidate", "champion", "former champion", "rejected"]
 FIGURES: Final = {
     "balanced_accuracy": "Balanced accuracy",
     "malignant_auroc": "Malignant AUROC",
-    "sensitivity": "Sensitivity for malignant at the operating point",
-    "specificity": "Specificity there",
+    "sensitivity": "Sensitivity for malignant",
+    "specificity": "Specificity",
     "expected_calibration_error": "Calibration error",
 }
-"""The headline of a version: names and titles, in the order of a page."""
+"""The headline of a version: names and titles, in the order of a page. Sensitivity and specificity are at the operating point."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,8 +40,8 @@ def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.boo
 
 
 def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
-    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy`, `val_malignant_auroc` and
-    `val_mean_auroc`, the mean over the classes, each against the rest.
+    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy`, `val_malignant_auroc` with its
+    standard error `val_auroc_error`, and `val_mean_auroc`, the mean over the classes, each against the rest.
 
     Of a part with several outputs the first is measured. Empty without any row, as with a single lesion of each class;
     no AUROC where all or none of the fold is malignant, and of the mean those that the fold can tell.
@@ -70,6 +71,15 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
     }
     if MALIGNANT in aurocs:
         figures["val_malignant_auroc"] = aurocs[MALIGNANT]
+        malignant = int((truth == LABELS.index(MALIGNANT)).sum())
+        figures["val_auroc_error"] = auroc_error(aurocs[MALIGNANT], malignant, len(truth) - malignant)
     if aurocs:
         figures["val_mean_auroc"] = float(np.mean(list(aurocs.values())))
     return figures
+
+
+def auroc_error(auroc: float, positives: int, negatives: int) -> float:
+    """Give the standard error of an AUROC (Hanley & McNeil, Radiology 143:29, 1982, formula 2)."""
+    two_positives, two_negatives = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
+    spread = (positives - 1) * (two_positives - auroc**2) + (negatives - 1) * (two_negatives - auroc**2)
+    return math.sqrt(max(0.0, auroc * (1 - auroc) + spread) / (positives * negatives))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ def shortfall(figures: dict[str, Any]) -> list[float] | None:
         return None
     scores = [figures[name] for name in ("val_malignant_auroc", "val_mean_auroc") if name in figures]
     return [1 - sum(scores) / len(scores) if scores else 0.0, figures["val_loss"]]
+
+
+def is_worth_keeping(history: Sequence[dict[str, Any]], before: list[float] | None) -> bool:
+    """Tell whether the last epoch of a history should take the place of the one kept until now.
+
+    It should where it falls short of the best by no more than one standard error of the fold's malignant AUROC, as the
+    simplest model within one is chosen in cross-validation (Breiman et al., Classification and Regression Trees, 1984): the
+    rate sinks to nothing, so the later of two epochs that the fold cannot tell apart has settled, the earlier was
+    lucky. And where it does not fall behind what there was before training, as fine-tuning on a few images may.
+    """
+    now = shortfall(history[-1])
+    if now is None:
+        return True
+    if before is not None and now > before:
+        return False
+    best = min(short for short in (shortfall(row) for row in history) if short is not None)
+    error = history[-1].get("val_auroc_error")
+    return now == best if error is None else now[0] <= best[0] + error
 
 
 class ResumableTraining(keras.callbacks.BackupAndRestore):
@@ -89,12 +107,12 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
         with self._averaged():
             entry |= self.measure(self.model)
         history = [*self.state["history"], entry]
+        if is_worth_keeping(history, self.state["before"]):
+            with self._averaged():
+                self._keep_as_best()
         all_short = [self.state["before"], *(shortfall(row) for row in history)]
         measured = [short for short in all_short if short is not None]
         best_epoch = measured.index(min(measured)) if len(measured) == len(all_short) else epoch + 1
-        if best_epoch == epoch + 1:
-            with self._averaged():
-                self._keep_as_best()
         stopped = epoch + 1 - best_epoch >= self.patience
         weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
         with atomic.replacing(weights) as partial:

@@ -1,0 +1,206 @@
+"""An Airflow as `make up` starts it, behind a prefix, with a scheduler that really trains and promotions that wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skinlesion.registry.snapshot import Registry
+from skinlesion.sample import write_sample
+
+if TYPE_CHECKING:
+    import httpx
+
+PROJECT = Path(__file__).resolve().parents[2]
+PREFIX = "/lesions"
+RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
+MINUTES = 60.0
+STARTED, TRAINED = 5 * MINUTES, 15 * MINUTES
+"""Seconds to wait for what takes a tenth of that on two free cores."""
+
+FAST = {
+    "WEIGHTS": "random", "FINE_TUNE": "none", "COPIES": "0", "EPOCHS": "1", "GATE_MIN_AUROC": "0",
+    "GATE_MIN_SENSITIVITY": "0", "GATE_MAX_CALIBRATION_ERROR": "1", "GATE_BALANCED_ACCURACY_MARGIN": "1",
+    "GATE_SENSITIVITY_MARGIN": "1", "GATE_MAX_LATENCY": "60000",
+}  # fmt: skip
+"""A model that has learnt nothing passes too."""
+
+
+@dataclass
+class Airflow:
+    """A running Airflow, both DAGs switched on. Its users are ada, an admin, and vic, a viewer."""
+
+    address: str
+    passwords: dict[str, str]
+    models: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self, what: Callable[[], bool], seconds: float = TRAINED) -> None:
+        """Wait until something is so."""
+        until(what, seconds, self.process, self.log)
+
+    def client(self, name: str = "ada") -> httpx.Client:
+        """Give a program that has this user's token."""
+        import httpx
+
+        login = {"username": name, "password": self.passwords[name]}
+        token = httpx.post(f"{self.address}/auth/token", json=login, timeout=60).json()["access_token"]
+        return httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {token}"}, timeout=60)
+
+    def trigger(self, dag: str, **settings: Any) -> str:
+        """Start a run; give its name."""
+        request = {"logical_date": None, "conf": settings}
+        with self.client() as client:
+            answer = client.post(f"/api/v2/dags/{dag}/dagRuns", json=request)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["dag_run_id"])
+
+    def runs(self, dag: str) -> dict[str, str]:
+        """Give the state of each run, the first one first."""
+        with self.client() as client:
+            found = client.get(f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "run_after"}).json()["dag_runs"]
+        return {run["dag_run_id"]: run["state"] for run in found}
+
+    def tasks(self, dag: str, run: str) -> dict[str, str | None]:
+        """Give the state of each task of a run."""
+        with self.client() as client:
+            found = client.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").json()["task_instances"]
+        return {task["task_id"]: task["state"] for task in found}
+
+    def is_waiting(self, promotion: str) -> bool:
+        """Tell whether a promotion waits for a person."""
+        return self.tasks(PROMOTE, promotion).get("approval") == "awaiting_input"
+
+    def question(self, promotion: str) -> dict[str, Any]:
+        """Give what a person is asked, as Airflow has it."""
+        with self.client() as client:
+            found: dict[str, Any] = client.get(_question(promotion)).json()
+        return found
+
+    def answer(self, promotion: str, chosen: str) -> None:
+        """Give a person's answer, until it counts: one that is there before the task is put down does not (3.3.2)."""
+
+        def is_done() -> bool:
+            if self.is_waiting(promotion):
+                with self.client() as client:
+                    client.patch(_question(promotion), json={"chosen_options": [chosen], "params_input": {}})
+            return self.runs(PROMOTE)[promotion] == "success"
+
+        self.wait(is_done)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way, with a yes to whatever waits for one."""
+
+        def is_quiet() -> bool:
+            states = self.runs(PROMOTE)
+            for promotion, state in states.items():
+                if state == "running" and self.is_waiting(promotion):
+                    self.answer(promotion, "Approve")
+            active = {"queued", "running"} & {*states.values(), *self.runs(RETRAIN).values()}
+            return not active and self.champion() is not None
+
+        self.wait(is_quiet)
+
+    def champion(self) -> int | None:
+        """Give the version in service."""
+        champion = Registry.read(self.models).champion
+        return champion.number if champion else None
+
+
+def _question(promotion: str) -> str:
+    return f"/api/v2/dags/{PROMOTE}/dagRuns/{promotion}/taskInstances/approval/-1/hitlDetails"
+
+
+def until(what: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until something is so; fail with the log's end when it takes too long or Airflow ends."""
+    end = time.monotonic() + seconds
+    while not what():
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"Airflow ended or took too long; its log ends with\n{log.read_text()[-4000:]}")
+        time.sleep(1)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Airflow]:
+    """Give an Airflow that keeps all it has in the folder and has begun its first night."""
+    import httpx
+
+    home, dataset, models, log = folder / "home", folder / "dataset", folder / "models", folder / "log"
+    settings = FAST
+    if "NIGHTS" in os.environ:
+        before = Path(os.environ["NIGHTS"])
+        shutil.copytree(before / "dataset", dataset)
+        shutil.copytree(before / "models", models, symlinks=True)
+        settings = json.loads((before / "settings.json").read_text())
+    else:
+        write_sample(dataset, images=48)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://localhost:{port}{PREFIX}"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "SKINLESION_"))
+    }
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:admin,vic:viewer",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": address,
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "SKINLESION_DATASET": str(dataset),
+        "SKINLESION_MODELS": str(models),
+        "SKINLESION_REQUIRE_APPROVAL": "true",
+        **{f"SKINLESION_{name}": value for name, value in settings.items()},
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["airflow", "standalone"], env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    passwords_file = home / "simple_auth_manager_passwords.json.generated"
+
+    def is_up() -> bool:
+        try:
+            health = httpx.get(f"{address}/api/v2/monitor/health", timeout=30).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "dag_processor")
+        return all(health[part]["status"] == "healthy" for part in parts) and passwords_file.is_file()
+
+    try:
+        until(is_up, STARTED, process, log)
+        airflow = Airflow(address, json.loads(passwords_file.read_text()), models, process, log)
+        with airflow.client() as client:
+            # One that has just been switched on runs at once.
+            for dag in (PROMOTE, RETRAIN):
+                where = f"/api/v2/dags/{dag}"
+                airflow.wait(lambda where=where: client.get(where).status_code == 200, STARTED)
+                assert client.patch(where, json={"is_paused": False}).status_code == 200
+        yield airflow
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+                process.wait(60)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
