@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -239,6 +240,18 @@ def killed_at(models: Path, what: str, version: int, change: int) -> int:
     return int(done.stdout or 0) if done.returncode == 0 else 0
 
 
+def killed_between_steps(models: Path, tmp_path: Path, what: str) -> Iterator[Path]:
+    """Give copies of the models, one at a time; in each the switch to version 2 was killed at a later step."""
+    count = killed_at(Path(shutil.copytree(models, tmp_path / "whole", symlinks=True)), what, 2, 0)
+    assert count > 20
+    # The link moves near the end.
+    for change in [*range(1, count - 6, TRIALS_APART), *range(count - 6, count + 1)]:
+        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
+        killed_at(trial, what, 2, change)
+        yield trial
+        shutil.rmtree(trial)
+
+
 def legacy(models: Path) -> None:
     """What lay under the names before there was a registry: candidate one, in service by its record."""
     candidate = Candidate(layout.candidate(models, "one"))
@@ -258,13 +271,8 @@ def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tm
             shutil.copytree(layout.candidate(models, run), tmp_path / run)
         register(models, Candidate(layout.candidate(models, "two")))  # adopts what lies there, as version 1
         assert [version.run for version in reversed(Registry.read(models).versions)] == ["one", "two"]
-    count = killed_at(Path(shutil.copytree(models, tmp_path / "whole", symlinks=True)), "promote", 2, 0)
-    assert count > 20
     outcomes = []
-    # The link moves near the end.
-    for change in [*range(1, count - 6, TRIALS_APART), *range(count - 6, count + 1)]:
-        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
-        killed_at(trial, "promote", 2, change)
+    for trial in killed_between_steps(models, tmp_path, "promote"):
         outcomes.append(served(trial))
         entries = Registry.read(trial).history
         assert ("promoted", 2) in [(e.what, e.version) for e in entries] or outcomes[-1] != "two"
@@ -274,7 +282,6 @@ def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tm
         put(trial, 1)
         promoted = [entry.version for entry in history.read(trial)]
         assert promoted == ([1, 2, 1] if before == "a version" else [2, 1])
-        shutil.rmtree(trial)
     old = None if before == "nothing" else "one"
     assert sorted(outcomes, key=lambda run: run == "two") == outcomes
     assert set(outcomes) <= {old, "two"}
@@ -286,19 +293,14 @@ def test_a_rollback_that_is_killed_between_any_two_steps_leaves_the_old_or_the_n
 ) -> None:
     for number in (1, 2, 3):
         put(models, number)
-    count = killed_at(Path(shutil.copytree(models, tmp_path / "whole", symlinks=True)), "rollback", 2, 0)
-    assert count > 20
     outcomes = []
-    for change in [*range(1, count - 6, TRIALS_APART), *range(count - 6, count + 1)]:
-        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
-        killed_at(trial, "rollback", 2, change)
+    for trial in killed_between_steps(models, tmp_path, "rollback"):
         outcomes.append(served(trial))
         if outcomes[-1] == "three":
             rollback(trial, actor="somebody", reason="a test")
         put(trial, 1)
         happened = [(entry.what, entry.version) for entry in history.read(trial)][3:]
         assert happened == [("rolled back", 2), ("promoted", 1)]
-        shutil.rmtree(trial)
     assert outcomes == sorted(outcomes, key=lambda run: run == "two")
     assert set(outcomes) == {"three", "two"}
 
