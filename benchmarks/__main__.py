@@ -17,6 +17,7 @@ from benchmarks.growth import growth
 from benchmarks.memory import memory
 from benchmarks.resize import resize
 from benchmarks.table import write_tables
+from skinlesion.cores import cores_allowed
 
 SECTIONS = ("first-run", "resize", "embed", "memory", "growth")
 
@@ -80,7 +81,7 @@ def _machine() -> dict[str, Any]:
     )
     return {
         "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores_allowed(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "date": datetime.now(tz=UTC).date().isoformat(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from benchmarks.datasets import part_of
 from benchmarks.stages import run_stages
 from benchmarks.whole_process import python
 from skinlesion import layout
+from skinlesion.cores import cores_allowed
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import read_manifest, training_rows
 from skinlesion.symmetry import WAYS, laid
@@ -63,7 +63,7 @@ def _in_memory(folder: Path) -> float:
         return sum(float(models.get()(laid(image, way)).astype(np.float16)[0, 0, 0]) for way in range(WAYS))
 
     start = time.perf_counter()
-    sum(spread(run, images, workers=len(os.sched_getaffinity(0)), kind="threads"))
+    sum(spread(run, images, workers=cores_allowed(), kind="threads"))
     return len(images) / (time.perf_counter() - start)
 
 

@@ -6,7 +6,6 @@ the cores. Beside it stands a bare loop, one thread a core, that does nothing bu
 
 from __future__ import annotations
 
-import os
 import socket
 import statistics
 import subprocess
@@ -28,20 +27,20 @@ import typer
 
 from skinlesion import layout
 from skinlesion.config import IMAGE_SIDE
+from skinlesion.cores import cores_allowed
 from skinlesion.image_file import SUFFIXES
 from skinlesion.litert import LiteRTModel, OneForEachThread
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores_allowed()
 BOUNDARY = b"----------a-boundary-between-images"
 MEGABYTE = 1_000_000
 
 
 @dataclass
 class Answers:
-    """What came back: seconds as the server told them and as they were waited for, and statuses that were not 200."""
+    """What came back: the seconds that the server told, and statuses that were not 200."""
 
     told: list[float] = field(default_factory=list)
-    waited: list[float] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
 
@@ -60,7 +59,7 @@ def request_of(images: Sequence[bytes]) -> bytes:
 
 
 class Connection:
-    """A connection that sends requests and notes how long the answers take."""
+    """A connection that sends requests and notes what the answers tell."""
 
     def __init__(self, port: int, answers: Answers) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
@@ -70,7 +69,6 @@ class Connection:
 
     def ask(self, request: bytes) -> None:
         """Send a request and read its answer."""
-        started = time.perf_counter()
         self._socket.sendall(request)
         status, length, told = int(self._reader.readline().split()[1]), 0, 0.0
         while (line := self._reader.readline()) != b"\r\n":
@@ -80,7 +78,6 @@ class Connection:
             elif name == b"server-timing":
                 told = float(value.split(b"dur=")[1]) / 1000
         self._reader.read(length)
-        self._answers.waited.append(time.perf_counter() - started)
         if status == 200:
             self._answers.told.append(told)
         else:

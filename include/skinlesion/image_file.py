@@ -166,7 +166,7 @@ def decode_checked(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) 
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=height, min_width=width, strict=True)
-    except Exception as error:
+    except Exception as error:  # as in `check_decodes`: damage, whatever it is called
         raise ImageRefused(f"does not decode whole ({_reason(error)})") from None
     return pixels
 
