@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,8 @@ RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
 MINUTES = 60.0
 STARTED, TRAINED = 5 * MINUTES, 15 * MINUTES
 """Seconds to wait for what takes a tenth of that on two free cores."""
+ANSWER_AFTER = 10.0
+"""Seconds that a person takes to read the question."""
 
 FAST = {
     "WEIGHTS": "random", "FINE_TUNE": "none", "COPIES": "0", "EPOCHS": "1", "GATE_MIN_AUROC": "0",
@@ -92,13 +96,19 @@ class Airflow:
         return found
 
     def answer(self, promotion: str, chosen: str) -> None:
-        """Give a person's answer, until it counts: one that is there before the task is put down does not (3.3.2)."""
+        """Give a person's answer, and wait until the promotion is done."""
+        self.wait(lambda: self.is_waiting(promotion))
+        # A task that goes on before the scheduler has heard that it was put down counts as one that failed (3.3.2): it is
+        # asked again, and an answer at once is too early again. The scheduler listens once a second.
+        time.sleep(ANSWER_AFTER)
+        with self.client() as client:
+            given = client.patch(_question(promotion), json={"chosen_options": [chosen], "params_input": {}})
+        assert given.status_code == 200, given.text
 
         def is_done() -> bool:
-            if self.is_waiting(promotion):
-                with self.client() as client:
-                    client.patch(_question(promotion), json={"chosen_options": [chosen], "params_input": {}})
-            return self.runs(PROMOTE)[promotion] == "success"
+            state = self.runs(PROMOTE)[promotion]
+            assert state != "failed", state_of(self.log.parent)
+            return state == "success"
 
         self.wait(is_done)
 
@@ -130,8 +140,25 @@ def until(what: Callable[[], bool], seconds: float, process: subprocess.Popen[by
     end = time.monotonic() + seconds
     while not what():
         if process.poll() is not None or time.monotonic() > end:
-            pytest.fail(f"Airflow ended or took too long; its log ends with\n{log.read_text()[-4000:]}")
+            pytest.fail(f"Airflow ended or took too long.\n{state_of(log.parent)}")
         time.sleep(1)
+
+
+def state_of(folder: Path) -> str:
+    """What a person would look at when something does not come: the tasks that are not done, their logs, Airflow's warnings."""
+    found = []
+    with closing(sqlite3.connect(folder / "home" / "airflow.db")) as database:
+        for dag, run, task, state, attempt in database.execute(
+            "select dag_id, run_id, task_id, state, try_number from task_instance where state is not 'success'"
+        ):
+            logs = folder / "home" / "logs" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
+            ends = [file.read_text()[-3000:] for file in sorted(logs.rglob("*.log"))]
+            found.append(f"{dag} {run} {task}: {state}, attempt {attempt}\n" + "\n".join(ends))
+    lines = (folder / "log").read_text().splitlines()
+    worth_reading = [
+        line for line in lines if "request finished" not in line and re.search("warn|error|critical", line, re.I)
+    ]
+    return "\n".join([*found, *worth_reading[-40:], *lines[-10:]])
 
 
 @contextmanager
