@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from stack import Stack
+from benchmarks.container_stack import Stack
 
 WANTED = "SKINLESION_TEST_DOCKER"
 

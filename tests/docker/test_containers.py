@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from stack import Stack
+    from benchmarks.container_stack import Stack
 
 pytestmark = pytest.mark.docker
 

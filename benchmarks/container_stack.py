@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "PREDICTOR_PORT": "18000"}
 
 
