@@ -54,7 +54,7 @@ test: install ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
-	@SKINLESION_TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
+	@TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
 lint: install ## check style, types and the lock file
 	@$(UV) lock --check --quiet

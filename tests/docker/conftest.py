@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.container_stack import Stack
 
-WANTED = "SKINLESION_TEST_DOCKER"
+WANTED = "TEST_DOCKER"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,11 +19,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs Docker and half an hour: make test-docker"))
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A fresh clone, up; removed with its volumes in the end."""
-    weights = os.environ.get("WEIGHTS")
-    stack = Stack.cloned(tmp_path_factory.mktemp("docker") / "clone", Path(weights) if weights else None)
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A fresh clone, of HEAD or of the module's REVISION; removed with its volumes in the end."""
+    weights = Path(os.environ["WEIGHTS"]).resolve() if "WEIGHTS" in os.environ else None
+    revision = getattr(request.module, "REVISION", "HEAD")
+    stack = Stack.cloned(tmp_path_factory.mktemp("docker") / "clone", weights, revision)
     try:
         yield stack
     finally:
