@@ -60,7 +60,7 @@ ENV PATH=/app/bin:/app/.venv/bin:$PATH \
     AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False
 
-USER skinlesion
+USER 10001:10001
 # What runs in a container is told by its command; each names the health check that belongs to it.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["healthy"]
 CMD ["airflow", "version"]
