@@ -29,6 +29,7 @@ from skinlesion.built_model import require_built_model
 from skinlesion.candidate import candidate_of
 from skinlesion.config import PipelineConfig
 from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
+from skinlesion.examined_files import FILE_COLUMNS
 from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path
 from skinlesion.image_statistics import COLUMNS as STATISTICS
@@ -42,7 +43,6 @@ from skinlesion.registry.switch import promote
 from skinlesion.sample import write_sample
 from skinlesion.shard import BUCKETS, bucket_of
 from skinlesion.stages.evaluate import evaluation_key
-from skinlesion.stages.ingest import FILE_COLUMNS
 from skinlesion.training.warm_start import origin, write_trained_on
 
 # The new images are noise, and none like the others is wanted: what they look like is not to stop a night.

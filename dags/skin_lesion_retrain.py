@@ -26,7 +26,7 @@ from skinlesion.config import PROMOTION_ALONE, PipelineConfig
 log = logging.getLogger(__name__)
 
 
-def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
+def run_stage(stage: str, shard: str = "1/1", **options: bool) -> dict[str, Any]:
     """Run a stage with the run's parameters as settings; its report, and on which machine it ran, go to XCom."""
     from skinlesion.pipeline import run_stage
     from skinlesion.shard import Shard
@@ -37,7 +37,7 @@ def run_stage(stage: str, shard: str = "1/1") -> dict[str, Any]:
         settings["warm_start"] = True
     config = PipelineConfig.of(settings)
     index, count = map(int, shard.split("/"))
-    report = run_stage(stage, config, Shard(index - 1, count) if count > 1 else None)
+    report = run_stage(stage, config, Shard(index - 1, count) if count > 1 else None, **options)
     log.info("%s", report)
     return report.as_dict() | {"host": socket.gethostname()}
 
@@ -61,7 +61,8 @@ def skin_lesion_retrain() -> None:
     night without new images takes seconds. *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
-    - `DataError`: the data or a parameter is wrong; it is not retried. Mend it, then clear the task.
+    - `DataError`: the data or a parameter is wrong; it is not retried. Mend it, then clear the task; or `collect`, when what
+      mends it comes from a source.
     - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
       on where it stopped; training goes on from its last finished epoch.
     - The model in service is not touched: the candidate that a finished run leaves is judged by `skin_lesion_promote`.
@@ -69,14 +70,22 @@ def skin_lesion_retrain() -> None:
     **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times.
     """
 
-    @task(outlets=[CATALOG], doc_md="Read labels and images into the catalog; decide the split. Returns the shards.")
-    def ingest() -> list[str]:
+    @task(doc_md="Bring what the sources have into the data set; look at the tables of labels. Returns the shards.")
+    def collect() -> list[str]:
         context = get_current_context()
-        report = run_stage("ingest")
-        context["ti"].xcom_push("report", report)  # tasks can be mapped over the return value alone
-        context["outlet_events"][CATALOG].extra = {"data_version": report["data_version"]}
+        context["ti"].xcom_push("report", run_stage("collect"))  # tasks can be mapped over the return value alone
         count = context["params"]["shards"]
         return [f"{index}/{count}" for index in range(1, count + 1)]
+
+    @report_task(map_index_template="shard {{ shard }}", doc_md="Read, hash and decode each image file that is new.")
+    def examine(shard: str) -> dict[str, Any]:
+        return run_stage("examine", shard)
+
+    @report_task(outlets=[CATALOG], doc_md="Join labels and images into the catalog; decide the split.")
+    def ingest() -> dict[str, Any]:
+        report = run_stage("ingest", prepared=True)
+        get_current_context()["outlet_events"][CATALOG].extra = {"data_version": report["data_version"]}
+        return report
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Bring every accepted original to 224x224 with OpenCV.")
     def resize(shard: str) -> dict[str, Any]:
@@ -115,9 +124,11 @@ def skin_lesion_retrain() -> None:
         context["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline} | where
         return report
 
-    shards = ingest()
+    shards = collect()
     (
         shards
+        >> examine.expand(shard=shards)
+        >> ingest()
         >> resize.expand(shard=shards)
         >> augment.expand(shard=shards)
         >> organize()

@@ -22,7 +22,7 @@ airflow db migrate >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
 echo "Running skin_lesion_retrain; the whole log is in $log"
 # One line a stage for people; the log has the rest.
 airflow dags test skin_lesion_retrain --conf "$settings" 2>&1 | tee "$log" \
-  | grep --line-buffered -oE '^[^ ]+ \[info *\] (ingest|resize|augment|organize|build|embed|train|evaluate): seen=[^[]* s( \(nothing to do\))?|(head|tail|full) epoch [0-9]+ of [0-9]+: loss.*accuracy [0-9.]+|DataError: .*' \
+  | grep --line-buffered -oE '^[^ ]+ \[info *\] (collect|examine|ingest|resize|augment|organize|build|embed|train|evaluate): seen=[^[]* s( \(nothing to do\))?|(head|tail|full) epoch [0-9]+ of [0-9]+: loss.*accuracy [0-9.]+|DataError: .*' \
   | sed -E 's/^[0-9TZ:.-]+ \[info *\] //' || true
 
 run=$(grep -oE "run_id=manual__[^, ]+" "$log" | tail -1 | cut -d= -f2)

@@ -18,7 +18,7 @@ from skinlesion import atomic
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 from skinlesion.models_command import models_app
-from skinlesion.pipeline import SHARDED, STAGES, run_all, run_stage, summary
+from skinlesion.pipeline import PREPARING, SHARDED, STAGES, run_all, run_stage, summary
 from skinlesion.shard import Shard
 from skinlesion.stage_report import StageReport
 
@@ -116,7 +116,7 @@ def _run_one(stage: str, config: PipelineConfig, shard: Shard | None, json_file:
         atomic.write_text(json_file.absolute(), json.dumps(summary([report], {}), indent=1))
 
 
-for _stage in STAGES:
+for _stage in (*PREPARING, *STAGES):
     app.command(_stage, help=f"Run the {_stage} stage alone.")(_stage_command(_stage))
 
 

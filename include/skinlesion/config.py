@@ -669,7 +669,7 @@ class PipelineConfig(BaseSettings):
         ge=1,
         le=64,
         title="Shards",
-        description="Over how many mapped tasks resize, augment and embed spread.",
+        description="Over how many mapped tasks examine, resize, augment and embed spread.",
         json_schema_extra={"section": "Running"},
     )
     workers: int = Field(

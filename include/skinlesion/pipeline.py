@@ -13,17 +13,24 @@ from skinlesion.stage_report import StageReport
 STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
 """In the order of a run; each is a module of `skinlesion.stages` with one public function of the same name."""
 
-NIGHTLY: Final = STAGES[:-1]
+PREPARING: Final = ("collect", "examine")
+"""What ingest otherwise begins with, as stages of their own: the sources are asked once, then several workers can share the
+reading of the images."""
+
+NIGHTLY: Final = (*PREPARING, *STAGES[:-1])
 """What the nightly DAG runs. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
 
-SHARDED: Final = frozenset({"resize", "augment", "embed"})
+SHARDED: Final = frozenset({"examine", "resize", "augment", "embed"})
 """Stages that take a shard, so that several workers can share them."""
 
 
-def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None) -> StageReport:
-    """Run one stage, or one shard of it. Imports the stage's module only now: some pull in TensorFlow."""
+def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **options: bool) -> StageReport:
+    """Run one stage, or one shard of it. Imports the stage's module only now: some pull in TensorFlow.
+
+    options: what a stage takes besides, as ingest's `prepared`.
+    """
     function: Callable[..., StageReport] = getattr(importlib.import_module(f"skinlesion.stages.{stage}"), stage)
-    return function(config) if shard is None else function(config, shard)
+    return function(config, **options) if shard is None else function(config, shard, **options)
 
 
 def run_all(config: PipelineConfig, announce: Callable[[StageReport], None]) -> Sequence[StageReport]:

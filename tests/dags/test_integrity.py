@@ -252,7 +252,10 @@ def graph(dag: Any) -> dict[str, set[str]]:
 
 def test_the_tasks_are_the_stages_in_their_order(retrain: DAG) -> None:
     assert graph(retrain) == {
-        "ingest": {"resize", "augment", "embed"},  # the next stage, and those that are mapped over its shards
+        # The next stage, and those that are mapped over its shards
+        "collect": {"examine", "resize", "augment", "embed"},
+        "examine": {"ingest"},
+        "ingest": {"resize"},
         "resize": {"augment"},
         "augment": {"organize"},
         "organize": {"build"},

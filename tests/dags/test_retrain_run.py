@@ -180,12 +180,19 @@ def test_the_first_night_runs_every_stage_at_the_first_try(first_night: Night) -
 
 
 def test_each_report_is_one_xcom(first_night: Night) -> None:
-    assert first_night.xcoms == {stage: ["return_value"] for stage in NIGHTLY} | {"ingest": ["report", "return_value"]}
+    assert first_night.xcoms == {stage: ["return_value"] for stage in NIGHTLY} | {"collect": ["report", "return_value"]}
     for stage in NIGHTLY:
         (report,) = first_night.reports[stage]
         assert report["stage"] == stage
-        assert report["seen"] == report["done"] > 0
-        assert report["skipped"] == report["refused"] == 0
+        assert report["refused"] == 0
+        if stage not in ("collect", "ingest"):
+            assert report["seen"] == report["done"] > 0
+            assert report["skipped"] == 0
+
+
+def test_ingest_reads_no_image_that_was_examined_before(first_night: Night) -> None:
+    (ingest,) = first_night.reports["ingest"]
+    assert (ingest["seen"], ingest["done"], ingest["skipped"]) == (AT_FIRST, 0, AT_FIRST)
 
 
 def test_the_first_night_leaves_a_candidate_with_a_report_and_puts_nothing_in_service(
@@ -264,7 +271,8 @@ def test_a_night_without_new_images_does_nothing(quiet_night: Night) -> None:
     for stage in NIGHTLY:
         (report,) = quiet_night.reports[stage]
         assert report["done"] == 0, stage
-        assert report["skipped"] == report["seen"] > 0, stage
+        assert report["skipped"] == report["seen"], stage
+        assert report["seen"] > 0 or stage == "collect", stage
     assert quiet_night.after == quiet_night.before
 
 
@@ -272,11 +280,15 @@ def test_a_damaged_image_is_refused_with_its_reason_and_the_run_goes_on(night_wi
     night = night_with_a_damaged_image
     assert night.state == "success"
     (ingest,) = night.reports["ingest"]
-    assert (ingest["seen"], ingest["done"], ingest["refused"]) == (AT_FIRST + 1, 1, 1)
+    (examine,) = night.reports["examine"]
+    assert (examine["seen"], examine["done"], examine["refused"]) == (AT_FIRST + 1, 1, 1)
+    assert (ingest["seen"], ingest["done"], ingest["refused"]) == (AT_FIRST + 1, 0, 1)
     ((reason, count),) = ingest["refused_because"].items()
     assert "not a readable image" in reason
     assert count == 1
-    assert [night.count(stage, "done") for stage in NIGHTLY[1:]] == [0] * len(NIGHTLY[1:])
+    assert {stage: night.count(stage, "done") for stage in NIGHTLY if stage != "examine"} == {
+        stage: 0 for stage in NIGHTLY if stage != "examine"
+    }
 
 
 def test_new_images_are_worked_on_in_two_shards(night_on_two_shards: Night) -> None:
@@ -285,7 +297,9 @@ def test_new_images_are_worked_on_in_two_shards(night_on_two_shards: Night) -> N
     assert {stage: len(tries) for stage, tries in night.tasks.items()} == {
         stage: 2 if stage in SHARDED else 1 for stage in NIGHTLY
     }
-    assert night.count("ingest", "done") == night.count("resize", "done") == ALL - AT_FIRST
+    assert night.count("examine", "done") == night.count("resize", "done") == ALL - AT_FIRST
+    assert night.count("examine", "seen") == night.count("ingest", "seen")
+    assert night.count("ingest", "done") == 0
     assert night.count("resize", "seen") == ALL
     assert all(report["seen"] > 0 for report in night.reports["resize"])
     assert 0 < night.count("augment", "done") <= ALL - AT_FIRST
@@ -311,12 +325,12 @@ def test_a_shard_that_meets_a_full_disk_is_retried_and_keeps_what_it_did(night_o
 def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tuple[Night, House]) -> None:
     night, _ = night_with_wrong_labels
     assert night.state == "failed"
-    assert night.tasks["ingest"] == [("failed", 1)]
+    assert night.tasks["collect"] == [("failed", 1)]
     assert {stage: night.tasks[stage] for stage in NIGHTLY[1:]} == {
         stage: [("upstream_failed", 0)] for stage in NIGHTLY[1:]
     }
     (notice,) = night.notices
-    assert "skin_lesion_retrain failed in ingest" in notice
+    assert "skin_lesion_retrain failed in collect" in notice
 
 
 def test_wrong_labels_change_nothing(night_with_wrong_labels: tuple[Night, House]) -> None:

@@ -23,7 +23,7 @@ def settings_of(retrain: DAG, monkeypatch: pytest.MonkeyPatch) -> Any:
         body: Any = retrain.task_dict["train"].python_callable  # type: ignore[attr-defined]
         seen = []
 
-        def noted(stage: str, config: PipelineConfig, shard: Any = None) -> StageReport:
+        def noted(stage: str, config: PipelineConfig, shard: Any = None, **options: bool) -> StageReport:
             seen.append(config)
             return StageReport(stage, 0, 0, 0, 0, 0.0, {})
 

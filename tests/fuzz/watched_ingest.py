@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skinlesion import layout
+from skinlesion import examined_files, layout
 from skinlesion.catalog import read_catalog
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
@@ -40,7 +40,7 @@ def watched(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def images(config: PipelineConfig) -> dict[str, str]:
     """Give the reason by image, empty for those of which resize made a picture."""
-    for module, names in ((ingest, ("read_header", "check_decodes")), (resize, ("read_header", "decode"))):
+    for module, names in ((examined_files, ("read_header", "check_decodes")), (resize, ("read_header", "decode"))):
         for name in names:
             setattr(module, name, watched(getattr(module, name)))
     ingest.ingest(config)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,81 +13,45 @@ import pyarrow as pa
 
 from skinlesion import atomic, layout
 from skinlesion import catalog as contract
-from skinlesion.bucket_table import BucketTable, empty, read_table, write_table
+from skinlesion.bucket_table import empty, read_table, write_table
 from skinlesion.config import PipelineConfig
 from skinlesion.conflicting_diagnoses import conflicting_diagnoses
 from skinlesion.data_checks.gate import check_and_report
-from skinlesion.dataset_lock import locked
+from skinlesion.dataset_folder import held_for_ingest, require_images
 from skinlesion.diagnosis import LABELS, UNKNOWN
 from skinlesion.errors import DataError
-from skinlesion.image_file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
-from skinlesion.image_statistics import COLUMNS as STATISTICS
-from skinlesion.image_statistics import NOT_KNOWN, image_statistics
+from skinlesion.examined_files import examined_files
 from skinlesion.labels import Labels
 from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
 from skinlesion.labels.summary import fallback_counts
 from skinlesion.near_duplicates import find_near_duplicates, show_one_picture
-from skinlesion.perceptual_hash import look_of
-from skinlesion.progress import progress
-from skinlesion.shard import bucket_of
-from skinlesion.sources import any_source, collect
+from skinlesion.sources import collect
 from skinlesion.stage_report import StageReport, Stopwatch
-from skinlesion.workers import spread
-
-log = logging.getLogger(__name__)
-
-FILE_COLUMNS: Final = {
-    "file": "str",
-    "size": "int64",
-    "mtime_ns": "int64",
-    "ctime_ns": "int64",
-    "sha256": "str",
-    "width": "int32",
-    "height": "int32",
-    "format": "str",
-    "reason": "str",
-    "settings": "str",
-    **STATISTICS,
-    "look": "str",
-}
-"""What ingest remembers of a file, so that the next run need not read it again."""
 
 _NAMES_LISTED: Final = 5  # in a reason; the rest is counted
 
-_ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to look at again
 
-
-class FileStat(NamedTuple):
-    """Of a file under images/: relative name, bytes, and the times by which a change shows."""
-
-    file: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-def ingest(config: PipelineConfig) -> StageReport:
+def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
     """Take what the sources have, then write catalog.parquet and split.parquet from the tables of labels and images/.
 
     A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
     DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog. Raises
     DatasetBusy while another process ingests the same data set.
+
+    prepared: the stages collect and examine have run, so no source is asked again, and with `force` no file is read a
+    second time. What is not known is read all the same: a file that came after them, a part of the table that was lost.
     """
-    if any_source(config):
-        config.dataset.mkdir(parents=True, exist_ok=True)
-    _require_dataset(config.dataset)
-    with locked(config.dataset, "ingest", wait=config.ingest_wait):
-        return _ingest(config)
+    with held_for_ingest(config):
+        return _ingest(config, prepared)
 
 
-def _ingest(config: PipelineConfig) -> StageReport:
+def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     watch = Stopwatch()
-    sources = collect(config)
-    images_folder = layout.images(config.dataset)
-    _require_images(images_folder)
+    sources = {} if prepared else collect(config)
+    require_images(config.dataset)
     labels = labels_of_dataset(config)
-    listed, ignored = _list_files(images_folder)
-    files, read = _inspect_files(config, images_folder, listed)
+    atomic.remove_partials(config.dataset)
+    files, read, others = examined_files(config, again=config.force and not prepared)
     catalog = _catalog(labels, files)
     decided = _read_decided(config.dataset)
     pairs = find_near_duplicates(config, files)
@@ -105,7 +64,7 @@ def _ingest(config: PipelineConfig) -> StageReport:
     if not usable.any():
         raise DataError(
             f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
-            f"{len(listed)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
+            f"{len(files)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
             "images, and one diagnosis for each picture."
         )
     # What is set aside still shows that two lesions are one.
@@ -123,135 +82,16 @@ def _ingest(config: PipelineConfig) -> StageReport:
         stage="ingest",
         seen=len(catalog),
         done=read,
-        skipped=len(listed) - read,
+        skipped=len(files) - read,
         refused=int((~usable).sum()),
         seconds=watch.seconds(),
         details={
-            **_details(catalog, labels, ignored),
+            **_details(catalog, labels, others),
             "duplicates": _duplicates(catalog, pictures, pairs, set_aside, decided),
             "sources": sources,
             "data_report": str(layout.data_report(config.dataset)),
         },
     )
-
-
-def _require_dataset(dataset: Path) -> None:
-    if not dataset.is_dir():
-        raise DataError(
-            f"{dataset} is missing: expected a folder with images/ and diagnoses.csv or labels/. Create it, point the setting "
-            "`dataset` elsewhere, or make a sample with `skinlesion sample DIR`."
-        )
-
-
-def _require_images(images: Path) -> None:
-    if not images.is_dir():
-        raise DataError(f"{images} is missing: expected a folder with the image files that the tables of labels name.")
-
-
-def _list_files(folder: Path) -> tuple[list[FileStat], int]:
-    """Give the image files under a folder, sorted by name, and the number of other files."""
-    found: list[FileStat] = []
-    ignored = 0
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = os.path.join(parent, name)
-            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
-                ignored += 1
-                continue
-            try:
-                stat = os.stat(path)
-            except FileNotFoundError:  # a link to nowhere
-                ignored += 1
-                continue
-            relative = os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
-            found.append(FileStat(relative, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-    return sorted(found), ignored
-
-
-def _inspect_files(config: PipelineConfig, folder: Path, listed: list[FileStat]) -> tuple[pd.DataFrame, int]:
-    """Give one row of `FILE_COLUMNS` for each file, and the number of files that had to be read."""
-    table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
-    settings = config.fingerprint("ingest")
-    atomic.remove_partials(config.dataset)
-    atomic.remove_partials(table.folder)
-    known = table.read()
-    now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
-    key = ["file", "size", "mtime_ns", "ctime_ns"]
-    if config.force:
-        known = empty(FILE_COLUMNS)
-    merged = now.merge(known[known["settings"] == settings], on=key, how="left", indicator=True)
-    is_new = (merged.pop("_merge") == "left_only").to_numpy()
-    rows = merged[~is_new].reset_index(drop=True)
-    todo = [listed[position] for position in np.flatnonzero(is_new)]
-    todo.sort(key=lambda file: _bucket(file.file))
-    inspect = partial(
-        _inspect,
-        folder=folder,
-        max_pixels=config.max_image_pixels,
-        min_side=config.min_image_side,
-        settings=settings,
-    )
-    changed = _buckets(known.loc[~known["file"].isin(now["file"]), "file"])
-    with progress("ingest", len(todo)) as advance:
-        for batch in _batches(spread(inspect, todo, workers=config.workers_used(), kind="threads"), advance):
-            rows = pd.concat([rows, batch], ignore_index=True)
-            _write_buckets(table, rows, _buckets(batch["file"]))
-    _write_buckets(table, rows, changed)
-    return rows, len(todo)
-
-
-def _batches(rows: Iterator[dict[str, Any]], advance: Any) -> Iterator[pd.DataFrame]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        advance(1)
-        if len(batch) == _ROWS_BETWEEN_WRITES:
-            yield pd.DataFrame(batch).astype(FILE_COLUMNS)
-            batch = []
-    if batch:
-        yield pd.DataFrame(batch).astype(FILE_COLUMNS)
-
-
-def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) -> None:
-    bucket_of_row = rows["file"].map(_bucket)
-    for bucket in sorted(buckets):
-        table.write(bucket, rows[bucket_of_row == bucket].sort_values("file", ignore_index=True))
-
-
-def _bucket(file: str) -> int:
-    return bucket_of(Path(file).stem)
-
-
-def _buckets(files: pd.Series) -> set[int]:
-    return {_bucket(file) for file in files}
-
-
-def _inspect(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
-    header = ImageHeader(format="", width=0, height=0, mode="")
-    digest = reason = look = ""
-    statistics = NOT_KNOWN
-    try:
-        content = (folder / file.file).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        header = read_header(content)
-        check_header(header, max_pixels=max_pixels, min_side=min_side)
-        small = check_decodes(content, header)
-        look, statistics = look_of(small), image_statistics(small)
-    except ImageRefused as refusal:
-        reason = str(refusal)
-    except FileNotFoundError:
-        reason = "the file went away while it was being read"
-    return file._asdict() | {
-        "sha256": digest,
-        "width": header.width,
-        "height": header.height,
-        "format": header.format,
-        "reason": reason,
-        "settings": settings,
-        "look": look,
-        **statistics,
-    }
 
 
 def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
@@ -297,7 +137,7 @@ def _read_decided(dataset: Path) -> pd.DataFrame:
         ) from None
 
 
-def _details(catalog: pd.DataFrame, labels: Labels, ignored: int) -> dict[str, Any]:
+def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Any]:
     usable = contract.accepted(catalog)
     counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     by_label = {
@@ -312,7 +152,7 @@ def _details(catalog: pd.DataFrame, labels: Labels, ignored: int) -> dict[str, A
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
         "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
-        "other_files": ignored,
+        "other_files": others,
         "classes": by_label,
         "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
         "blank_dx": int((usable["dx"] == "").sum()),

@@ -1,0 +1,35 @@
+"""Collect: what the sources have comes into the data set, once, before several workers examine its images."""
+
+from __future__ import annotations
+
+from skinlesion.config import PipelineConfig
+from skinlesion.dataset_folder import held_for_ingest, require_images
+from skinlesion.labels.of_dataset import labels_of_dataset
+from skinlesion.sources import collect as collect_from_sources
+from skinlesion.stage_report import StageReport, Stopwatch
+
+
+def collect(config: PipelineConfig) -> StageReport:
+    """Bring what the sources have into images/ and labels/, as ingest does by itself; counts files over all sources.
+
+    Raises DataError when the data set has no images/ or its tables of labels cannot be used, and DatasetBusy while another
+    process ingests it.
+    """
+    watch = Stopwatch()
+    with held_for_ingest(config):
+        sources = collect_from_sources(config)
+        require_images(config.dataset)
+        # Ingest reads the tables again; a wrong one is told here, before the images are read for hours.
+        labels_of_dataset(config)
+    arrived, there, waiting, failed = (
+        sum(source[what] for source in sources.values()) for what in ("arrived", "already_there", "waiting", "failed")
+    )
+    return StageReport(
+        stage="collect",
+        seen=arrived + there + waiting + failed,
+        done=arrived,
+        skipped=there + waiting,
+        refused=failed,
+        seconds=watch.seconds(),
+        details={"sources": sources},
+    )

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import itertools
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from skinlesion import examined_files, layout
+from skinlesion.errors import DataError
+from skinlesion.pipeline import run_stage
+from skinlesion.shard import Shard
+from skinlesion.stages.collect import collect
+from skinlesion.stages.examine import examine
+from skinlesion.stages.ingest import ingest
+
+TABLES = ("catalog.parquet", "split.parquet", "tables/")
+
+
+def tables(snapshot, dataset):
+    """Give path -> SHA-256 of the catalog, the split and every part of a table."""
+    return {path: digest for path, (digest, _) in snapshot(dataset.folder).items() if path.startswith(TABLES)}
+
+
+def shards_of(count):
+    return [Shard(index, count) for index in range(count)]
+
+
+@pytest.fixture
+def files_read(monkeypatch):
+    """The files that were read, once for each time."""
+    read = []
+    whole = examined_files._examine
+
+    def noted(file, **options):
+        read.append(file.file)
+        return whole(file, **options)
+
+    monkeypatch.setattr(examined_files, "_examine", noted)
+    return read
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64])
+def test_shards_then_ingest_leave_the_bytes_that_ingest_alone_leaves(dataset, config, snapshot, jpeg, count):
+    dataset.add("bad", b"not a picture")
+    dataset.put("other/twice.png", jpeg(1))
+    dataset.add("twice", jpeg(2))
+    report = ingest(config())
+    expected = tables(snapshot, dataset)
+    for path in ("catalog.parquet", "split.parquet"):
+        (dataset.folder / path).unlink()
+    shutil.rmtree(dataset.folder / "tables")
+    reports = [examine(config(), shard) for shard in shards_of(count)]
+    prepared = ingest(config(), prepared=True)
+    assert tables(snapshot, dataset) == expected
+    assert sum(one.seen for one in reports) == sum(one.done for one in reports) == report.done == 21
+    assert sum(one.refused for one in reports) == 1
+    assert (prepared.seen, prepared.refused, prepared.done, prepared.skipped) == (report.seen, report.refused, 0, 21)
+    assert prepared.details == report.details
+
+
+def test_shards_at_the_same_time_read_each_file_once(dataset, config, files_read):
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda shard: examine(config(), shard), shards_of(3)))
+    assert sorted(files_read) == sorted(f"{row['image']}.jpg" for row in dataset.rows())
+    assert ingest(config(), prepared=True).done == 0
+
+
+def test_another_number_of_shards_finds_the_work_done(dataset, config, snapshot):
+    for shard in shards_of(2):
+        examine(config(), shard)
+    before = snapshot(dataset.folder)
+    assert [examine(config(), shard).done for shard in shards_of(3)] == [0, 0, 0]
+    assert snapshot(dataset.folder) == before
+
+
+def test_a_shard_reads_and_writes_its_own_buckets_alone(dataset, config):
+    examine(config(), Shard(0, 2))
+    table = layout.tables(dataset.folder, "ingest")
+    own = {f"{bucket:02d}.parquet" for bucket in Shard(0, 2).buckets()}
+    assert {path.name for path in table.iterdir()} <= own
+    before = {path.name: path.stat() for path in table.iterdir()}
+    partial = table / ".01.another-host-1-1.partial.parquet"
+    partial.write_bytes(b"half")
+    examine(config(force=True), Shard(1, 2))
+    assert partial.exists()
+    assert {path.name: path.stat() for path in table.iterdir() if path.name in own} == before
+
+
+def test_ingest_reads_what_no_shard_examined(dataset, config, jpeg, files_read):
+    done = examine(config(), Shard(0, 2)).done
+    dataset.add("later", jpeg(1))
+    assert ingest(config(), prepared=True).done == 19 - done
+    assert len(files_read) == len(set(files_read)) == 19
+
+
+def test_force_reads_each_file_once_in_a_run(few, config, files_read):
+    ingest(config())
+    files_read.clear()
+    settings = config(force=True)
+    assert [examine(settings, shard).done for shard in shards_of(2)] != [0, 0]
+    ingest(settings, prepared=True)
+    assert len(files_read) == len(set(files_read)) == 6
+
+
+def test_a_file_that_went_away_is_forgotten_by_its_shard(few, config, snapshot):
+    examine(config())
+    gone = few.rows()[0]["image"]
+    few.original(f"{gone}.jpg").unlink()
+    for settings, shard in itertools.product((config(force=True), config()), shards_of(2)):
+        examine(settings, shard)
+    before = tables(snapshot, few)
+    assert ingest(config()).done == 0
+    assert {path: digest for path, digest in tables(snapshot, few).items() if path in before} == before
+
+
+def test_a_killed_shard_goes_on_where_it_stopped(dataset, config, monkeypatch):
+    monkeypatch.setattr(examined_files, "_ROWS_BETWEEN_WRITES", 4)
+    whole, calls = examined_files._examine, itertools.count()
+
+    def killed(file, **options):
+        if next(calls) == 10:
+            raise KeyboardInterrupt
+        return whole(file, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(examined_files, "_examine", killed)
+        examine(config(workers=1))
+    assert examine(config()).done == 18 - 8
+
+
+def test_a_missing_folder_of_images_is_one_clear_error_before_any_shard(few, config):
+    shutil.rmtree(layout.images(few.folder))
+    with pytest.raises(DataError, match=r"images is missing: expected"):
+        collect(config())
+    with pytest.raises(DataError, match=r"images is missing: expected"):
+        examine(config(), Shard(1, 2))
+
+
+def test_wrong_labels_are_told_before_an_image_is_read(few, config):
+    few.labels.write_text("image,age\nA,3\n")
+    with pytest.raises(DataError, match="lacks the column dx"):
+        collect(config())
+
+
+def test_collect_counts_what_the_sources_have_and_a_prepared_ingest_asks_none(few, config, jpeg, tmp_path):
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "new.jpg").write_bytes(jpeg(1))
+    (drop / "note.txt").write_text("no image")
+    settings = config(drop_folder=str(drop), drop_settle_seconds=0)
+    report = collect(settings)
+    assert (report.done, report.refused) == (1, 1)
+    assert report.seen == report.done + report.skipped + report.refused
+    assert report.details["sources"]["drop_folder"]["arrived"] == 1
+    assert examine(settings).seen == 7
+    (drop / "later.jpg").write_bytes(jpeg(2))
+    prepared = ingest(settings, prepared=True)
+    assert (prepared.done, prepared.details["sources"]) == (0, {})
+    assert (drop / "later.jpg").exists()
+    assert ingest(settings).done == 1
+
+
+def test_collect_without_a_source_finds_nothing_and_changes_nothing(few, config, snapshot):
+    before = snapshot(few.folder)
+    report = run_stage("collect", config())
+    assert (report.seen, report.done, report.details) == (0, 0, {"sources": {}})
+    assert snapshot(few.folder) == before
