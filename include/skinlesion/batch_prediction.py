@@ -2,6 +2,9 @@
 
 What is predicted goes line by line into a journal beside the table, so a killed run loses the last second. When all is
 done the table is made from the journal at once and the journal is removed.
+
+Several machines can share a folder: each writes the journal of its shard beside the table (`predict_shard`), and
+`predict_into` takes over what those hold before it predicts what is missing.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -30,6 +34,7 @@ from skinlesion.diagnosis import LABELS
 from skinlesion.errors import DataError
 from skinlesion.image_file import SUFFIXES
 from skinlesion.prediction import Prediction
+from skinlesion.shard import WHOLE, Shard, bucket_of
 from skinlesion.spreadsheet import cell
 
 COLUMNS: Final = ("image", *LABELS, "label", "decision", "reason", "file")
@@ -42,7 +47,13 @@ ROWS_AT_ONCE: Final = 20_000
 
 _JOURNAL_VERSION: Final = 1
 
+_BITS_OF_START: Final = 48  # of a number that says in which of several journals a line lies, and where it starts
+
 Keys = npt.NDArray[np.uint64]
+
+
+class TableBusy(DataError):
+    """Another process writes the same table, or the same shard of it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,8 @@ class BatchReport:
     refused: int
 
 
-def image_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Give the files named and the image files under the folders named, folder by folder, each sorted.
+def image_files(paths: Sequence[Path], shard: Shard = WHOLE) -> Iterator[Path]:
+    """Give the files named and the image files under the folders named, folder by folder, each sorted; those of a shard.
 
     A folder within another one that is named comes once. Raises DataError when a path is missing, before the first file.
     """
@@ -70,7 +81,11 @@ def image_files(paths: Sequence[Path]) -> Iterator[Path]:
         for number, (path, root) in enumerate(roots.items())
         if not folders & set(root.parents) and root not in list(roots.values())[:number]
     }
-    return itertools.chain.from_iterable(_under(path) for path in outermost)
+    found = itertools.chain.from_iterable(_under(path) for path in outermost)
+    if shard == WHOLE:
+        return found
+    buckets = set(shard.buckets())
+    return (path for path in found if bucket_of(_shown(path.stem)) in buckets)
 
 
 def _under(path: Path) -> Iterator[Path]:
@@ -127,18 +142,60 @@ def predict_into(
     Raises:
         DataError: another suffix, another process is at the same table, or a path is missing.
     """
-    if table.suffix.lower() not in SUFFIXES_OF_TABLES:
-        raise DataError(f"{table}: expected a name ending in {' or '.join(SUFFIXES_OF_TABLES)}.")
+    _require_suffix(table)
     table.parent.mkdir(parents=True, exist_ok=True)
     journal_path = table.with_name(f".{table.name}.partial")
     with _locked(journal_path, table) as journal:
-        known = _go_on(journal, identity)
+        parts = _parts_of(table)
+        known = _take_over(journal, _go_on(journal, identity), parts, paths, identity)
         done, kept = _predict_missing(journal, paths, predict, known, advance, refused)
         rows = _Rows(journal, np.sort(np.concatenate([done, kept])))
         count = _write_refused(rows, refused_beside(table))
         (_write_csv if table.suffix.lower() == ".csv" else _write_parquet)(rows, table)
+        for part in parts:
+            part.unlink(missing_ok=True)
         journal_path.unlink()
     return BatchReport(images=len(done) + len(kept), done=len(done), kept=len(kept), refused=count)
+
+
+def predict_shard(
+    table: Path,
+    paths: Sequence[Path],
+    predict: Callable[[Iterable[Path]], Iterator[Prediction]],
+    *,
+    shard: Shard,
+    identity: str,
+    advance: Callable[[int], None],
+    refused: Callable[[Prediction], None],
+) -> BatchReport:
+    """Predict the images of a shard into a journal beside the table, for `predict_into`; see there for the rest.
+
+    Killed, it goes on where it stopped. `refused` of the report counts those of this run alone.
+    """
+    _require_suffix(table)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+
+    def tell(prediction: Prediction) -> None:
+        nonlocal count
+        count += 1
+        refused(prediction)
+
+    part = table.with_name(f".{table.name}.{shard.index + 1}-of-{shard.count}.shard")
+    with _locked(part, table) as journal:
+        done, kept = _predict_missing(journal, paths, predict, _go_on(journal, identity), advance, tell, shard)
+    return BatchReport(images=len(done) + len(kept), done=len(done), kept=len(kept), refused=count)
+
+
+def _parts_of(table: Path) -> list[Path]:
+    """Give the journals of shards that lie beside a table, whatever the number of shards."""
+    name = re.compile(rf"\.{re.escape(table.name)}\.\d+-of-\d+\.shard")
+    return sorted(path for path in table.parent.iterdir() if name.fullmatch(path.name))
+
+
+def _require_suffix(table: Path) -> None:
+    if table.suffix.lower() not in SUFFIXES_OF_TABLES:
+        raise DataError(f"{table}: expected a name ending in {' or '.join(SUFFIXES_OF_TABLES)}.")
 
 
 @contextmanager
@@ -147,29 +204,66 @@ def _locked(path: Path, table: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"Another process is writing {table}. Let it finish, or choose another --output.") from None
+            raise TableBusy(f"Another process is writing {table}. Let it finish, or choose another --output.") from None
         yield journal
 
 
 def _go_on(journal: BinaryIO, identity: str) -> Keys:
     """Give the keys of what the journal holds, sorted; empty it when it is of another model, and cut off a torn line."""
-    head = {"journal": _JOURNAL_VERSION, "made_by": identity}
-    journal.seek(0)
     keys, whole = array("Q"), 0
-    for number, line in enumerate(journal):
+    for key, start, size in _whole_lines(journal, identity):
+        if start:
+            keys.append(key)
+        whole = start + size
+    journal.truncate(whole)
+    if not whole:
+        journal.write(json.dumps(_head(identity)).encode() + b"\n")
+    return np.sort(np.asarray(keys, dtype=np.uint64))
+
+
+def _head(identity: str) -> dict[str, Any]:
+    return {"journal": _JOURNAL_VERSION, "made_by": identity}
+
+
+def _whole_lines(journal: BinaryIO, identity: str) -> Iterator[tuple[int, int, int]]:
+    """Give key, start and size of each line up to a torn one, the head first; nothing of another model's journal."""
+    start = 0
+    journal.seek(0)
+    for line in journal:
         try:
             entry = json.loads(line)
         except ValueError:
-            break
-        if not line.endswith(b"\n") or (number == 0 and entry != head):
-            break
-        if number:
-            keys.append(int(entry["key"], 16))
-        whole += len(line)
-    journal.truncate(whole)
-    if not whole:
-        journal.write(json.dumps(head).encode() + b"\n")
-    return np.sort(np.asarray(keys, dtype=np.uint64))
+            return
+        if not line.endswith(b"\n") or (start == 0 and entry != _head(identity)):
+            return
+        yield int(entry["key"], 16) if start else 0, start, len(line)
+        start += len(line)
+
+
+def _take_over(journal: BinaryIO, known: Keys, parts: Sequence[Path], paths: Sequence[Path], identity: str) -> Keys:
+    """Append what the journals of shards hold of the images that are there, in the images' order; give all keys, sorted."""
+    if not parts:
+        return known
+    keys, places, taken = array("Q"), array("Q"), array("Q")
+    with ExitStack() as stack:
+        files = [stack.enter_context(part.open("rb")) for part in parts]
+        for number, file in enumerate(files):
+            for key, start, _ in itertools.islice(_whole_lines(file, identity), 1, None):
+                keys.append(key)
+                places.append(number << _BITS_OF_START | start)
+        found = np.asarray(keys, dtype=np.uint64)
+        order = np.argsort(found, kind="stable")
+        found = found[order]
+        for path in image_files(paths):
+            key = _key(path)
+            if _holds(known, key) or not _holds(found, key):
+                continue
+            place = places[order[np.searchsorted(found, np.uint64(key))]]
+            file = files[place >> _BITS_OF_START]
+            file.seek(place & ((1 << _BITS_OF_START) - 1))
+            journal.write(file.readline())
+            taken.append(key)
+    return np.sort(np.concatenate([known, np.asarray(taken, dtype=np.uint64)]))
 
 
 def _predict_missing(
@@ -179,13 +273,14 @@ def _predict_missing(
     known: Keys,
     advance: Callable[[int], None],
     refused: Callable[[Prediction], None],
+    shard: Shard = WHOLE,
 ) -> tuple[Keys, Keys]:
-    """Append what the journal lacks; give the keys of this run and those that were there."""
+    """Append what the journal lacks of a shard; give the keys of this run and those that were there."""
     done, kept = array("Q"), array("Q")
     keys_ahead: dict[Path, int] = {}
 
     def missing() -> Iterator[Path]:
-        for path in image_files(paths):
+        for path in image_files(paths, shard):
             key = _key(path)
             if _holds(known, key):
                 kept.append(key)

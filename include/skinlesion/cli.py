@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -206,6 +207,10 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Table to write, .csv or .parquet; else it goes to the terminal as CSV.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only this slice of the images; the command without it then makes the table."),
+    ] = None,
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
@@ -224,6 +229,7 @@ def predict(
         image_files,
         made_by,
         predict_into,
+        predict_shard,
         refused_beside,
     )
     from skinlesion.prediction import Prediction, classifier_of, model_file
@@ -233,6 +239,9 @@ def predict(
     _show_log(quiet)
     config = _config(None, models, settings)
     count = count_images(paths)
+    part = None if shard is None else _shard(shard)
+    if part is not None and output is None:
+        raise DataError("--shard: expected --output as well, which names the table that the slice belongs to.")
     file = model or model_file(config.models)
     make_classifier = classifier_of(file)
     refused = 0
@@ -243,9 +252,11 @@ def predict(
         if output is None or refused <= REFUSED_SHOWN:
             err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
 
+    if part is not None:
+        count = sum(1 for _ in image_files(paths, part))
     with progress("predict", count) as advance:
         if output is not None:
-            report = predict_into(
+            report = (predict_into if part is None else partial(predict_shard, shard=part))(
                 output.absolute(),
                 paths,
                 lambda files: predictions(files, make_classifier, config),
@@ -265,8 +276,9 @@ def predict(
                     writer.writerow(csv_row(entry_of(prediction)))
     if output is not None and not quiet:
         kept = f", {report.kept} of them from a run that was stopped" if report.kept else ""
-        err.print(f"{report.images - refused} of {report.images} images in {output}{kept}", markup=False)
-        if refused:
+        where = output if part is None else f"slice {part} of {output}"
+        err.print(f"{report.images - refused} of {report.images} images in {where}{kept}", markup=False)
+        if refused and part is None:
             err.print(f"{refused} refused, with reasons in {refused_beside(output)}", markup=False)
     if refused:
         raise typer.Exit(1)

@@ -84,6 +84,9 @@ PROMOTION_ALONE: Final = (
 
 PROMOTION_TOO: Final = ("dataset", "models", "workers")
 
+PREDICTION_TOO: Final = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
+"""What a prediction of a folder looks at. Its table goes under the installation's data set: the form has none."""
+
 STAGE_VERSIONS: Final[dict[str, int]] = {"resize": 2}
 """Counts up, from 1, when what a stage makes changes for a reason that no setting tells; its files are then stale."""
 
@@ -669,7 +672,7 @@ class PipelineConfig(BaseSettings):
         ge=1,
         le=64,
         title="Shards",
-        description="Over how many mapped tasks examine, resize, augment and embed spread.",
+        description="Over how many mapped tasks examine, resize, augment and embed spread, and the prediction of a folder.",
         json_schema_extra={"section": "Running"},
     )
     workers: int = Field(

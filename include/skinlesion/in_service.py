@@ -80,7 +80,14 @@ def record_path(models: Path) -> Path:
 def read(models: Path) -> InService | None:
     """Give what is in service; None where nothing is, or its record cannot be read. Quick: reads the record alone."""
     try:
-        folder = layout.release_in_service(models).resolve(strict=True)
+        return of_release(layout.release_in_service(models).resolve(strict=True))
+    except OSError:
+        return None
+
+
+def of_release(folder: Path) -> InService | None:
+    """Give what a release holds, in service or not; None where its record is missing or cannot be read."""
+    try:
         record = json.loads((folder / RECORD).read_text())
         entry = record["entry"]
         return InService(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 
 def images(dataset: Path) -> Path:
@@ -53,6 +54,15 @@ def data_report(dataset: Path) -> Path:
 def failed_data_report(dataset: Path) -> Path:
     """The same of a catalog that did not pass its checks; a .json and a .csv lie beside it."""
     return dataset / "data_report_failed.html"
+
+
+def predictions(dataset: Path) -> Path:
+    """Tables that the prediction DAG writes."""
+    return dataset / "predictions"
+
+
+TABLE_OF_PREDICTIONS: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(csv|parquet)$"
+"""A plain name: whoever may start a run chooses what the table is called, never where it is written."""
 
 
 def features(dataset: Path) -> Path:

@@ -1,6 +1,7 @@
 """Run a DAG once with `dag.test()` and write what came of it as JSON.
 
-A process of its own for each run, as a night is one: TensorFlow and Airflow keep state. Called by test_retrain_run.py:
+A process of its own for each run, as a night is one: TensorFlow and Airflow keep state. Called by test_retrain_run.py and
+test_predict_run.py:
 `python run_dag.py '{"dag_id": "skin_lesion_retrain", "settings": {...}, "fail_once": "organize"}' summary.json`.
 """
 
@@ -64,8 +65,8 @@ def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> 
 
 
 def break_stage(broken: str) -> None:
-    """Let the first attempt at a stage, or at the switch, do its work and then meet a full disk."""
-    from skinlesion import pipeline
+    """Let the first attempt at a stage, the switch or a prediction do its work and then meet a full disk."""
+    from skinlesion import pipeline, shared_prediction
     from skinlesion.registry import promotion
 
     attempts = []
@@ -83,6 +84,9 @@ def break_stage(broken: str) -> None:
 
     pipeline.run_stage = breaking(pipeline.run_stage, lambda stage, *_: stage == broken)
     promotion.switch_to = breaking(promotion.switch_to, lambda *_: broken == "switch_to")
+    shared_prediction.predict_a_shard = breaking(
+        shared_prediction.predict_a_shard, lambda *_: broken == "predict_a_shard"
+    )
 
 
 def xcoms(run_id: str) -> list[tuple[str, str, Any]]:

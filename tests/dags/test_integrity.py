@@ -1,4 +1,4 @@
-"""What every DAG of this project keeps to, and what skin_lesion_retrain and skin_lesion_promote are."""
+"""What every DAG of this project keeps to, and what each of them is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion.config import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+from skinlesion.config import PREDICTION_TOO, PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
 from skinlesion.errors import DataError, LeakError
 from skinlesion.pipeline import NIGHTLY, SHARDED
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
-DAG_IDS = {"skin_lesion_promote", "skin_lesion_retrain"}
+DAG_IDS = {"skin_lesion_predict", "skin_lesion_promote", "skin_lesion_retrain"}
 
 HEAVY = {
     "tensorflow", "keras", "cv2", "pandas", "numpy", "Augmentor", "mlflow", "sklearn", "scipy", "matplotlib",
@@ -346,6 +346,57 @@ def test_no_answer_means_no(promote: DAG) -> None:
 
 def test_nothing_waits_in_the_nightly_dag(retrain: DAG) -> None:
     assert {task.operator_name for task in retrain.tasks} == {"@task"}
+
+
+# --- skin_lesion_predict --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def predict(bag: DagBag) -> DAG:
+    return bag.dags["skin_lesion_predict"]
+
+
+def test_a_prediction_is_planned_once_shared_and_put_together(predict: DAG) -> None:
+    assert graph(predict) == {"plan": {"predict"}, "predict": {"merge"}, "merge": set()}
+    assert {task.task_id for task in predict.tasks if task.is_mapped} == {"predict"}
+
+
+def test_a_prediction_runs_by_hand_alone(predict: DAG) -> None:
+    from airflow.serialization.encoders import coerce_to_core_timetable
+
+    assert coerce_to_core_timetable(predict.timetable).can_be_scheduled is False
+
+
+def test_the_form_of_a_prediction_asks_for_the_images_and_never_for_the_folder_of_the_table(predict: DAG) -> None:
+    assert set(predict.params) == {"images", "table", *PREDICTION_TOO}
+    assert "dataset" not in PREDICTION_TOO
+    assert copy.deepcopy(predict.params.get_param("images")).resolve("/data") == "/data"
+
+
+def test_every_field_has_a_default_so_that_a_failure_can_be_told(each_dag: DAG) -> None:
+    for name in each_dag.params:
+        copy.deepcopy(each_dag.params.get_param(name)).resolve()
+
+
+@pytest.mark.parametrize("name", PREDICTION_TOO)
+def test_the_form_of_a_prediction_has_the_settings_as_they_are(name: str, predict: DAG) -> None:
+    assert predict.params.get_param(name).schema["title"] == PipelineConfig.model_fields[name].title
+    assert copy.deepcopy(predict.params.get_param(name)).resolve() == json.loads(
+        PipelineConfig().model_dump_json()
+    ).get(name)
+
+
+@pytest.mark.parametrize("name", ["found.csv", "2026-11_x.parquet"])
+def test_a_table_has_a_plain_name(name: str, predict: DAG) -> None:
+    assert copy.deepcopy(predict.params.get_param("table")).resolve(name) == name
+
+
+@pytest.mark.parametrize("name", ["../found.csv", "/tmp/found.csv", "a/b.csv", ".csv", "found.xlsx", "", None])
+def test_a_name_that_leads_elsewhere_is_refused_by_the_form(name: Any, predict: DAG) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        copy.deepcopy(predict.params.get_param("table")).resolve(name)
 
 
 # --- Their forms ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,127 @@
+"""Predict a folder of any size with the model in service, over several workers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.sdk import Param, dag, get_current_context, task
+
+from skin_lesion_dag_settings import TASK_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_notices import run_failed
+from skinlesion.config import PREDICTION_TOO, PipelineConfig
+from skinlesion.layout import TABLE_OF_PREDICTIONS
+
+if TYPE_CHECKING:
+    from skinlesion.shared_prediction import PredictionPlan
+
+log = logging.getLogger(__name__)
+
+
+def settings() -> PipelineConfig:
+    """The run's parameters; never the data set, under which the table is written: that is the installation's."""
+    params = get_current_context()["params"]
+    return PipelineConfig.of({name: params[name] for name in PREDICTION_TOO})
+
+
+def planned() -> PredictionPlan:
+    """What the first task decided for all of them."""
+    from skinlesion.shared_prediction import PredictionPlan
+
+    return PredictionPlan(**get_current_context()["ti"].xcom_pull("plan", key="plan"))
+
+
+@dag(
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        # Without a default nobody would be told of a failed run: Airflow reads the parameters anew for the callback.
+        "images": Param(
+            None,
+            type=["string", "null"],
+            minLength=1,
+            title="Images",
+            description="Folder of images; its subfolders too. A relative one is the project's, as dataset/images.",
+            section="Prediction",
+        ),
+        "table": Param(
+            "predictions.csv",
+            type="string",
+            pattern=TABLE_OF_PREDICTIONS,
+            title="Table",
+            description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and takes the "
+            "place of an earlier one of this name.",
+            section="Prediction",
+        ),
+        **trigger_form(PREDICTION_TOO),
+    },
+    deadline=deadline(hours=8),
+    on_failure_callback=run_failed,
+    default_args=TASK_DEFAULTS,
+    tags=["skin-lesion", "prediction"],
+)
+def skin_lesion_predict() -> None:
+    """### Predict a folder with the skin-lesion classifier in service
+
+    By hand only. Writes what `skinlesion predict --output` writes, byte for byte, shared by `shards` tasks: the table in
+    predictions/ of the data set's folder, and beside it a list of the images that cannot be used, with reasons. All
+    shards ask the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
+    not a medical device.*
+
+    **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
+    - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Mend it, then clear the
+      task, or start another run.
+    - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
+      on where it stopped. An earlier table of the same name stays until the new one is whole.
+
+    **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times; once the table is written the shards'
+    work is gone, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
+    """
+
+    @task(doc_md="Choose the model for the whole run and count the images. Returns the shards.")
+    def plan() -> list[str]:
+        from skinlesion.shared_prediction import plan_prediction
+
+        context = get_current_context()
+        decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
+        context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
+        count = context["params"]["shards"]
+        return [f"{index}/{count}" for index in range(1, count + 1)]
+
+    @report_task(
+        map_index_template="shard {{ shard }}",
+        execution_timeout=timedelta(hours=6),
+        doc_md="Predict the images of a shard; goes on where an earlier try stopped.",
+    )
+    def predict(shard: str) -> dict[str, Any]:
+        from skinlesion.shard import Shard
+        from skinlesion.shared_prediction import predict_a_shard
+
+        index, count = map(int, shard.split("/"))
+        return told(predict_a_shard(planned(), settings(), Shard(index - 1, count)))
+
+    @report_task(
+        execution_timeout=timedelta(hours=6),
+        doc_md="Put the shards together in the table, and list the images that cannot be used.",
+    )
+    def merge() -> dict[str, Any]:
+        from skinlesion.shared_prediction import merge_shards
+
+        return told(merge_shards(planned(), settings()))
+
+    shards = plan()
+    predict.expand(shard=shards) >> merge()
+
+
+def told(report: dict[str, Any]) -> dict[str, Any]:
+    """Log a report, and add on which machine it was made."""
+    log.info("%s", report)
+    return report | {"host": socket.gethostname()}
+
+
+skin_lesion_predict()

@@ -1,0 +1,47 @@
+"""Put an untrained classifier in service as version 7. Called by test_predict_run.py: `python put_model.py MODELS`.
+
+A process of its own: TensorFlow stays out of the one that parses DAGs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from skinlesion import in_service, layout, quiet_tensorflow
+from skinlesion.config import PipelineConfig
+from skinlesion.registry.release import name_release_files, put_in_service, write_record
+
+
+def put(models: Path) -> None:
+    """Make a release and let it be in service."""
+    quiet_tensorflow.load()
+    from skinlesion.backbone import BackboneWeights
+    from skinlesion.litert import convert_to_litert
+    from skinlesion.model import build_classifier, save_model
+
+    release = layout.releases(models) / "000001"
+    release.mkdir(parents=True)
+    classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
+    save_model(classifier, release / in_service.H5)
+    convert_to_litert(classifier, release / in_service.TFLITE)
+    write_record(
+        release,
+        {
+            "run": "untrained",
+            "version": 7,
+            "sha256": {name: in_service.digest(release / name) for name in (in_service.H5, in_service.TFLITE)},
+            "decision_rule": None,
+            "since": "2026-11-25T02:00:00+00:00",
+            "actor": "test",
+            "reason": "test",
+            "switch": 1,
+            "entry": None,
+        },
+    )
+    put_in_service(models, release)
+    name_release_files(models)
+
+
+if __name__ == "__main__":
+    put(Path(sys.argv[1]))
