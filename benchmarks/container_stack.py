@@ -151,9 +151,11 @@ class Stack:
             for found in self.tasks(run, dag)
         ]
 
-    def report(self, run: str, task: str, index: int = -1, key: str = "return_value") -> dict[str, Any]:
-        """Give what a stage reported."""
-        path = f"/dags/skin_lesion_retrain/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
+    def report(
+        self, run: str, task: str, index: int = -1, key: str = "return_value", dag: str = "skin_lesion_retrain"
+    ) -> dict[str, Any]:
+        """Give what a task reported."""
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
         value = self.api("GET", f"{path}?map_index={index}")["value"]
         found: dict[str, Any] = json.loads(value) if isinstance(value, str) else value
         return found

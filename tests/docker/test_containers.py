@@ -83,11 +83,25 @@ def test_two_workers_share_the_shards_of_a_run(stack: Stack, reference: str) -> 
     assert stack.wait(run) == "success", stack.summary(run)
     workers = {container["Config"]["Hostname"] for container in stack.containers("worker")}
     assert len(workers) == 2
-    for stage in ("resize", "augment", "embed"):
+    for stage in ("examine", "resize", "augment", "embed"):
         assert {stack.report(run, stage, index)["host"] for index in range(SHARDS)} == workers
     (training,) = stack.containers("training-worker")
     assert stack.report(run, "train")["host"] == training["Config"]["Hostname"]
     assert made(stack, "shared") == reference
+
+
+def test_two_workers_share_the_prediction_of_a_folder(stack: Stack, reference: str) -> None:
+    stack.inside("scheduler", "skinlesion", "models", "promote", "1", "--reason", "to predict with")
+    folder = "dataset/drawn/images"
+    alone = stack.inside(
+        "scheduler", "sh", "-c", f"skinlesion predict {folder} --quiet --output /tmp/p.csv; cat /tmp/p.csv"
+    )
+    stack.unpause("skin_lesion_predict")
+    run = stack.trigger("skin_lesion_predict", images=folder, table="shared.csv", shards=SHARDS)
+    assert stack.wait(run, "skin_lesion_predict") == "success", stack.summary(run, "skin_lesion_predict")
+    assert stack.inside("scheduler", "cat", "dataset/predictions/shared.csv") == alone
+    reports = [stack.report(run, "predict", index, dag="skin_lesion_predict") for index in range(SHARDS)]
+    assert {report["host"] for report in reports} == {c["Config"]["Hostname"] for c in stack.containers("worker")}
 
 
 def test_a_killed_worker_costs_time_and_nothing_else(stack: Stack, reference: str) -> None:
