@@ -80,9 +80,13 @@ class Stack:
     def token(self) -> str:
         """Log in to Airflow as the first user; give the token."""
         login = {"username": "admin", "password": self.secret("ADMIN_PASSWORD")}
-        answer = httpx.post(f"{self.airflow}/auth/token", json=login, timeout=60)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["access_token"])
+        for _ in range(60):
+            # Without its database Airflow says that the password is wrong
+            answer = httpx.post(f"{self.airflow}/auth/token", json=login, timeout=60)
+            if answer.status_code == 201:
+                return str(answer.json()["access_token"])
+            time.sleep(2)
+        raise AssertionError(f"cannot log in to Airflow: {answer.text}")
 
     @property
     def airflow(self) -> str:
