@@ -148,6 +148,13 @@ class Stack:
             assert time.monotonic() < until, f"{run} is {state} after {seconds:g} s: {self.summary(run, dag)}"
             time.sleep(3)
 
+    def wait_until_idle(self, seconds: float = 600) -> None:
+        """Wait until no run of any DAG goes on: those of promotion follow by themselves."""
+        until = time.monotonic() + seconds
+        while self.api("GET", "/dags/~/dagRuns?state=queued&state=running")["dag_runs"]:
+            assert time.monotonic() < until, f"runs go on after {seconds:g} s"
+            time.sleep(3)
+
     def summary(self, run: str, dag: str = "skin_lesion_retrain") -> list[tuple[str, int, str, int, float | None]]:
         """Give each task instance's state, tries and seconds."""
         return [

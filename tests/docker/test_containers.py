@@ -127,6 +127,7 @@ def test_a_run_outlives(stack: Stack, service: str, reference: str) -> None:
 
 def test_a_backup_brings_back_runs_data_and_models(stack: Stack, reference: str) -> None:
     folder = stack.folder.parent / "backup"
+    stack.wait_until_idle()
     runs = stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["total_entries"]
     models = stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5")
     stack.run("tools/backup.sh", str(folder))
