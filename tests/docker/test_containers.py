@@ -91,7 +91,7 @@ def test_two_workers_share_the_shards_of_a_run(stack: Stack, reference: str) -> 
 
 
 def test_two_workers_share_the_prediction_of_a_folder(stack: Stack, reference: str) -> None:
-    folder = "dataset/drawn/images"
+    folder = "/app/dataset/drawn/images"
     alone = stack.inside(
         "scheduler", "sh", "-c", f"skinlesion predict {folder} --quiet --output /tmp/p.csv; cat /tmp/p.csv"
     )
