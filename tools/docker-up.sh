@@ -30,7 +30,8 @@ echo "Building the image; the first time takes some minutes"
 export GIT_REVISION=$(git rev-parse HEAD 2>/dev/null || true)
 log=$(mktemp)
 "$compose" build init >"$log" 2>&1 || { tail -30 "$log" >&2; exit 1; }
-grep -aE "NO IMAGENET WEIGHTS:" "$log" | head -1 || true
+# The older builder prints the step with its text as well
+grep -aoE '^(#[0-9]+ [0-9.]+ )?THE IMAGE HOLDS NO .*' "$log" | head -1 || true
 rm -f "$log"
 
 echo "Starting"
