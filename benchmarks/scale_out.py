@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from typing import Any
 
 from benchmarks.container_stack import Stack
 from benchmarks.datasets import part_of
+
+log = logging.getLogger(__name__)
 
 DAG = "skin_lesion_retrain"
 STAGES = ("resize", "augment", "embed")
@@ -63,6 +66,16 @@ def _measured(stack: Stack, source: Path, name: str) -> dict[str, float]:
     stack.wait_for_task(run, "train", ("running", "queued", "success"), seconds=3600)
     stack.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", state="failed")
     tasks = stack.tasks(run)
+    for task in tasks:
+        if task["task_id"] in STAGES:
+            log.info(
+                "%s %s %s: %s to %s",
+                task["task_id"],
+                task["map_index"],
+                task["hostname"],
+                task["start_date"],
+                task["end_date"],
+            )
     return {stage: _span([task for task in tasks if task["task_id"] == stage]) for stage in STAGES}
 
 
@@ -80,5 +93,7 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=1000, help="how many of them; 0: all")
     parser.add_argument("--repeat", type=int, default=3)
     given = parser.parse_args()
+    logging.basicConfig(level="INFO", format="%(message)s")
+    logging.getLogger("httpx").setLevel("WARNING")
     result = scale_out(given.folder, given.weights.resolve(), given.images, given.repeat)
     sys.stdout.write(json.dumps(result, indent=1) + "\n")

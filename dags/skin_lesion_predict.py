@@ -14,6 +14,7 @@ from skin_lesion_dag_settings import TASK_DEFAULTS, deadline, report_task, trigg
 from skin_lesion_notices import run_failed
 from skinlesion.config import PREDICTION_TOO, PipelineConfig
 from skinlesion.layout import TABLE_OF_PREDICTIONS
+from skinlesion.shard import BUCKETS
 
 if TYPE_CHECKING:
     from skinlesion.shared_prediction import PredictionPlan
@@ -39,6 +40,7 @@ def planned() -> PredictionPlan:
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
         # Without a default nobody would be told of a failed run: Airflow reads the parameters anew for the callback.
         "images": Param(

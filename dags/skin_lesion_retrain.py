@@ -22,6 +22,7 @@ from skin_lesion_dag_settings import (
 )
 from skin_lesion_notices import run_failed
 from skinlesion.config import PROMOTION_ALONE, PipelineConfig
+from skinlesion.shard import BUCKETS
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def run_stage(stage: str, shard: str = "1/1", **options: bool) -> dict[str, Any]
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    max_active_tasks=BUCKETS,  # as many shards as there may be
     params=trigger_form(name for name in PipelineConfig.model_fields if name not in PROMOTION_ALONE),
     deadline=deadline(hours=8),
     on_failure_callback=run_failed,

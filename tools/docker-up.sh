@@ -13,6 +13,8 @@ if [[ -n ${WORKERS:-} ]]; then
   put EXECUTOR "$([[ $WORKERS == 0 ]] && echo LocalExecutor || echo CeleryExecutor)"
   put COMPOSE_PROFILES "$([[ $WORKERS == 0 ]] || echo celery)"
   put WORKERS "$WORKERS"
+  # Tasks at once: with Celery each worker says how many it takes, and as many again may wait at it
+  put PARALLELISM "$([[ $WORKERS == 0 ]] && echo 4 || echo $((WORKERS * 4 + 4)))"
 fi
 port=${AIRFLOW_PORT:-$(setting AIRFLOW_PORT)}
 export AIRFLOW_URL=${AIRFLOW_URL:-$(setting AIRFLOW_URL)}

@@ -175,6 +175,11 @@ def test_a_dag_runs_once_at_a_time_from_a_fixed_date(each_dag: DAG) -> None:
     assert each_dag.start_date < datetime(2026, 2, 1, tzinfo=UTC)
 
 
+def test_as_many_shards_run_at_once_as_there_may_be(each_dag: DAG) -> None:
+    if "shards" in each_dag.params:
+        assert each_dag.max_active_tasks == each_dag.params.get_param("shards").schema["maximum"]
+
+
 def test_a_dag_says_what_it_is_for_and_what_to_do_when_it_fails(each_dag: DAG) -> None:
     assert each_dag.tags
     assert each_dag.doc_md is not None
