@@ -21,6 +21,7 @@ class Stack:
     def __init__(self, folder: Path, weights: Path | None = None) -> None:
         self.folder = folder
         self.weights = weights
+        self._token = ""  # a login takes the server a quarter of a second
 
     @classmethod
     def cloned(cls, folder: Path, weights: Path | None = None, revision: str = "HEAD") -> Stack:
@@ -78,7 +79,11 @@ class Stack:
         return dict(line.split("=", 1) for line in lines)[name]
 
     def token(self) -> str:
-        """Log in to Airflow as the first user; give the token."""
+        """Give the first user's token of Airflow; log in for it once."""
+        self._token = self._token or self._logged_in()
+        return self._token
+
+    def _logged_in(self) -> str:
         login = {"username": "admin", "password": self.secret("ADMIN_PASSWORD")}
         for _ in range(60):
             # Without its database Airflow says that the password is wrong
@@ -109,7 +114,9 @@ class Stack:
             except httpx.TransportError:
                 time.sleep(2)
                 continue
-            if answer.status_code < 500:
+            if answer.status_code == 401:
+                self._token = ""
+            elif answer.status_code < 500:
                 assert answer.status_code < 300, answer.text
                 return answer.json()
             time.sleep(2)
@@ -131,12 +138,14 @@ class Stack:
         ]
         return found
 
-    def wait_for_task(self, run: str, task: str, states: tuple[str, ...] = ("running",), seconds: float = 600) -> None:
-        """Wait until some instance of a task is in one of these states."""
+    def wait_for_task(
+        self, run: str, task: str, states: tuple[str, ...] = ("running",), seconds: float = 600, every: float = 0.5
+    ) -> None:
+        """Wait until some instance of a task is in one of these states; look so often, in seconds."""
         until = time.monotonic() + seconds
         while not any(found["task_id"] == task and found["state"] in states for found in self.tasks(run)):
             assert time.monotonic() < until, f"{task} is not {states} after {seconds:g} s: {self.summary(run)}"
-            time.sleep(0.5)
+            time.sleep(every)
 
     def wait(self, run: str, dag: str = "skin_lesion_retrain", seconds: float = 1800) -> str:
         """Wait for a run's end; give its state."""

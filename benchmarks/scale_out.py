@@ -42,6 +42,8 @@ def scale_out(source: Path, weights: Path, images: int, repeat: int) -> dict[str
             for turn in range(repeat):
                 for workers in WORKERS if turn % 2 == 0 else reversed(WORKERS):
                     stack.up(workers=workers)
+                    # Training would be under way still when the next measurement begins.
+                    stack.compose("stop", "training-worker")
                     stack.unpause()
                     seconds[workers].append(_measured(stack, part, f"turn-{turn}-{workers}"))
         finally:
@@ -63,7 +65,7 @@ def _measured(stack: Stack, source: Path, name: str) -> dict[str, float]:
         command = ["tools/compose.sh", "exec", "-T", "scheduler", "sh", "-c", unpacked]
         subprocess.run(command, cwd=stack.folder, stdin=sent.stdout, check=True)
     run = stack.trigger(dataset=f"dataset/{name}", models=f"models/{name}", shards=SHARDS)
-    stack.wait_for_task(run, "train", ("running", "queued", "success"), seconds=3600)
+    stack.wait_for_task(run, "train", ("running", "queued"), seconds=3600, every=5)
     stack.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", state="failed")
     tasks = stack.tasks(run)
     for task in tasks:
