@@ -25,10 +25,9 @@ class Stack:
 
     @classmethod
     def cloned(cls, folder: Path, weights: Path | None = None, revision: str = "HEAD") -> Stack:
-        """Give the stack of a fresh clone, with ports of its own."""
+        """Give the stack of a fresh clone at a revision, with ports of its own."""
         subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
-        commit = subprocess.run(["git", "rev-parse", revision], cwd=PROJECT, check=True, capture_output=True, text=True)
-        subprocess.run(["git", "checkout", "--quiet", commit.stdout.strip()], cwd=folder, check=True)
+        subprocess.run(["git", "checkout", "--quiet", revision], cwd=folder, check=True)
         ports = "".join(f"{name}={port}\n" for name, port in PORTS.items())
         (folder / ".env").write_text(f"{ports}IMAGE=skinlesion:test\n")
         return cls(folder, weights)

@@ -7,14 +7,12 @@ import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pendulum
 from airflow.sdk import Param, dag, get_current_context, task
 
-from skin_lesion_dag_settings import TASK_DEFAULTS, deadline, report_task, trigger_form
-from skin_lesion_notices import run_failed
+from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
 from skinlesion.config import PREDICTION_TOO, PipelineConfig
 from skinlesion.layout import TABLE_OF_PREDICTIONS
-from skinlesion.shard import BUCKETS
+from skinlesion.shard import BUCKETS, Shard
 
 if TYPE_CHECKING:
     from skinlesion.shared_prediction import PredictionPlan
@@ -37,9 +35,6 @@ def planned() -> PredictionPlan:
 
 @dag(
     schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
         # Without a default nobody would be told of a failed run: Airflow reads the parameters anew for the callback.
@@ -63,8 +58,7 @@ def planned() -> PredictionPlan:
         **trigger_form(PREDICTION_TOO),
     },
     deadline=deadline(hours=8),
-    on_failure_callback=run_failed,
-    default_args=TASK_DEFAULTS,
+    **DAG_DEFAULTS,
     tags=["skin-lesion", "prediction"],
 )
 def skin_lesion_predict() -> None:
@@ -92,8 +86,7 @@ def skin_lesion_predict() -> None:
         context = get_current_context()
         decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
         context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
-        count = context["params"]["shards"]
-        return [f"{index}/{count}" for index in range(1, count + 1)]
+        return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(
         map_index_template="shard {{ shard }}",
@@ -101,11 +94,9 @@ def skin_lesion_predict() -> None:
         doc_md="Predict the images of a shard; goes on where an earlier try stopped.",
     )
     def predict(shard: str) -> dict[str, Any]:
-        from skinlesion.shard import Shard
         from skinlesion.shared_prediction import predict_a_shard
 
-        index, count = map(int, shard.split("/"))
-        return told(predict_a_shard(planned(), settings(), Shard(index - 1, count)))
+        return told(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
 
     @report_task(
         execution_timeout=timedelta(hours=6),

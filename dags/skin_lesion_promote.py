@@ -10,8 +10,8 @@ import pendulum
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
-from skin_lesion_dag_settings import CANDIDATE, TASK_DEFAULTS, deadline, report_task, trigger_form
-from skin_lesion_notices import gate_lost, promoted, run_failed, superseded
+from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_notices import gate_lost, promoted, superseded
 from skinlesion.config import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,6 @@ class Approval(ApprovalOperator):
 
 @dag(
     schedule=[CANDIDATE],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
     params={
         "version": Param(
             None,
@@ -71,8 +68,7 @@ class Approval(ApprovalOperator):
         **trigger_form([*PROMOTION_ALONE, *PROMOTION_TOO]),
     },
     deadline=deadline(hours=8 + APPROVAL / timedelta(hours=1)),
-    on_failure_callback=run_failed,
-    default_args=TASK_DEFAULTS,
+    **DAG_DEFAULTS,
     tags=["skin-lesion", "promotion"],
 )
 def skin_lesion_promote() -> None:

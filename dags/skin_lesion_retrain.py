@@ -8,51 +8,44 @@ import socket
 from datetime import timedelta
 from typing import Any
 
-import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from skin_lesion_dag_settings import (
     CANDIDATE,
     CATALOG,
+    DAG_DEFAULTS,
     ON_TRAINING_WORKER,
-    TASK_DEFAULTS,
     deadline,
     report_task,
     trigger_form,
 )
-from skin_lesion_notices import run_failed
 from skinlesion.config import PROMOTION_ALONE, PipelineConfig
-from skinlesion.shard import BUCKETS
+from skinlesion.shard import BUCKETS, WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(stage: str, shard: str = "1/1", **options: bool) -> dict[str, Any]:
+def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> dict[str, Any]:
     """Run a stage with the run's parameters as settings; its report, and on which machine it ran, go to XCom."""
     from skinlesion.pipeline import run_stage
-    from skinlesion.shard import Shard
 
     context = get_current_context()
     settings = dict(context["params"])
     if context["dag_run"].run_type == "scheduled" and "SKINLESION_WARM_START" not in os.environ:
         settings["warm_start"] = True
     config = PipelineConfig.of(settings)
-    index, count = map(int, shard.split("/"))
-    report = run_stage(stage, config, Shard(index - 1, count) if count > 1 else None, **options)
+    part = Shard.of_text(shard)
+    report = run_stage(stage, config, None if part == WHOLE else part, **options)
     log.info("%s", report)
     return report.as_dict() | {"host": socket.gethostname()}
 
 
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params=trigger_form(name for name in PipelineConfig.model_fields if name not in PROMOTION_ALONE),
     deadline=deadline(hours=8),
-    on_failure_callback=run_failed,
-    default_args=TASK_DEFAULTS,
+    **DAG_DEFAULTS,
     tags=["skin-lesion", "retraining"],
 )
 def skin_lesion_retrain() -> None:
@@ -76,8 +69,7 @@ def skin_lesion_retrain() -> None:
     def collect() -> list[str]:
         context = get_current_context()
         context["ti"].xcom_push("report", run_stage("collect"))  # tasks can be mapped over the return value alone
-        count = context["params"]["shards"]
-        return [f"{index}/{count}" for index in range(1, count + 1)]
+        return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Read, hash and decode each image file that is new.")
     def examine(shard: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+import pendulum
 from airflow.sdk import (
     Asset,
     DeadlineAlert,
@@ -21,7 +22,7 @@ from airflow.sdk import (
     task,
 )
 
-from skin_lesion_notices import deadline_missed
+from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.config import PipelineConfig
 from skinlesion.errors import DataError
 
@@ -42,6 +43,14 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
+}
+
+DAG_DEFAULTS: Final[dict[str, Any]] = {
+    "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"),
+    "catchup": False,
+    "max_active_runs": 1,
+    "on_failure_callback": run_failed,
+    "default_args": TASK_DEFAULTS,
 }
 
 ON_TRAINING_WORKER: Final[dict[str, Any]] = {

@@ -142,8 +142,6 @@ def predict_into(
     Raises:
         DataError: another suffix, another process is at the same table, or a path is missing.
     """
-    _require_suffix(table)
-    table.parent.mkdir(parents=True, exist_ok=True)
     journal_path = table.with_name(f".{table.name}.partial")
     with _locked(journal_path, table) as journal:
         parts = _parts_of(table)
@@ -172,8 +170,6 @@ def predict_shard(
 
     Killed, it goes on where it stopped. `refused` of the report counts those of this run alone.
     """
-    _require_suffix(table)
-    table.parent.mkdir(parents=True, exist_ok=True)
     count = 0
 
     def tell(prediction: Prediction) -> None:
@@ -193,13 +189,12 @@ def _parts_of(table: Path) -> list[Path]:
     return sorted(path for path in table.parent.iterdir() if name.fullmatch(path.name))
 
 
-def _require_suffix(table: Path) -> None:
-    if table.suffix.lower() not in SUFFIXES_OF_TABLES:
-        raise DataError(f"{table}: expected a name ending in {' or '.join(SUFFIXES_OF_TABLES)}.")
-
-
 @contextmanager
 def _locked(path: Path, table: Path) -> Iterator[BinaryIO]:
+    """Open a journal beside a table, for one process at a time."""
+    if table.suffix.lower() not in SUFFIXES_OF_TABLES:
+        raise DataError(f"{table}: expected a name ending in {' or '.join(SUFFIXES_OF_TABLES)}.")
+    table.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as journal:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -388,9 +388,8 @@ def _config(dataset: Path | None, models: Path | None, settings: list[str] | Non
 
 
 def _shard(text: str) -> Shard:
-    index, _, count = text.partition("/")
     try:
-        return Shard(int(index) - 1, int(count))
+        return Shard.of_text(text)
     except ValueError:
         raise DataError(f"--shard {text}: expected I/N with 1 <= I <= N <= 64, for example 2/4.") from None
 

@@ -28,6 +28,17 @@ class Shard:
         if not (0 <= self.index < self.count <= BUCKETS):
             raise ValueError(f"expected 0 <= index < count <= {BUCKETS}, got index={self.index}, count={self.count}")
 
+    @classmethod
+    def every(cls, count: int) -> list[Shard]:
+        """Give all slices of so many. Raises ValueError when there are none."""
+        return [cls(index, count) for index in range(max(count, 1))]
+
+    @classmethod
+    def of_text(cls, text: str) -> Shard:
+        """Give the slice that `str` of it says, 1-based: 2/4. Raises ValueError when there is no such slice."""
+        index, _, count = text.partition("/")
+        return cls(int(index) - 1, int(count))
+
     def buckets(self) -> Iterator[int]:
         """Give the buckets of this shard."""
         return iter(range(self.index, BUCKETS, self.count))

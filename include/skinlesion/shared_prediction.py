@@ -104,7 +104,7 @@ def merge_shards(plan: PredictionPlan, config: PipelineConfig) -> dict[str, Any]
     """
     report = _written(plan, config, plan.count, predict_into)
     table = Path(plan.table)
-    return _counts(plan, report, max(time.time() - plan.started, 0.001), predicted=report.images) | {
+    return _counts(plan, report, time.time() - plan.started, predicted=report.images) | {
         "table": plan.table,
         "refused_list": str(refused_beside(table)) if report.refused else None,
     }
@@ -145,14 +145,14 @@ def _written(
 
 
 def _counts(plan: PredictionPlan, report: BatchReport, seconds: float, predicted: int | None = None) -> dict[str, Any]:
-    done = report.done if predicted is None else predicted
+    done, seconds = report.done if predicted is None else predicted, max(seconds, 0.001)
     return {
         "images": report.images,
         "done": report.done,
         "kept": report.kept,
         "refused": report.refused,
         "seconds": round(seconds, 3),
-        "images_per_second": round(done / max(seconds, 0.001), 1),
+        "images_per_second": round(done / seconds, 1),
         "version": plan.version,
         "model": plan.model,
     }

@@ -35,7 +35,7 @@ def test_an_upgrade_keeps_runs_data_secrets_and_the_model_in_service_and_the_nex
     before = stack.inside("scheduler", "sha256sum", *kept)
     password = stack.secret("ADMIN_PASSWORD")
 
-    stack.run("git", "checkout", "--quiet", stack.run("git", "rev-parse", "origin/HEAD").strip())
+    stack.run("git", "checkout", "--quiet", "origin/HEAD")
     stack.up()
     assert stack.secret("ADMIN_PASSWORD") == password
     assert stack.inside("scheduler", "sha256sum", *kept) == before

@@ -60,7 +60,7 @@ def test_the_table_is_that_of_the_command(
     name: str,
 ) -> None:
     plan = through_xcom(plan_prediction(config, str(images), name))
-    reports = [predict_a_shard(plan, config, Shard(index, count)) for index in range(count)]
+    reports = [predict_a_shard(plan, config, shard) for shard in Shard.every(count)]
     merged = merge_shards(plan, config)
     table = layout.predictions(config.dataset) / name
     assert of_command(images, config, tmp_path / name, monkeypatch) == 1

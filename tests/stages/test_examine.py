@@ -22,10 +22,6 @@ def tables(snapshot, dataset):
     return {path: digest for path, (digest, _) in snapshot(dataset.folder).items() if path.startswith(TABLES)}
 
 
-def shards_of(count):
-    return [Shard(index, count) for index in range(count)]
-
-
 @pytest.fixture
 def files_read(monkeypatch):
     """The files that were read, once for each time."""
@@ -50,7 +46,7 @@ def test_shards_then_ingest_leave_the_bytes_that_ingest_alone_leaves(dataset, co
     for path in ("catalog.parquet", "split.parquet"):
         (dataset.folder / path).unlink()
     shutil.rmtree(dataset.folder / "tables")
-    reports = [examine(config(), shard) for shard in shards_of(count)]
+    reports = [examine(config(), shard) for shard in Shard.every(count)]
     prepared = ingest(config(), prepared=True)
     assert tables(snapshot, dataset) == expected
     assert sum(one.seen for one in reports) == sum(one.done for one in reports) == report.done == 21
@@ -61,16 +57,16 @@ def test_shards_then_ingest_leave_the_bytes_that_ingest_alone_leaves(dataset, co
 
 def test_shards_at_the_same_time_read_each_file_once(dataset, config, files_read):
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda shard: examine(config(), shard), shards_of(3)))
+        list(pool.map(lambda shard: examine(config(), shard), Shard.every(3)))
     assert sorted(files_read) == sorted(f"{row['image']}.jpg" for row in dataset.rows())
     assert ingest(config(), prepared=True).done == 0
 
 
 def test_another_number_of_shards_finds_the_work_done(dataset, config, snapshot):
-    for shard in shards_of(2):
+    for shard in Shard.every(2):
         examine(config(), shard)
     before = snapshot(dataset.folder)
-    assert [examine(config(), shard).done for shard in shards_of(3)] == [0, 0, 0]
+    assert [examine(config(), shard).done for shard in Shard.every(3)] == [0, 0, 0]
     assert snapshot(dataset.folder) == before
 
 
@@ -98,7 +94,7 @@ def test_force_reads_each_file_once_in_a_run(few, config, files_read):
     ingest(config())
     files_read.clear()
     settings = config(force=True)
-    assert [examine(settings, shard).done for shard in shards_of(2)] != [0, 0]
+    assert [examine(settings, shard).done for shard in Shard.every(2)] != [0, 0]
     ingest(settings, prepared=True)
     assert len(files_read) == len(set(files_read)) == 6
 
@@ -107,7 +103,7 @@ def test_a_file_that_went_away_is_forgotten_by_its_shard(few, config, snapshot):
     examine(config())
     gone = few.rows()[0]["image"]
     few.original(f"{gone}.jpg").unlink()
-    for settings, shard in itertools.product((config(force=True), config()), shards_of(2)):
+    for settings, shard in itertools.product((config(force=True), config()), Shard.every(2)):
         examine(settings, shard)
     before = tables(snapshot, few)
     assert ingest(config()).done == 0

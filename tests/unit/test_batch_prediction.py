@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.predicting_model import Killed, PredictingModel
 
 from skinlesion.batch_prediction import COLUMNS, BatchReport, count_images, image_files, predict_into, refused_beside
 from skinlesion.errors import DataError
@@ -19,26 +20,11 @@ from skinlesion.prediction import Prediction
 PROBABILITIES = np.array([0.7, 0.2, 0.1], np.float32)
 
 
-class Killed(BaseException):
-    """As by a signal: nothing that would tidy up after an error runs."""
+class Model(PredictingModel):
+    """Says the same of every file."""
 
-
-class Model:
-    """Says the same of every file, refuses those called `bad...`, and notes what it was asked."""
-
-    def __init__(self, kill_after: int | None = None) -> None:
-        self.asked: list[str] = []
-        self._kill_after = kill_after
-
-    def __call__(self, files: Iterable[Path]) -> Iterator[Prediction]:
-        for file in files:
-            if len(self.asked) == self._kill_after:
-                raise Killed
-            self.asked.append(file.name)
-            if file.name.startswith("bad"):
-                yield Prediction(file, None, "not a readable image")
-            else:
-                yield Prediction(file, PROBABILITIES, decision="malignant", reason="because")
+    def answer(self, file: Path) -> Prediction:
+        return Prediction(file, PROBABILITIES, decision="malignant", reason="because")
 
 
 def write(folder: Path, *names: str) -> Path:

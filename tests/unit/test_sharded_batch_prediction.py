@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.predicting_model import Killed, PredictingModel
 
 from skinlesion.batch_prediction import BatchReport, image_files, predict_into, predict_shard, refused_beside
 from skinlesion.errors import DataError
@@ -17,27 +18,12 @@ from skinlesion.shard import Shard
 NAMES = [f"{place:02d}.jpg" for place in range(12)] + ["bad.jpg", "sub/03.jpg", "sub/deep/=1+1.png"]
 
 
-class Killed(BaseException):
-    """As by a signal: nothing that would tidy up after an error runs."""
+class Model(PredictingModel):
+    """Says of every file what its name says."""
 
-
-class Model:
-    """Says of every file what its name says, refuses those called `bad...`, and notes what it was asked."""
-
-    def __init__(self, kill_after: int | None = None) -> None:
-        self.asked: list[str] = []
-        self._kill_after = kill_after
-
-    def __call__(self, files: Iterable[Path]) -> Iterator[Prediction]:
-        for file in files:
-            if len(self.asked) == self._kill_after:
-                raise Killed
-            self.asked.append(file.name)
-            if file.name.startswith("bad"):
-                yield Prediction(file, None, "not a readable image")
-            else:
-                share = np.float32(len(str(file)) % 7 / 10)
-                yield Prediction(file, np.array([share, 1 - share, 0], np.float32), decision="benign", reason=file.name)
+    def answer(self, file: Path) -> Prediction:
+        share = np.float32(len(str(file)) % 7 / 10)
+        return Prediction(file, np.array([share, 1 - share, 0], np.float32), decision="benign", reason=file.name)
 
 
 @pytest.fixture
@@ -50,10 +36,6 @@ def images(tmp_path: Path) -> Path:
 
 def options(identity: str = "model") -> dict[str, Any]:
     return {"identity": identity, "advance": lambda count: None, "refused": lambda prediction: None}
-
-
-def shards_of(count: int) -> list[Shard]:
-    return [Shard(index, count) for index in range(count)]
 
 
 def of_one_process(table: Path, images: Path) -> tuple[bytes, bytes]:
@@ -72,14 +54,14 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_each_image_is_in_one_shard(images: Path) -> None:
-    found = [path for shard in shards_of(3) for path in image_files([images], shard)]
+    found = [path for shard in Shard.every(3) for path in image_files([images], shard)]
     assert sorted(found) == sorted(image_files([images]))
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
 def test_shards_give_the_bytes_of_one_process(images: Path, table: Path, count: int) -> None:
     reports = [
-        predict_shard(table, [images], Model(), shard=shard, **options()) for shard in reversed(shards_of(count))
+        predict_shard(table, [images], Model(), shard=shard, **options()) for shard in reversed(Shard.every(count))
     ]
     assert not table.exists()
     assert sum(report.done for report in reports) == len(NAMES)
@@ -93,7 +75,7 @@ def test_shards_give_the_bytes_of_one_process(images: Path, table: Path, count: 
 
 
 def test_a_killed_shard_goes_on_where_it_stopped(images: Path, table: Path) -> None:
-    first, second = shards_of(2)
+    first, second = Shard.every(2)
     mine = len(list(image_files([images], first)))
     with pytest.raises(Killed):
         predict_shard(table, [images], Model(3), shard=first, **options())
@@ -107,7 +89,7 @@ def test_a_killed_shard_goes_on_where_it_stopped(images: Path, table: Path) -> N
 
 @pytest.mark.parametrize("torn", [b'{"key": "00', b'{"key": "0000000000000001", "file": "x"}'])
 def test_what_a_shard_lacks_is_predicted_when_the_table_is_made(images: Path, table: Path, torn: bytes) -> None:
-    first = shards_of(2)[0]
+    first = Shard.every(2)[0]
     with pytest.raises(Killed):
         predict_shard(table, [images], Model(2), shard=first, **options())
     (part,) = table.parent.glob(".*")
@@ -119,7 +101,7 @@ def test_what_a_shard_lacks_is_predicted_when_the_table_is_made(images: Path, ta
 def test_a_killed_merge_is_gone_on_with(images: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from skinlesion import batch_prediction
 
-    for shard in shards_of(3):
+    for shard in Shard.every(3):
         predict_shard(table, [images], Model(), shard=shard, **options())
     taken: list[Path] = []
     whole = batch_prediction._key
@@ -139,7 +121,7 @@ def test_a_killed_merge_is_gone_on_with(images: Path, table: Path, monkeypatch: 
 
 
 def test_images_that_changed_came_or_went_since_are_told_as_they_are_now(images: Path, table: Path) -> None:
-    for shard in shards_of(2):
+    for shard in Shard.every(2):
         predict_shard(table, [images], Model(), shard=shard, **options())
     (images / "00.jpg").write_bytes(b"another picture")
     (images / "01.jpg").unlink()
@@ -151,7 +133,7 @@ def test_images_that_changed_came_or_went_since_are_told_as_they_are_now(images:
 
 
 def test_shards_of_another_model_are_not_taken_over(images: Path, table: Path) -> None:
-    for shard in shards_of(2):
+    for shard in Shard.every(2):
         predict_shard(table, [images], Model(), shard=shard, **options("another"))
     report = predict_into(table, [images], Model(), **options())
     assert (report.done, report.kept) == (len(NAMES), 0)
@@ -161,13 +143,13 @@ def test_shards_of_another_model_are_not_taken_over(images: Path, table: Path) -
 @pytest.mark.parametrize("name", ["x.{}", "{}.csv", "{}.1-of-2.csv"])
 def test_a_table_leaves_the_shards_of_another_alone(images: Path, table: Path, name: str) -> None:
     other = table.with_name(name.format(table.name))
-    predict_shard(other, [images], Model(), shard=shards_of(2)[0], **options())
+    predict_shard(other, [images], Model(), shard=Shard.every(2)[0], **options())
     predict_into(table, [images], Model(), **options())
     assert [path.name for path in table.parent.glob(".*")] == [f".{other.name}.1-of-2.shard"]
 
 
 def test_two_processes_do_not_write_one_shard(images: Path, table: Path) -> None:
-    shard = shards_of(2)[0]
+    shard = Shard.every(2)[0]
 
     class Second(Model):
         def __call__(self, files: Iterable[Path]) -> Iterator[Prediction]:
@@ -181,5 +163,5 @@ def test_two_processes_do_not_write_one_shard(images: Path, table: Path) -> None
 def test_another_suffix_is_refused_before_anything_is_predicted(images: Path, tmp_path: Path) -> None:
     model = Model()
     with pytest.raises(DataError, match=r"expected a name ending in \.csv or \.parquet"):
-        predict_shard(tmp_path / "table.xlsx", [images], model, shard=shards_of(1)[0], **options())
+        predict_shard(tmp_path / "table.xlsx", [images], model, shard=Shard.every(1)[0], **options())
     assert not model.asked
