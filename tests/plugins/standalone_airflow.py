@@ -147,18 +147,26 @@ def until(what: Callable[[], bool], seconds: float, process: subprocess.Popen[by
 def state_of(folder: Path) -> str:
     """What a person would look at when something does not come: the tasks that are not done, their logs, Airflow's warnings."""
     found = []
-    with closing(sqlite3.connect(folder / "home" / "airflow.db")) as database:
-        for dag, run, task, state, attempt in database.execute(
-            "select dag_id, run_id, task_id, state, try_number from task_instance where state is not 'success'"
-        ):
-            logs = folder / "home" / "logs" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
-            ends = [file.read_text()[-3000:] for file in sorted(logs.rglob("*.log"))]
-            found.append(f"{dag} {run} {task}: {state}, attempt {attempt}\n" + "\n".join(ends))
+    for dag, run, task, state, attempt in _unfinished_tasks(folder / "home" / "airflow.db"):
+        logs = folder / "home" / "logs" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
+        ends = [file.read_text()[-3000:] for file in sorted(logs.rglob("*.log"))]
+        found.append(f"{dag} {run} {task}: {state}, attempt {attempt}\n" + "\n".join(ends))
     lines = (folder / "log").read_text().splitlines()
     worth_reading = [
         line for line in lines if "request finished" not in line and re.search("warn|error|critical", line, re.I)
     ]
     return "\n".join([*found, *worth_reading[-40:], *lines[-10:]])
+
+
+def _unfinished_tasks(database: Path) -> list[tuple[Any, ...]]:
+    query = "select dag_id, run_id, task_id, state, try_number from task_instance where state is not 'success'"
+    if not database.is_file():  # Airflow did not come so far
+        return []
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return connection.execute(query).fetchall()
+        except sqlite3.OperationalError:  # nor to its tables
+            return []
 
 
 @contextmanager
