@@ -15,6 +15,8 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export AIRFLOW__CORE__EXECUTOR := LocalExecutor
 # Each running task is a process with TensorFlow in it; a stage takes all cores by itself.
 export AIRFLOW__CORE__PARALLELISM := 4
+# A task's supervisor often notices only at its next heartbeat that the task has ended: by default after up to 5 s.
+export AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL := 1
 export AIRFLOW__API__HOST := 127.0.0.1
 export AIRFLOW__API__PORT := $(PORT)
 export AIRFLOW__API__BASE_URL := http://localhost:$(PORT)
