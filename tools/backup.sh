@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies all that cannot be made again into a new folder: both databases, data set, models, MLflow's files, .env.
+# Copies all that cannot be made again into a new folder: both databases, data set, models, MLflow's files, .env, settings.
 # Usage: tools/backup.sh FOLDER     (the containers run; no run of a DAG does)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,10 @@ done
 compose run --rm --no-deps -T --entrypoint tar init --create --directory / --exclude '*.partial*' app/dataset app/models \
   var/lib/mlflow >"$partial/files.tar"
 cp .env "$partial/env"
-(cd "$partial" && sha256sum airflow.dump mlflow.dump files.tar env >SHA256SUMS)
+for settings in settings.env predictor.env; do
+  [[ ! -e $settings ]] || cp "$settings" "$partial/$settings"
+done
+(cd "$partial" && sums=$(sha256sum -- *) && echo "$sums" >SHA256SUMS)
 sync -f "$partial"
 mv "$partial" "$target"
 echo "Backed up to $target: $(du -sh "$target" | cut -f1). It holds the secrets of .env: keep it as you keep these."

@@ -9,12 +9,18 @@ tools/write-secrets.sh
 setting() { sed -n "s/^$1=//p" .env | tail -1; }
 put() { { grep -v "^$1=" .env || true; echo "$1=$2"; } >.env.partial && mv .env.partial .env; }
 umask 077
+# Settings lie beside .env, each with the file to start from in deploy/
+own_file() { [[ -n $(setting "$1") ]] || { [[ -e $2 ]] || install -m 600 "deploy/$2" "$2"; put "$1" "$2"; }; }
+own_file SETTINGS settings.env
+own_file PREDICTOR_SETTINGS predictor.env
 if [[ -n ${WORKERS:-} ]]; then
   put EXECUTOR "$([[ $WORKERS == 0 ]] && echo LocalExecutor || echo CeleryExecutor)"
   put COMPOSE_PROFILES "$([[ $WORKERS == 0 ]] || echo celery)"
   put WORKERS "$WORKERS"
   # Tasks at once: with Celery each worker says how many it takes, and as many again may wait at it
   put PARALLELISM "$([[ $WORKERS == 0 ]] && echo 4 || echo $((WORKERS * 4 + 4)))"
+  # Two a worker, so that one that is slower or later takes fewer; 64 is the most
+  put SHARDS "$([[ $WORKERS == 0 ]] && echo 1 || echo $((WORKERS < 32 ? WORKERS * 2 : 64)))"
 fi
 port=${AIRFLOW_PORT:-$(setting AIRFLOW_PORT)}
 export AIRFLOW_URL=${AIRFLOW_URL:-$(setting AIRFLOW_URL)}

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
+
+from skinlesion.config import PipelineConfig
+from skinlesion.serving.settings import ServerSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
@@ -137,6 +141,30 @@ def test_one_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> Non
     assert text.startswith("ADMIN_PASSWORD=chosen by hand\n")
     assert text.count("ADMIN_PASSWORD=") == 1
     assert re.search(r"^JWT_SECRET=[0-9a-f]{64}$", text, re.MULTILINE)
+
+
+def test_settings_reach_what_runs_tasks_and_the_predictor_has_its_own() -> None:
+    files = {name: service["env_file"] for name, service in SERVICES.items() if "env_file" in service}
+    predictor = files.pop("predictor")
+    assert predictor == ["${PREDICTOR_SETTINGS:-deploy/predictor.env}"]
+    assert set(files) == WITH_THE_CODE
+    assert all(file == ["${SETTINGS:-deploy/settings.env}"] for file in files.values())
+
+
+@pytest.mark.parametrize(("file", "settings"), [("settings", PipelineConfig), ("predictor", ServerSettings)])
+def test_the_files_of_settings_set_nothing_and_show_settings_that_there_are(
+    file: str, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (PROJECT / "deploy" / f"{file}.env").read_text().splitlines()
+    assert all(line.startswith("#") for line in lines)
+    prefix = settings.model_config["env_prefix"]
+    shown = dict(re.findall(rf"^# {prefix}(\w+)=(\S+)$", "\n".join(lines), re.MULTILINE))
+    assert shown
+    assert {name.lower() for name in shown} <= set(settings.model_fields)
+    for name, value in shown.items():
+        monkeypatch.setenv(f"{prefix}{name}", value)
+    read, usual = settings().model_dump(), {name: field.default for name, field in settings.model_fields.items()}
+    assert all(read[name.lower()] != usual[name.lower()] for name in shown)
 
 
 def test_training_has_a_queue_and_a_worker_of_its_own() -> None:

@@ -39,7 +39,14 @@ def reference(stack: Stack) -> str:
     return made(stack, "reference")
 
 
+def form(stack: Stack, dag: str = "skin_lesion_retrain") -> dict[str, Any]:
+    """Give what a DAG's trigger form offers."""
+    params = stack.api("GET", f"/dags/{dag}/details")["params"]
+    return {name: param["value"] for name, param in params.items()}
+
+
 def test_a_fresh_clone_comes_up_healthy_and_nobody_is_root(stack: Stack) -> None:
+    (stack.folder / "settings.env").write_text("SKINLESION_TARGET_SENSITIVITY=0.9\n")
     said = stack.up()
     assert stack.secret("ADMIN_PASSWORD") in said
     found = stack.containers()
@@ -64,6 +71,11 @@ def test_a_run_over_the_api_ends_green_and_the_pages_answer(stack: Stack) -> Non
     assert httpx.get(page, headers={"Authorization": f"Bearer {stack.token()}"}, timeout=60).status_code == 200
     assert httpx.get(f"{stack.predictor}/", timeout=60).status_code == 200
     assert httpx.post(f"{stack.predictor}/v1/predict", timeout=60).status_code == 401
+
+
+def test_a_setting_of_the_file_holds_for_every_run(stack: Stack) -> None:
+    assert form(stack)["target_sensitivity"] == 0.9
+    assert form(stack)["shards"] == 1
 
 
 def test_down_and_up_again_keeps_everything(stack: Stack) -> None:
@@ -96,10 +108,12 @@ def test_two_workers_share_the_prediction_of_a_folder(stack: Stack, reference: s
         "scheduler", "sh", "-c", f"skinlesion predict {folder} --quiet --output /tmp/p.csv; cat /tmp/p.csv"
     )
     stack.unpause("skin_lesion_predict")
-    run = stack.trigger("skin_lesion_predict", images=folder, table="shared.csv", shards=SHARDS)
+    shards = form(stack, "skin_lesion_predict")["shards"]
+    assert shards == 4  # two a worker when nobody says another number
+    run = stack.trigger("skin_lesion_predict", images=folder, table="shared.csv")
     assert stack.wait(run, "skin_lesion_predict") == "success", stack.summary(run, "skin_lesion_predict")
     assert stack.inside("scheduler", "cat", "dataset/predictions/shared.csv") == alone
-    reports = [stack.report(run, "predict", index, dag="skin_lesion_predict") for index in range(SHARDS)]
+    reports = [stack.report(run, "predict", index, dag="skin_lesion_predict") for index in range(shards)]
     assert {report["host"] for report in reports} == {c["Config"]["Hostname"] for c in stack.containers("worker")}
 
 
@@ -132,8 +146,11 @@ def test_a_backup_brings_back_runs_data_and_models(stack: Stack, reference: str)
     models = stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5")
     stack.run("tools/backup.sh", str(folder))
     stack.remove()
+    for name in (".env", "settings.env", "predictor.env"):
+        (stack.folder / name).unlink()
     stack.run("tools/restore.sh", str(folder))
     stack.up()
+    assert form(stack)["target_sensitivity"] == 0.9
     assert made(stack, "shared") == reference
     assert stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5") == models
     assert stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["total_entries"] == runs
