@@ -7,9 +7,12 @@ import hashlib
 import io
 import logging
 import os
+import shutil
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +45,9 @@ MOST_ROWS_IN_A_PART: Final = 4096
 
 MOST_SMALL_PARTS: Final = 16
 """Each night and shard leaves a part; more than so many that are not half full are put together."""
+
+ABANDONED_AFTER: Final = timedelta(days=30)
+"""A store fills a disk (0.4 GB a thousand images): what other weights or another cut have left goes after so long."""
 
 
 def rows_in_a_part(shape: tuple[int, ...]) -> int:
@@ -120,12 +126,14 @@ class FeatureStore:
     """Activations under features/<key>/: part-<hash>.npy and part-<hash>.parquet, its index.
 
     A part's name is the hash of the contents it holds, so the same work gives the same name; the index is written after
-    the part. A part that is no longer what its index says is removed, and its rows are missing again.
+    the part. A part that is no longer what its index says is removed, and its rows are missing again. The folder's time is
+    that of its last use.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
         atomic.remove_partials(folder)
 
     def index(self) -> pd.DataFrame:
@@ -251,6 +259,16 @@ class FeatureStore:
     def _remove(self, index_path: Path) -> None:
         index_path.unlink(missing_ok=True)
         index_path.with_suffix(".npy").unlink(missing_ok=True)
+
+
+def remove_abandoned(features: Path) -> int:
+    """Remove the stores under features/ that no run has used for `ABANDONED_AFTER`; give their number."""
+    latest = time.time() - ABANDONED_AFTER.total_seconds()
+    abandoned = [folder for folder in features.glob("*/") if folder.stat().st_mtime < latest]
+    for folder in abandoned:
+        log.info("%s has not been used for %d days: removed", folder, ABANDONED_AFTER.days)
+        shutil.rmtree(folder, ignore_errors=True)  # another shard may be at it too
+    return len(abandoned)
 
 
 def _filling(names: Sequence[str], rows: pd.Series, full: int) -> list[list[str]]:

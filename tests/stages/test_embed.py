@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +124,25 @@ def test_one_new_image_is_the_only_one_embedded_and_leaves_with_its_part(
     run_data_side(settings())
     assert embed(settings()).details["parts_removed"] == 1
     assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("loader", ["stored-activations", "image-data-generator"])
+def test_what_other_weights_have_left_goes_after_a_month(embedded, models, settings, snapshot, loader):
+    used = store_of(embedded, models).folder
+    left = {name: FeatureStore(used.parent / name).folder for name in ("recent", "abandoned")}
+    for folder, days in ((left["recent"], 29), (left["abandoned"], 31), (used, 29)):
+        (folder / "frozen_part.tflite").touch()
+        os.utime(folder, (time.time() - days * 24 * 3600,) * 2)
+    before = snapshot(used)
+    assert embed(settings(loader=loader)).details["stores_removed"] == 1
+    assert sorted(used.parent.iterdir()) == sorted([used, left["recent"]])
+    assert snapshot(used) == before
+
+
+def test_a_store_that_rested_for_months_is_used_again(embedded, models, settings):
+    os.utime(store_of(embedded, models).folder, (0, 0))
+    report = embed(settings())
+    assert (report.done, report.details["stores_removed"]) == (0, 0)
 
 
 def test_held_out_files_get_no_activations(embedded, models):

@@ -15,7 +15,7 @@ from skinlesion.backbone import activations_key
 from skinlesion.built_model import BuiltModel, require_built_model
 from skinlesion.catalog import TRAIN
 from skinlesion.config import PipelineConfig
-from skinlesion.features import Activations, FeatureStore, rows_in_a_part
+from skinlesion.features import Activations, FeatureStore, remove_abandoned, rows_in_a_part
 from skinlesion.frozen_part import frozen_part_path, is_whole, write_frozen_part
 from skinlesion.litert import LiteRTModel, OneForEachThread
 from skinlesion.manifest import read_manifest
@@ -30,7 +30,8 @@ from skinlesion.workers import spread
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     """Store the activations of the training files of the manifest that have none yet, under features/<key>/.
 
-    A file's row holds those of its picture laid in `stored_ways` ways, float16 (ways, ...).
+    A file's row holds those of its picture laid in `stored_ways` ways, float16 (ways, ...). Stores that no run has used for a
+    month, of other weights or another cut, are removed.
     Held-out files get none: training must not read them, and evaluation runs the whole model.
 
     Raises OSError when a file is not what the manifest says (something else writes to the folder; a retry may help).
@@ -38,7 +39,11 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
     if config.stored_cut is None:
-        return StageReport("embed", 0, 0, 0, 0, watch.seconds(), {"why": "this way of training reads the images"})
+        details = {
+            "why": "this way of training reads the images",
+            "stores_removed": remove_abandoned(layout.features(config.dataset)),
+        }
+        return StageReport("embed", 0, 0, 0, 0, watch.seconds(), details)
     built = require_built_model(config.models)
     store_key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
     store = FeatureStore(layout.features(config.dataset) / store_key)
@@ -66,6 +71,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
             "device": device,
             "parts_compacted": compacted,
             "parts_removed": removed,
+            "stores_removed": remove_abandoned(layout.features(config.dataset)),
         },
     )
 
