@@ -39,12 +39,14 @@ def scale_out(source: Path, weights: Path, images: int, repeat: int) -> dict[str
         with (stack.folder / ".env").open("a") as settings:
             settings.write("WORKER_CPUS=1\nTRAINING_CPUS=1\n")
         try:
+            stack.up(workers=max(WORKERS))
+            # Training would be under way still when the next measurement begins.
+            stack.compose("stop", "training-worker")
+            stack.unpause()
+            containers = [container["Id"] for container in stack.containers("worker")]
             for turn in range(repeat):
                 for workers in WORKERS if turn % 2 == 0 else reversed(WORKERS):
-                    stack.up(workers=workers)
-                    # Training would be under way still when the next measurement begins.
-                    stack.compose("stop", "training-worker")
-                    stack.unpause()
+                    _leave_running(stack, containers, workers)
                     seconds[workers].append(_measured(stack, part, f"turn-{turn}-{workers}"))
         finally:
             stack.remove()
@@ -57,6 +59,14 @@ def scale_out(source: Path, weights: Path, images: int, repeat: int) -> dict[str
     }
 
 
+def _leave_running(stack: Stack, containers: list[str], workers: int) -> None:
+    """Start or stop workers until so many run, and wait for those that start."""
+    for index, container in enumerate(containers):
+        stack.run("docker", "start" if index < workers else "stop", container)
+    for container in containers[:workers]:
+        stack.run("docker", "exec", container, "sh", "-c", "until healthy; do sleep 1; done")
+
+
 def _measured(stack: Stack, source: Path, name: str) -> dict[str, float]:
     """Run the stages up to embed on a copy of the data set; give the seconds from each one's first start to its last end."""
     packed = ["tar", "-C", str(source), "-chf", "-", "."]
@@ -65,7 +75,7 @@ def _measured(stack: Stack, source: Path, name: str) -> dict[str, float]:
         command = ["tools/compose.sh", "exec", "-T", "scheduler", "sh", "-c", unpacked]
         subprocess.run(command, cwd=stack.folder, stdin=sent.stdout, check=True)
     run = stack.trigger(dataset=f"dataset/{name}", models=f"models/{name}", shards=SHARDS)
-    stack.wait_for_task(run, "train", ("running", "queued"), seconds=3600, every=5)
+    stack.wait_for_task(run, "train", ("running", "queued"), seconds=3600, every=15)
     stack.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", state="failed")
     tasks = stack.tasks(run)
     for task in tasks:
