@@ -11,6 +11,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -264,11 +265,14 @@ class FeatureStore:
 def remove_abandoned(features: Path) -> int:
     """Remove the stores under features/ that no run has used for `ABANDONED_AFTER`; give their number."""
     latest = time.time() - ABANDONED_AFTER.total_seconds()
-    abandoned = [folder for folder in features.glob("*/") if folder.stat().st_mtime < latest]
-    for folder in abandoned:
-        log.info("%s has not been used for %d days: removed", folder, ABANDONED_AFTER.days)
-        shutil.rmtree(folder, ignore_errors=True)  # another shard may be at it too
-    return len(abandoned)
+    removed = 0
+    for folder in features.glob("*/"):
+        with suppress(FileNotFoundError):  # another shard is at it too
+            if folder.stat().st_mtime < latest:
+                shutil.rmtree(folder, ignore_errors=True)
+                log.info("%s has not been used for %d days: removed", folder, ABANDONED_AFTER.days)
+                removed += 1
+    return removed
 
 
 def _filling(names: Sequence[str], rows: pd.Series, full: int) -> list[list[str]]:
