@@ -17,7 +17,7 @@ if [[ -n ${WORKERS:-} ]]; then
   put EXECUTOR "$([[ $WORKERS == 0 ]] && echo LocalExecutor || echo CeleryExecutor)"
   put COMPOSE_PROFILES "$([[ $WORKERS == 0 ]] || echo celery)"
   put WORKERS "$WORKERS"
-  # Tasks at once: with Celery each worker says how many it takes, and as many again may wait at it
+  # Tasks at once: with Celery each worker says how many it takes, the others wait in Redis
   put PARALLELISM "$([[ $WORKERS == 0 ]] && echo 4 || echo $((WORKERS * 4 + 4)))"
   # Two a worker, so that one that is slower or later takes fewer; 64 is the most
   put SHARDS "$([[ $WORKERS == 0 ]] && echo 1 || echo $((WORKERS < 32 ? WORKERS * 2 : 64)))"

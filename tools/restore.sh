@@ -14,8 +14,8 @@ elif [[ $(grep ^FERNET_KEY= .env) != "$(grep ^FERNET_KEY= "$source/env")" ]]; th
   echo "FERNET_KEY in .env is not the backup's, so Airflow could not read its own connections: take $source/env as .env" >&2
   exit 2
 fi
-for settings in settings.env predictor.env; do
-  [[ -e $settings || ! -e $source/$settings ]] || cp "$source/$settings" "$settings"
+for settings in "$source"/*.env; do
+  [[ -e ${settings##*/} || ! -e $settings ]] || cp "$settings" .
 done
 [[ -n $(docker images --quiet "$(sed -n 's/^IMAGE=//p' .env | grep . || echo skinlesion:latest)") ]] || compose build init
 

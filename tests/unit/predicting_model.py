@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ class Killed(BaseException):
     """As by a signal: nothing that would tidy up after an error runs."""
 
 
-class PredictingModel:
+class PredictingModel(ABC):
     """Refuses files called `bad...`, says of the others what `answer` gives, and notes what it was asked."""
 
     def __init__(self, kill_after: int | None = None) -> None:
@@ -29,6 +30,6 @@ class PredictingModel:
             else:
                 yield self.answer(file)
 
+    @abstractmethod
     def answer(self, file: Path) -> Prediction:
         """Give what is said of a file that is not refused."""
-        raise NotImplementedError
