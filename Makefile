@@ -63,6 +63,7 @@ lint: install ## check style, types and the lock file
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 bench: install ## measure against the plain recipe: make bench DATASET=... ARGS="--weights FILE"; hours
 	@test -n "$(DATASET)" || { echo "make bench: say where the data set is: make bench DATASET=path" >&2; exit 2; }

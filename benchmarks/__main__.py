@@ -17,7 +17,7 @@ from benchmarks.growth import growth
 from benchmarks.memory import memory
 from benchmarks.resize import resize
 from benchmarks.table import write_tables
-from skinlesion.cores import cores_allowed
+from skinlesion.foundation.cores import cores_allowed
 
 SECTIONS = ("first-run", "resize", "embed", "memory", "growth")
 

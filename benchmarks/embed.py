@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks.datasets import part_of
 from benchmarks.stages import run_stages
 from benchmarks.whole_process import python
-from skinlesion import layout
-from skinlesion.cores import cores_allowed
-from skinlesion.litert import LiteRTModel, OneForEachThread
-from skinlesion.manifest import read_manifest, training_rows
-from skinlesion.symmetry import WAYS, laid
-from skinlesion.training_view import view_files
-from skinlesion.workers import spread
+from skinlesion.data.images.symmetry import WAYS, laid
+from skinlesion.data.manifest import read_manifest, training_rows
+from skinlesion.data.training_view import view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.cores import cores_allowed
+from skinlesion.foundation.workers import spread
+from skinlesion.network.litert import LiteRTModel, OneForEachThread
 
 BEFORE = ("ingest", "resize", "augment", "organize", "build", "embed")
 

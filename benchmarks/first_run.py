@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.datasets import add_images, part_of
 from benchmarks.stages import NO_GATE, quality, run_stages, total
 from benchmarks.whole_process import python
-from skinlesion.manifest import held_out_rows, read_manifest
+from skinlesion.data.manifest import held_out_rows, read_manifest
 
 RECIPE_EPOCHS = 20
 NEW_IMAGES = 0.01  # of a data set, the night after

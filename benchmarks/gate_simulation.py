@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from skinlesion.config import PipelineConfig
-from skinlesion.diagnosis import LABELS
-from skinlesion.registry.paired_bootstrap import Decided, compare
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.evaluation.paired_bootstrap import Decided, compare
+from skinlesion.foundation.settings import PipelineConfig
 
 LESIONS: Final = {"benign": 1100, "malignant": 300, "unknown": 100}
 """1,500 held-out lesions, as many as of HAM10000."""

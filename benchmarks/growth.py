@@ -23,26 +23,26 @@ import pandas as pd
 
 from benchmarks.stages import NO_GATE, SKINLESION, run_stages, total
 from benchmarks.whole_process import measure
-from skinlesion import layout
-from skinlesion.bucket_table import BucketTable, empty, write_table
-from skinlesion.built_model import require_built_model
-from skinlesion.candidate import candidate_of
-from skinlesion.config import PipelineConfig
-from skinlesion.derived_files import COLUMNS as DERIVED_COLUMNS
-from skinlesion.examined_files import FILE_COLUMNS
-from skinlesion.features import INDEX_COLUMNS, rows_in_a_part
-from skinlesion.frozen_part import frozen_part_path
-from skinlesion.image_statistics import COLUMNS as STATISTICS
-from skinlesion.in_service import candidate_in_service
-from skinlesion.manifest import held_out_rows, read_manifest, training_rows, version
-from skinlesion.near_duplicates import PAIR_COLUMNS, DuplicateTables
-from skinlesion.perceptual_hash import BITS
-from skinlesion.pipeline import STAGES
+from skinlesion.data.derived_files import COLUMNS as DERIVED_COLUMNS
+from skinlesion.data.examined_files import FILE_COLUMNS
+from skinlesion.data.images.near_duplicates import PAIR_COLUMNS, DuplicateTables
+from skinlesion.data.images.perceptual_hash import BITS
+from skinlesion.data.images.statistics import COLUMNS as STATISTICS
+from skinlesion.data.manifest import held_out_rows, read_manifest, training_rows, version
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import BUCKETS, bucket_of
+from skinlesion.foundation.tables import BucketTable, empty, write_table
+from skinlesion.network.built_model import require_built_model
+from skinlesion.network.feature_store import INDEX_COLUMNS, rows_in_a_part
+from skinlesion.network.frozen_part import frozen_part_path
+from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
-from skinlesion.sample import write_sample
-from skinlesion.shard import BUCKETS, bucket_of
 from skinlesion.stages.evaluate import evaluation_key
+from skinlesion.stages.pipeline import STAGES
+from skinlesion.training.run_name import candidate_of
 from skinlesion.training.warm_start import origin, write_trained_on
 
 # The new images are noise, and none like the others is wanted: what they look like is not to stop a night.

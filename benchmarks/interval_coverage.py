@@ -17,7 +17,7 @@ import numpy.typing as npt
 import typer
 from joblib import Parallel, delayed
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.calibration import calibration_error
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, Interval
 from skinlesion.evaluation.metrics import balanced_accuracy, draw_figures, intervals, malignant_auroc

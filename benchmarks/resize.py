@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.datasets import at_size
 from benchmarks.stages import run_stages
 from benchmarks.whole_process import python
-from skinlesion import layout
-from skinlesion.config import IMAGE_SIDE
-from skinlesion.image_file import decode, read_header
+from skinlesion.data.images.file import decode, read_header
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import IMAGE_SIDE
 
 
 def resize(source: Path, images: int, side: int | None, repeats: int) -> dict[str, Any]:

@@ -25,11 +25,11 @@ import numpy as np
 import psutil
 import typer
 
-from skinlesion import layout
-from skinlesion.config import IMAGE_SIDE
-from skinlesion.cores import cores_allowed
-from skinlesion.image_file import SUFFIXES
-from skinlesion.litert import LiteRTModel, OneForEachThread
+from skinlesion.data.images.file import SUFFIXES
+from skinlesion.foundation import layout
+from skinlesion.foundation.cores import cores_allowed
+from skinlesion.foundation.settings import IMAGE_SIDE
+from skinlesion.network.litert import LiteRTModel, OneForEachThread
 
 CORES = cores_allowed()
 BOUNDARY = b"----------a-boundary-between-images"

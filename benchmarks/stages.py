@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.whole_process import measure
-from skinlesion.pipeline import STAGES
+from skinlesion.stages.pipeline import STAGES
 
 NO_GATE: Final[dict[str, Any]] = {
     "gate_min_auroc": 0,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skinlesion.pipeline import STAGES
+from skinlesion.stages.pipeline import STAGES
 
 ROW_HEIGHT = 0.24  # inches
 CHARACTER_WIDTH = 0.075  # inches, of the picture's font

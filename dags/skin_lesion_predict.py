@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param, dag, get_current_context, task
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
-from skinlesion.config import PREDICTION_TOO, PipelineConfig
-from skinlesion.layout import TABLE_OF_PREDICTIONS
-from skinlesion.shard import BUCKETS, Shard
+from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
+from skinlesion.foundation.settings import PREDICTION_TOO, PipelineConfig
+from skinlesion.foundation.shard import BUCKETS, Shard
 
 if TYPE_CHECKING:
-    from skinlesion.shared_prediction import PredictionPlan
+    from skinlesion.prediction.shared import PredictionPlan
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def settings() -> PipelineConfig:
 
 def planned() -> PredictionPlan:
     """What the first task decided for all of them."""
-    from skinlesion.shared_prediction import PredictionPlan
+    from skinlesion.prediction.shared import PredictionPlan
 
     return PredictionPlan(**get_current_context()["ti"].xcom_pull("plan", key="plan"))
 
@@ -81,7 +81,7 @@ def skin_lesion_predict() -> None:
 
     @task(doc_md="Choose the model for the whole run and count the images. Returns the shards.")
     def plan() -> list[str]:
-        from skinlesion.shared_prediction import plan_prediction
+        from skinlesion.prediction.shared import plan_prediction
 
         context = get_current_context()
         decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
@@ -94,7 +94,7 @@ def skin_lesion_predict() -> None:
         doc_md="Predict the images of a shard; goes on where an earlier try stopped.",
     )
     def predict(shard: str) -> dict[str, Any]:
-        from skinlesion.shared_prediction import predict_a_shard
+        from skinlesion.prediction.shared import predict_a_shard
 
         return told(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
 
@@ -103,7 +103,7 @@ def skin_lesion_predict() -> None:
         doc_md="Put the shards together in the table, and list the images that cannot be used.",
     )
     def merge() -> dict[str, Any]:
-        from skinlesion.shared_prediction import merge_shards
+        from skinlesion.prediction.shared import merge_shards
 
         return told(merge_shards(planned(), settings()))
 

@@ -12,7 +12,7 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
-from skinlesion.config import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+from skinlesion.foundation.settings import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,9 @@ def skin_lesion_promote() -> None:
         doc_md="Judge the version, once, beside the model in service; write the verdict. Gives what comes next."
     )
     def gate() -> list[str]:
-        from skinlesion.registry.promotion import judge_once, newest
+        from skinlesion.promotion.approval_text import approval_text
+        from skinlesion.promotion.decide import judge_once, newest
         from skinlesion.registry.snapshot import Registry
-        from skinlesion.registry.summary_text import approval_text
 
         context = get_current_context()
         config = settings()
@@ -132,7 +132,7 @@ def skin_lesion_promote() -> None:
         doc_md="Put the version in service: all its files at once.",
     )
     def switch() -> dict[str, Any]:
-        from skinlesion.registry.promotion import Judgement, note_answer, switch_to
+        from skinlesion.promotion.decide import Judgement, note_answer, switch_to
         from skinlesion.registry.switch import Superseded
 
         ti, config = get_current_context()["ti"], settings()
@@ -154,7 +154,7 @@ def skin_lesion_promote() -> None:
         trigger_rule=TriggerRule.NONE_FAILED, doc_md="Write down a refusal, let old versions' files go, tell people."
     )
     def conclude() -> dict[str, Any]:
-        from skinlesion.registry.promotion import Judgement, note_answer
+        from skinlesion.promotion.decide import Judgement, note_answer
         from skinlesion.registry.retention import remove_old_files
 
         ti, config = get_current_context()["ti"], settings()
@@ -185,7 +185,7 @@ def skin_lesion_promote() -> None:
 
 def mirrored() -> dict[str, Any]:
     """Write to MLflow what it lacks."""
-    from skinlesion.registry.run_log import mirror
+    from skinlesion.promotion.mlflow_mirror import mirror
 
     return {"versions_written": mirror(settings())}
 

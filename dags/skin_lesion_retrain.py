@@ -19,15 +19,15 @@ from skin_lesion_dag_settings import (
     report_task,
     trigger_form,
 )
-from skinlesion.config import PROMOTION_ALONE, PipelineConfig
-from skinlesion.shard import BUCKETS, WHOLE, Shard
+from skinlesion.foundation.settings import PROMOTION_ALONE, PipelineConfig
+from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
 
 def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> dict[str, Any]:
     """Run a stage with the run's parameters as settings; its report, and on which machine it ran, go to XCom."""
-    from skinlesion.pipeline import run_stage
+    from skinlesion.stages.pipeline import run_stage
 
     context = get_current_context()
     settings = dict(context["params"])

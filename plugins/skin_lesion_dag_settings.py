@@ -23,8 +23,8 @@ from airflow.sdk import (
 )
 
 from skin_lesion_notices import deadline_missed, run_failed
-from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
 
 CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
 CANDIDATE: Final = Asset("skin_lesion_candidate", extra={"what": "a trained and evaluated model"})

@@ -16,9 +16,9 @@ from skin_lesion_page import shown, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, version_of_run
-from skinlesion import html_page
-from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
+from skinlesion.foundation import html_page
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback

@@ -8,17 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from skinlesion import in_service, layout, quiet_tensorflow
-from skinlesion.config import PipelineConfig
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.network import quiet_tensorflow
+from skinlesion.registry import in_service
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 
 
 def put(models: Path) -> None:
     """Make a release and let it be in service."""
     quiet_tensorflow.load()
-    from skinlesion.backbone import BackboneWeights
-    from skinlesion.litert import convert_to_litert
-    from skinlesion.model import build_classifier, save_model
+    from skinlesion.network.backbone import BackboneWeights
+    from skinlesion.network.classifier import build_classifier, save_model
+    from skinlesion.network.litert import convert_to_litert
 
     release = layout.releases(models) / "000001"
     release.mkdir(parents=True)

@@ -66,8 +66,9 @@ def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> 
 
 def break_stage(broken: str) -> None:
     """Let the first attempt at a stage, the switch or a prediction do its work and then meet a full disk."""
-    from skinlesion import pipeline, shared_prediction
-    from skinlesion.registry import promotion
+    from skinlesion.prediction import shared as shared_prediction
+    from skinlesion.promotion import decide as promotion
+    from skinlesion.stages import pipeline
 
     attempts = []
 

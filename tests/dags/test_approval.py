@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion import layout
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry import history
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.snapshot import Registry
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion.config import PREDICTION_TOO, PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
-from skinlesion.errors import DataError, LeakError
-from skinlesion.pipeline import NIGHTLY, SHARDED
+from skinlesion.foundation.errors import DataError, LeakError
+from skinlesion.foundation.settings import PREDICTION_TOO, PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+from skinlesion.stages.pipeline import NIGHTLY, SHARDED
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skinlesion.sample import write_sample
+from skinlesion.data.sources.drawn.sample import write_sample
 
 IMAGES = 9
 

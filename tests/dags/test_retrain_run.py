@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from skinlesion.pipeline import NIGHTLY, SHARDED
+from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.registry.snapshot import Registry
-from skinlesion.sample import write_sample
+from skinlesion.stages.pipeline import NIGHTLY, SHARDED
 
 AT_FIRST, ALL = 40, 48
 """Images of the first night, and of the night on which more have arrived."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion import pipeline
-from skinlesion.config import PipelineConfig
-from skinlesion.stage_report import StageReport
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.stage_report import StageReport
+from skinlesion.stages import pipeline
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

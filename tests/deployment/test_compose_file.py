@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from skinlesion.config import PipelineConfig
-from skinlesion.serving.settings import ServerSettings
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.prediction.serving.settings import ServerSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()

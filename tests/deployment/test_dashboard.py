@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from skinlesion.serving.metrics import Metrics
+from skinlesion.prediction.serving.metrics import Metrics
 
 PROJECT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((PROJECT / "deploy" / "grafana-dashboard.json").read_text())

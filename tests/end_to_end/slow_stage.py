@@ -10,8 +10,8 @@ import sys
 import time
 
 import skinlesion.stages.embed
-from skinlesion.config import PipelineConfig
-from skinlesion.pipeline import run_stage
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.pipeline import run_stage
 
 if __name__ == "__main__":
     stages, seconds, settings = sys.argv[1].split(","), float(sys.argv[2]), json.loads(sys.argv[3])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion import cli, layout
-from skinlesion.pipeline import STAGES
-from skinlesion.sample import write_sample
+from skinlesion.command_line import main as cli
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.stages.pipeline import STAGES
 
 NO_FLOORS = (
     "--set", "gate_min_auroc=0", "--set", "gate_min_sensitivity=0", "--set", "gate_max_calibration_error=1",
@@ -19,7 +20,7 @@ FAST = ("--set", "weights=random", "--set", "fine_tune=none", "--set", "epochs=2
 
 
 def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from skinlesion.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from skinlesion.command_line.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -182,7 +183,7 @@ def test_a_full_disk_is_told_without_a_traceback(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("skinlesion.sample.write_sample", full)
+    monkeypatch.setattr("skinlesion.data.sources.drawn.sample.write_sample", full)
     monkeypatch.setattr(sys, "argv", ["skinlesion", "sample", str(tmp_path / "new")])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -193,12 +194,12 @@ def test_a_full_disk_is_told_without_a_traceback(
 def test_without_imagenet_weights_the_fallback_is_said_in_capitals(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from skinlesion.backbone import WeightsUnavailable
+    from skinlesion.network.backbone import WeightsUnavailable
 
     def unreachable(config: object) -> None:
         raise WeightsUnavailable("ImageNet weights cannot be downloaded; put the file at X")
 
-    monkeypatch.setattr("skinlesion.backbone.find_weights", unreachable)
+    monkeypatch.setattr("skinlesion.network.backbone.find_weights", unreachable)
     monkeypatch.setattr(sys, "argv", ["skinlesion", "weights", "--or-random"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -15,11 +15,11 @@ import keras
 import numpy as np
 import pytest
 
-from skinlesion import layout
-from skinlesion.candidate import Candidate
-from skinlesion.features import FeatureStore
-from skinlesion.manifest import read_manifest, training_rows
-from skinlesion.sample import write_sample
+from skinlesion.data.manifest import read_manifest, training_rows
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.network.feature_store import FeatureStore
+from skinlesion.registry.candidate import Candidate
 
 SLOW_STAGE = Path(__file__).with_name("slow_stage.py")
 SETTINGS = {"weights": "random", "copies": 2, "epochs": 4, "head_epochs": 2, "patience": 9, "workers": 1}

@@ -10,21 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion import in_service, layout
-from skinlesion.backbone import activations_key
-from skinlesion.built_model import require_built_model
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
-from skinlesion.diagnosis import LABELS
-from skinlesion.litert import LiteRTModel
-from skinlesion.manifest import held_out_rows, read_manifest
-from skinlesion.pipeline import run_stage
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import held_out_rows, read_manifest
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.data.training_view import view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.network.backbone import activations_key
+from skinlesion.network.built_model import require_built_model
+from skinlesion.network.litert import LiteRTModel
+from skinlesion.registry import in_service
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.sample import write_sample
 from skinlesion.stages.evaluate import metrics_of
+from skinlesion.stages.pipeline import run_stage
 from skinlesion.training import inner_fold
-from skinlesion.training_view import view_files
 
 NO_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 6, "patience": 6, "learning_rate": 1e-5}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinlesion.sample import write_sample
+from skinlesion.data.sources.drawn.sample import write_sample
 
 NUMBER, SEED, OF_THEM_INGESTED = 300, 7, 60
 Random = np.random.Generator

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skinlesion import examined_files, layout
-from skinlesion.catalog import read_catalog
-from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
-from skinlesion.labels import read_labels
+from skinlesion.data import examined_files
+from skinlesion.data.catalog import read_catalog
+from skinlesion.data.labels import read_labels
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.stages import ingest, resize
 
 SECONDS = 5

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from skinlesion import layout
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.promotion.decide import note_verdict
 from skinlesion.registry import versions
-from skinlesion.registry.promotion import note_verdict
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.verdict import Criterion, Verdict
 from skinlesion.registry.versions import FIGURES, Figure, Measurement, Registered

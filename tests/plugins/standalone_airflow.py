@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.registry.snapshot import Registry
-from skinlesion.sample import write_sample
 
 if TYPE_CHECKING:
     import httpx

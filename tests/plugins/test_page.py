@@ -11,8 +11,8 @@ import pytest
 from tests.plugins import models_folder
 from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields, form_of, send
 
-from skinlesion import in_service, layout
-from skinlesion.registry import history
+from skinlesion.foundation import layout
+from skinlesion.registry import history, in_service
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote, rollback
 

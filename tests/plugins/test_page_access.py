@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.plugins.page_form import FROM_THE_PAGE, PAGE, form_of, send
 
-from skinlesion import in_service
-from skinlesion.registry import history
+from skinlesion.registry import history, in_service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

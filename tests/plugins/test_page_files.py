@@ -11,7 +11,7 @@ import pytest
 from tests.plugins import models_folder
 from tests.plugins.page_form import PAGE
 
-from skinlesion import layout
+from skinlesion.foundation import layout
 from skinlesion.registry.report_files import KNOWN
 
 if TYPE_CHECKING:

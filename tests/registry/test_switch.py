@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion import in_service, layout
-from skinlesion.candidate import Candidate
-from skinlesion.errors import DataError
-from skinlesion.in_service import H5, NAMES, RECORD, TFLITE, candidate_in_service
-from skinlesion.prediction import model_file
-from skinlesion.registry import history
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.prediction.classifier import model_file
+from skinlesion.registry import history, in_service
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.in_service import H5, NAMES, RECORD, TFLITE, candidate_in_service
 from skinlesion.registry.register import register
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import RELEASES_KEPT, Superseded, promote, rollback

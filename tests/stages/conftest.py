@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
-from skinlesion import layout
-from skinlesion.catalog import read_catalog
-from skinlesion.config import PipelineConfig
-from skinlesion.pipeline import run_stage
-from skinlesion.sample import draw_lesion, draw_view, write_sample
-from skinlesion.stage_report import StageReport
+from skinlesion.data.catalog import read_catalog
+from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view, write_sample
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.stage_report import StageReport
+from skinlesion.stages.pipeline import run_stage
 
 IMAGES = 18
 """Few enough that augment makes one copy of each in this process."""
@@ -105,7 +105,7 @@ def take_results(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
-    """No test here cuts the power; tests/unit/test_atomic.py holds that files are flushed."""
+    """No test here cuts the power; tests/foundation/test_atomic.py holds that files are flushed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(os, "sync", lambda: None)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion import layout
-from skinlesion.catalog import HELD_OUT, TRAIN
-from skinlesion.image_file import read_header
-from skinlesion.shard import Shard
+from skinlesion.data.catalog import HELD_OUT, TRAIN
+from skinlesion.data.images.file import read_header
+from skinlesion.foundation import layout
+from skinlesion.foundation.shard import Shard
 from skinlesion.stages.augment import augment, augmented_copy
 from skinlesion.stages.ingest import ingest
 from skinlesion.stages.resize import resize

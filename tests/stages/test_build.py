@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from skinlesion import layout
-from skinlesion.built_model import require_built_model
-from skinlesion.config import POOLED
-from skinlesion.frozen_part import frozen_part_path
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import POOLED
+from skinlesion.network.built_model import require_built_model
+from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.stages.build import build
 
 
@@ -70,7 +70,7 @@ def test_embed_after_build_never_imports_tensorflow(processed, head_only, frozen
     settings = head_only()
     build(settings)
     code = (
-        "import sys; from pathlib import Path; from skinlesion.config import PipelineConfig; "
+        "import sys; from pathlib import Path; from skinlesion.foundation.settings import PipelineConfig; "
         "from skinlesion.stages.embed import embed; "
         f"config = PipelineConfig.of({{'dataset': Path({str(settings.dataset)!r}), "
         f"'models': Path({str(settings.models)!r}), 'weights': 'random', 'fine_tune': 'none'}}); "

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion import catalog as contract
-from skinlesion import layout
-from skinlesion.errors import DataError
-from skinlesion.sample import write_sample
+from skinlesion.data import catalog as contract
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.stages.ingest import ingest
 
 ACCEPTED, FRESH = 70, 40
@@ -140,8 +140,8 @@ def test_a_small_night_does_not_fire(accepted, config):
 
 def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(accepted, config, snapshot, monkeypatch):
     before = snapshot(accepted.dataset.folder)
-    monkeypatch.setattr("skinlesion.data_report.written.contents", None)
-    monkeypatch.setattr("skinlesion.data_report.pictures.Image", None)
+    monkeypatch.setattr("skinlesion.data.report.written.contents", None)
+    monkeypatch.setattr("skinlesion.data.report.pictures.Image", None)
     ingest(config(**TIGHT))
     assert snapshot(accepted.dataset.folder) == before
 

@@ -7,20 +7,20 @@ import time
 import numpy as np
 import pytest
 
-from skinlesion import layout
-from skinlesion.backbone import activations_key
-from skinlesion.built_model import require_built_model
-from skinlesion.catalog import HELD_OUT, TRAIN
-from skinlesion.config import POOLED, PipelineConfig
-from skinlesion.errors import DataError
-from skinlesion.features import FeatureStore
-from skinlesion.manifest import read_manifest
-from skinlesion.shard import Shard
+from skinlesion.data.catalog import HELD_OUT, TRAIN
+from skinlesion.data.images.symmetry import WAYS, laid
+from skinlesion.data.manifest import read_manifest
+from skinlesion.data.training_view import view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import POOLED, PipelineConfig
+from skinlesion.foundation.shard import Shard
+from skinlesion.network.backbone import activations_key
+from skinlesion.network.built_model import require_built_model
+from skinlesion.network.feature_store import FeatureStore
 from skinlesion.stages.build import build
 from skinlesion.stages.embed import embed
 from skinlesion.stages.organize import organize
-from skinlesion.symmetry import WAYS, laid
-from skinlesion.training_view import view_files
 
 HEAD_ONLY = {"weights": "random", "workers": 2, "fine_tune": "none"}
 
@@ -87,7 +87,7 @@ def test_without_a_built_model_embed_asks_for_build(embedded, settings, tmp_path
 
 
 def test_stored_activations_are_those_of_keras_frozen_part(embedded, models):
-    from skinlesion.model import frozen_part, load_classifier
+    from skinlesion.network.classifier import frozen_part, load_classifier
 
     manifest = trained_on(embedded).head(6)
     pictures = [file.read() for file in view_files(embedded.folder, manifest)]

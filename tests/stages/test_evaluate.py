@@ -13,18 +13,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion import layout
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
-from skinlesion.decision import DecisionRule
-from skinlesion.errors import DataError
+from skinlesion.data.manifest import held_out_rows, read_manifest
+from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.evaluation import mistakes
-from skinlesion.held_out_scores import PREDICTION_COLUMNS, answers_of, stored_answers_of, stored_probabilities_of
-from skinlesion.manifest import held_out_rows, read_manifest
-from skinlesion.out_of_distribution import smoke_set
-from skinlesion.pipeline import run_stage
-from skinlesion.sample import write_sample
+from skinlesion.evaluation.no_lesions import smoke_set
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.prediction.decision import DecisionRule
+from skinlesion.prediction.held_out_scores import (
+    PREDICTION_COLUMNS,
+    answers_of,
+    stored_answers_of,
+    stored_probabilities_of,
+)
+from skinlesion.registry.candidate import Candidate
 from skinlesion.stages import evaluate
+from skinlesion.stages.pipeline import run_stage
 
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2}
 
@@ -43,7 +48,7 @@ def strict_json(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_picture_of_a_kind() -> Iterator[None]:
-    """tests/unit/test_out_of_distribution.py looks at all of them."""
+    """tests/evaluation/test_no_lesions.py looks at all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "smoke_set", partial(smoke_set, each=1))
         yield
@@ -140,7 +145,7 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
         asked.append(len(rows))
         return np.tile([0.2, 0.3, 0.5], (len(rows), 1))
 
-    monkeypatch.setattr("skinlesion.held_out_scores.probabilities_of", probabilities_of)
+    monkeypatch.setattr("skinlesion.prediction.held_out_scores.probabilities_of", probabilities_of)
     found = stored_probabilities_of(config, candidate, rows)
     np.testing.assert_array_equal(found, known[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64))
     assert asked == []

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from skinlesion import examined_files, layout
-from skinlesion.errors import DataError
-from skinlesion.pipeline import run_stage
-from skinlesion.shard import Shard
+from skinlesion.data import examined_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.shard import Shard
 from skinlesion.stages.collect import collect
 from skinlesion.stages.examine import examine
 from skinlesion.stages.ingest import ingest
+from skinlesion.stages.pipeline import run_stage
 
 TABLES = ("catalog.parquet", "split.parquet", "tables/")
 

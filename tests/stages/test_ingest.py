@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion import catalog as contract
-from skinlesion import layout
-from skinlesion.bucket_table import read_table
-from skinlesion.catalog import HELD_OUT, TRAIN, accepted, read_catalog, require_no_leak
-from skinlesion.errors import DataError
+from skinlesion.data import catalog as contract
+from skinlesion.data.catalog import HELD_OUT, TRAIN, accepted, read_catalog, require_no_leak
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.tables import read_table
 from skinlesion.stages.ingest import ingest
 from skinlesion.stages.organize import organize
 from skinlesion.stages.resize import resize

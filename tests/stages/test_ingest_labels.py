@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from skinlesion import layout
-from skinlesion.catalog import read_catalog
-from skinlesion.errors import DataError
+from skinlesion.data.catalog import read_catalog
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.stages.ingest import ingest
 from skinlesion.stages.organize import organize
 from skinlesion.stages.resize import resize

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion import layout, near_duplicates
-from skinlesion.built_model import BuiltModel
-from skinlesion.candidate import Candidate
-from skinlesion.catalog import HELD_OUT, TRAIN
-from skinlesion.errors import DataError
-from skinlesion.manifest import read_manifest, training_rows
-from skinlesion.near_duplicates import MOST_LOOKED_AT, find_near_duplicates
+from skinlesion.data.catalog import HELD_OUT, TRAIN
+from skinlesion.data.images import near_duplicates
+from skinlesion.data.images.near_duplicates import MOST_LOOKED_AT, find_near_duplicates
+from skinlesion.data.manifest import read_manifest, training_rows
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.network.built_model import BuiltModel
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
-from skinlesion.sample import write_sample
 from skinlesion.stages.ingest import ingest
 from skinlesion.training.warm_start import candidate_to_train, origin, write_trained_on
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion import layout
-from skinlesion.catalog import HELD_OUT, TRAIN
-from skinlesion.diagnosis import LABELS
-from skinlesion.errors import DataError, LeakError
-from skinlesion.manifest import read_manifest, write_manifest
+from skinlesion.data.catalog import HELD_OUT, TRAIN
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import read_manifest, write_manifest
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError, LeakError
 from skinlesion.stages.organize import organize
 
 
@@ -262,8 +262,8 @@ def test_a_full_disk_while_linking_stops_and_the_next_run_completes(processed, c
 
 KILLED = """
 import os, signal, sys
-from skinlesion.config import PipelineConfig
-from skinlesion.pipeline import run_stage
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.pipeline import run_stage
 replace, count = os.replace, 0
 def kill(source, target):
     global count

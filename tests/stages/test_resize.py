@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from skinlesion import atomic, layout
-from skinlesion.errors import DataError
-from skinlesion.image_file import decode, read_header, to_model_size
-from skinlesion.shard import Shard
+from skinlesion.data.images.file import decode, read_header, to_model_size
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.shard import Shard
 from skinlesion.stages.ingest import ingest
 from skinlesion.stages.resize import resize
 

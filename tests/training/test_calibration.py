@@ -12,25 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinlesion import cli, layout
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
-from skinlesion.decision import WITHOUT_RULE, DecisionRule
-from skinlesion.diagnosis import LABELS
-from skinlesion.errors import DataError
-from skinlesion.feature_distance import FeatureDistance, with_features
-from skinlesion.litert import LiteRTModel
-from skinlesion.manifest import read_manifest, training_rows
-from skinlesion.model import load_classifier
-from skinlesion.out_of_distribution import ALTERED, DRAWN, smoke_set
-from skinlesion.pipeline import run_stage
-from skinlesion.prediction import Answer, classifier_of
-from skinlesion.sample import write_sample
+from skinlesion.command_line import main as cli
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import read_manifest, training_rows
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.data.training_view import view_files
+from skinlesion.evaluation.no_lesions import ALTERED, DRAWN, smoke_set
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.network.classifier import load_classifier
+from skinlesion.network.feature_distance import FeatureDistance, with_features
+from skinlesion.network.litert import LiteRTModel
+from skinlesion.prediction.classifier import Answer, classifier_of
+from skinlesion.prediction.decision import WITHOUT_RULE, DecisionRule
+from skinlesion.registry.candidate import Candidate
+from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.train import _require_numbers
 from skinlesion.training.calibration import calibrate, divide_logits
 from skinlesion.training.inner_fold import choose_inner_fold
 from skinlesion.training.phases import TrainingSet, class_weights
-from skinlesion.training_view import view_files
 
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 4, "learning_rate": 1e-4, "workers": 2}
 
@@ -205,7 +206,7 @@ def test_distances_that_cannot_be_computed_are_told(candidate: Candidate, tmp_pa
 
 
 def test_a_rule_beside_a_model_that_gives_no_distance_is_told(candidate: Candidate, tmp_path: Path) -> None:
-    from skinlesion.litert import convert_to_litert
+    from skinlesion.network.litert import convert_to_litert
 
     shutil.copy2(candidate.decision_rule, tmp_path)
     convert_to_litert(load_classifier(candidate.keras), tmp_path / "other.tflite")

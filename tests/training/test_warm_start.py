@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion import layout
-from skinlesion.built_model import BuiltModel
-from skinlesion.candidate import Candidate, candidate_of
-from skinlesion.config import PipelineConfig
-from skinlesion.manifest import version
+from skinlesion.data.manifest import version
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.network.built_model import BuiltModel
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
+from skinlesion.training.run_name import candidate_of
 from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
 
 BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import pandas as pd
 
-from skinlesion import layout
-from skinlesion.bucket_table import BucketTable
-from skinlesion.catalog import SPLITS, accepted, data_version, on_both_sides
-from skinlesion.config import PipelineConfig
-from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.diagnosis import LABELS
-from skinlesion.labels.summary import fallback_counts
+from skinlesion.data.catalog import SPLITS, accepted, data_version, on_both_sides
+from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.report.labels_summary import fallback_counts
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.tables import BucketTable
 
 REFUSED_LISTED: Final = 1000
 DIAGNOSES_LISTED: Final = 60

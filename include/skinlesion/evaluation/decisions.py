@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from skinlesion.decision import DecisionRule
-from skinlesion.diagnosis import LABELS, UNKNOWN
+from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints
+from skinlesion.prediction.decision import DecisionRule
 
 UNLIKE: Final = "unlike the training images"
 UNSURE: Final = "confidence too low"

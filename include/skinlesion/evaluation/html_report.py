@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from skinlesion import html_page
+from skinlesion.foundation import html_page
 
 REFUSED_SHOWN: Final = 200
 """Refused images listed by name; the rest only counted, so that the file stays small."""

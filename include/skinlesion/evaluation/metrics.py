@@ -16,7 +16,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from skinlesion.diagnosis import LABELS, MALIGNANT
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of, calibration_error
 from skinlesion.evaluation.lesion_bootstrap import (
     RESAMPLES,

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from skinlesion import layout, quiet_tensorflow
-from skinlesion.candidate import Candidate
-from skinlesion.config import PipelineConfig
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.images.file import Pixels
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.scored_images import ScoredImages
-from skinlesion.image_file import Pixels
-from skinlesion.training_view import view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.network import quiet_tensorflow
+from skinlesion.registry.candidate import Candidate
 
 MISTAKES_SHOWN: Final = 16
 OVERLAY_QUALITY: Final = 85
@@ -53,8 +54,8 @@ def worst_mistakes(
 
 def _overlays(candidate: Candidate, pictures: Sequence[Pixels], labels: Sequence[str]) -> list[bytes]:
     quiet_tensorflow.load()
-    from skinlesion.grad_cam import GradCam
-    from skinlesion.model import load_classifier
+    from skinlesion.network.classifier import load_classifier
+    from skinlesion.network.grad_cam import GradCam
 
     grad_cam = GradCam(load_classifier(candidate.keras))
     overlays = [grad_cam(picture, label).overlay for picture, label in zip(pictures, labels, strict=True)]

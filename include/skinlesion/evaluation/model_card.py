@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.html_report import figure, interval, percent, signed, signed_interval
 
 

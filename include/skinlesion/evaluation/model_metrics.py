@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from skinlesion.decision import DecisionRule
 from skinlesion.evaluation.calibration import calibration_before_and_after
 from skinlesion.evaluation.decisions import abstained, decisions_summary
 from skinlesion.evaluation.metrics import measure_scored
 from skinlesion.evaluation.operating_point import operating_point
 from skinlesion.evaluation.risk_coverage import risk_coverage
 from skinlesion.evaluation.scored_images import ScoredImages
-from skinlesion.held_out_scores import Answers
+from skinlesion.prediction.decision import DecisionRule
+from skinlesion.prediction.held_out_scores import Answers
 
 
 def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers) -> dict[str, Any]:

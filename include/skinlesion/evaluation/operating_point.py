@@ -6,15 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from skinlesion.evaluation.lesion_bootstrap import (
-    RESAMPLES,
-    Drawn,
-    FiguresOfSums,
-    Interval,
-    all_or_none,
-    bca,
-    draw,
-)
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FiguresOfSums, Interval, all_or_none, bca, draw
 from skinlesion.evaluation.scored_images import Floats, ScoredImages
 
 PREVALENCES: Final = (0.01, 0.02, 0.03, 0.04, 0.05)

@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 
 # Okabe & Ito, "Color universal design" (2008): told apart by colour-blind readers, and in grey by their lightness.
 BLUE: Final = "#0072B2"

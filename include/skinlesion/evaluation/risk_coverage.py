@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, FiguresOfSums, draw, widened
 from skinlesion.evaluation.metrics import balanced_accuracy, fewest_lesions
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
 from skinlesion.evaluation.metrics import confusion_statistic, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages

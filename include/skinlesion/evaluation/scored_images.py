@@ -9,8 +9,8 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.diagnosis import LABELS, MALIGNANT
-from skinlesion.errors import DataError
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
+from skinlesion.foundation.errors import DataError
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

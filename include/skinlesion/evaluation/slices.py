@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skinlesion.diagnosis import LABELS
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.metrics import balanced_accuracy, draw_figures, intervals, malignant_auroc
 from skinlesion.evaluation.scored_images import ScoredImages
 

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from skinlesion import atomic, layout
-from skinlesion.in_service import H5, RECORD, TFLITE, digest
+from skinlesion.foundation import atomic, layout
 from skinlesion.registry import history
+from skinlesion.registry.in_service import H5, RECORD, TFLITE, digest
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.registry.versions import KnownVersions, append_registered, registered_now
 
@@ -56,7 +56,7 @@ def _record(models: Path, sha256: dict[str, str]) -> dict[str, Any]:
 
 def _version(models: Path, run: str, sha256: str) -> int | None:
     """Give the number of the candidate that these are the files of, registered if need be; None where it is gone."""
-    from skinlesion.candidate import Candidate  # with pandas; most never adopt
+    from skinlesion.registry.candidate import Candidate  # with pandas; most never adopt
 
     candidate = Candidate(layout.candidate(models, run))
     training = candidate.read_training()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from skinlesion import atomic
+from skinlesion.foundation import atomic
 
 log = logging.getLogger(__name__)
 

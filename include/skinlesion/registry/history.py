@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from skinlesion import layout
+from skinlesion.foundation import layout
 from skinlesion.registry import append_log
 from skinlesion.registry.verdict import VerdictSummary
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skinlesion.candidate import Candidate
-from skinlesion.errors import DataError
+from skinlesion.foundation.errors import DataError
 from skinlesion.registry import history
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import writing
 from skinlesion.registry.versions import (

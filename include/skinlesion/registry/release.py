@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from skinlesion import atomic, layout
-from skinlesion.in_service import NAMES, RECORD
+from skinlesion.foundation import atomic, layout
+from skinlesion.registry.in_service import NAMES, RECORD
 
 
 def write_record(release: Path, record: dict[str, Any]) -> None:

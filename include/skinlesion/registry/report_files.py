@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from skinlesion import layout
+from skinlesion.foundation import layout
 from skinlesion.registry.snapshot import Registry
 
 KNOWN: Final = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Final
 
-from skinlesion import layout
-from skinlesion.config import PipelineConfig
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version

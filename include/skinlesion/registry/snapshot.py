@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from skinlesion import in_service
-from skinlesion.errors import DataError
-from skinlesion.in_service import InService
-from skinlesion.registry import history
+from skinlesion.foundation.errors import DataError
+from skinlesion.registry import history, in_service
 from skinlesion.registry.history import SWITCHES, HistoryEntry
+from skinlesion.registry.in_service import InService
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
 

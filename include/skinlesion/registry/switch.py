@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from skinlesion import atomic, in_service, layout
-from skinlesion.dataset_lock import locked
-from skinlesion.errors import DataError
-from skinlesion.in_service import TFLITE, digest
-from skinlesion.registry import history
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.lock import locked
+from skinlesion.registry import history, in_service
 from skinlesion.registry.adoption import adopt
 from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.in_service import TFLITE, digest
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from skinlesion import atomic, layout
+from skinlesion.foundation import atomic, layout
 
 
 @dataclass(frozen=True)

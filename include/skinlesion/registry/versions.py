@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from skinlesion import layout
-from skinlesion.in_service import digest
+from skinlesion.foundation import layout
 from skinlesion.registry import append_log
-
-if TYPE_CHECKING:
-    from skinlesion.candidate import Candidate
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.in_service import digest
 
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from skinlesion import layout
-from skinlesion.bucket_table import BucketTable
-from skinlesion.catalog import TRAIN, accepted, read_catalog
-from skinlesion.config import PipelineConfig
-from skinlesion.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
-from skinlesion.shard import WHOLE, Shard
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data.catalog import TRAIN, accepted, read_catalog
+from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import WHOLE, Shard
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.tables import BucketTable
 
 if TYPE_CHECKING:
     from Augmentor.Operations import Operation

@@ -6,12 +6,13 @@ import hashlib
 import json
 import logging
 
-from skinlesion import accelerator, atomic, layout, quiet_tensorflow
-from skinlesion.backbone import find_weights
-from skinlesion.built_model import BuiltModel, read_built_model
-from skinlesion.config import PipelineConfig, fingerprint
-from skinlesion.frozen_part import frozen_part_path, is_whole, write_frozen_part
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.network import accelerator, quiet_tensorflow
+from skinlesion.network.backbone import find_weights
+from skinlesion.network.built_model import BuiltModel, read_built_model
+from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def build(config: PipelineConfig) -> StageReport:
     model = None
     if not is_current:
         quiet_tensorflow.load()
-        from skinlesion.model import build_classifier, save_model
+        from skinlesion.network.classifier import build_classifier, save_model
 
         model = build_classifier(config, weights)
         save_model(model, path)
@@ -42,7 +43,7 @@ def build(config: PipelineConfig) -> StageReport:
         if config.force or not is_whole(frozen):
             is_current = False
             quiet_tensorflow.load()
-            from skinlesion.model import load_classifier
+            from skinlesion.network.classifier import load_classifier
 
             write_frozen_part(model or load_classifier(path), config.stored_cut, frozen)
     if config.weights == "random":

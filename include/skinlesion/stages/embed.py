@@ -10,21 +10,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import accelerator, layout, quiet_tensorflow
-from skinlesion.backbone import activations_key
-from skinlesion.built_model import BuiltModel, require_built_model
-from skinlesion.catalog import TRAIN
-from skinlesion.config import PipelineConfig
-from skinlesion.features import Activations, FeatureStore, remove_abandoned, rows_in_a_part
-from skinlesion.frozen_part import frozen_part_path, is_whole, write_frozen_part
-from skinlesion.litert import LiteRTModel, OneForEachThread
-from skinlesion.manifest import read_manifest
-from skinlesion.progress import progress
-from skinlesion.shard import WHOLE, Shard, bucket_of
-from skinlesion.stage_report import StageReport, Stopwatch
-from skinlesion.symmetry import laid
-from skinlesion.training_view import ViewFile, view_files
-from skinlesion.workers import spread
+from skinlesion.data.catalog import TRAIN
+from skinlesion.data.images.symmetry import laid
+from skinlesion.data.manifest import read_manifest
+from skinlesion.data.training_view import ViewFile, view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.workers import spread
+from skinlesion.network import accelerator, quiet_tensorflow
+from skinlesion.network.backbone import activations_key
+from skinlesion.network.built_model import BuiltModel, require_built_model
+from skinlesion.network.feature_store import Activations, FeatureStore, remove_abandoned, rows_in_a_part
+from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
+from skinlesion.network.litert import LiteRTModel, OneForEachThread
 
 
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
@@ -101,7 +102,7 @@ def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> I
 
 def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> Iterator[Activations]:
     quiet_tensorflow.load()
-    from skinlesion.model import frozen_part, load_classifier
+    from skinlesion.network.classifier import frozen_part, load_classifier
 
     model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
     pictures = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
@@ -139,7 +140,7 @@ def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Pat
     path = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways)
     if not is_whole(path):  # build wrote it; removed or damaged since then
         quiet_tensorflow.load()
-        from skinlesion.model import load_classifier
+        from skinlesion.network.classifier import load_classifier
 
         write_frozen_part(load_classifier(layout.built_model(config.models)), cut, path)
     return path

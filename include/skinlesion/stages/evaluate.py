@@ -11,32 +11,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion import atomic, layout
-from skinlesion.built_model import require_built_model
-from skinlesion.candidate import Candidate
-from skinlesion.catalog import on_both_sides, read_catalog
-from skinlesion.config import PipelineConfig, fingerprint
-from skinlesion.data_report.written import copy_report
-from skinlesion.decision import DecisionRule, rule_beside
-from skinlesion.diagnosis import LABELS
-from skinlesion.errors import DataError
+from skinlesion.data.catalog import on_both_sides, read_catalog
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
+from skinlesion.data.report.written import copy_report
+from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.data_summary import data_summary
-from skinlesion.held_out_scores import (
-    answers_for_pictures,
-    answers_of,
-    stored_answers_of,
-    write_answers,
-)
-from skinlesion.in_service import candidate_in_service
-from skinlesion.litert import LiteRTModel, OneForEachThread
-from skinlesion.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
-from skinlesion.out_of_distribution import PICTURES_OF_A_KIND, smoke_set
-from skinlesion.progress import progress
+from skinlesion.evaluation.no_lesions import PICTURES_OF_A_KIND, smoke_set
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.workers import spread
+from skinlesion.network.built_model import require_built_model
+from skinlesion.network.litert import LiteRTModel, OneForEachThread
+from skinlesion.prediction.decision import DecisionRule, rule_beside
+from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_of, stored_answers_of, write_answers
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
-from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
-from skinlesion.training_view import view_files
-from skinlesion.workers import spread
 
 if TYPE_CHECKING:
     from skinlesion.evaluation.scored_images import ScoredImages

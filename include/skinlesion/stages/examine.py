@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from skinlesion.config import PipelineConfig
-from skinlesion.dataset_folder import require_images
-from skinlesion.examined_files import examined_files
-from skinlesion.shard import WHOLE, Shard
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data.examined_files import examined_files
+from skinlesion.data.folder import require_images
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import WHOLE, Shard
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
 
 
 def examine(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:

@@ -11,22 +11,22 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion import atomic, layout
-from skinlesion import catalog as contract
-from skinlesion.bucket_table import empty, read_table, write_table
-from skinlesion.config import PipelineConfig
-from skinlesion.conflicting_diagnoses import conflicting_diagnoses
-from skinlesion.data_checks.gate import check_and_report
-from skinlesion.dataset_folder import held_for_ingest, require_images
-from skinlesion.diagnosis import LABELS, UNKNOWN
-from skinlesion.errors import DataError
-from skinlesion.examined_files import examined_files
-from skinlesion.labels import Labels
-from skinlesion.labels.of_dataset import as_files_are_called, labels_of_dataset
-from skinlesion.labels.summary import fallback_counts
-from skinlesion.near_duplicates import find_near_duplicates, show_one_picture
-from skinlesion.sources import collect
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data import catalog as contract
+from skinlesion.data.checks.gate import check_and_report
+from skinlesion.data.examined_files import examined_files
+from skinlesion.data.folder import held_for_ingest, require_images
+from skinlesion.data.images.near_duplicates import find_near_duplicates, show_one_picture
+from skinlesion.data.labels import Labels
+from skinlesion.data.labels.classes import LABELS, UNKNOWN
+from skinlesion.data.labels.conflicts import conflicting_diagnoses
+from skinlesion.data.labels.of_dataset import as_files_are_called, labels_of_dataset
+from skinlesion.data.report.labels_summary import fallback_counts
+from skinlesion.data.sources import collect
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.tables import empty, read_table, write_table
 
 _NAMES_LISTED: Final = 5  # in a reason; the rest is counted
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion import atomic, layout
-from skinlesion.bucket_table import BucketTable, empty
-from skinlesion.catalog import HELD_OUT, TRAIN, accepted, on_both_sides, read_catalog
-from skinlesion.config import PipelineConfig
-from skinlesion.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.diagnosis import LABELS
-from skinlesion.errors import DataError
-from skinlesion.manifest import COLUMNS, read_manifest, write_manifest
-from skinlesion.progress import progress
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data.catalog import HELD_OUT, TRAIN, accepted, on_both_sides, read_catalog
+from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import COLUMNS, read_manifest, write_manifest
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.tables import BucketTable, empty
 
 
 def organize(config: PipelineConfig) -> StageReport:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from skinlesion import layout
-from skinlesion.built_model import require_built_model
-from skinlesion.config import PipelineConfig
-from skinlesion.errors import DataError
-from skinlesion.manifest import read_manifest, training_rows
+from skinlesion.data.manifest import read_manifest, training_rows
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.network.built_model import require_built_model
+from skinlesion.promotion.decide import judge_once, switch_to
+from skinlesion.promotion.mlflow_mirror import mirror
 from skinlesion.registry.history import this_user
-from skinlesion.registry.promotion import judge_once, switch_to
 from skinlesion.registry.register import register
 from skinlesion.registry.retention import remove_old_files
-from skinlesion.registry.run_log import mirror
 from skinlesion.registry.snapshot import Registry
-from skinlesion.stage_report import StageReport, Stopwatch
 from skinlesion.training.warm_start import candidate_to_evaluate
 
 

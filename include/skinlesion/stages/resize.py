@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from skinlesion import layout
-from skinlesion.bucket_table import BucketTable
-from skinlesion.catalog import accepted, read_catalog
-from skinlesion.config import PipelineConfig
-from skinlesion.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
-from skinlesion.image_file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
-from skinlesion.shard import WHOLE, Shard
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data.catalog import accepted, read_catalog
+from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import WHOLE, Shard
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.tables import BucketTable
 
 
 def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:

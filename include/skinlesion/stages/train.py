@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion import atomic, layout, quiet_tensorflow
-from skinlesion.built_model import BuiltModel, require_built_model
-from skinlesion.candidate import Candidate
-from skinlesion.config import PROJECT_ROOT, PipelineConfig
-from skinlesion.diagnosis import LABELS
-from skinlesion.errors import DataError
-from skinlesion.manifest import read_manifest, require_clean_split, training_rows, version
-from skinlesion.progress import progress
-from skinlesion.stage_report import StageReport, Stopwatch
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PROJECT_ROOT, PipelineConfig
+from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.network import quiet_tensorflow
+from skinlesion.network.built_model import BuiltModel, require_built_model
+from skinlesion.registry.candidate import Candidate
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from skinlesion.feature_distance import FeatureDistance
+    from skinlesion.network.feature_distance import FeatureDistance
     from skinlesion.training.phases import Phase, TrainingSet
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def _train(
     import keras
     import tensorflow as tf
 
-    from skinlesion.model import load_classifier
+    from skinlesion.network.classifier import load_classifier
     from skinlesion.training.calibration import calibrate
     from skinlesion.training.inner_fold import choose_inner_fold
     from skinlesion.training.phases import (
@@ -142,7 +143,7 @@ def _fit(
     """Run one phase, or what is left of it, and give its history; the model then has the weights of its best epoch."""
     import keras
 
-    from skinlesion.model import seed_dropout, set_trainable
+    from skinlesion.network.classifier import seed_dropout, set_trainable
     from skinlesion.training.folded import FoldedPart
     from skinlesion.training.inner_fold import measure_inner_fold
     from skinlesion.training.resumable import ResumableTraining
@@ -208,7 +209,7 @@ def _compile(part: keras.Model, phase: Phase, config: PipelineConfig) -> None:
 
 def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.uint8]:
     """Give a few training images, RGB (n, 224, 224, 3), that the model's files are compared on."""
-    from skinlesion.training_view import view_files
+    from skinlesion.data.training_view import view_files
 
     some = data.rows[data.rows["copy"] == 0].head(_IMAGES_COMPARED)
     return np.stack([file.read() for file in view_files(config.dataset, some)])
@@ -226,9 +227,9 @@ def _export(
     model: keras.Model, candidate: Candidate, images: npt.NDArray[np.uint8], distance: FeatureDistance | None
 ) -> None:
     """Write the model's three files, each checked against the model in memory; LiteRT's gives the distance as well."""
-    from skinlesion.feature_distance import with_distance
-    from skinlesion.litert import LiteRTModel, convert_to_litert
-    from skinlesion.model import load_classifier, save_model
+    from skinlesion.network.classifier import load_classifier, save_model
+    from skinlesion.network.feature_distance import with_distance
+    from skinlesion.network.litert import LiteRTModel, convert_to_litert
 
     expected = np.asarray(model(images.astype(np.float32), training=False))
     for path in (candidate.h5, candidate.keras):

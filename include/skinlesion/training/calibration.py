@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.config import PipelineConfig
-from skinlesion.decision import DISTANCE_FILE, DecisionRule, confidence
-from skinlesion.diagnosis import LABELS, MALIGNANT
+from skinlesion.data.images.symmetry import laid
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
+from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.evaluation.calibration import calibration_error
-from skinlesion.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
-from skinlesion.litert import LiteRTModel, OneForEachThread, converted
-from skinlesion.progress import progress
-from skinlesion.symmetry import laid
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.workers import spread
+from skinlesion.network.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
+from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
+from skinlesion.prediction.decision import DecisionRule, confidence
+from skinlesion.registry.model_files import DISTANCE_FILE
 from skinlesion.training.thresholds import (
     fit_temperature,
     lower_quantile,
@@ -24,8 +27,6 @@ from skinlesion.training.thresholds import (
     tempered,
     upper_quantile,
 )
-from skinlesion.training_view import ViewFile, view_files
-from skinlesion.workers import spread
 
 if TYPE_CHECKING:
     import keras

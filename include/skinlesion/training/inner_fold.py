@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from skinlesion.diagnosis import LABELS, MALIGNANT
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
 
 if TYPE_CHECKING:
     import keras

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion import layout
-from skinlesion.backbone import activations_key
-from skinlesion.built_model import BuiltModel
-from skinlesion.config import POOLED, PipelineConfig
-from skinlesion.diagnosis import LABEL_OF_DX, LABELS
-from skinlesion.features import FeatureStore
+from skinlesion.data.labels.classes import LABEL_OF_DX, LABELS
+from skinlesion.data.training_view import view_files
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import POOLED, PipelineConfig
+from skinlesion.network.backbone import activations_key
+from skinlesion.network.built_model import BuiltModel
+from skinlesion.network.feature_store import FeatureStore
 from skinlesion.training.rows import (
     ArraySource,
     Batches,
@@ -31,7 +32,6 @@ from skinlesion.training.rows import (
     Targets,
 )
 from skinlesion.training.warm_start import WarmStart
-from skinlesion.training_view import view_files
 
 HEAD_RATE = 10
 """The head alone learns at so many times the fine-tuning rate: it is small and starts from nothing."""

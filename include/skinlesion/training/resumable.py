@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from skinlesion import atomic
+from skinlesion.foundation import atomic
 
 log = logging.getLogger(__name__)
 

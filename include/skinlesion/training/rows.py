@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.features import StoredActivations
-from skinlesion.symmetry import laid
-from skinlesion.training_view import ViewFile
+from skinlesion.data.images.symmetry import laid
+from skinlesion.data.training_view import ViewFile
+from skinlesion.network.feature_store import StoredActivations
 
 Inputs = npt.NDArray[np.float32]
 
@@ -25,7 +25,7 @@ class InputSource(Protocol):
 
     @property
     def ways(self) -> int:
-        """In so many ways (see `skinlesion.symmetry`) each picture is there."""
+        """In so many ways (see `skinlesion.data.images.symmetry`) each picture is there."""
         ...
 
     def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

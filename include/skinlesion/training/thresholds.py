@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
-from skinlesion.diagnosis import LABELS, MALIGNANT
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]

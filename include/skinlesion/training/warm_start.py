@@ -15,12 +15,13 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion.bucket_table import read_table, write_table
-from skinlesion.built_model import BuiltModel
-from skinlesion.candidate import TRAINING_VERSION, Candidate, candidate_of, warm_candidate_of
-from skinlesion.config import PipelineConfig
-from skinlesion.in_service import candidate_in_service
-from skinlesion.manifest import version
+from skinlesion.data.manifest import version
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.network.built_model import BuiltModel
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.training.run_name import TRAINING_VERSION, candidate_of, warm_candidate_of
 
 log = logging.getLogger(__name__)
 

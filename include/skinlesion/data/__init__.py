@@ -1,0 +1,1 @@
+"""From images and tables of diagnoses to the catalog, the split and the training view."""

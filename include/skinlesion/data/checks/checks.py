@@ -1,0 +1,383 @@
+"""The checks: of a catalog by itself, and of what changed against the accepted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import Final
+
+import pandas as pd
+
+from skinlesion.data import catalog as contract
+from skinlesion.data.catalog import is_unmapped
+from skinlesion.data.checks import distribution
+from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Look, is_among, looks_of
+from skinlesion.data.checks.distribution import PROPERTIES, Counts, Property
+from skinlesion.data.finding import Finding, Row, Verdict
+from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
+from skinlesion.foundation.settings import PipelineConfig
+
+NEEDED: Final = (BENIGN, MALIGNANT)
+"""Classes without which there is nothing to tell apart. `unknown` may be empty: no lesion need be indeterminate."""
+
+A_CLASS: Final = 10
+"""Images; so many made a class that is missed when it is gone."""
+
+NORMAL_95: Final = 1.96
+
+OFF: Final = 1.0
+"""No share and no distance is larger, so this bound switches a check off."""
+
+
+def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
+    """Give what can be said of a catalog without another to compare with. catalog: `catalog.COLUMNS`."""
+    images = contract.accepted(catalog)
+    files = catalog[catalog["file"] != ""]
+    refused = files[files["refused"] != ""]
+    unmapped = images[is_unmapped(images["dx"])]
+    return [
+        _share(
+            config,
+            "max_refused_share",
+            "Refused images",
+            refused,
+            len(files),
+            "of {total:,} image files are refused",
+            remedy="Mend or remove the files, or give them rows in the table of diagnoses",
+            compares=False,
+            why="refused",
+        ),
+        _share(
+            config,
+            "max_unmapped_share",
+            "Unmapped diagnoses",
+            unmapped,
+            len(images),
+            "of {total:,} accepted images have a diagnosis that is not recognised and count as unknown",
+            remedy="Use codes that docs/data.md lists, or correct the column",
+            compares=False,
+            why="dx",
+        ),
+        _missing_needed(config, images),
+    ]
+
+
+def check_changes(
+    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData | None
+) -> list[Finding]:
+    """Give what changed against the accepted catalog.
+
+    catalog: `catalog.COLUMNS`. images: its accepted rows with the columns of `image_statistics.COLUMNS` as well. new: from
+    `is_new`.
+    """
+    if accepted is None:
+        titles = {
+            "max_lost_share": "Lost images",
+            "max_relabelled_share": "Changed classes",
+            "max_class_shift": "Shares of the classes",
+            "max_image_shift": "Look of the pictures",
+        }
+        none = "there is no accepted catalog to compare with."
+        return [
+            Finding(check, title, None, getattr(config, check), "not judged", none) for check, title in titles.items()
+        ]
+    source_of = _judged_as(accepted, config.min_images_checked)
+    findings = [
+        *_refused_tonight(config, catalog, accepted),
+        *_classes_gone(config, images, accepted),
+        _lost(config, images, accepted),
+        _relabelled(config, images, accepted),
+    ]
+    findings += _class_shifts(config, images, new, accepted, source_of)
+    findings += _image_shifts(config, images, new, accepted, source_of)
+    findings += _new_sources(config, images, source_of)
+    return findings
+
+
+def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
+    """Tell of each image whether its content was not in the accepted catalog."""
+    if accepted is None:
+        return pd.Series(True, index=images.index)
+    return ~is_among(images["sha256"], accepted.contents)
+
+
+def _verdict(config: PipelineConfig, *, passed: bool) -> Verdict:
+    if passed:
+        return "passed"
+    return "accepted" if config.accept_data_changes else "failed"
+
+
+def _too_few(config: PipelineConfig, check: str, title: str, total: int, what: str) -> Finding | None:
+    """Give the finding of a check that is off or has too little to go by; None where it is to be judged."""
+    bound = getattr(config, check)
+    if bound >= OFF:
+        return Finding(check, title, None, bound, "not judged", "the check is switched off.")
+    if total < config.min_images_checked:
+        few = f"{total} {what}; fewer than {config.min_images_checked} are not judged."
+        return Finding(check, title, None, bound, "not judged", few)
+    return None
+
+
+def _share(
+    config: PipelineConfig,
+    check: str,
+    title: str,
+    rows: pd.DataFrame,
+    total: int,
+    found: str,
+    *,
+    remedy: str,
+    compares: bool,
+    why: str,
+) -> Finding:
+    """Judge a share. rows: those that count against it; why: the column that says what is wrong with each."""
+    if unjudged := _too_few(config, check, title, total, "images"):
+        return unjudged
+    bound, figure = getattr(config, check), len(rows) / total
+    return Finding(
+        check,
+        title,
+        figure,
+        bound,
+        _verdict(config, passed=figure <= bound),
+        f"{len(rows):,} {found.format(total=total)} ({figure:.1%}); at most {bound:.1%} may be.",
+        f"{remedy}, or raise {check}.",
+        _rows(rows, rows[why]),
+        compares,
+    )
+
+
+def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
+    return tuple(map(Row, rows["image"], rows["file"], why.astype("str")))
+
+
+def _missing_needed(config: PipelineConfig, images: pd.DataFrame) -> Finding:
+    title = "Classes to train on"
+    if unjudged := _classes_unjudged(config, title, len(images)):
+        return unjudged
+    counts = images["label"].value_counts()
+    missing = [label for label in NEEDED if not counts.get(label)]
+    found = f"no image of {len(images):,} is {' or '.join(missing)}." if missing else "benign and malignant are there."
+    return Finding(
+        "require_classes",
+        title,
+        len(missing),
+        0,
+        _verdict(config, passed=not missing),
+        found,
+        "Correct the column of diagnoses, add images, or set require_classes=false.",
+        compares=False,
+    )
+
+
+def _classes_unjudged(config: PipelineConfig, title: str, images: int) -> Finding | None:
+    if not config.require_classes:
+        return Finding("require_classes", title, None, 0, "not judged", "the check is switched off.")
+    return _too_few(config, "require_classes", title, images, "images") if images < config.min_images_checked else None
+
+
+def _refused_tonight(config: PipelineConfig, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
+    files = catalog[(catalog["file"] != "") & ~is_among(catalog["sha256"], accepted.contents)]
+    yield _share(
+        config,
+        "max_refused_share",
+        "Refused images among the new",
+        files[files["refused"] != ""],
+        len(files),
+        "of {total:,} new image files are refused",
+        remedy="Mend or remove the files, or give them rows in the table of diagnoses",
+        compares=True,
+        why="refused",
+    )
+
+
+def _classes_gone(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
+    title = "Classes that were there"
+    if unjudged := _classes_unjudged(config, title, len(accepted.rows)):
+        yield unjudged
+        return
+    before, now = accepted.rows["label"].value_counts(), images["label"].value_counts()
+    gone = [label for label in LABELS if before.get(label, 0) >= A_CLASS and not now.get(label)]
+    told = " and ".join(f"{label} had {before[label]} images" for label in gone)
+    rows = accepted.rows[accepted.rows["label"].isin(gone)]
+    yield Finding(
+        "require_classes",
+        title,
+        len(gone),
+        0,
+        _verdict(config, passed=not gone),
+        f"{told} in the accepted catalog and has none now." if gone else "every class still has images.",
+        "Correct the column of diagnoses, or set require_classes=false.",
+        _rows(rows, rows["label"].radd("was ")),
+    )
+
+
+def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
+    before = accepted.rows
+    lost = before[~is_among(before["image"], images["image"])]
+    lost = lost[~is_among(lost["sha256"], images["sha256"])]  # what is left was not just renamed
+    return _share(
+        config,
+        "max_lost_share",
+        "Lost images",
+        lost.assign(why="gone or refused"),
+        len(before),
+        "of {total:,} images of the accepted catalog are gone or refused",
+        remedy="Bring the files and their rows back",
+        compares=True,
+        why="why",
+    )
+
+
+def _relabelled(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
+    both = images[["image", "file", "label"]].merge(
+        accepted.rows[["image", "label"]], on="image", suffixes=("", "_was")
+    )
+    changed = both[both["label"] != both["label_was"]]
+    return _share(
+        config,
+        "max_relabelled_share",
+        "Changed classes",
+        changed.assign(why=changed["label_was"] + ", now " + changed["label"]),
+        len(both),
+        "of {total:,} images that the accepted catalog has are of another class now",
+        remedy="Correct the column of diagnoses",
+        compares=True,
+        why="why",
+    )
+
+
+def _judged_as(accepted: AcceptedData, enough: int) -> dict[str, str]:
+    """Give, for each source that the accepted catalog has, itself where it has enough images, else `OTHERS`."""
+    counts = accepted.rows["source"].value_counts()
+    return {
+        str(source): str(source) if images >= enough and (source in accepted.looks or not accepted.looks) else OTHERS
+        for source, images in counts.items()
+    }
+
+
+def _where(source: str, source_of: dict[str, str]) -> str:
+    """Give the words for a source in a title; none where there is but one."""
+    if len(source_of) == 1:
+        return ""
+    return f", {source}" if source else ", images without a source"
+
+
+def _class_shifts(
+    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
+) -> Iterator[Finding]:
+    before = accepted.rows.groupby(accepted.rows["source"].map(source_of))
+    now = dict(list(images.groupby(images["source"].map(source_of))))
+    for name, old in before:
+        source = str(name)
+        title = f"Shares of the classes{_where(source, source_of)}"
+        rows = now.get(source, images.iloc[:0])
+        if unjudged := _too_few(config, "max_class_shift", title, min(len(old), len(rows)), "images"):
+            yield unjudged
+            continue
+        shares = [table["label"].value_counts(normalize=True).reindex(LABELS, fill_value=0.0) for table in (old, rows)]
+        moved = {label: _moved(shares[0][label], shares[1][label], len(old), len(rows)) for label in LABELS}
+        worst = max(moved, key=moved.__getitem__)
+        suspects = rows[new.loc[rows.index]]
+        if shares[1][worst] > shares[0][worst]:
+            suspects = suspects[suspects["label"] == worst]
+        yield Finding(
+            "max_class_shift",
+            title,
+            moved[worst],
+            config.max_class_shift,
+            _verdict(config, passed=moved[worst] <= config.max_class_shift),
+            f"{worst} went from {shares[0][worst]:.1%} of {len(old):,} images to {shares[1][worst]:.1%} of {len(rows):,}, "
+            f"{moved[worst]:.2f} more than chance explains; at most {config.max_class_shift:g} may be.",
+            "Correct the table of diagnoses; give images of another kind a `source` of their own; or raise "
+            "max_class_shift.",
+            _rows(suspects, suspects["label"]),
+        )
+
+
+def _moved(before: float, after: float, n: int, m: int) -> float:
+    """Give by how much two shares differ beyond what chance explains (95 %, normal approximation)."""
+    together = (before * n + after * m) / (n + m)
+    return max(0.0, abs(after - before) - NORMAL_95 * sqrt(together * (1 - together) * (1 / n + 1 / m)))
+
+
+def _image_shifts(
+    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
+) -> Iterator[Finding]:
+    looks = _looks(images, new, accepted, source_of)
+    for name, rows in images.groupby(images["source"].map(source_of)):
+        source = str(name)
+        look = looks.get(source, Look())
+        added = rows[new.loc[rows.index]]
+        where = _where(source, source_of)
+        yield _image_shift(config, f"New pictures{where}", look, added, with_excused=True)
+        yield _image_shift(config, f"All pictures{where}", look, rows, with_excused=False)
+
+
+def _looks(images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]) -> dict[str, Look]:
+    """Give the accepted look of each source as it is judged: small sources together."""
+    stored = accepted.looks
+    if not stored:  # a catalog of before there were any: from its files that are still there
+        known = images[~new]
+        stored = looks_of(known, pd.Series(False, index=known.index), {})
+    together: dict[str, list[Look]] = {}
+    for source, look in stored.items():
+        together.setdefault(source_of.get(source, OTHERS), []).append(look)
+    return {
+        source: Look(
+            distribution.total([look.all for look in looks]), distribution.total([look.excused for look in looks])
+        )
+        for source, looks in together.items()
+    }
+
+
+def _image_shift(
+    config: PipelineConfig, title: str, look: Look, images: pd.DataFrame, *, with_excused: bool
+) -> Finding:
+    """Judge what pictures look like by the property that moved most.
+
+    New pictures pass when they are like the accepted ones, or like others that looked otherwise and were accepted: a
+    camera that was accepted once is not held up again.
+    """
+    check, enough = "max_image_shift", config.min_images_checked
+    now = distribution.count(images)
+    known = min(distribution.images_in(look.all), distribution.images_in(now))
+    if unjudged := _too_few(config, check, title, known, "pictures"):
+        return unjudged
+    moved = {one.name: distribution.distance(look.all[one.name], now[one.name]) for one in PROPERTIES}
+    if with_excused and distribution.images_in(look.excused) >= enough:
+        excused = {one.name: distribution.distance(look.excused[one.name], now[one.name]) for one in PROPERTIES}
+        moved = min(moved, excused, key=lambda figures: max(figures.values()))
+    worst = max(PROPERTIES, key=lambda one: moved[one.name])
+    beyond = [one.title for one in PROPERTIES if moved[one.name] > config.max_image_shift and one is not worst]
+    also = f" So did {', '.join(beyond)}." if beyond else ""
+    before, after = (distribution.middle(worst, counts[worst.name]) for counts in (look.all, now))
+    return Finding(
+        check,
+        title,
+        moved[worst.name],
+        config.max_image_shift,
+        _verdict(config, passed=moved[worst.name] <= config.max_image_shift),
+        f"of {len(images):,}, {worst.title} moved most: its median from {worst.show(before)} to {worst.show(after)}, a "
+        f"distance of {moved[worst.name]:.2f} beyond chance; at most {config.max_image_shift:g} may be.{also}",
+        "Look at the pictures: a scanner, a white balance, the order of colours? Give those of another camera a `source` "
+        "of their own, or raise max_image_shift.",
+        _strangest(worst, look.all[worst.name], images) if moved[worst.name] > config.max_image_shift else (),
+    )
+
+
+def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row, ...]:
+    """Give the images that lie outside the middle nine tenths of the accepted ones, the farthest first."""
+    low, high = (distribution.middle(one, before, quantile) for quantile in (0.05, 0.95))
+    values = one.of(images)
+    beyond = (low - values).where(values < low, values - high)
+    beyond = beyond[beyond > 0].sort_values(ascending=False, kind="stable")
+    rows = images.loc[beyond.index]
+    return _rows(rows, values.loc[beyond.index].map(lambda value: f"{one.title} {one.show(value)}"))
+
+
+def _new_sources(config: PipelineConfig, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
+    counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
+    for source, number in list(counts.items())[:20]:
+        told = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
+        yield Finding("max_image_shift", "New source", None, config.max_image_shift, "not judged", told)

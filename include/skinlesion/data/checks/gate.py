@@ -1,0 +1,62 @@
+"""What a new catalog passes before it replaces the accepted one; its report is written either way."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from skinlesion.data import catalog as contract
+from skinlesion.data.checks.accepted_data import is_in_force, looks_of, read_accepted, write_looks
+from skinlesion.data.checks.checks import check_alone, check_changes, is_new
+from skinlesion.data.checks.tables import require_sound
+from skinlesion.data.finding import Finding
+from skinlesion.data.images.statistics import COLUMNS as STATISTICS
+from skinlesion.data.report.contents import equal_files, near_duplicates
+from skinlesion.data.report.written import is_reported, remove_failed_report, write_failed_report, write_report
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+
+
+def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Raise DataError unless the data may be trained on; write the data report.
+
+    Called before the split and the catalog are written, so that these stay as they are when a check fails. Everything
+    written here names the catalog that it belongs to; when the process is killed before that is written, the next run
+    writes the same.
+
+    catalog: `catalog.COLUMNS`, with groups and sides. files: columns file and those of `image_statistics.COLUMNS`.
+    pairs: the near-duplicates among them, as `find_near_duplicates` gives.
+    """
+    dataset = config.dataset
+    findings = check_alone(config, catalog)
+    if not config.force and not _failed(findings) and is_in_force(dataset, catalog) and is_reported(dataset, catalog):
+        remove_failed_report(dataset)
+        return
+    images = contract.accepted(catalog).merge(files[["file", *STATISTICS]], on="file", how="left")
+    require_sound(catalog, images)
+    accepted = read_accepted(dataset)
+    new = is_new(images, accepted)
+    findings += check_changes(config, catalog, images, new, accepted)
+    duplicates = equal_files(catalog) + near_duplicates(catalog, pairs)
+    if failed := _failed(findings):
+        page, table = write_failed_report(config, catalog, images, findings, duplicates)
+        raise DataError(_message(config, failed, f"All rows: {table}; with pictures: {page}"))
+    looks_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
+    looks = looks_of(images, new & looks_excused, accepted.looks if accepted else {})
+    write_looks(dataset, contract.data_version(catalog), looks, accepted)
+    write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates)
+    remove_failed_report(dataset)
+
+
+def _failed(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.verdict == "failed"]
+
+
+def _message(config: PipelineConfig, failed: list[Finding], where: str) -> str:
+    path = contract.catalog_path(config.dataset)
+    kept = f"{path} stays as it was" if path.is_file() else f"{path} was not written"
+    count = "a check" if len(failed) == 1 else f"{len(failed)} checks"
+    meant = ""
+    if any(finding.compares for finding in failed):
+        meant = "\nIf the change is meant, run once with accept_data_changes=true."
+    return "\n".join([f"The data did not pass {count}; {kept}.", *map(str, failed), f"{where}."]) + meant

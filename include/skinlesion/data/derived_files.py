@@ -1,0 +1,230 @@
+"""Keep a folder of files derived from images up to date: do what is missing or stale, remove what is no longer wanted.
+
+This is what makes resize and augment incremental, atomic and shardable. The stage keeps one row a file it made
+(`BucketTable`): from which input (content hash), under which settings, and how the file looked when it was finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import pandas as pd
+
+from skinlesion.foundation import atomic
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.shard import Shard, bucket_of
+from skinlesion.foundation.tables import BucketTable
+from skinlesion.foundation.workers import spread
+
+COLUMNS: Final = {
+    "name": "str",
+    "image": "str",
+    "source": "str",
+    "settings": "str",
+    "sha256": "str",
+    "size": "int64",
+    "mtime_ns": "int64",
+    "refused": "str",
+}
+"""Of a stage's table: `source` is the input's content hash, `settings` the fingerprint, `sha256` that of the file's
+bytes, `refused` why there is no file."""
+
+SECONDS_BETWEEN_COMMITS: Final = 5.0
+"""How much work a killed run loses at most. A commit flushes the disk, which costs some 30 ms."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: its name in the folder, the image it shows, the path and content hash of its input."""
+
+    name: str
+    image: str
+    source: str
+    input: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a job: the file's bytes as written, or the reason why there is none."""
+
+    job: Job
+    sha256: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts of one run, and the reasons of the images that were refused, by image."""
+
+    wanted: int
+    done: int
+    removed: int
+    refused: dict[str, str]
+
+
+def write_made(job: Job, folder: Path, content: bytes) -> Made:
+    """Write the file of a job and say how it looks."""
+    path = folder / job.name
+    atomic.write_one_of_many(path, content)
+    stat = path.stat()
+    return Made(job, hashlib.sha256(content).hexdigest(), stat.st_size, stat.st_mtime_ns)
+
+
+def bring_up_to_date(
+    *,
+    stage: str,
+    folder: Path,
+    table: BucketTable,
+    wanted: pd.DataFrame,
+    settings: str,
+    make: Callable[[Job], Made],
+    image_of: Callable[[str], str],
+    shard: Shard,
+    workers: int,
+    kind: Literal["threads", "processes"],
+    force: bool,
+) -> Outcome:
+    """Make, of the wanted files that belong to the shard, those that are missing or stale, and remove the others.
+
+    wanted: columns name, image, source, input, one row a file. image_of: the image that a file's name belongs to, so
+    that a file nobody knows is found in the right shard. A file is stale when its row names another source or other
+    settings, or when it no longer is what the row says; an altered size or time is looked into by hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.remove_partials(folder)
+    atomic.remove_partials(table.folder)
+    buckets = set(shard.buckets())
+    wanted = wanted[wanted["image"].map(bucket_of).isin(buckets)]
+    known = table.read(sorted(buckets))
+    present = _list(folder, image_of, buckets)
+
+    current = _current(wanted, known, present, settings, folder) if not force else known.iloc[:0]
+    todo = wanted[~wanted["name"].isin(current["name"])]
+    stray = present[~present["name"].isin(wanted["name"])]
+    for name in stray["name"]:
+        (folder / name).unlink(missing_ok=True)
+
+    rows = current
+    commit = _Committer(table, known)
+    jobs = sorted((Job(**job) for job in _records(todo)), key=lambda job: (bucket_of(job.image), job.name))
+    # What the table says of the files about to be replaced or removed must not outlive them.
+    commit.write(rows)
+    with progress(stage, len(jobs)) as advance:
+        made: list[Made] = []
+        last = time.monotonic()
+        try:
+            for one in spread(make, jobs, workers=workers, kind=kind):
+                made.append(one)
+                advance(1)
+                if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
+                    rows = _with(rows, made, settings)
+                    commit.write(rows)
+                    made, last = [], time.monotonic()
+        finally:
+            atomic.remove_partials(folder, own=True)
+    rows = _with(rows, made, settings)
+    commit.write(rows)
+    refused = rows[rows["refused"] != ""]
+    return Outcome(
+        wanted=len(wanted),
+        done=len(jobs),
+        removed=len(stray),
+        refused=dict(zip(refused["image"], refused["refused"], strict=True)),
+    )
+
+
+def _list(folder: Path, image_of: Callable[[str], str], buckets: set[int]) -> pd.DataFrame:
+    found = [
+        (entry.name, stat.st_size, stat.st_mtime_ns)
+        for entry in os.scandir(folder)
+        if not atomic.is_partial(entry.name)
+        and entry.is_file(follow_symlinks=False)
+        and bucket_of(image_of(entry.name)) in buckets
+        and (stat := entry.stat())
+    ]
+    return pd.DataFrame(found, columns=["name", "size", "mtime_ns"]).astype({"name": "str"})
+
+
+def _current(
+    wanted: pd.DataFrame, known: pd.DataFrame, present: pd.DataFrame, settings: str, folder: Path
+) -> pd.DataFrame:
+    """Give the known rows that need no work, with the times of files that were only touched brought up to date."""
+    valid = known[known["settings"] == settings].merge(wanted[["name", "source"]], on=["name", "source"])
+    refused = valid[valid["refused"] != ""]
+    filed = valid[valid["refused"] == ""].merge(present, on="name", suffixes=("", "_now"))
+    untouched = (filed["size"] == filed["size_now"]) & (filed["mtime_ns"] == filed["mtime_ns_now"])
+    same = [
+        is_same or _sha256(folder / name) == sha256
+        for is_same, name, sha256 in zip(untouched, filed["name"], filed["sha256"], strict=True)
+    ]
+    filed = filed[pd.Series(same, index=filed.index, dtype=bool)]
+    filed = filed.assign(size=filed["size_now"], mtime_ns=filed["mtime_ns_now"])
+    return pd.concat([filed[list(COLUMNS)], refused[list(COLUMNS)]], ignore_index=True)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFrame:
+    new = [
+        (
+            one.job.name,
+            one.job.image,
+            one.job.source,
+            settings,
+            one.sha256,
+            one.size,
+            one.mtime_ns,
+            one.refused,
+        )
+        for one in made
+    ]
+    return pd.concat([rows, pd.DataFrame(new, columns=list(COLUMNS)).astype(COLUMNS)], ignore_index=True)
+
+
+def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
+    for name, image, source, path in table[["name", "image", "source", "input"]].itertuples(index=False):
+        yield {"name": name, "image": image, "source": source, "input": path}
+
+
+class _Committer:
+    """Writes the buckets whose rows changed since they were last written."""
+
+    def __init__(self, table: BucketTable, known: pd.DataFrame) -> None:
+        self._table = table
+        self._written = self._marks(known)
+
+    def write(self, rows: pd.DataFrame) -> None:
+        marks = self._marks(rows)
+        changed = [
+            bucket for bucket in marks.keys() | self._written.keys() if marks.get(bucket) != self._written.get(bucket)
+        ]
+        if not changed:
+            return
+        # The files that the table is about to name are on disk first, however the machine ends.
+        os.sync()
+        bucket_of_row = rows["image"].map(bucket_of)
+        for bucket in sorted(changed):
+            self._table.write(bucket, rows[bucket_of_row == bucket].sort_values("name", ignore_index=True))
+        self._written = marks
+
+    @staticmethod
+    def _marks(rows: pd.DataFrame) -> dict[int, int]:
+        """Give an order-independent hash of each bucket's rows."""
+        if rows.empty:
+            return {}
+        hashes = pd.util.hash_pandas_object(rows[list(COLUMNS)], index=False)
+        buckets = rows["image"].map(bucket_of).to_numpy()
+        return {bucket: hash(tuple(sorted(hashes[buckets == bucket]))) for bucket in set(buckets.tolist())}

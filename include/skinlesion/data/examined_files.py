@@ -1,0 +1,179 @@
+"""What is known of each file under images/: hash, header, whether it decodes, statistics. A file is read once.
+
+One row a file, in a table of parts (`BucketTable`), so several shards can examine the images at the same time. A row is
+valid while the file's size and times are what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skinlesion.data.images.file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.perceptual_hash import look_of
+from skinlesion.data.images.statistics import COLUMNS as STATISTICS
+from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
+from skinlesion.foundation.tables import BucketTable, empty
+from skinlesion.foundation.workers import spread
+
+FILE_COLUMNS: Final = {
+    "file": "str",
+    "size": "int64",
+    "mtime_ns": "int64",
+    "ctime_ns": "int64",
+    "sha256": "str",
+    "width": "int32",
+    "height": "int32",
+    "format": "str",
+    "reason": "str",
+    "settings": "str",
+    **STATISTICS,
+    "look": "str",
+}
+"""What is remembered of a file, so that the next run need not read it again."""
+
+_ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to look at again
+
+
+class FileStat(NamedTuple):
+    """Of a file under images/: relative name, bytes, and the times by which a change shows."""
+
+    file: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Examined(NamedTuple):
+    """One row of `FILE_COLUMNS` a file, how many of them were read now, and how many other files lie between them."""
+
+    files: pd.DataFrame
+    read: int
+    others: int
+
+
+def examined_files(config: PipelineConfig, shard: Shard = WHOLE, *, again: bool = False) -> Examined:
+    """Read, hash and decode the shard's files under images/ that are new or have changed; give what is known of each.
+
+    No lock is needed: a part of the table is replaced whole, and of two that write it at once the one loses only what it
+    has to read again.
+
+    again: read those that are known too.
+    """
+    folder = layout.images(config.dataset)
+    buckets = set(shard.buckets())
+    listed, others = _list_files(folder, buckets)
+    table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
+    settings = config.fingerprint("ingest")
+    atomic.remove_partials(table.folder)
+    known = table.read(sorted(buckets))
+    now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
+    gone = _buckets(known.loc[~known["file"].isin(now["file"]), "file"])
+    key = ["file", "size", "mtime_ns", "ctime_ns"]
+    if again:
+        known = empty(FILE_COLUMNS)
+    merged = now.merge(known[known["settings"] == settings], on=key, how="left", indicator=True)
+    is_new = (merged.pop("_merge") == "left_only").to_numpy()
+    rows = merged[~is_new].reset_index(drop=True)
+    todo = [listed[position] for position in np.flatnonzero(is_new)]
+    todo.sort(key=lambda file: _bucket(file.file))
+    examine = partial(
+        _examine,
+        folder=folder,
+        max_pixels=config.max_image_pixels,
+        min_side=config.min_image_side,
+        settings=settings,
+    )
+    with progress("examine", len(todo)) as advance:
+        for batch in _batches(spread(examine, todo, workers=config.workers_used(), kind="threads"), advance):
+            rows = pd.concat([rows, batch], ignore_index=True)
+            _write_buckets(table, rows, _buckets(batch["file"]))
+    _write_buckets(table, rows, gone)
+    return Examined(rows, len(todo), others)
+
+
+def _list_files(folder: Path, buckets: set[int]) -> tuple[list[FileStat], int]:
+    """Give the image files of some buckets under a folder, sorted by name, and the number of files that are no images."""
+    found: list[FileStat] = []
+    others = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = os.path.join(parent, name)
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
+                others += 1
+                continue
+            relative = os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
+            if _bucket(relative) not in buckets:
+                continue
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:  # a link to nowhere
+                others += 1
+                continue
+            found.append(FileStat(relative, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return sorted(found), others
+
+
+def _batches(rows: Iterator[dict[str, Any]], advance: Any) -> Iterator[pd.DataFrame]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        advance(1)
+        if len(batch) == _ROWS_BETWEEN_WRITES:
+            yield pd.DataFrame(batch).astype(FILE_COLUMNS)
+            batch = []
+    if batch:
+        yield pd.DataFrame(batch).astype(FILE_COLUMNS)
+
+
+def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) -> None:
+    bucket_of_row = rows["file"].map(_bucket)
+    for bucket in sorted(buckets):
+        table.write(bucket, rows[bucket_of_row == bucket].sort_values("file", ignore_index=True))
+
+
+def _bucket(file: str) -> int:
+    return bucket_of(Path(file).stem)
+
+
+def _buckets(files: pd.Series) -> set[int]:
+    return {_bucket(file) for file in files}
+
+
+def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
+    header = ImageHeader(format="", width=0, height=0, mode="")
+    digest = reason = look = ""
+    statistics = NOT_KNOWN
+    try:
+        content = (folder / file.file).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        header = read_header(content)
+        check_header(header, max_pixels=max_pixels, min_side=min_side)
+        small = check_decodes(content, header)
+        look, statistics = look_of(small), image_statistics(small)
+    except ImageRefused as refusal:
+        reason = str(refusal)
+    except FileNotFoundError:
+        reason = "the file went away while it was being read"
+    return file._asdict() | {
+        "sha256": digest,
+        "width": header.width,
+        "height": header.height,
+        "format": header.format,
+        "reason": reason,
+        "settings": settings,
+        "look": look,
+        **statistics,
+    }

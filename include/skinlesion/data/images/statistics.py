@@ -1,0 +1,44 @@
+"""A few numbers by which a change of camera, light or file handling shows: brightness, contrast, colours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+
+from skinlesion.data.images.file import Pixels
+
+COLUMNS: Final = dict.fromkeys(
+    (
+        "brightness", "brightness_spread", "red", "red_spread", "green", "green_spread", "blue", "blue_spread",
+        "saturation",
+    ),
+    "float32",
+)  # fmt: skip
+"""Name and dtype. Means over the pixels and their standard deviations (`_spread`), grey levels 0..255."""
+
+NOT_KNOWN: Final = dict.fromkeys(COLUMNS, float("nan"))
+"""Of a file that does not decode."""
+
+
+def image_statistics(small: Pixels) -> dict[str, float]:
+    """Give the values of `COLUMNS` for a picture, RGB uint8 (height, width, 3).
+
+    Brightness is the luma of ITU-R BT.601; saturation the mean of the largest minus the smallest colour of a pixel,
+    which unlike HSV's does not jump in dark pixels.
+    """
+    means, spreads = cv2.meanStdDev(small)
+    brightness, brightness_spread = cv2.meanStdDev(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+    red, green, blue = cv2.split(small)
+    largest, smallest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return {
+        "brightness": float(brightness[0, 0]),
+        "brightness_spread": float(brightness_spread[0, 0]),
+        "red": float(means[0, 0]),
+        "red_spread": float(spreads[0, 0]),
+        "green": float(means[1, 0]),
+        "green_spread": float(spreads[1, 0]),
+        "blue": float(means[2, 0]),
+        "blue_spread": float(spreads[2, 0]),
+        "saturation": float(cv2.mean(largest)[0] - cv2.mean(smallest)[0]),
+    }

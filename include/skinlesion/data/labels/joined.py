@@ -1,0 +1,291 @@
+"""Several tables of one set of images become one row an image; what they disagree on is listed, never guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinlesion.data.labels.diagnosis import label_of
+from skinlesion.data.labels.identities import one_name_each
+from skinlesion.data.labels.layouts import SHOWN, TEXTS, LabelTable, lacks_columns, read_table
+from skinlesion.data.labels.taxonomy import refines
+from skinlesion.foundation.errors import DataError
+
+LABEL_COLUMNS: Final = (
+    "image", "dx", "label", "lesion_id", "patient_id", "sex", "site", "source", "age", "row", "refused", "expected",
+)  # fmt: skip
+
+CONFLICTS_LISTED: Final = 1000
+"""So many conflicts are kept with their rows; the rest is counted."""
+
+_AGES_APART: Final = 5.0  # years; `age_approx` is rounded to five
+_NO_DIAGNOSIS: Final = "no table gives this image a diagnosis"
+
+
+class Conflict(NamedTuple):
+    """Tables that give an image different values. what: `diagnoses`, `lesions`, `patients`, `sex`, `age`, `source`; values:
+    table, row and value, in the tables' order; becomes: what was made of it."""
+
+    image: str
+    what: str
+    values: tuple[tuple[str, int, str], ...]
+    becomes: str
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{table} row {row} {value!r}" for table, row, value in self.values)
+        return f"{self.image!r} has different {self.what}: {said}; {self.becomes}"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a set of tables says.
+
+    rows: `LABEL_COLUMNS`, one row an image, in the order of the tables. label: the class of dx. Text that is not known is
+    empty, age in years or NaN. row: where the image is named first. refused: why the row cannot be used. expected: whether
+    an image of this name should be there.
+    layouts: table -> its layout. refined: (from, to) -> images whose diagnosis a table says more exactly than another.
+    conflicts: the first `CONFLICTS_LISTED`; conflict_counts: all, by what they are about.
+    """
+
+    rows: pd.DataFrame
+    layouts: dict[str, str]
+    refined: Counter[tuple[str, str]]
+    conflicts: list[Conflict]
+    conflict_counts: Counter[str]
+
+    @property
+    def title(self) -> str:
+        """What a message calls the tables."""
+        return next(iter(self.layouts)) if len(self.layouts) == 1 else f"the {len(self.layouts)} tables of labels"
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read a single table: `LABEL_COLUMNS`, one row an image. Raises DataError as `join_tables` does."""
+    return join_tables([path]).rows
+
+
+def join_tables(
+    paths: Sequence[Path], supplements: Collection[Path] = (), actinic_keratosis: str = "indeterminate"
+) -> Labels:
+    """Join tables of any layout by the image's name; a smaller copy (`_downsampled`) and its original are one image.
+
+    Of different values the first table's counts, with these exceptions:
+
+    - dx: the one that refines all others (`scc` for `akiec`). Else, where all have one class, that class; where they have
+      not, the image is refused.
+    - lesion_id, patient_id: all ids of an image are one lesion, one patient: the same side of the split.
+    - sex, age (when more than five years apart), source: not known.
+
+    All but a refinement, and an id of the archive beside one of another kind, is a conflict and listed.
+
+    supplements: tables of these paths add to what the others say; an image that only they name need not be there.
+    actinic_keratosis: the setting of this name.
+
+    Raises DataError when a table cannot be used or contradicts itself, or when none gives a diagnosis.
+    """
+    tables = [read_table(path) for path in paths]
+    if not any(table.layout.diagnosis for table in tables):
+        header = [tables[0].layout.image, *tables[0].layout.fields.values()]
+        every = "" if len(tables) == 1 else f" (nor does any other of {len(tables)} tables give a diagnosis)"
+        raise DataError(f"{paths[0]} {lacks_columns(['dx'], header)}{every}")
+    join = _Join(tables, actinic_keratosis)
+    rows = join.rows()
+    named = [path not in supplements for path in paths]
+    rows["expected"] = join.named_by(named)
+    return Labels(
+        rows=rows[list(LABEL_COLUMNS)],
+        layouts={name: table.layout.name for name, table in zip(join.names, tables, strict=True)},
+        refined=join.refined,
+        conflicts=join.conflicts,
+        conflict_counts=join.conflict_counts,
+    )
+
+
+class _Join:
+    """The rows of all tables one below the other, and for each the number of its image.
+
+    Codes below are numbers of different values, -1 for a value that is not given.
+    """
+
+    def __init__(self, tables: Sequence[LabelTable], actinic_keratosis: str) -> None:
+        self.refined: Counter[tuple[str, str]] = Counter()
+        self.conflicts: list[Conflict] = []
+        self.conflict_counts: Counter[str] = Counter()
+        self._actinic_keratosis = actinic_keratosis
+        paths = [table.path for table in tables]
+        short = [path.name for path in paths]
+        self.names = [str(path) if short.count(path.name) > 1 else path.name for path in paths]
+        self._all = pd.concat([table.rows for table in tables], ignore_index=True)
+        self._table = np.repeat(np.arange(len(tables)), [len(table.rows) for table in tables])
+        if len(tables) > 1:
+            nameless = self._all["image"].str.startswith("(row ")
+            where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
+            for column in ("image", "picture"):
+                self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
+        self._diagnoses = np.array([bool(table.layout.diagnosis) for table in tables])
+        numbers, pictures = pd.factorize(self._all["picture"])
+        self._image = numbers.astype(np.int64)
+        self._count = len(pictures)
+        # Reversed, so that the first of an image is written last.
+        self._first_row = np.empty(self._count, dtype=np.int64)
+        self._first_row[self._image[::-1]] = np.arange(len(self._all))[::-1]
+
+    def rows(self) -> pd.DataFrame:
+        """Give the joined rows, all of `LABEL_COLUMNS` but `expected`."""
+        rows = self._all.iloc[self._first_row][["image", "row"]].reset_index(drop=True)
+        for column, what in (("lesion_id", "lesions"), ("patient_id", "patients")):
+            self._join_identities(column, what)
+        told = {column: self._agreed(column) for column in TEXTS}
+        for column, what in (("sex", "sex"), ("source", "source")):
+            told[column] = self._without_disputed(column, what, told[column])
+        for column in ("lesion_id", "patient_id", "sex", "site", "source"):
+            rows[column] = told[column]
+        for column in ("lesion_collection", "attribution", "collection"):
+            rows["source"] = rows["source"].where(rows["source"] != "", told[column])
+        rows["age"] = self._ages()
+        dx, disputed = self._diagnosis()
+        rows["dx"] = pd.Series(dx, dtype="str")
+        classes = {dx: label_of(dx, self._actinic_keratosis) for dx in rows["dx"].unique()}
+        rows["label"] = rows["dx"].map(classes).astype("str")
+        rows["refused"] = self._agreed("refused")
+        rows["refused"] = rows["refused"].where(rows["refused"] != "", pd.Series(disputed, dtype="str"))
+        has_diagnosis = np.zeros(self._count, dtype=bool)
+        has_diagnosis[self._image[self._diagnoses[self._table]]] = True
+        rows["refused"] = rows["refused"].where((rows["refused"] != "") | has_diagnosis, _NO_DIAGNOSIS)
+        return rows
+
+    def named_by(self, tables: Sequence[bool]) -> npt.NDArray[np.bool_]:
+        """Tell of each image whether one of these tables names it."""
+        named = np.zeros(self._count, dtype=bool)
+        named[self._image[np.array(tables)[self._table]]] = True
+        return named
+
+    def _codes(self, column: str) -> tuple[npt.NDArray[np.int64], pd.Index]:
+        codes, values = pd.factorize(self._all[column])
+        blank = np.flatnonzero(values == "")
+        return np.where(np.isin(codes, blank), -1, codes).astype(np.int64), pd.Index(values)
+
+    def _first(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        given = np.flatnonzero(codes >= 0)[::-1]
+        first = np.full(self._count, -1, dtype=np.int64)
+        first[self._image[given]] = codes[given]
+        return first
+
+    def _torn(self, codes: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give the images of which two rows give different values."""
+        return np.unique(self._image[(codes >= 0) & (codes != first[self._image])])
+
+    def _agreed(self, column: str) -> pd.Series:
+        if self._count == len(self._all):
+            return self._all[column].copy()
+        codes, values = self._codes(column)
+        return _texts(values, self._first(codes))
+
+    def _without_disputed(self, column: str, what: str, told: pd.Series) -> pd.Series:
+        codes, _ = self._codes(column)
+        torn = self._torn(codes, self._first(codes))
+        self._list(torn, column, what, ["not known"] * len(torn))
+        told.iloc[torn] = ""
+        return told
+
+    def _join_identities(self, column: str, what: str) -> None:
+        codes, values = self._codes(column)
+        torn = self._torn(codes, self._first(codes))
+        if not len(torn):
+            return
+        rows = self._rows_of(torn)
+        rows = rows[codes[rows] >= 0]
+        names, disputed = one_name_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
+        self._list(disputed, column, what, [f"these {what} count as one"] * len(disputed))
+        self._all[column] = _texts(names, codes)
+
+    def _ages(self) -> npt.NDArray[np.float64]:
+        ages = self._all["age"].to_numpy("float64")
+        given = np.flatnonzero(~np.isnan(ages))[::-1]
+        first = np.full(self._count, np.nan)
+        first[self._image[given]] = ages[given]
+        torn = np.unique(self._image[np.abs(ages - first[self._image]) > _AGES_APART])
+        self._list(torn, "age", "age", ["not known"] * len(torn))
+        first[torn] = np.nan
+        return first
+
+    def _diagnosis(self) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """Give the dx of each image, and why its dx cannot be told."""
+        codes, values = self._codes("dx")
+        dx = self._agreed("dx").to_numpy(dtype=object)
+        disputed = np.full(self._count, "", dtype=object)
+        torn = self._torn(codes, self._first(codes))
+        if not len(torn):
+            return dx, disputed
+        said: dict[int, list[str]] = {int(image): [] for image in torn}
+        for position in self._rows_of(torn):
+            if codes[position] >= 0:
+                said[int(self._image[position])].append(values[codes[position]])
+        told: dict[tuple[str, ...], tuple[str, bool]] = {}
+        becomes: dict[int, str] = {}
+        for image, given in said.items():
+            different = tuple(dict.fromkeys(given))
+            if different not in told:
+                told[different] = self._tell(different)
+            chosen, is_conflict = told[different]
+            dx[image] = chosen
+            if is_conflict:
+                becomes[image] = f"counts as {chosen}" if chosen else "refused"
+            else:
+                self.refined.update((coarser, chosen) for coarser in different if coarser not in (chosen, "unknown"))
+        refused = [image for image, outcome in becomes.items() if outcome == "refused"]
+        for image, reason in zip(refused, self._reasons(refused, codes, values), strict=True):
+            disputed[image] = reason
+        self._list(np.array(list(becomes), dtype=np.int64), "dx", "diagnoses", list(becomes.values()))
+        return dx, disputed
+
+    def _tell(self, given: Sequence[str]) -> tuple[str, bool]:
+        """Give the diagnosis that these make together, empty when it cannot be told, and whether they disagree."""
+        finest = [dx for dx in given if all(refines(dx, other) for other in given)]
+        if finest:
+            return finest[0], False
+        classes = {label_of(dx, self._actinic_keratosis) for dx in given}
+        return (classes.pop() if len(classes) == 1 else ""), True
+
+    def _reasons(self, images: list[int], codes: npt.NDArray[np.int64], values: pd.Index) -> list[str]:
+        rows = self._rows_of(np.array(images, dtype=np.int64))
+        rows = rows[codes[rows] >= 0]
+        said: dict[int, list[str]] = {image: [] for image in images}
+        where = zip(rows, self._table[rows], self._all["row"].to_numpy()[rows], codes[rows], strict=True)
+        for position, table, row, code in where:
+            said[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code][:SHOWN]!r}")
+        return ["the tables give it different diagnoses: " + ", ".join(said[image]) for image in images]
+
+    def _rows_of(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give the positions of these images' rows, in the tables' order."""
+        is_meant = np.zeros(self._count, dtype=bool)
+        is_meant[images] = True
+        return np.flatnonzero(is_meant[self._image])
+
+    def _list(self, images: npt.NDArray[np.int64], column: str, what: str, becomes: Sequence[str]) -> None:
+        if not len(images):
+            return
+        self.conflict_counts[what] += len(images)
+        listed = images[: CONFLICTS_LISTED - len(self.conflicts)]
+        said: dict[int, list[tuple[str, int, str]]] = {int(image): [] for image in listed}
+        for position in self._rows_of(listed):
+            row: Any = self._all.iloc[position]
+            value = row[column]
+            if value != "" and value == value:  # NaN: an age that is not given
+                text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
+                said[int(self._image[position])].append((self.names[self._table[position]], int(row["row"]), text))
+        names = self._all["image"].to_numpy()[self._first_row]
+        for image, outcome in zip(listed, becomes, strict=False):
+            self.conflicts.append(Conflict(str(names[image]), what, tuple(said[int(image)]), outcome))
+
+
+def _texts(values: pd.Index, codes: npt.NDArray[np.int64]) -> pd.Series:
+    """Give the text of each code; -1 is an empty one."""
+    return pd.Series(values.astype("str").append(pd.Index([""], dtype="str")).take(codes))

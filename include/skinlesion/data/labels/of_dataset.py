@@ -1,0 +1,58 @@
+"""The tables of labels that lie in a data set, and their rows as its files are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.picture_name import picture_of
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+
+
+def label_tables(dataset: Path) -> list[Path]:
+    """Give diagnoses.csv and labels/*.csv in order of name; either may be missing. Raises DataError when both are."""
+    first, folder = layout.diagnoses(dataset), layout.labels(dataset)
+    tables = [first] if first.exists() else []
+    if folder.is_dir():
+        tables += sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() == ".csv" and not path.name.startswith(".") and path.is_file()
+        )
+    if not tables:
+        raise DataError(
+            f"{first} is missing: expected a table with the columns image and dx, one row an image (`image` is the file's "
+            f"name without its suffix), or tables of ISIC or HAM10000 as *.csv in {folder}."
+        )
+    return tables
+
+
+def labels_of_dataset(config: PipelineConfig) -> Labels:
+    """Join the data set's tables. Where there is a diagnoses.csv, those in labels/ only add to what it says.
+
+    Raises DataError as `label_tables` and `join_tables` do.
+    """
+    tables = label_tables(config.dataset)
+    main = layout.diagnoses(config.dataset)
+    supplements = [path for path in tables if path != main] if main in tables else []
+    return join_tables(tables, supplements, config.actinic_keratosis)
+
+
+def as_files_are_called(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """Give the joined rows under the names that files have, and without those that need no file and have none.
+
+    A file that is the smaller copy (`_downsampled`) or the original of an image in the tables takes that image's row; where
+    both are there, each has the row. names: of the files, without suffix.
+    """
+    names = names.astype("str")
+    has_file = rows["image"].isin(names)
+    unnamed = names[~names.isin(rows["image"])].drop_duplicates()
+    other = pd.DataFrame({"picture": picture_of(unnamed), "other_name": unnamed})
+    twins = rows.assign(picture=picture_of(rows["image"])).merge(other, on="picture")
+    named_anew = rows["image"].isin(twins["image"])
+    kept = rows[has_file | (rows["expected"] & ~named_anew)]
+    return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True)

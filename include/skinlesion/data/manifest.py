@@ -1,0 +1,81 @@
+"""The manifest: one row a file of the training view; what training and evaluation read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from skinlesion.data.catalog import HELD_OUT, TRAIN, require_no_leak
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.tables import read_table, write_table
+
+COLUMNS: Final = {
+    "file": "str",
+    "image": "str",
+    "label": "str",
+    "split": "str",
+    "copy": "int32",
+    "dx": "str",
+    "group": "str",
+    "sha256": "str",
+}
+"""Of manifest.parquet, sorted by file: `file` is relative to processed_images/output/, `copy` 0 for an original, else
+the number of the augmented copy, `sha256` that of the file's bytes: of originals, equal pictures have equal bytes."""
+
+
+def read_manifest(dataset: Path) -> pd.DataFrame:
+    """Read the manifest. Raises DataError when organize has not written one."""
+    path = layout.manifest(dataset)
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first."
+        )
+    return read_table(path, COLUMNS)
+
+
+def write_manifest(dataset: Path, manifest: pd.DataFrame) -> bool:
+    """Write the manifest if it changed; tell whether it was written. Raises LeakError rather than write a leak."""
+    require_clean_split(manifest)
+    return write_table(layout.manifest(dataset), manifest, COLUMNS)
+
+
+def require_clean_split(manifest: pd.DataFrame) -> None:
+    """Raise LeakError unless no lesion and no picture is on both sides and no held-out image was augmented.
+
+    Called on every run by whoever is about to train or to evaluate.
+    """
+    require_no_leak(manifest, ["group", "image", "sha256"])
+    augmented = manifest[(manifest["split"] == HELD_OUT) & (manifest["copy"] > 0)]
+    if not augmented.empty:
+        raise DataError(
+            f"{len(augmented)} held-out files are augmented copies, the first: {augmented['file'].iloc[0]}."
+        )
+
+
+def training_rows(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows to train on. Raises DataError when there is none."""
+    rows = manifest[manifest["split"] == TRAIN].reset_index(drop=True)
+    if rows.empty:
+        raise DataError("No image is left to train on: every lesion is held out or refused. Add labelled images.")
+    return rows
+
+
+def held_out_rows(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows to evaluate on. Raises DataError when there is none."""
+    rows = manifest[manifest["split"] == HELD_OUT].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(
+            "No lesion is held out, so nothing can be measured: expected at least two lesions of one class. "
+            "Add labelled images."
+        )
+    return rows
+
+
+def version(rows: pd.DataFrame) -> str:
+    """Give 16 hex digits that name these rows: their files' contents, labels and sides."""
+    hashes = pd.util.hash_pandas_object(rows[["file", "sha256", "label", "dx", "split", "group"]], index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()[:16]

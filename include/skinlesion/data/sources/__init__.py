@@ -1,0 +1,40 @@
+"""Where images and labels come from: one file a source. All of it ends up in images/ and labels/ of the data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.settings import PipelineConfig
+
+
+def any_source(config: PipelineConfig) -> bool:
+    """Tell whether the settings name a source besides what lies in images/."""
+    return bool(config.drop_folder or config.object_store or config.isic_query or config.isic_collections)
+
+
+def collect(config: PipelineConfig) -> dict[str, dict[str, Any]]:
+    """Bring what the named sources have into images/ and labels/; give a report for each, by the source's name.
+
+    What fails in a source is counted and told, and the rest arrives. Raises DataError when a setting of a source is
+    wrong, and OSError when a source cannot be reached at all.
+    """
+    if not any_source(config):
+        return {}
+    from skinlesion.data.sources.drop_folder import take_dropped
+    from skinlesion.data.sources.intake import Intake
+    from skinlesion.data.sources.isic_archive import take_archived
+    from skinlesion.data.sources.object_store import take_stored
+
+    for folder in (layout.images(config.dataset), layout.labels(config.dataset)):
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.remove_partials(folder)
+    intake = Intake(config.dataset)
+    reports = {}
+    if config.drop_folder:
+        reports["drop_folder"] = take_dropped(config, intake)
+    if config.object_store:
+        reports["object_store"] = take_stored(config, intake)
+    if config.isic_query or config.isic_collections:
+        reports["isic_archive"] = take_archived(config, intake)
+    return {name: report.told(name) for name, report in reports.items()}

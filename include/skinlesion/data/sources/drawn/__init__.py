@@ -1,0 +1,1 @@
+"""Procedurally drawn dermoscopic images, for trying things out and for tests."""

@@ -1,0 +1,250 @@
+"""The drop folder: whoever has images or tables puts them there; what is complete moves into the data set."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from skinlesion.data.images.file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
+from skinlesion.data.sources.source_report import SourceReport
+from skinlesion.foundation import atomic
+from skinlesion.foundation.checksum import hash_of, have_same_content
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.workers import spread
+
+UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
+"""How browsers and copying programs end the names of files that they are still writing."""
+
+GIVEN_UP_AFTER_SECONDS: Final = 24 * 3600
+"""A file that does not decode and has not changed for so long is damaged; until then it may still be growing."""
+
+_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "isic_archive", "processed_images", "features")
+
+
+class Dropped(NamedTuple):
+    """A file in the drop folder: its name relative to it, and what shows that it changed."""
+
+    name: str
+    path: Path
+    size: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Verdict(NamedTuple):
+    """Whether a file can be moved; if not, the reason, and whether a later run may find it complete."""
+
+    reason: str = ""
+    may_change: bool = False
+
+
+def take_dropped(config: PipelineConfig, intake: Intake) -> SourceReport:
+    """Move every complete image and table of the drop folder into the data set; what is not taken stays where it is.
+
+    Complete is a file that nothing has changed for the time of the setting, that no process of this machine has open for
+    writing, and, an image, that decodes whole. A file whose name is taken by other content stays; one whose content is
+    already there goes. Raises DataError when there is no such folder, or it lies where the data set itself does.
+    """
+    folder = _folder(config)
+    report = SourceReport()
+    files = _look_for_files(folder, report)
+    judge = partial(
+        _judge,
+        settle=config.drop_settle_seconds,
+        max_pixels=config.max_image_pixels,
+        min_side=config.min_image_side,
+    )
+    with progress("drop folder", len(files), unit="files") as advance:
+        verdicts = spread(judge, files, workers=config.workers_used(), kind="threads")
+        for file, verdict in zip(files, verdicts, strict=True):
+            advance(1)
+            if verdict.reason:
+                (report.waiting if verdict.may_change else report.failed)[file.name] = verdict.reason
+                continue
+            try:
+                _take(file, intake, report)
+            except NotTaken as reason:
+                report.failed[file.name] = str(reason)
+            except (FileNotFoundError, PermissionError) as error:
+                report.failed[file.name] = f"{error.strerror}: {error.filename}"
+    return report
+
+
+def _folder(config: PipelineConfig) -> Path:
+    folder = config.drop_path
+    if folder is None or not folder.is_dir():
+        raise DataError(
+            f"The drop folder {folder} is missing: expected a folder. Create it, mount it, or empty the setting "
+            "`drop_folder`."
+        )
+    where, dataset = folder.resolve(), config.dataset.resolve()
+    own = [dataset.joinpath(name).resolve() for name in _OF_THE_DATA_SET]
+    if where == dataset or where in dataset.parents or any(where == path or path in where.parents for path in own):
+        raise DataError(
+            f"The drop folder {folder} holds the data set's own files: files are moved away from a drop folder. Expected "
+            f"a folder of its own, not {config.dataset}, one above it, or one of {', '.join(_OF_THE_DATA_SET)} in it."
+        )
+    return folder
+
+
+def _look_for_files(folder: Path, report: SourceReport) -> list[Dropped]:
+    """Give the images and tables that have their final names; what else lies there is told in the report."""
+
+    def cannot_list(error: OSError) -> None:
+        report.failed[str(error.filename)] = f"cannot be listed: {error.strerror}"
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=cannot_list):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            relative = str(path.relative_to(folder))
+            suffix = path.suffix.lower()
+            if name.startswith(".") or suffix in UNFINISHED:
+                report.waiting[relative] = "hidden, or with the name of a file that is still being written"
+            elif suffix not in SUFFIXES and suffix != TABLE_SUFFIX:
+                report.failed[relative] = "neither an image nor a CSV table"
+            else:
+                try:
+                    file = _regular_file(relative, path)
+                except FileNotFoundError:  # its writer gave it another name
+                    continue
+                if file is None:
+                    report.failed[relative] = "not a file but a link or a device; only files are taken"
+                else:
+                    found.append(file)
+    return found
+
+
+def _regular_file(name: str, path: Path) -> Dropped | None:
+    now = path.lstat()
+    if not stat.S_ISREG(now.st_mode):
+        return None
+    return Dropped(name, path, now.st_size, now.st_ino, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> Verdict:
+    still = _seconds_still(file)
+    if still < settle:
+        return Verdict(f"changed {max(still, 0):.0f} s ago; taken when nothing changes for {settle:g} s", True)
+    try:
+        if _is_open_for_writing(file.path):
+            return Verdict("a process has it open for writing", True)
+        require_size(file.size, max_pixels)
+        if file.size == 0:
+            raise ImageRefused("the file is empty")
+        if file.path.suffix.lower() != TABLE_SUFFIX:
+            content = file.path.read_bytes()
+            header = read_header(content)
+            check_header(header, max_pixels=max_pixels, min_side=min_side)
+            check_decodes(content, header)
+    except ImageRefused as refusal:
+        if still < GIVEN_UP_AFTER_SECONDS:
+            return Verdict(f"{refusal}; still being written, or damaged", True)
+        return Verdict(f"{refusal}, and nothing has changed for a day")
+    except NotTaken as reason:
+        return Verdict(str(reason))
+    except OSError as error:
+        return Verdict(f"cannot be read: {error.strerror}")
+    return Verdict()
+
+
+def _seconds_still(file: Dropped) -> float:
+    """Give for how long nothing has changed about a file. A copy may be given an old mtime, but never an old ctime; an
+    mtime in the future is a wrong clock's."""
+    now = time.time_ns()
+    return (now - max(file.ctime_ns, min(file.mtime_ns, now))) / 1e9
+
+
+def _is_open_for_writing(path: Path) -> bool:
+    """Tell whether a process of this machine is writing to a file; False where the system cannot tell.
+
+    The kernel gives no read lease on such a file (fcntl(2)).
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # The signal by which the kernel takes a lease back; the usual one would end this process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(file: Dropped, intake: Intake, report: SourceReport) -> None:
+    place = intake.place(file.name)
+    if not _is_unchanged(file):
+        report.waiting[file.name] = "it changed while it was looked at"
+        return
+    try:
+        _move(file, place, intake)
+    except NameTaken as taken:
+        _drop_duplicate(file, taken)
+        report.already_there += 1
+    except FileChanged:
+        report.waiting[file.name] = "it changed while it was copied"
+    else:
+        report.arrived += 1
+
+
+class FileChanged(Exception):
+    """A file is not the one that was looked at."""
+
+
+def _is_unchanged(file: Dropped) -> bool:
+    return _regular_file(file.name, file.path) == file
+
+
+def _move(file: Dropped, place: Path, intake: Intake) -> None:
+    try:
+        intake.put(file.path, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with intake.writing(place) as copy:
+            _copy(file.path, copy)
+            if not _is_unchanged(file):
+                raise FileChanged from None
+            intake.put(copy, place)
+        file.path.unlink()
+
+
+def _copy(source: Path, copy: Path) -> None:
+    """Copy, flush, and read back: the source goes when this is done."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, copy.open("wb") as writer:
+        while block := reader.read(1 << 20):
+            digest.update(block)
+            writer.write(block)
+    shutil.copystat(source, copy)
+    atomic.flush(copy)
+    if hash_of(copy) != digest.hexdigest():
+        raise OSError(errno.EIO, "The copy differs from what was read", str(copy))
+
+
+def _drop_duplicate(file: Dropped, taken: NameTaken) -> None:
+    """Remove a dropped file whose content has its place already. Raises NameTaken when the content is another."""
+    holder = taken.holder
+    if os.path.realpath(holder) == os.path.realpath(file.path):
+        raise NotTaken(f"{holder} links to it")
+    if not have_same_content(holder, file.path):
+        raise taken
+    atomic.flush(holder)
+    atomic.flush(holder.parent)
+    file.path.unlink()

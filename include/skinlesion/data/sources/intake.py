@@ -1,0 +1,153 @@
+"""How a file from a source gets its place in the data set: under a safe and free name, whole, never over another."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from skinlesion.data.images.file import SUFFIXES
+from skinlesion.foundation import atomic, layout
+
+LONGEST_NAME: Final = 200
+"""Bytes of one part of a path: as for the names in a table of labels."""
+
+TABLE_SUFFIX: Final = ".csv"
+
+_NO_LINK: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What a file system without hard links says, or the kernel of a file that is not ours to link."""
+
+
+class NotTaken(Exception):
+    """A file is not taken; the message is the reason, for the report."""
+
+
+class NameTaken(NotTaken):
+    """Another file has the name already."""
+
+    def __init__(self, holder: Path) -> None:
+        super().__init__(
+            f"the name is taken by {holder.name} of other content, which is kept. Rename or remove one of them"
+        )
+        self.holder = holder
+
+
+class Intake:
+    """images/ and labels/ of a data set, and the names that are taken there. Threads may share it."""
+
+    def __init__(self, dataset: Path) -> None:
+        self.images = layout.images(dataset)
+        self.labels = layout.labels(dataset)
+        self._lock = threading.RLock()
+        self._stems: dict[str, Path] | None = None
+
+    def place(self, name: str) -> Path:
+        """Give the path that a file of this name, relative to its source, has in the data set.
+
+        An image keeps its subfolders; a table's become part of its name, since labels/ has none. Raises NotTaken when
+        the name is neither an image's nor a table's, or could lead out of the folder.
+        """
+        parts = PurePosixPath(name).parts
+        if not is_safe(name):
+            raise NotTaken(
+                f"expected a plain relative name, printable, without backslashes, leading dots and parts of more than "
+                f"{LONGEST_NAME} bytes"
+            )
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in SUFFIXES:
+            return self.images.joinpath(*parts)
+        if suffix == TABLE_SUFFIX:
+            flat = "__".join(parts)[: -len(suffix)] + TABLE_SUFFIX
+            if len(flat.encode()) <= LONGEST_NAME:
+                return self.labels / flat
+            raise NotTaken(f"with its folders the name has more than {LONGEST_NAME} bytes")
+        raise NotTaken("neither an image nor a CSV table")
+
+    def holder(self, place: Path) -> Path | None:
+        """Give the file that has this name already, if any: an image's name is taken in all of images/, whatever its
+        folder and suffix, since a row of labels names it without them."""
+        if place.suffix == TABLE_SUFFIX:
+            return place if os.path.lexists(place) else None
+        with self._lock:
+            if self._stems is None:
+                self._stems = {path.stem: path for path in _image_files(self.images)}
+            return self._stems.get(place.stem)
+
+    @contextmanager
+    def writing(self, place: Path) -> Iterator[Path]:
+        """Give a path to write to, on the file system of `place`; what is left there at the end goes."""
+        # At the top of the folder, where `remove_partials` finds what a killed run left.
+        top = self.labels if place.suffix == TABLE_SUFFIX else self.images
+        partial = atomic.partial_of(top / place.name)
+        try:
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def put(self, source: Path, place: Path, *, durable: bool = True) -> None:
+        """Give a complete file its place; the source's name goes after that. Killed in between, the file has both.
+
+        durable=False leaves the flushing to the caller, as in `atomic.replacing`. Raises NameTaken, and OSError (EXDEV)
+        when the two lie on different file systems.
+        """
+        if durable:
+            atomic.flush(source)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NotTaken(f"a file has the name of its folder {place.parent.name}") from None
+        with self._lock:
+            holder = self.holder(place)
+            if holder is not None:
+                raise NameTaken(holder)
+            try:
+                os.link(source, place)  # fails where a name is taken; a rename would replace it
+            except FileExistsError:
+                raise NameTaken(place) from None
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                if os.path.lexists(place):
+                    raise NameTaken(place) from None
+                source.rename(place)
+            if self._stems is not None and place.suffix != TABLE_SUFFIX:
+                self._stems[place.stem] = place
+        if durable:
+            atomic.flush(place.parent)
+        source.unlink(missing_ok=True)
+
+    def replace(self, source: Path, place: Path) -> None:
+        """Put a complete file in place of what this source put there earlier."""
+        atomic.flush(source)
+        os.replace(source, place)
+        atomic.flush(place.parent)
+
+
+def require_size(size: int, max_pixels: int) -> None:
+    """Refuse what is larger than any image of so many pixels, by its size alone. Raises NotTaken.
+
+    RGBA of 16 bits needs 8 bytes a pixel when nothing is compressed; 64 MB are left for what else a file holds, and for
+    a table.
+    """
+    largest = 8 * max_pixels + 64_000_000
+    if size > largest:
+        raise NotTaken(f"{size:,} bytes; expected at most {largest:,}")
+
+
+def is_safe(name: str) -> bool:
+    """Tell whether a relative name can only lead to a visible file below the folder that it is taken in."""
+    if not name.isprintable() or "\\" in name:
+        return False
+    return all(part and not part.startswith(".") and len(part.encode()) <= LONGEST_NAME for part in name.split("/"))
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(parent, name)

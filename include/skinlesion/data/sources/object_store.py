@@ -1,0 +1,336 @@
+"""A prefix of an object store, s3:// or gs:// or any other that fsspec opens: what is new or changed there is copied."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
+
+from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
+from skinlesion.data.sources.source_report import SourceReport
+from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import hash_of
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import bucket_of
+from skinlesion.foundation.tables import BucketTable
+from skinlesion.foundation.workers import spread
+
+log = logging.getLogger(__name__)
+
+TAKEN_COLUMNS: Final = {"url": "str", "version": "str", "file": "str", "size": "int64", "sha256": "str"}
+"""What was taken: the object and its version, and the file, relative to the data set, that holds it."""
+
+FIRST_WAIT: Final = 0.5
+LONGEST_WAIT: Final = 30.0
+"""Seconds before another attempt."""
+
+_ROWS_BETWEEN_WRITES: Final = 512  # bounds what a killed run has to copy and compare again
+_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class StoredObject(NamedTuple):
+    """An object: its URL, its name below the prefix, and what shows that it changed. md5: hex, empty if not known."""
+
+    url: str
+    name: str
+    version: str
+    size: int
+    md5: str
+
+
+class Outcome(NamedTuple):
+    """What became of an object: the row for the table of what was taken, or the reason why it was not."""
+
+    name: str
+    row: dict[str, Any] | None
+    is_new: bool = False
+    reason: str = ""
+
+
+def take_stored(config: PipelineConfig, intake: Intake) -> SourceReport:
+    """Copy every image and table below the prefix that is new or changed into the data set.
+
+    A copy's size, and MD5 where the store tells it, are compared before the file gets its name. An object that changed
+    replaces the file that it was copied to, as long as nobody else changed that. What fails is tried again, then counted;
+    the others go on. Raises DataError when the prefix does not exist or may not be read, OSError when the store cannot be
+    reached.
+    """
+    report = SourceReport()
+    store, root = _open(config)
+    table = BucketTable(layout.tables(config.dataset, "object_store"), TAKEN_COLUMNS)
+    known = table.read()
+    objects = _listed(store, root, config)
+    todo = _new_or_changed(objects, known, config, report)
+    todo.sort(key=lambda item: bucket_of(item.url))
+    taken_before = dict(zip(known["url"], known["sha256"], strict=True))
+    taken_files = dict(zip(known["url"], known["file"], strict=True))
+    take = partial(
+        _take,
+        store=store,
+        intake=intake,
+        dataset=config.dataset,
+        taken=lambda url: (taken_files.get(url), taken_before.get(url)),
+        attempts=config.network_attempts,
+        max_pixels=config.max_image_pixels,
+    )
+    rows = known
+    with progress("object store", len(todo), unit="objects") as advance:
+        outcomes = spread(take, todo, workers=config.connections, kind="threads")
+        for batch in _batches(_noted(outcomes, report, advance)):
+            rows = pd.concat([rows[~rows["url"].isin(batch["url"])], batch], ignore_index=True)
+            buckets = rows["url"].map(bucket_of)
+            for bucket in sorted(set(batch["url"].map(bucket_of))):
+                table.write(bucket, rows[buckets == bucket].sort_values("url", ignore_index=True))
+    return report
+
+
+def _open(config: PipelineConfig) -> tuple[AbstractFileSystem, str]:
+    protocol = config.object_store.partition("://")[0]
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if protocol in ("s3", "s3a"):
+        options |= {
+            "anon": not _has_credentials(),
+            "endpoint_url": config.object_store_endpoint or None,
+            "config_kwargs": {
+                "connect_timeout": min(config.network_timeout, 10),
+                "read_timeout": config.network_timeout,
+                "retries": {"max_attempts": 1},
+                "max_pool_connections": config.connections,
+            },
+        }
+    elif protocol in ("gs", "gcs"):
+        from gcsfs.core import GCSFileSystem
+
+        options["timeout"] = config.network_timeout
+        if config.object_store_endpoint:
+            options["endpoint_url"] = config.object_store_endpoint
+            if "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ:
+                # Google's machines, which gcsfs would ask for a login first, know nothing of this server.
+                options["token"] = "anon"
+        # Not gcsfs's newest kind of store, which first asks another service, over gRPC, what kind of bucket it is.
+        store = GCSFileSystem(**options)
+        return store, str(store._strip_protocol(config.object_store)).rstrip("/")
+    try:
+        store, root = url_to_fs(config.object_store, **options)
+    except (ImportError, ValueError) as error:
+        raise DataError(f"Setting `object_store`: {config.object_store} cannot be opened ({error}).") from None
+    # The store's own attempts would multiply with ours.
+    if hasattr(store, "retries"):
+        store.retries = 1
+    return store, root.rstrip("/")
+
+
+def _has_credentials() -> bool:
+    """Tell whether the environment, Amazon's files or the machine's role give any; without, a bucket is a public one."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return botocore.session.Session().get_credentials() is not None
+    except BotoCoreError as error:
+        raise DataError(f"The credentials for the object store cannot be read: {error}") from None
+
+
+def _listed(store: AbstractFileSystem, root: str, config: PipelineConfig) -> list[StoredObject]:
+    """Give the images and tables below the prefix, by URL."""
+    url = config.object_store
+    try:
+        found = _attempts(config.network_attempts)(store.find, root, detail=True)
+        if not found and not store.exists(root):
+            raise FileNotFoundError(root)
+    except FileNotFoundError:
+        raise DataError(
+            f"{url} does not exist or holds nothing: expected a prefix with images. Check the setting `object_store`."
+        ) from None
+    except PermissionError as error:
+        raise DataError(
+            f"{url} may not be read ({_described(error)}). Give credentials in the environment that may list it and read "
+            "from it, or check the setting `object_store`."
+        ) from None
+    except Exception as error:  # each store's library has its own kinds for a server that does not answer
+        raise OSError(f"{url} cannot be listed: {_described(error)}") from error
+    objects = []
+    for path, info in found.items():
+        name = path[len(root) :].lstrip("/")
+        suffix = Path(name).suffix.lower()
+        if info.get("type") != "file" or Path(name).name.startswith("."):
+            continue
+        if suffix in SUFFIXES or suffix == TABLE_SUFFIX:
+            objects.append(
+                StoredObject(store.unstrip_protocol(path), name, _version(info), int(info.get("size") or 0), _md5(info))
+            )
+    objects.sort()
+    return objects
+
+
+def _version(info: dict[str, Any]) -> str:
+    """Give what changes with an object's content: its ETag, or its time and size."""
+    etag = info.get("ETag") or info.get("etag")
+    if etag:
+        return str(etag).strip('"')
+    changed = next((info[name] for name in ("LastModified", "mtime", "updated", "created") if info.get(name)), "")
+    return f"{changed}/{info.get('size')}"
+
+
+def _md5(info: dict[str, Any]) -> str:
+    """Give the MD5 that a store tells, in hex: Google's md5Hash, or Amazon's ETag when the object came in one part."""
+    if info.get("md5Hash"):
+        return base64.b64decode(info["md5Hash"]).hex()
+    etag = str(info.get("ETag", "")).strip('"')
+    return etag if re.fullmatch(r"[0-9a-f]{32}", etag) else ""
+
+
+def _new_or_changed(
+    objects: list[StoredObject], known: pd.DataFrame, config: PipelineConfig, report: SourceReport
+) -> list[StoredObject]:
+    if config.force:
+        known = known.iloc[:0]
+    now = pd.DataFrame(objects, columns=list(StoredObject._fields)).astype({"url": "str", "version": "str"})
+    merged = now.merge(known, on=["url", "version"], how="left", suffixes=("", "_taken"))
+    is_there = np.array(
+        [
+            _has_size(config.dataset, file, size)
+            for file, size in zip(merged["file"], merged["size_taken"], strict=True)
+        ],
+        dtype=bool,
+    )
+    report.already_there += int(is_there.sum())
+    return [objects[position] for position in np.flatnonzero(~is_there)]
+
+
+def _has_size(dataset: Path, file: Any, size: float) -> bool:
+    if not isinstance(file, str):
+        return False
+    try:
+        return (dataset / file).stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _take(
+    item: StoredObject,
+    *,
+    store: AbstractFileSystem,
+    intake: Intake,
+    dataset: Path,
+    taken: Callable[[str], tuple[str | None, str | None]],
+    attempts: int,
+    max_pixels: int,
+) -> Outcome:
+    retrying = _attempts(attempts)
+    try:
+        require_size(item.size, max_pixels)
+        place = intake.place(item.name)
+        with intake.writing(place) as partial:
+            retrying(_copy, store, item, partial)
+            digest = hash_of(partial)
+            row = {"url": item.url, "version": item.version, "size": item.size, "sha256": digest}
+            is_new = _put(partial, place, digest, intake, dataset, *taken(item.url))
+            # What has the name already may lie in another folder.
+            holder = intake.holder(place) or place
+            return Outcome(item.name, row | {"file": str(holder.relative_to(dataset))}, is_new)
+    except NotTaken as reason:
+        return Outcome(item.name, None, reason=str(reason))
+    except Exception as error:  # as in `_listed`
+        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+            raise
+        made = retrying.statistics.get("attempt_number", 1)
+        return Outcome(item.name, None, reason=f"{_described(error)} (after {made} attempt{'s' * (made > 1)})")
+
+
+def _copy(store: AbstractFileSystem, item: StoredObject, partial: Path) -> None:
+    store.get_file(item.url, str(partial))
+    size = partial.stat().st_size
+    if size != item.size:
+        raise OSError(f"expected {item.size} bytes, as listed, found {size}")
+    if item.md5 and (found := hash_of(partial, "md5")) != item.md5 and _tells_md5(store, item):
+        raise OSError(f"expected MD5 {item.md5}, found {found}")
+
+
+def _tells_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
+    """Tell whether an ETag that looks like an MD5 is one: of an object that Amazon encrypts with another key than its
+    own it is not (S3's API reference, "Object")."""
+    if not hasattr(store, "call_s3"):
+        return True
+    bucket, key, _ = store.split_path(item.url)
+    head = store.call_s3("head_object", Bucket=bucket, Key=key)
+    return head.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in head
+
+
+def _put(
+    partial: Path,
+    place: Path,
+    digest: str,
+    intake: Intake,
+    dataset: Path,
+    taken_file: str | None,
+    taken_digest: str | None,
+) -> bool:
+    """Give a copied object its place; tell whether its content is new there. Raises NameTaken."""
+    try:
+        intake.put(partial, place)
+        return True
+    except NameTaken as name_taken:
+        holder = name_taken.holder
+        held = hash_of(holder)
+        if held == digest:
+            return False
+        if taken_file is None or holder != dataset / taken_file or held != taken_digest:
+            raise
+        intake.replace(partial, holder)
+        return True
+
+
+def _attempts(count: int) -> Retrying:
+    """Give what calls a function until it succeeds, so often at most. What a store refuses, it refuses again."""
+    return Retrying(
+        stop=stop_after_attempt(count),
+        wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+        retry=retry_if_not_exception_type((FileNotFoundError, PermissionError)),
+        reraise=True,
+    )
+
+
+def _noted(
+    outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    for outcome in outcomes:
+        advance(1)
+        if outcome.row is None:
+            report.failed[outcome.name] = outcome.reason
+            continue
+        if outcome.is_new:
+            report.arrived += 1
+        else:
+            report.already_there += 1
+        yield outcome.row
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _ROWS_BETWEEN_WRITES:
+            yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
+            batch = []
+    if batch:
+        yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
+
+
+def _described(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""What everything stands on: files, tables, locks, workers, settings, errors. It knows nothing of lesions."""

@@ -1,0 +1,87 @@
+"""Parquet tables, whole or in buckets, that are replaced atomically and only when their content changed."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skinlesion.foundation import atomic
+from skinlesion.foundation.shard import BUCKETS
+
+log = logging.getLogger(__name__)
+
+Columns = Mapping[str, str]
+"""Column name -> pandas dtype; the order is that of the file."""
+
+
+def empty(columns: Columns) -> pd.DataFrame:
+    """Give a table with these columns and no rows."""
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
+
+
+def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
+    """Write the columns of a table as Parquet unless the file holds the same; tell whether it was written."""
+    buffer = io.BytesIO()
+    # Without pandas' and Arrow's own descriptions of the schema: `columns` says it, and they have no checksum.
+    content = pa.Table.from_pandas(table[list(columns)].astype(dict(columns)), preserve_index=False)
+    pq.write_table(
+        content.replace_schema_metadata(None), buffer, compression="zstd", store_schema=False, write_page_checksum=True
+    )
+    return atomic.write_if_changed(path, buffer.getvalue())
+
+
+def read_table(path: Path, columns: Columns) -> pd.DataFrame:
+    """Read a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
+    return _as_pandas([_read(path, columns)], columns)
+
+
+def _read(path: Path, columns: Columns) -> pa.Table:
+    table = pq.read_table(path, columns=list(columns), partitioning=None, page_checksum_verification=True)
+    if table.column_names != list(columns):
+        raise pa.ArrowInvalid(f"{path} has the columns {table.column_names}; expected {list(columns)}")
+    return table
+
+
+def _as_pandas(parts: list[pa.Table], columns: Columns) -> pd.DataFrame:
+    table: pd.DataFrame = pa.concat_tables(parts).to_pandas()
+    return table.astype(dict(columns))
+
+
+class BucketTable:
+    """A stage's own memory: one row a file it made, in `BUCKETS` parts so that shards never write to the same part."""
+
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        self.folder = folder
+        self.columns = columns
+
+    def path(self, bucket: int) -> Path:
+        """Give the file of a bucket."""
+        return self.folder / f"{bucket:02d}.parquet"
+
+    def read(self, buckets: Iterable[int] = range(BUCKETS)) -> pd.DataFrame:
+        """Give the rows of some buckets. A part that cannot be read counts as empty: its work is done again."""
+        parts = []
+        for bucket in buckets:
+            path = self.path(bucket)
+            if not path.exists():
+                continue
+            try:
+                parts.append(_read(path, self.columns))
+            except (pa.ArrowException, OSError) as error:
+                log.warning("Cannot read %s (%s); what it recorded is done again", path, error)
+        return _as_pandas(parts, self.columns) if parts else empty(self.columns)
+
+    def write(self, bucket: int, rows: pd.DataFrame) -> bool:
+        """Replace a bucket's rows; tell whether anything changed."""
+        path = self.path(bucket)
+        if rows.empty:
+            existed = path.exists()
+            path.unlink(missing_ok=True)
+            return existed
+        return write_table(path, rows, self.columns)

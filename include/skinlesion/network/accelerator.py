@@ -1,0 +1,51 @@
+"""A GPU, where there is one: TensorFlow runs the frozen part on it, in batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion.network import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH: Final = 256
+"""Images a call; large enough to fill a GPU, 154 MB of float32 pixels."""
+
+_DEVICE_FILES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # Nvidia; Nvidia under WSL; AMD
+
+
+def is_there() -> bool:
+    """Tell whether TensorFlow can use a GPU. Without a device file it is not asked: its import takes seconds."""
+    if not any(path for pattern in _DEVICE_FILES for path in Path("/dev").glob(pattern)):
+        return False
+    quiet_tensorflow.load()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def in_batches(model: keras.Model, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.float16]]:
+    """Give the model's output, float16, for each image, RGB uint8 (224, 224, 3), in their order.
+
+    The images are asked for a batch at a time. Without TensorFloat-32, whose 10 bits of mantissa would show in the
+    stored activations.
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    shape = (None, *model.input_shape[1:])
+    run = tf.function(
+        lambda batch: tf.cast(model(tf.cast(batch, tf.float32), training=False), tf.float16),
+        input_signature=[tf.TensorSpec(shape, tf.uint8)],
+        autograph=False,
+    )
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        yield from run(np.stack(batch)).numpy()

@@ -1,0 +1,140 @@
+"""MobileNetV2 without its top: where its weights come from, and the network itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import IMAGE_SIDE, PipelineConfig
+from skinlesion.network import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger(__name__)
+
+PREPROCESSING_VERSION: Final = 1
+"""Counts up when the pixels that the network sees change for a reason that no setting tells."""
+
+KERAS_FILE: Final = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+"""The name under which Keras caches and downloads MobileNetV2 (1.0, 224) without top."""
+
+
+class WeightsUnavailable(OSError):
+    """ImageNet's weights are not in the cache and cannot be downloaded now; another try may succeed."""
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """Where the weights come from. `path` is None for random ones; `key` names their content."""
+
+    path: Path | None
+    key: str
+
+
+def keras_cache_path() -> Path:
+    """Give the path where Keras looks for ImageNet's weights before it downloads them."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(home) / "models" / KERAS_FILE
+
+
+def find_weights(config: PipelineConfig) -> BackboneWeights:
+    """Find the backbone's weights; ImageNet's are downloaded when Keras has no file of them.
+
+    Raises DataError for a path without a file and WeightsUnavailable when the download fails; both say where to put
+    the file.
+    """
+    if config.weights == "random":
+        return BackboneWeights(None, f"random{config.seed}")
+    path = keras_cache_path() if config.weights == "imagenet" else Path(config.weights).expanduser()
+    if not path.is_file():
+        if config.weights != "imagenet":
+            raise DataError(
+                f"{path} is missing: expected MobileNetV2's weights without top in Keras's layout (.h5). Put the file "
+                "there, or set `weights` to `imagenet` or `random`."
+            )
+        _download()
+    return BackboneWeights(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def _download() -> None:
+    quiet_tensorflow.load()
+    import keras
+
+    log.info("ImageNet weights are not in Keras's cache; downloading them")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras announces a download on standard output
+            keras.applications.MobileNetV2(
+                weights="imagenet", include_top=False, input_shape=(IMAGE_SIDE, IMAGE_SIDE, 3)
+            )
+    except Exception as error:  # Keras wraps network errors in bare Exception
+        raise WeightsUnavailable(
+            f"ImageNet weights cannot be downloaded ({error}). Put Keras's file {KERAS_FILE} at {keras_cache_path()}, "
+            "or set `weights` to the path of a .h5 file in that layout, or to `random`."
+        ) from None
+
+
+def build_backbone(weights: BackboneWeights) -> keras.Model:
+    """Give the backbone: RGB 0..255 float32 (n, 224, 224, 3) to activations (n, 7, 7, 1280).
+
+    Rescaling to [-1, 1] is its first layer, so that nobody who feeds it can get that wrong.
+    """
+    import keras
+
+    image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 3), name="image")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)
+    try:
+        backbone = keras.applications.MobileNetV2(
+            include_top=False, weights=str(weights.path) if weights.path else None, input_tensor=scaled
+        )
+    except (ValueError, OSError, KeyError) as error:
+        if weights.path is None:
+            raise
+        raise DataError(
+            f"{weights.path} does not hold MobileNetV2's weights (1.0, 224, without top) in Keras's layout: {error}"
+        ) from None
+    if weights.path is None:
+        _prepare_random(backbone)
+    return backbone
+
+
+def _prepare_random(backbone: keras.Model) -> None:
+    """Give a random backbone weights that keep some of the picture through its 52 layers.
+
+    With Keras's own initial weights every image looks the same behind the last layer. Here depthwise kernels average,
+    pointwise ones are orthogonal (Saxe et al., arXiv:1312.6120), and BatchNormalization's statistics are those of a batch
+    of coloured blobs, so that a head can at least tell colours apart.
+    """
+    import keras
+
+    for number, layer in enumerate(backbone.layers):
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            layer.kernel.assign(np.full(layer.kernel.shape, 1 / 9, dtype=np.float32))
+        elif isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1):
+            layer.kernel.assign(keras.initializers.Orthogonal(seed=number)(layer.kernel.shape))
+    draws = np.random.default_rng(0)
+    sizes = (3, 5, 8, 14, 28, 56, 112, 224)  # of the blobs' grid: from large to fine
+    grids = [draws.uniform(0, 255, (size, size, 3)).astype(np.float32) for size in sizes]
+    blobs = np.stack([cv2.resize(grid, (IMAGE_SIDE, IMAGE_SIDE)) for grid in grids])
+    normalisations = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalisations]
+    for layer in normalisations:
+        layer.momentum = 0.0
+    keras.Model(backbone.inputs[0], backbone.output)(blobs, training=True)
+    for layer, momentum in zip(normalisations, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def activations_key(weights_key: str, cut: str, ways: int) -> str:
+    """Give the name of the folder that stores these activations, of so many ways to lay each picture."""
+    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{ways}"

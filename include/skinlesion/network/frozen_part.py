@@ -1,0 +1,40 @@
+"""The frozen part of the network as LiteRT runs it: a file beside the activations that it gives."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinlesion.foundation import atomic, layout
+from skinlesion.network.backbone import activations_key
+from skinlesion.network.litert import converted
+
+if TYPE_CHECKING:
+    import keras
+
+
+def frozen_part_path(dataset: Path, weights_key: str, cut: str, ways: int) -> Path:
+    """Give the path of the .tflite file that maps an image to the activations of the layer `cut`."""
+    return layout.features(dataset) / activations_key(weights_key, cut, ways) / "frozen_part.tflite"
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether the file is there as it was written."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == _digest_path(path).read_text()
+    except (OSError, ValueError):
+        return False
+
+
+def write_frozen_part(model: keras.Model, cut: str, path: Path) -> None:
+    """Write the part of the classifier from the image to the layer `cut`, then its SHA-256 beside it."""
+    from skinlesion.network.classifier import frozen_part
+
+    content = converted(frozen_part(model, cut))
+    atomic.write_bytes(path, content)
+    atomic.write_text(_digest_path(path), hashlib.sha256(content).hexdigest())
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")

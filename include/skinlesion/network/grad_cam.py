@@ -1,0 +1,103 @@
+"""Grad-CAM: which places of an image speak for a class.
+
+Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017. It shows
+where the last convolution saw what raised the class's score, 7x7 places enlarged; it says neither why nor whether rightly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion.data.labels.classes import LABELS
+
+if TYPE_CHECKING:
+    import keras
+
+Pixels = npt.NDArray[np.uint8]
+
+LAST_CONVOLUTION: Final = "out_relu"
+"""MobileNetV2's last activations, (7, 7, 1280)."""
+STRONGEST: Final = 0.5
+"""Opacity of the overlay where the heat is 1; where it is 0 the image is left as it is."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """heat: float32 (224, 224), 0..1, about 1 at the strongest place; all 0 where nothing speaks for the class.
+
+    overlay: RGB uint8 (224, 224, 3), the image with the heat on it.
+    """
+
+    heat: npt.NDArray[np.float32]
+    overlay: Pixels
+
+
+class GradCam:
+    """Heat maps of a classifier; make one and use it for many images, from one thread at a time."""
+
+    def __init__(self, model: keras.Model) -> None:
+        """Take a classifier as `skinlesion.network.classifier.load_classifier` gives it.
+
+        Raises ValueError for a model without a convolution's activations (n, h, w, channels).
+        """
+        import keras
+        import tensorflow as tf
+
+        last = model.layers[-1]
+        # Before the softmax: behind it, the gradient of a certain answer is nearly nothing everywhere.
+        is_softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
+        activations = _last_activations(model)
+        seen = keras.Model(model.inputs[0], activations)
+        judged = keras.Model(activations, last.input if is_softmax else model.outputs[0])
+
+        def scores(places: Any) -> Any:
+            hidden = judged(places, training=False)
+            if is_softmax:
+                return tf.matmul(hidden, last.kernel) + last.bias
+            return tf.math.log(tf.maximum(hidden, 1e-12))
+
+        def gradients(image: Any, label: Any) -> tuple[Any, Any]:
+            places = seen(image, training=False)
+            with tf.GradientTape() as tape:
+                tape.watch(places)
+                score = scores(places)[:, label]
+            return places, tape.gradient(score, places)
+
+        self._gradients = tf.function(gradients, reduce_retracing=True)
+
+    def __call__(self, image: Pixels, label: str) -> HeatMap:
+        """Give the heat map of one image, RGB uint8 (224, 224, 3), for a class of `LABELS`."""
+        import tensorflow as tf
+
+        batch = tf.constant(image[np.newaxis], dtype=tf.float32)
+        activations, gradients = self._gradients(batch, tf.constant(LABELS.index(label)))
+        weights = np.asarray(gradients)[0].mean(axis=(0, 1))
+        small = np.maximum(np.asarray(activations)[0] @ weights, 0)
+        if small.max() > 0:
+            small = small / small.max()
+        heat = cv2.resize(small.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        heat = np.clip(heat, 0, 1)  # a cubic overshoots
+        return HeatMap(heat, overlay(image, heat))
+
+
+def overlay(image: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
+    """Give an image, RGB uint8 (h, w, 3), with a heat map (h, w), 0..1, on it, from clear over red to yellow."""
+    colours = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = (STRONGEST * heat)[..., np.newaxis]
+    return np.round((1 - opacity) * image + opacity * colours).astype(np.uint8)
+
+
+def _last_activations(model: keras.Model) -> Any:
+    """Give the output of `out_relu`, in another network that of the last layer with a place in the image."""
+    names = [layer.name for layer in model.layers]
+    if LAST_CONVOLUTION in names:
+        return model.get_layer(LAST_CONVOLUTION).output
+    for layer in reversed(model.layers):
+        if len(getattr(layer.output, "shape", ())) == 4:
+            return layer.output
+    raise ValueError("expected a classifier with a convolution; its layers have no activations of shape (n, h, w, c)")

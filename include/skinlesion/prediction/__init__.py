@@ -1,0 +1,1 @@
+"""From an image to an answer: the classifier in service, its decision, whole folders, and the server (serving/)."""

@@ -1,0 +1,143 @@
+"""The application: API and page on one port, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.prediction.serving import page
+from skinlesion.prediction.serving.api import Api
+from skinlesion.prediction.serving.documents import NOTICE, ProblemDocument
+from skinlesion.prediction.serving.front import App, Front, failed
+from skinlesion.prediction.serving.grad_cam_process import GradCamProcess, Overlay
+from skinlesion.prediction.serving.image_queue import ImageQueue
+from skinlesion.prediction.serving.metrics import Metrics
+from skinlesion.prediction.serving.model_watch import ModelWatch
+from skinlesion.prediction.serving.problem import MEDIA_TYPE, Problem
+from skinlesion.prediction.serving.served_model import ServedModel
+from skinlesion.prediction.serving.settings import ServerSettings
+
+
+def create_app(
+    config: PipelineConfig,
+    settings: ServerSettings,
+    token: SecretStr | None = None,
+    *,
+    overlay: Overlay | None = None,
+) -> App:
+    """Give the application (ASGI).
+
+    Args:
+        config: where the models lie, and the shortest side that an image may have.
+        settings: what is taken.
+        token: what callers of the API must show; None for none.
+        overlay: another Grad-CAM than the project's, for tests.
+    """
+    metrics = Metrics()
+
+    def loaded(model: ServedModel | None, reason: str) -> None:
+        if model is None:
+            metrics.refused_models.inc()
+        else:
+            metrics.serving(model.version)
+
+    watch = ModelWatch(config.models, settings.threads_used(), loaded=loaded)
+    images = ImageQueue(settings, metrics, min_side=config.min_image_side)
+    grad_cam = GradCamProcess(
+        metrics, seconds=settings.grad_cam_seconds, most_waiting=settings.grad_cam_waiting, overlay=overlay
+    )
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch.watch(settings.watch_seconds))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            images.close()
+            grad_cam.close()
+
+    app = FastAPI(
+        title="Skin-lesion classifier",
+        version="1",
+        description=f"{NOTICE} Predictions of dermoscopic images: benign, malignant, unknown. Images are processed in "
+        "memory and never stored.",
+        # FastAPI's own pages of documentation load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=running,
+    )
+    api = Api(settings, watch, images, grad_cam, metrics, min_side=config.min_image_side)
+    app.include_router(api.router())
+    app.include_router(page.router())
+    _describe(app, needs_token=token is not None)
+    _answer_errors_as_problems(app)
+    paths = frozenset(str(getattr(route, "path", "")) for route in app.routes)
+    return Front(app, metrics, token, paths)
+
+
+def _answer_errors_as_problems(app: FastAPI) -> None:
+    async def problem(request: Request, found: Exception) -> Response:
+        assert isinstance(found, Problem)
+        headers = {"Cache-Control": "no-store", **found.headers}
+        return Response(found.body(), status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+
+    async def http_error(request: Request, found: Exception) -> Response:
+        assert isinstance(found, HTTPException)
+        status = HTTPStatus(found.status_code)
+        detail = (
+            f"There is nothing at {request.url.path[:100]!r}: /openapi.json describes the API."
+            if status == HTTPStatus.NOT_FOUND
+            else f"{request.url.path[:100]!r} does not take {request.method[:20]}."
+            if status == HTTPStatus.METHOD_NOT_ALLOWED
+            else str(found.detail)
+        )
+        kind = status.phrase.lower().replace(" ", "-")
+        return await problem(request, Problem(status, kind, detail, headers=found.headers))
+
+    async def invalid(request: Request, found: Exception) -> Response:
+        assert isinstance(found, RequestValidationError)
+        wrong = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in found.errors()]
+        return await problem(
+            request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "; ".join(wrong)[:500])
+        )
+
+    async def bug(request: Request, found: Exception) -> Response:
+        return await problem(request, failed())  # `Front` logs it
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(Exception, bug)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _describe(app: FastAPI, *, needs_token: bool) -> None:
+    """Add to the OpenAPI document what FastAPI cannot know: the problem documents, and the token that `Front` wants."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+            if needs_token:
+                document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+                for path, operations in document["paths"].items():
+                    if path.startswith(("/v1/", "/metrics")):
+                        for operation in operations.values():
+                            operation["security"] = [{"token": []}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,122 @@
+"""What every request passes: the token, the count, the headers that keep a browser's page to itself; no error gets by."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from skinlesion.prediction.serving import problem
+from skinlesion.prediction.serving.metrics import Metrics
+from skinlesion.prediction.serving.problem import Problem
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_GUARDED: Final = ("/v1/", "/metrics")
+"""What needs the token. The page itself holds nothing; its requests to /v1 do need it."""
+
+_NOT_COUNTED_APART: Final = "other"
+
+SECURITY_HEADERS: Final = [
+    (b"content-security-policy",
+     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+     b"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+]  # fmt: skip
+"""A page may load from this server only, so that no picture and no figure can leave it."""
+
+
+class Front:
+    """Wraps the application (ASGI)."""
+
+    def __init__(self, app: App, metrics: Metrics, token: SecretStr | None, paths: frozenset[str]) -> None:
+        """paths: those that are counted apart."""
+        self._app = app
+        self._metrics = metrics
+        self._token = token.get_secret_value().encode() if token else None
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in SECURITY_HEADERS if header[0] not in own),
+                ]
+            await send(message)
+
+        try:
+            self._check_token(scope)
+            await self._app(scope, receive, send_and_note)
+        except Problem as found:
+            await _send_problem(found, send_and_note)
+        except Exception:
+            # Never the images: a traceback names lines, not values.
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if not status:
+                await _send_problem(failed(), send_and_note)
+        path = scope["path"] if scope["path"] in self._paths else _NOT_COUNTED_APART
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else _NOT_COUNTED_APART
+        self._metrics.requests.labels(path, method, str(status)).inc()
+        self._metrics.seconds.labels(path).observe(time.perf_counter() - start)
+
+    def _check_token(self, scope: Scope) -> None:
+        if self._token is None or not scope["path"].startswith(_GUARDED):
+            return
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        kind, _, token = given.partition(b" ")
+        # Compared in a time that does not tell how much of it is right.
+        if kind.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "token-needed",
+                "The server wants its token: send the header `Authorization: Bearer <token>`."
+                if not given
+                else "This is not the server's token.",
+                headers={"WWW-Authenticate": 'Bearer realm="skinlesion"'},
+            )
+
+
+def failed() -> Problem:
+    """A bug; the client learns that it is one."""
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "The server failed at this request; its log has the reason."
+    )
+
+
+async def _send_problem(found: Problem, send: Send) -> None:
+    body = found.body()
+    headers = [
+        (b"content-type", problem.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *((name.lower().encode(), value.encode()) for name, value in found.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": int(found.status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,105 @@
+"""Where images are predicted: one thread a core, a bounded number of images waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from skinlesion.data.images.file import ImageRefused
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.prediction.classifier import pixels_of, usable_header
+from skinlesion.prediction.serving.metrics import Metrics
+from skinlesion.prediction.serving.problem import busy
+from skinlesion.prediction.serving.served_model import ServedModel
+from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.prediction.serving.upload import Upload
+
+LARGE_PIXELS: Final = 6_000_000
+"""Of these one is decoded at a time: 25 million pixels of a PNG take 450 MB for a moment."""
+
+DECIMALS: Final = 6
+"""Of probabilities, as `skinlesion predict` writes them."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of one image: `document` is its part of the response; refused images have a reason in it."""
+
+    document: dict[str, Any]
+    is_refused: bool
+
+
+class ImageQueue:
+    """Predicts images on threads of their own, so that the event loop goes on answering."""
+
+    def __init__(self, settings: ServerSettings, metrics: Metrics, *, min_side: int) -> None:
+        """min_side: pixels; an image with a shorter side is refused."""
+        threads = settings.threads_used()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._most_waiting = settings.waiting_images
+        self._max_pixels = settings.max_image_pixels
+        self._min_side = min_side
+        self._metrics = metrics
+        self._waiting = 0
+        self._one_large_at_a_time = threading.Lock()
+
+    async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[Told]:
+        """Give an answer for each image, in order. Raises Problem (503) when too many wait."""
+        if self._waiting + len(uploads) > self._most_waiting:
+            raise busy("Too many images are waiting for the model. Send the request again in a second.")
+        self._waiting += len(uploads)
+        self._metrics.waiting.set(self._waiting)
+        loop = asyncio.get_running_loop()
+        try:
+            started = [loop.run_in_executor(self._threads, self._one, model, upload) for upload in uploads]
+            return list(await asyncio.gather(*started))
+        finally:
+            self._waiting -= len(uploads)
+            self._metrics.waiting.set(self._waiting)
+
+    def _one(self, model: ServedModel, upload: Upload) -> Told:
+        start = time.perf_counter()
+        try:
+            header = usable_header(upload.content, max_pixels=self._max_pixels, min_side=self._min_side)
+            if header.width * header.height > LARGE_PIXELS:
+                with self._one_large_at_a_time:
+                    pixels = pixels_of(upload.content, header)
+                    _give_memory_back()
+            else:
+                pixels = pixels_of(upload.content, header)
+        except ImageRefused as refusal:
+            self._metrics.refused.inc()
+            return Told({"file": upload.name, "refused": str(refusal)}, is_refused=True)
+        decoded = time.perf_counter()
+        answer = model.answer(pixels)
+        self._metrics.decoding.observe(decoded - start)
+        self._metrics.inference.observe(time.perf_counter() - decoded)
+        self._metrics.decisions[answer.decision].inc()
+        document = {
+            "file": upload.name,
+            "decision": answer.decision,
+            "reason": answer.reason,
+            "label": LABELS[int(answer.probabilities.argmax())],
+            "probabilities": {
+                label: round(float(probability), DECIMALS)
+                for label, probability in zip(LABELS, answer.probabilities, strict=True)
+            },
+        }
+        return Told(document, is_refused=False)
+
+    def close(self) -> None:
+        """Begin no more images."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _give_memory_back() -> None:
+    """Let the system have what decoding took; glibc would keep most of it for the next large image."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

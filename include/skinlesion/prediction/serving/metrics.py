@@ -1,0 +1,70 @@
+"""What the server counts and times, for Prometheus. Nothing of what an image shows or is called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from skinlesion.data.labels.classes import LABELS
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS: Final = (0.001, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.04, 0.08, 0.16, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """The server's counters; each server of a process has its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.requests = Counter(
+            "skinlesion_requests", "Requests answered.", ["path", "method", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "skinlesion_request_seconds", "From a request's headers to the end of its response.", ["path"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.prediction = Histogram(
+            "skinlesion_prediction_seconds", "From a request's last byte to its JSON, all its images.",
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.decoding = Histogram(
+            "skinlesion_decoding_seconds",
+            "Of one image, to the model's size.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.inference = Histogram(
+            "skinlesion_inference_seconds", "Of one image, in the model.", buckets=_SECONDS, registry=self.registry
+        )
+        decisions = Counter("skinlesion_images", "Images predicted.", ["decision"], registry=self.registry)
+        self.decisions = {label: decisions.labels(label) for label in LABELS}
+        self.refused = Counter("skinlesion_images_refused", "Images that cannot be used.", registry=self.registry)
+        self.waiting = Gauge("skinlesion_images_waiting", "Images in work or waiting.", registry=self.registry)
+        self.grad_cams = Counter("skinlesion_grad_cams", "Grad-CAMs.", ["outcome"], registry=self.registry)
+        self.model = Gauge("skinlesion_model", "1 for the version that answers.", ["version"], registry=self.registry)
+        self.switches = Counter("skinlesion_model_loads", "Models taken up.", registry=self.registry)
+        self.refused_models = Counter(
+            "skinlesion_model_loads_refused", "Models in service that could not be taken up.", registry=self.registry
+        )
+
+    def serving(self, version: str) -> None:
+        """Say which version answers from now on."""
+        self.model.clear()
+        self.model.labels(version).set(1)
+        self.switches.inc()
+
+    def text(self) -> bytes:
+        """Give all figures in Prometheus's text format."""
+        return generate_latest(self.registry)

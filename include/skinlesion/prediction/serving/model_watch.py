@@ -1,0 +1,105 @@
+"""Which model is served now: loads the one in service, and takes up another when a promotion or a rollback put it there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.prediction.serving.problem import Problem
+from skinlesion.prediction.serving.served_model import NoModel, ServedModel, load
+from skinlesion.registry import in_service
+
+log = logging.getLogger(__name__)
+
+_Signature = tuple[tuple[str, int, int, int], ...]
+
+_STARTING: Final = "The model is being loaded. Come again in a second."
+
+
+class ModelWatch:
+    """Holds the model that answers. A new one takes its place when it is loaded, verified and warm; requests that have
+    begun keep the old one, and a new one that cannot be served leaves the old one where it is.
+
+    Attributes:
+        refused: why the model in service is not the one that answers; empty where it is.
+    """
+
+    def __init__(self, models: Path, threads: int, *, loaded: Callable[[ServedModel | None, str], None]) -> None:
+        """loaded: told after each try: the model, or None and the reason."""
+        self._models = models
+        self._threads = threads
+        self._loaded = loaded
+        self._current: ServedModel | None = None
+        self._seen: _Signature | None = None
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self.refused = _STARTING
+
+    def current(self) -> ServedModel:
+        """Give the model that answers. Raises Problem (503) with what to do while there is none."""
+        if self._current is None:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-model", self.refused, headers={"Retry-After": "5"})
+        return self._current
+
+    async def watch(self, seconds: float) -> None:
+        """Look every so many seconds whether another model is in service, for ever."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await loop.run_in_executor(self._loader, self.look)
+                await asyncio.sleep(seconds)
+        finally:
+            self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def look(self) -> None:
+        """Load the model in service unless its files are those that were tried last."""
+        signature = self._signature()
+        if signature == self._seen:
+            return
+        self._seen = signature
+        try:
+            model = load(self._models, self._threads)
+        except DataError as error:
+            if self._signature() != signature:  # in the middle of a switch
+                self._seen = None
+                return
+            self._refuse(error)
+        except OSError as error:
+            self._seen = None  # the disk or the network may recover
+            self._refuse(error)
+        else:
+            self.refused = ""
+            self._current = model
+            self._loaded(model, "")
+            log.info("Serving version %s", model.version)
+
+    def _refuse(self, error: Exception) -> None:
+        first = str(error) != self.refused
+        self.refused = str(error)
+        if isinstance(error, NoModel) and self._current is not None:
+            self.refused += f" Until then version {self._current.version} goes on serving."
+        self._loaded(None, self.refused)
+        if first:
+            log.warning("%s", self.refused)
+
+    def _signature(self) -> _Signature:
+        """What changes when a file of the model in service does."""
+        now = in_service.read(self._models)
+        files = [layout.model_in_service(self._models)]
+        if now is not None:
+            files += [now.folder / in_service.RECORD, *(now.folder / name for name in now.sha256)]
+        found = []
+        for path in files:
+            try:
+                stat = path.stat()
+            except OSError:
+                found.append((str(path), 0, 0, 0))
+            else:
+                found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return tuple(found)

@@ -1,0 +1,69 @@
+"""The web page: a few files that load nothing from elsewhere, a client of the API like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.prediction.serving.documents import NOTICE
+from skinlesion.prediction.serving.examples import EXAMPLES, example
+from skinlesion.prediction.serving.problem import Problem
+from skinlesion.prediction.serving.settings import TOKEN_VARIABLE
+
+FOLDER: Final = Path(__file__).with_name("static")
+
+_KINDS: Final = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+_PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,image/gif"
+"""Named one by one, so that a phone gives its HEIC photographs as JPEG."""
+
+
+def router() -> APIRouter:
+    """Give the page's routes. They need no token: there is nothing of the model or of an image in them."""
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    html = environment.get_template("page.html.j2").render(
+        notice=NOTICE,
+        examples=EXAMPLES,
+        labels=LABELS,
+        accepted=_PICTURE_KINDS,
+        suffixes=", ".join(sorted(suffix[1:] for suffix in SUFFIXES)),
+        token_variable=TOKEN_VARIABLE,
+    )
+    files = {name: (FOLDER / name).read_bytes() for name in _KINDS}
+    pages = APIRouter(include_in_schema=False)
+
+    @pages.get("/")
+    async def page() -> Response:
+        return Response(html, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    @pages.get("/static/{name}")
+    async def file(name: str) -> Response:
+        if name not in files:
+            raise _missing(name)
+        return Response(files[name], headers={"Content-Type": _KINDS[name], "Cache-Control": "no-cache"})
+
+    @pages.get("/examples/{name}")
+    def picture(name: str) -> Response:
+        try:
+            content = example(name)
+        except KeyError:
+            raise _missing(name) from None
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    return pages
+
+
+def _missing(name: str) -> Problem:
+    from http import HTTPStatus
+
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no {name[:50]!r} here.")

@@ -1,0 +1,168 @@
+"""From a candidate to the model in service: judge it once, wait for a person where one is asked for, switch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.registry import history
+from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.snapshot import Registry, Version
+from skinlesion.registry.switch import promote, writing
+from skinlesion.registry.verdict import Verdict, VerdictSummary
+
+log = logging.getLogger(__name__)
+
+Next = Literal["switch", "nothing"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is to be done about a version.
+
+    Attributes:
+        version: its number.
+        run: its candidate's name.
+        next: `switch` where it passed and was not yet put in service, else `nothing`.
+        judged_now: False where it had its verdict already, from another run than the `actor` who asks.
+        passed: what the verdict says.
+        against: the version that it was compared with, which must be in service still when it is switched.
+        sentence: for a log or a notice.
+    """
+
+    version: int
+    run: str
+    next: Next
+    judged_now: bool
+    passed: bool
+    against: int | None
+    sentence: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return asdict(self)
+
+
+def judge_once(
+    config: PipelineConfig, number: int, *, actor: str, again: bool = False, is_run: bool = False
+) -> Judgement:
+    """Judge a version unless that was done: a night with nothing new asks for the same one again.
+
+    A version that is or was in service, that lost, or that was declined keeps its verdict: so a rollback is not undone by
+    the next night. One that passed and was left there, by a crash or by a promotion that came first, is judged again if
+    another model is in service by now.
+
+    Args:
+        config: of the gate.
+        number: of the version.
+        actor: who asks.
+        again: judge in any case, unless it is in service; for a person who asks for it.
+        is_run: the actor is one run of a DAG: asked again, by a retry or since its task was cleared, it gets its own
+            verdict again, and as news.
+    """
+    registry = Registry.read(config.models)
+    version = registry.version(number)
+    now = registry.in_service
+    if now is not None and now.version == number and now.is_whole():
+        return _settled(version, f"Version {number} is in service since {now.since}.")
+    is_own = is_run and _is_judged_by(registry, version, actor)
+    if is_own and version.verdict is not None and not version.verdict.passed:
+        return _of_verdict(version, version.verdict, True)
+    if is_own and version.verdict is not None and version.verdict.against == (now.version if now is not None else None):
+        return _of_verdict(version, version.verdict, True)
+    settled = None if again else _settling(registry, version)
+    if settled is not None:
+        return settled
+    from skinlesion.promotion.gate import judge
+
+    verdict = judge(config, registry, number)
+    note_verdict(config, verdict, actor)
+    return _of_verdict(version, verdict.summary(), True)
+
+
+def _is_judged_by(registry: Registry, version: Version, actor: str) -> bool:
+    """Tell whether the last that happened to a version is the actor's verdict."""
+    happened = [one for one in registry.of_version(version.number) if one.what != "removed"]
+    return bool(happened) and happened[0].what == "judged" and happened[0].actor == actor
+
+
+def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> Judgement:
+    return Judgement(
+        version=version.number,
+        run=version.run,
+        next="switch" if verdict.passed else "nothing",
+        judged_now=judged_now,
+        passed=verdict.passed,
+        against=verdict.against,
+        sentence=verdict.sentence(version.number),
+    )
+
+
+def _settling(registry: Registry, version: Version) -> Judgement | None:
+    """Give the judgement of a version whose verdict stands; None where it must be judged."""
+    verdict, number = version.verdict, version.number
+    if version.state == "former champion":
+        return _settled(version, f"Version {number} was in service before: only a person puts it back.")
+    if verdict is None:
+        return None
+    if version.state == "rejected":
+        entry = next(one for one in registry.of_version(number) if one.what in ("judged", "declined"))
+        why = "was declined" if entry.what == "declined" else "did not pass the gate"
+        return _settled(version, f"Version {number} {why} on {entry.at}: {entry.reason}")
+    now = registry.in_service.version if registry.in_service is not None else None
+    return _of_verdict(version, verdict, False) if verdict.against == now else None
+
+
+def _settled(version: Version, sentence: str) -> Judgement:
+    verdict = version.verdict
+    passed = verdict is not None and verdict.passed
+    return Judgement(
+        version.number, version.run, "nothing", False, passed, verdict.against if verdict else None, sentence
+    )
+
+
+def note_verdict(config: PipelineConfig, verdict: Verdict, actor: str) -> None:
+    """Store a verdict with its version, and in the history."""
+    with writing(config.models):
+        verdict.write(config.models)
+        reason = verdict.sentence
+        entry = HistoryEntry(verdict.at, "judged", actor, verdict.version, None, reason, verdict.summary())
+        history.append(config.models, entry)
+
+
+def note_answer(
+    config: PipelineConfig, number: int, answer: Literal["approved", "declined"], *, actor: str, at: str, reason: str
+) -> bool:
+    """Write down what a person, or nobody in time, said of a version; tell whether it is news. at: ISO 8601, UTC."""
+    with writing(config.models):
+        registry = Registry.read(config.models)
+        entry = HistoryEntry(at, answer, actor, number, None, reason, registry.version(number).verdict)
+        if any(one == entry for one in registry.history):
+            return False
+        history.append(config.models, entry)
+    return True
+
+
+def switch_to(config: PipelineConfig, judgement: Judgement, *, actor: str, reason: str) -> HistoryEntry:
+    """Put a version that passed in service, in the place of the one that it was compared with.
+
+    Done again it gives the entry of the first time. Raises Superseded where another came first.
+    """
+    registry = Registry.read(config.models)
+    now = registry.in_service
+    if now is not None and now.version == judgement.version and now.entry is not None and now.is_whole():
+        return now.entry
+    return promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+
+
+def newest(registry: Registry) -> Version:
+    """Give the version that was measured last. Raises DataError where there is none."""
+    measured = [version for version in registry.versions if version.measured is not None]
+    if not measured:
+        raise DataError(
+            f"No candidate was evaluated in {registry.models}. Run skin_lesion_retrain, or `skinlesion run`."
+        )
+    return max(measured, key=lambda version: (version.measured.at if version.measured else "", version.number))

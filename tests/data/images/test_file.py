@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import io
+import resource
+import struct
+import time
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinlesion.data.images.file import (
+    ImageRefused,
+    check_decodes,
+    check_header,
+    decode,
+    decode_checked,
+    encode_jpeg,
+    read_header,
+    to_model_size,
+)
+from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+
+
+def drawn(size, seed=5):
+    return draw_view(draw_lesion("mel", np.random.default_rng(seed), size[1]), np.random.default_rng(seed), size)
+
+
+PIXELS = drawn((120, 90))
+RGB = Image.fromarray(PIXELS)
+GREY = RGB.convert("L")
+GREY_PIXELS = np.repeat(np.asarray(GREY)[..., None], 3, axis=2)
+SIXTEEN = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
+PALETTE = RGB.convert("P")
+RGBA = RGB.convert("RGBA")
+ONE_TRANSPARENT = RGBA.copy()
+ONE_TRANSPARENT.putpixel((3, 3), (1, 2, 3, 0))
+
+
+def encoded(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def by_opencv(suffix, pixels):
+    return cv2.imencode(suffix, pixels[..., ::-1])[1].tobytes()
+
+
+def gate(content):
+    """Do what ingest and resize do with a file."""
+    header = read_header(content)
+    check_header(header, max_pixels=10**8, min_side=32)
+    check_decodes(content, header)
+    return decode(content, header)
+
+
+JPEG = encoded(RGB, "JPEG", quality=95)
+
+ACCEPTED = {
+    "jpeg": (JPEG, PIXELS, 2),
+    "progressive jpeg": (encoded(RGB, "JPEG", quality=95, progressive=True), PIXELS, 2),
+    "jpeg stored as RGB": (encoded(RGB, "JPEG", quality=95, keep_rgb=True), PIXELS, 2),
+    "grey jpeg": (encoded(GREY, "JPEG", quality=95), GREY_PIXELS, 2),
+    "CMYK jpeg": (encoded(RGB.convert("CMYK"), "JPEG", quality=95), PIXELS, 2),
+    "jpeg with trailing bytes": (JPEG + b"trailing", PIXELS, 2),
+    "phone's jpeg with preview": (encoded(RGB, "MPO", save_all=True, append_images=[RGB], quality=95), PIXELS, 2),
+    "png": (encoded(RGB, "PNG"), PIXELS, 0),
+    "grey png": (encoded(GREY, "PNG"), GREY_PIXELS, 0),
+    "16-bit grey png": (encoded(SIXTEEN, "PNG"), GREY_PIXELS, 0),
+    "16-bit grey tiff": (encoded(SIXTEEN, "TIFF"), GREY_PIXELS, 0),
+    "16-bit colour png": (by_opencv(".png", PIXELS.astype(np.uint16) * 257), PIXELS, 0),
+    "opaque alpha png": (encoded(RGBA, "PNG"), PIXELS, 0),
+    "opaque grey alpha png": (encoded(GREY.convert("LA"), "PNG"), GREY_PIXELS, 0),
+    "palette png": (encoded(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), 0),
+    "opaque palette png": (encoded(PALETTE, "PNG", transparency=b"\xff" * 256), np.asarray(PALETTE.convert("RGB")), 0),
+    "gif": (encoded(PALETTE, "GIF"), np.asarray(PALETTE.convert("RGB")), 0),
+    "grey gif": (encoded(GREY, "GIF"), GREY_PIXELS, 0),
+    "bmp": (encoded(RGB, "BMP"), PIXELS, 0),
+    "tiff": (encoded(RGB, "TIFF", compression="tiff_lzw"), PIXELS, 0),
+    "webp": (encoded(RGB, "WEBP", lossless=True), PIXELS, 0),
+    "opaque webp": (encoded(RGBA, "WEBP", lossless=True), PIXELS, 0),
+}
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_a_still_opaque_picture_is_accepted_with_its_colours(kind):
+    content, expected, tolerance = ACCEPTED[kind]
+    pixels = gate(content)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (90, 120, 3))
+    assert np.abs(pixels.astype(int) - expected).mean() <= tolerance
+
+
+def inverted(start, count):
+    return JPEG[:start] + bytes(byte ^ 0xFF for byte in JPEG[start : start + count]) + JPEG[start + count :]
+
+
+MIDDLE = len(JPEG) // 2
+PNG = encoded(RGB, "PNG")
+
+STORED_PNG = encoded(RGB, "PNG", compress_level=0)
+QUANTISATION = JPEG.index(b"\xff\xdb") + 5
+
+REFUSED = {
+    "no bytes": (b"", r"the file is empty"),
+    "text": (b"hello\n" * 99, r"not a readable image .*no known image format"),
+    "a format that is not taken": (b"%PDF-1.7\n" + bytes(500), r"no known image format"),
+    "truncated jpeg": (JPEG[:MIDDLE], r"does not decode whole"),
+    "jpeg without its last byte of data": (JPEG[:-40], r"does not decode whole"),
+    "jpeg with its middle cut out": (JPEG[: MIDDLE - 500] + JPEG[MIDDLE + 500 :], r"does not decode whole"),
+    "jpeg with bytes inverted": (inverted(MIDDLE, 300), r"does not decode whole"),
+    "jpeg header alone": (JPEG[:30], r"not a readable image|does not decode whole"),
+    "truncated png": (PNG[: len(PNG) // 2], r"does not decode whole"),
+    "png with a byte flipped": (PNG[:900] + bytes([PNG[900] ^ 1]) + PNG[901:], r"does not decode whole"),
+    "png whose pixels are wrong and still inflate": (
+        STORED_PNG[:900] + bytes([STORED_PNG[900] ^ 1]) + STORED_PNG[901:],
+        r"does not decode whole .*checksum",
+    ),
+    "png without its end": (PNG[:-12], r"does not decode whole"),
+    "jpeg with its quantisation zeroed": (
+        JPEG[:QUANTISATION] + bytes(64) + JPEG[QUANTISATION + 64 :],
+        r"quantisation table holds a zero",
+    ),
+    "animated gif": (encoded(PALETTE, "GIF", save_all=True, append_images=[GREY]), r"2 frames in one file"),
+    "animated png": (encoded(RGB, "PNG", save_all=True, append_images=[GREY.convert("RGB")]), r"2 frames in one file"),
+    "animated webp": (
+        encoded(RGB, "WEBP", save_all=True, append_images=[GREY.convert("RGB")]),
+        r"2 frames in one file",
+    ),
+    "tiff of two pages": (encoded(RGB, "TIFF", save_all=True, append_images=[GREY]), r"2 frames in one file"),
+    "png with a transparent pixel": (encoded(ONE_TRANSPARENT, "PNG"), r"of the pixels are transparent"),
+    "webp with a transparent pixel": (
+        encoded(ONE_TRANSPARENT, "WEBP", lossless=True),
+        r"of the pixels are transparent",
+    ),
+    "png with a transparent colour": (encoded(RGB, "PNG", transparency=tuple(map(int, PIXELS[0, 0]))), r"transparent"),
+    "transparent palette": (encoded(PALETTE, "PNG", transparency=bytes(256)), r"100\.0% of the pixels are transparent"),
+    "one bit": (encoded(RGB.convert("1"), "PNG"), r"pixels of mode 1; expected colour or grey levels"),
+    "floating point": (encoded(GREY.convert("F"), "TIFF"), r"pixels of mode F; expected"),
+    "too small": (encoded(RGB.resize((200, 31)), "PNG"), r"200x31 pixels; expected at least 32 on the short side"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_damaged_or_has_no_meaning_is_refused_with_its_reason(kind):
+    content, reason = REFUSED[kind]
+    with pytest.raises(ImageRefused, match=reason):
+        gate(content)
+
+
+def test_damage_anywhere_in_a_file_never_raises_anything_else():
+    draws = np.random.default_rng(0)
+    for content in (JPEG, PNG, *(ACCEPTED[kind][0] for kind in ("gif", "tiff", "webp", "bmp", "CMYK jpeg"))):
+        for _ in range(25):
+            spoiled = bytearray(content)
+            for place in draws.integers(0, len(spoiled), size=4):
+                spoiled[place] = draws.integers(256)
+            try:
+                pixels = gate(
+                    bytes(spoiled[: draws.integers(1, len(spoiled) + 1)] if draws.random() < 0.3 else spoiled)
+                )
+            except ImageRefused as refusal:
+                assert str(refusal)
+            else:
+                assert pixels.dtype == np.uint8
+                assert pixels.shape[2] == 3
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width, height):
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(10**6))) + png_chunk(b"IEND", b"")
+
+
+def test_a_decompression_bomb_is_refused_by_its_header_in_no_time_and_memory():
+    content = bomb(20_000, 20_000)
+    assert len(content) < 2000
+    memory, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(ImageRefused, match=r"20000x20000 pixels; at most 100,000,000 are decoded"):
+        gate(content)
+    assert time.monotonic() - started < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # KiB; decoded it would take 1.2 GB
+
+
+TURNED = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"quality": 95}),
+        ("JPEG", "CMYK", {"quality": 95}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("TIFF", "RGB", {}),
+        ("WEBP", "RGB", {"lossless": True}),
+    ],
+)
+def test_exif_rotation_is_applied_whatever_the_format(orientation, format, mode, options):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    pixels = gate(encoded(RGB.convert(mode), format, exif=exif, **options))
+    expected = np.asarray(TURNED[orientation](RGB)).astype(int)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).mean() <= 2
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced_to"),
+    [((1024, 1024), (256, 256)), ((600, 450), (225, 300)), ((1000, 450), (225, 500)), ((3024, 2016), (252, 378))],
+)
+def test_reduced_decoding_is_within_a_grey_level_of_full_decoding(size, reduced_to):
+    content = encode_jpeg(drawn(size, 11), 95)
+    header = read_header(content)
+    reduced = decode(content, header)
+    assert reduced.shape[:2] == reduced_to
+    full = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    expected = cv2.resize(full, (224, 224), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(to_model_size(reduced, header) - expected).mean() <= 1
+
+
+def test_an_image_is_never_decoded_smaller_than_the_model_needs():
+    content = encode_jpeg(drawn((900, 447)), 95)
+    assert decode(content, read_header(content)).shape == (447, 900, 3)
+    content = encode_jpeg(drawn((900, 448)), 95)
+    assert decode(content, read_header(content)).shape == (224, 450, 3)
+
+
+def test_pixels_of_the_models_size_are_left_alone():
+    pixels = drawn((224, 224))
+    assert to_model_size(pixels, read_header(encode_jpeg(pixels, 95))) is pixels
+
+
+def test_a_png_is_decoded_whole_and_averaged_by_area():
+    pixels = drawn((600, 450))
+    content = by_opencv(".png", pixels)
+    header = read_header(content)
+    expected = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(to_model_size(decode(content, header), header), expected)
+
+
+def test_a_jpeg_keeps_its_colours_in_their_order():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[..., 0] = 200
+    content = encode_jpeg(pixels, 95)
+    assert np.abs(decode(content, read_header(content)).astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("size", "short"), [((600, 450), 64), ((1024, 1024), 64), ((90, 70), 64), ((50, 40), 40)])
+def test_decoding_a_file_whole_gives_a_small_picture_of_it(format, size, short):
+    image = Image.fromarray(drawn(size))
+    content = encoded(image, format, quality=95)
+    small = check_decodes(content, read_header(content))
+    assert small.dtype == np.uint8
+    assert short <= min(small.shape[:2]) < 2 * 64
+    assert small.shape[1] / small.shape[0] == pytest.approx(size[0] / size[1], rel=0.03)
+    expected = cv2.resize(np.asarray(image), small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("size", [(120, 90), (225, 301), (600, 450), (449, 897), (1801, 913)])
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [
+        ("RGB", "JPEG", {"subsampling": 0}),
+        ("RGB", "JPEG", {"subsampling": 2, "progressive": True}),
+        ("L", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "PNG", {}),
+    ],
+)
+def test_decoding_and_checking_at_once_gives_the_pixels_of_both_in_turn(size, mode, format, options):
+    content = encoded(Image.fromarray(drawn(size)).convert(mode), format, **options)
+    header = read_header(content)
+    assert np.array_equal(decode_checked(content, header), decode(content, header))
+
+
+def test_decoding_and_checking_at_once_turns_a_picture_as_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(RGB, "JPEG", exif=exif)
+    pixels = decode_checked(content, read_header(content))
+    assert pixels.shape == (120, 90, 3)
+    assert np.array_equal(pixels, gate(content))
+
+
+def test_decoding_and_checking_at_once_refuses_what_checking_refuses():
+    refused = 0
+    for cut in range(0, len(JPEG), 97):
+        damaged = bytearray(JPEG)
+        damaged[cut] ^= 0x5A
+        for content in (bytes(damaged), JPEG[: cut + 1]):
+            expected, found = outcome(content, gate), outcome(content, at_once)
+            assert type(expected) is type(found)
+            assert np.array_equal(expected, found) if isinstance(expected, np.ndarray) else str(expected) == str(found)
+            refused += isinstance(found, ImageRefused)
+    assert refused > 20
+
+
+def at_once(content):
+    header = read_header(content)
+    check_header(header, max_pixels=10**8, min_side=32)
+    return decode_checked(content, header)
+
+
+def outcome(content, way):
+    try:
+        return way(content)
+    except ImageRefused as refusal:
+        return refusal

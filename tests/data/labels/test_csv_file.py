@@ -1,0 +1,114 @@
+"""A CSV file is read the same by the fast way and the careful one, and no file can take the memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skinlesion.data.labels import csv_file
+from skinlesion.data.labels.csv_file import read_csv
+from skinlesion.foundation.errors import DataError
+
+
+def read(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_csv(path, lambda header: list(dict.fromkeys(header)))
+
+
+def outcome(path, content):
+    try:
+        return read(path, content)
+    except DataError as error:
+        return str(error)
+
+
+def same(one, other):
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    pd.testing.assert_frame_equal(one.cells, other.cells)
+    return one.header == other.header
+
+
+FIELDS = st.text(st.sampled_from('ab ,;"\n\r\t\u00e9\ufeff\0.1'), max_size=4)
+
+
+def both_ways(path, content):
+    fast = outcome(path, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_file, "_plain_quotes", lambda file, separator: None)
+        careful = outcome(path, content)
+    return fast, careful
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=5), st.booleans(), st.booleans())
+def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(tmp_path_factory, rows, quoted, windows):
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    text = io.StringIO(newline="")
+    quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator="\r\n" if windows else "\n", quoting=quoting)
+    writer.writerow(["image", "dx"])
+    writer.writerows(rows)
+    fast, careful = both_ways(path, text.getvalue())
+    assert same(fast, careful)
+    # The writer leaves a lone carriage return without quotes, where it ends a line.
+    if quoted or "\r" not in "".join(map("".join, rows)):
+        assert fast.cells[["image", "dx"]].to_numpy().tolist() == rows
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.text('a,"\n\r', max_size=30).map(str.encode))
+def test_any_bytes_are_the_same_table_or_the_same_error_both_ways(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    assert same(*both_ways(path, b"image,dx\n" + content))
+
+
+def test_a_large_table_is_read_in_parts_and_rows_keep_their_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(csv_file, "_BYTES_AT_A_TIME", 16)
+    rows = "".join(f'"I{number}","n,v"\n' + "\n" * (number % 3 == 0) for number in range(50))
+    fast, careful = both_ways(tmp_path / "table.csv", 'image,"dx"\n' + rows.replace("\n\n", "\n"))
+    assert same(fast, careful)
+    table = read(tmp_path / "table.csv", "image,dx\n" + rows)
+    assert table.cells["image"].tolist() == [f"I{number}" for number in range(50)]
+    assert table.cells["row"].tolist()[:5] == [2, 4, 5, 6, 8]
+
+
+def test_ragged_rows_are_counted_over_the_whole_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "_ROWS_AT_A_TIME", 7)
+    rows = "A,nv\n" * 10 + "A\n" * 15 + "A,nv\n"
+    with pytest.raises(DataError, match=r"15 rows have another number .*: rows 12, 13, .*, 21\. Quote"):
+        read(tmp_path / "table.csv", "image,dx\n" + rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"image,dx\n" + b"x" * 3_000_000, r"line 2: longer than 1,048,576 characters", id="long line"),
+        pytest.param(b"x" * 3_000_000, r"line 1: longer than", id="no line"),
+        pytest.param(b'image,dx\nA,"' + b"x" * 200_000 + b'"\n', r"field larger than field limit", id="long field"),
+        pytest.param(b"image,dx\nA," + b"x" * 200_000 + b"\n", r"field larger than field limit", id="long bare field"),
+        pytest.param(b'image,dx\nA,"n"v\n', r"not a CSV table: .* \(line 2\)", id="quote inside"),
+        pytest.param(b'image,dx\n"A,"n",v\n', r"not a CSV table: .* \(line 2\)", id="quotes not in pairs"),
+        pytest.param(b"image;dx\nA;nv;mel\n", r"1 rows have another number of fields .* rows 2", id="semicolons"),
+    ],
+)
+def test_what_is_no_table_is_one_clear_error_that_says_where(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "table.csv", content)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_tabs_and_semicolons_separate_fields_where_the_header_has_no_comma(tmp_path, separator):
+    content = separator.join(["image", "dx"]) + "\n" + separator.join(["A", "nv"]) + "\n"
+    assert read(tmp_path / "table.csv", content).cells[["image", "dx"]].to_numpy().tolist() == [["A", "nv"]]
+
+
+def test_a_line_that_is_not_utf_8_is_named_far_into_the_file(tmp_path):
+    with pytest.raises(DataError, match=r"line 100002: not UTF-8 text"):
+        read(tmp_path / "table.csv", b"image,dx\n" + "\u00e9,nv\n".encode() * 100_000 + b"\xe9,nv\n")

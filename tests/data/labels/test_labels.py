@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skinlesion.data.labels import read_labels
+from skinlesion.foundation.errors import DataError
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(content):
+        path = tmp_path / "diagnoses.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_labels(path)
+
+    return read
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path):
+    with pytest.raises(DataError, match=r"diagnoses\.csv is missing: expected a table with the columns image and dx"):
+        read_labels(tmp_path / "diagnoses.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"is empty: expected a header with image and dx"),
+        (" \n\n", r"is empty"),
+        (b"\xef\xbb\xbf\n", r"is empty|lacks the columns image, dx"),
+        ("image,dx\n", r"has a header but no rows"),
+        ("image,dx\n\n\n", r"has a header but no rows"),
+        ("dx,age\nnv,3\n", r"lacks the column image; expected image and dx, found: dx, age"),
+        ("image,age\nA,3\n", r"lacks the column dx;"),
+        ("A,nv\nB,mel\n", r"lacks the columns image, dx; .* found: a, nv"),
+        ("image,dx,DX\nA,nv,nv\n", r"has the column dx more than once"),
+        (b"image,dx\nA,nv\nB,\xe9\n", r"line 3: not UTF-8 text. Save"),
+        ("image,dx\nA,nv\n".encode("utf-16"), r"not UTF-8 text"),
+        ("image,dx\nA,nv\nB\nC,nv,extra\n", r"2 rows have another number of fields than the header's 2: rows 3, 4"),
+        ('image,dx\nA,"nv\n', r"is not a CSV table: unexpected end of data"),
+        (
+            "image,dx\nA,nv\nB,nv\nA,mel\n",
+            r"gives 1 images two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'\. Remove",
+        ),
+        ("image,dx\nA,nv\nA,\n", r"two diagnoses; .*row 2: 'A' 'nv'; row 3: 'A' ''"),
+        ("image,dx,lesion_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two lesions; .*row 2: 'A' '1'; row 3: 'A' '2'"),
+        ("image,dx,patient_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two patients; .*row 2: 'A' '1'; row 3: 'A' '2'"),
+        ("image,dx\nA.jpg,nv\nA,mel\n", r"gives 1 images two diagnoses"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_clear_error(read, content, message):
+    with pytest.raises(DataError, match=message):
+        read(content)
+
+
+def test_many_wrong_rows_are_listed_up_to_ten_and_counted(read):
+    rows = "".join(f"I{number},nv\nI{number},mel\n" for number in range(10, 20))
+    with pytest.raises(DataError, match=r"gives 10 images two diagnoses.*row 11: 'I14' 'mel' and 10 more rows"):
+        read("image,dx\n" + rows)
+
+
+def test_columns_are_found_by_name_in_any_order_and_case_and_others_ignored(read):
+    labels = read("Age_Approx, DX ,colour,IMAGE,anatom_site_general\n55,Mel,red, A ,back\n").iloc[0]
+    assert labels[["image", "dx", "age", "site", "lesion_id", "row"]].tolist() == ["A", "mel", 55.0, "back", "", 2]
+
+
+def test_a_row_that_repeats_another_is_kept_once(read):
+    labels = read("image,dx,lesion_id\nA,nv,1\nA, NV ,1\nB,mel,2\nA.JPG,nv,1\n")
+    assert labels[["image", "dx", "row"]].to_numpy().tolist() == [["A", "nv", 2], ["B", "mel", 4]]
+
+
+@pytest.mark.parametrize("written", ["A.jpg", "A.JPG", "A.jpeg", "A.png", "A.tiff", " A "])
+def test_a_names_suffix_is_taken_off(read, written):
+    assert read(f"image,dx\n{written},nv\n")["image"].tolist() == ["A"]
+
+
+def test_a_byte_order_mark_windows_lines_quotes_and_empty_lines_are_read(read):
+    labels = read('\ufeffimage,dx,site\r\nA,nv,"back, upper"\r\n\r\nB,mel,\r\n')
+    assert labels[["image", "site", "row"]].to_numpy().tolist() == [["A", "back, upper", 2], ["B", "", 4]]
+
+
+@pytest.mark.parametrize(
+    ("written", "age"), [("55", 55), ("55.0", 55), ("", None), ("old", None), ("-1", None), ("131", None)]
+)
+def test_an_age_that_means_nothing_is_not_known(read, written, age):
+    found = read(f"image,dx,age\nA,nv,{written}\n")["age"].item()
+    assert math.isnan(found) if age is None else found == age
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("", "the row has no image name"),
+        (".jpg", "the row has no image name"),
+        ("a/b", "path separator"),
+        ("a\\b", "path separator"),
+        ("../a", "path separator"),
+        ("/a", "path separator"),
+        ("..", "leading dot"),
+        (".a", "leading dot"),
+        ("a\0b", "control character"),
+        ("a\x1bb", "control character"),
+        ("a" * 201, "201 bytes"),
+        ("é" * 101, "202 bytes"),
+        ("a__aug7", "augmented copy"),
+    ],
+)
+def test_a_name_that_cannot_be_a_files_is_refused_and_kept(read, image, reason):
+    labels = read(f"image,dx\nA,nv\n{image},nv\n")
+    assert labels["refused"].tolist()[0] == ""
+    assert reason in labels["refused"].tolist()[1]
+    assert labels["image"].tolist() == ["A", image if image not in ("", ".jpg") else "(row 3)"]
+
+
+def test_rows_without_a_name_are_kept_apart(read):
+    assert read("image,dx\n,nv\n,mel\n")["image"].tolist() == ["(row 2)", "(row 3)"]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_table_or_a_data_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("labels") / "diagnoses.csv"
+    path.write_bytes(b"image,dx\n" + content)
+    try:
+        labels = read_labels(path)
+    except DataError as error:
+        assert str(path) in str(error)
+    else:
+        assert labels["image"].is_unique
+        assert len(labels) > 0

@@ -1,0 +1,95 @@
+"""Two ingests of one data set work one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation.lock import DatasetBusy, locked
+from skinlesion.stages.ingest import ingest
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from skinlesion.foundation.lock import locked
+with locked(Path(sys.argv[1]), "ingest", wait=0):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(dataset):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(dataset)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_ingest_says_which_process_is_at_work(dataset, config, holder):
+    with pytest.raises(
+        DatasetBusy, match=rf"another ingest works on this data set \(process {holder.pid} on .*waited 0 s"
+    ):
+        ingest(config())
+
+
+def test_a_killed_holder_leaves_no_lock(dataset, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (dataset / ".ingest.lock").exists()
+    with locked(dataset, "ingest", wait=0):
+        pass
+    assert not (dataset / ".ingest.lock").exists()
+
+
+def test_it_waits_for_the_set_time(dataset, holder):
+    threading.Timer(0.3, holder.kill).start()
+    with locked(dataset, "ingest", wait=20):
+        pass
+
+
+def test_many_that_want_it_have_it_one_at_a_time(dataset):
+    inside, most = [], []
+
+    def work(number):
+        with locked(dataset, "ingest", wait=30):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(6)))
+    assert most == [1] * 6
+    assert not list(dataset.glob(".*"))
+
+
+def test_two_ingests_at_once_take_each_dropped_file_once(dataset, config, tmp_path, visible):
+    write_sample(tmp_path / "drop", images=12, size=(96, 72))
+    (tmp_path / "drop" / "diagnoses.csv").rename(dataset / "diagnoses.csv")
+    originals = visible(tmp_path / "drop")
+    settings = config(drop_folder=str(tmp_path / "drop"), ingest_wait=60)
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(ingest, [settings, settings]))
+    arrived = sorted(report.details["sources"]["drop_folder"]["arrived"] for report in reports)
+    assert arrived == [0, 12]
+    assert visible(tmp_path / "drop") == {}
+    images = {name: content for name, content in visible(dataset).items() if name.startswith("images/")}
+    assert images == {f"images/{name}": content for name, content in originals.items()}
+    assert sum(report.done for report in reports) == 12
+
+
+def test_the_lock_is_gone_after_an_error(dataset, config):
+    with pytest.raises(Exception, match="diagnoses"):
+        ingest(config())
+    assert not (dataset / ".ingest.lock").exists()
+    assert os.listdir(dataset)

@@ -1,0 +1,353 @@
+"""The ISIC Archive: its own client against a server of the tests' that answers as the archive's API does."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from skinlesion.data.sources import intake, isic_archive
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+
+API = "/api/v2"
+
+
+class Archive:
+    """Two pages of images, three licences, one collection."""
+
+    def __init__(self, server, answer, jpeg):
+        self.server, self.answer = server, answer
+        self.images = {f"ISIC_{number:07}": jpeg(number) for number in range(1, 6)}
+        self.licences = dict(zip(self.images, ["CC-0", "CC-BY", "CC-BY-NC", "CC-0", "CC-BY"], strict=True))
+        self.sizes = {}
+        self.counted = None
+        server.content[f"{API}/images/search/"] = self.search
+        server.content[f"{API}/images/search/size/"] = lambda handler: self.say({"size": 10**18})
+        server.content[f"{API}/collections/7/"] = lambda handler: self.say({"id": 7, "name": "seven", "locked": False})
+        for licence in set(self.licences.values()):
+            server.content[f"{API}/zip-download/license-file/{licence}/"] = f"text of {licence}".encode()
+        for image, body in self.images.items():
+            server.content[f"/files/{image}.jpg"] = body
+        server.faulty = "/files/"
+
+    def say(self, data, status=200):
+        return self.answer(json.dumps(data).encode(), {"Content-Type": "application/json"}, status)
+
+    def search(self, handler):
+        asked = parse_qs(urlparse(handler.path).query)
+        if asked.get("query") == ["nonsense:("]:
+            return self.say({"message": "bad query"}, 400)
+        images = [] if asked.get("query") == ["age_approx:200"] else list(self.images)
+        page = int(asked.get("page", ["0"])[0])
+        more = f"{self.server.address}{API}/images/search/?page={page + 1}"
+        return self.say(
+            {
+                "count": len(images) if self.counted is None else self.counted,
+                "next": more if page == 0 and len(images) > 3 else None,
+                "previous": None,
+                "results": [self.describe(image) for image in images[3 * page : 3 * page + 3]],
+            }
+        )
+
+    def describe(self, image):
+        size = self.sizes.get(image, len(self.images[image]))
+        return {
+            "isic_id": image,
+            "copyright_license": self.licences[image],
+            "attribution": f"Clinic of {image}",
+            "files": {"full": {"url": f"{self.server.address}/files/{image}.jpg?signed=1", "size": size}},
+            "metadata": {
+                "acquisition": {"image_type": "dermoscopic"},
+                "clinical": {"diagnosis_1": "Benign", "sex": "male"},
+            },
+        }
+
+    def downloads(self):
+        return [path for path, _ in self.server.requests if path.startswith("/files/")]
+
+
+@pytest.fixture
+def archive(server, answer, jpeg):
+    return Archive(server, answer, jpeg)
+
+
+@pytest.fixture
+def settings(archive):
+    return {"isic_query": "age_approx:50", "isic_collections": "7", "isic_address": archive.server.address}
+
+
+@pytest.fixture
+def taken(settings, collected):
+    return lambda **changes: collected(**settings | changes)
+
+
+def images_in(dataset, visible):
+    return {name[:-4]: body for name, body in visible(layout.images(dataset)).items() if name.endswith(".jpg")}
+
+
+def rows_in(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_images_metadata_and_terms_arrive_once(archive, taken, dataset, visible):
+    report = taken()
+    assert (report["arrived"], report["already_there"], report["failed"]) == (5, 0, 0)
+    assert images_in(dataset, visible) == archive.images
+    rows = rows_in(dataset / "labels" / "isic_archive.csv")
+    assert [row["isic_id"] for row in rows] == list(archive.images)
+    assert {"attribution", "copyright_license", "diagnosis_1", "sex"} <= set(rows[0])
+    terms = rows_in(dataset / "images" / "ATTRIBUTION.isic_archive.csv")
+    assert {row["isic_id"]: row["copyright_license"] for row in terms} == archive.licences
+    assert terms[0]["attribution"] == "Clinic of ISIC_0000001"
+    assert (dataset / "images" / "LICENSE.isic_archive.CC-BY-NC.txt").read_text() == "text of CC-BY-NC"
+    searched = [path for path, _ in archive.server.requests if "images/search/?" in path]
+    assert any("query=age_approx:50&collections=7" in path for path in searched)
+
+    archive.server.requests.clear()
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*.jpg")}
+    report = taken()
+    assert (report["arrived"], report["already_there"]) == (0, 5)
+    assert archive.downloads() == []
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*.jpg")} == before
+
+
+def test_a_new_image_is_the_only_one_to_be_downloaded_and_a_withdrawn_one_loses_its_row(
+    archive, taken, dataset, visible, jpeg
+):
+    taken()
+    archive.images["ISIC_0000009"] = archive.server.content["/files/ISIC_0000009.jpg"] = jpeg(9)
+    archive.licences["ISIC_0000009"] = "CC-0"
+    withdrawn = archive.images.pop("ISIC_0000001")
+    archive.server.requests.clear()
+    assert taken()["arrived"] == 1
+    assert archive.downloads() == ["/files/ISIC_0000009.jpg?signed=1"]
+    assert images_in(dataset, visible) == archive.images | {"ISIC_0000001": withdrawn}
+    assert [row["isic_id"] for row in rows_in(dataset / "labels" / "isic_archive.csv")] == list(archive.images)
+
+
+FAULTS = {"cut": {"cut": 700}, "busy": {"status": 503}, "corrupt": {"flip": 2}, "stalled": {"stall": 700}}
+
+
+def test_answers_gone_wrong_are_asked_for_again(archive, taken, dataset, visible, fault):
+    archive.server.faults = [fault(**kind) for kind in FAULTS.values()]
+    report = taken()
+    assert archive.server.faults == []
+    assert (report["arrived"], report["failed"]) == (5, 0)
+    assert images_in(dataset, visible) == archive.images
+
+
+def spoiled(body, place):
+    return body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
+
+
+def corrupt_the_picture(archive, image):
+    """It decodes, to another picture: only what S3 tells of it shows that."""
+    body = archive.images[image]
+    headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-request-id": "1"}
+    archive.server.content[f"/files/{image}.jpg"] = archive.answer(spoiled(body, 900), headers)
+
+
+def test_what_fails_to_arrive_is_counted_and_has_no_row(archive, taken, dataset, visible):
+    files = archive.server.content
+    del files["/files/ISIC_0000001.jpg"]
+    archive.sizes["ISIC_0000002"] = 12345
+    files["/files/ISIC_0000003.jpg"] = spoiled(archive.images["ISIC_0000003"], 2)
+    corrupt_the_picture(archive, "ISIC_0000004")
+    report = taken()
+    assert (report["arrived"], report["failed"]) == (1, 4)
+    reasons = [
+        r"404 Client Error",
+        r"expected 12345 bytes, as the archive lists, found \d+",
+        r"not a readable image .*, though it has the size that the archive lists",
+        r"expected MD5 [0-9a-f]{32}, as its store tells, found [0-9a-f]{32}",
+    ]
+    for number, reason in enumerate(reasons, start=1):
+        assert re.search(reason, report["failed_because"][f"ISIC_000000{number}.jpg"])
+    assert images_in(dataset, visible) == {"ISIC_0000005": archive.images["ISIC_0000005"]}
+    assert [row["isic_id"] for row in rows_in(dataset / "labels" / "isic_archive.csv")] == ["ISIC_0000005"]
+
+
+def test_when_nothing_at_all_arrives_it_is_tried_again_later_and_no_table_is_left(archive, taken, dataset):
+    for image in archive.images:
+        del archive.server.content[f"/files/{image}.jpg"]
+    with pytest.raises(OSError, match=r"None of the 5 images of the ISIC Archive arrived; ISIC_0000001.jpg: .*404"):
+        taken()
+    assert not (dataset / "labels" / "isic_archive.csv").exists()
+
+
+def test_an_image_of_another_content_is_kept_and_told(archive, taken, dataset, visible, jpeg):
+    (dataset / "images" / "ISIC_0000001.jpg").write_bytes(jpeg(99))
+    report = taken()
+    assert (report["arrived"], report["failed"]) == (4, 1)
+    assert images_in(dataset, visible) == archive.images | {"ISIC_0000001": jpeg(99)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"isic_query": "nonsense:("}, "does not take the query 'nonsense:\\('"),
+        ({"isic_collections": "8"}, "Collection 8 does not exist"),
+        ({"isic_query": "diagnosis:melanoma"}, "no longer supported"),
+        ({"isic_query": "age_approx:200"}, "has no image for the query 'age_approx:200'"),
+    ],
+)
+def test_a_wrong_question_is_one_clear_error(archive, taken, changes, said):
+    with pytest.raises(DataError, match=said):
+        taken(**changes)
+
+
+def list_less(archive):
+    archive.counted = 6
+
+
+def lead_out_of_the_folder(archive):
+    name = "../../../outside"
+    archive.images[name] = archive.images.pop("ISIC_0000001")
+    archive.licences[name] = "CC-0"
+
+
+def speak_another_language(archive):
+    archive.server.content[f"{API}/images/search/"] = b"<html>"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (list_less, "counts 6 images but lists 5"),
+        (lead_out_of_the_folder, "expected a plain name of an image or a licence"),
+        (speak_another_language, "does not answer as expected"),
+    ],
+)
+def test_an_archive_that_answers_wrongly_is_an_error(archive, taken, dataset, visible, tmp_path, spoil, said):
+    spoil(archive)
+    with pytest.raises(OSError, match=said):
+        taken()
+    assert images_in(dataset, visible) == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset"}
+
+
+def test_no_archive_is_an_error_that_a_retry_may_cure(archive, taken):
+    with pytest.raises(OSError, match=r"does not answer as expected .*127\.0\.0\.1"):
+        taken(isic_address="http://127.0.0.1:9")
+
+
+def test_what_a_killed_run_left_unchecked_is_checked_by_the_next(archive, config, settings, taken, dataset, visible):
+    """isic-cli takes a file of the right size for the right one; its store's MD5 was told to the killed run."""
+    mirror, record = dataset / "isic_archive", dataset / "tables" / "isic_archive"
+    for folder in (mirror, record):
+        folder.mkdir(parents=True)
+    corrupt_the_picture(archive, "ISIC_0000002")
+    isic_archive._run_client(config(**settings), mirror, record)
+    with (record / "told.jsonl").open("a") as file:
+        file.write('["ISIC_00')
+    assert (mirror / "ISIC_0000002.jpg").read_bytes() != archive.images["ISIC_0000002"]
+    archive.server.content["/files/ISIC_0000002.jpg"] = archive.images["ISIC_0000002"]
+    assert taken()["arrived"] == 5
+    assert images_in(dataset, visible) == archive.images
+
+
+def test_no_telemetry_no_version_check_and_no_question(archive, dataset, tmp_path):
+    """Its process is run here with every connection but that to the test's server refused."""
+    record = dataset / "tables"
+    record.mkdir()
+    told = {
+        "address": archive.server.address,
+        "attempts": 1,
+        "timeout": 2,
+        "wait": 0,
+        "record": str(record),
+        "parent": os.getpid(),
+    }
+    watched = """
+import runpy, socket, sys
+connect = socket.socket.connect
+def only_here(self, address):
+    if address[0] != "127.0.0.1":
+        sys.exit(f"connects to {address}")
+    return connect(self, address)
+socket.socket.connect = only_here
+socket.getaddrinfo = lambda host, port, *rest, found=socket.getaddrinfo, **named: (
+    found(host, port, *rest, **named) if host == "127.0.0.1" else sys.exit(f"asks for {host}")
+)
+import sentry_sdk
+sentry_sdk.init = lambda *arguments, **options: sys.exit("telemetry")
+sys.argv = sys.argv[1:]
+runpy.run_module("skinlesion.data.sources.isic_process", run_name="__main__", alter_sys=True)
+"""
+    command = [sys.executable, "-c", watched, "isic", json.dumps(told), "image", "download", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 5
+
+
+def test_killed_before_any_step_the_next_run_completes_it(
+    archive, config, settings, dataset, visible, killed_at, monkeypatch
+):
+    """Without the client's process, which takes a second to start: what it leaves is made once and copied."""
+    made = config(**settings)
+    isic_archive.take_archived(made, intake.Intake(dataset))
+    monkeypatch.setattr(isic_archive, "_run_client", lambda *arguments: None)
+    step = 0
+    while True:
+        step += 1
+        for path in (*layout.images(dataset).iterdir(), *layout.labels(dataset).iterdir()):
+            path.unlink()
+        was_killed = killed_at(step, lambda: isic_archive.take_archived(made, intake.Intake(dataset)))
+        assert images_in(dataset, visible).items() <= archive.images.items()
+        isic_archive.take_archived(made, intake.Intake(dataset))
+        assert images_in(dataset, visible) == archive.images
+        if not was_killed:
+            break
+    assert step > 3 * len(archive.images)
+
+
+RUN = """
+import json, sys
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.data.sources import collect
+collect(PipelineConfig.of(json.loads(sys.argv[1])))
+"""
+
+
+def test_killed_while_the_client_downloads_the_client_ends_too(archive, settings, taken, dataset, visible, fault):
+    archive.server.faults = [fault(stall=700)] * 5
+    given = settings | {"dataset": str(dataset), "network_timeout": 20}
+    process = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(given)])
+    deadline = time.monotonic() + 60
+    while not archive.downloads():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (client,) = children_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while is_alive(client):
+        assert time.monotonic() < deadline, "the client outlives whoever started it"
+        time.sleep(0.05)
+    assert images_in(dataset, visible) == {}
+    archive.server.faults.clear()
+    assert taken()["arrived"] == 5
+    assert images_in(dataset, visible) == archive.images
+    assert not list((dataset / "isic_archive").glob(".*"))
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,204 @@
+"""The report stands alone, says what it must, and shows hostile text as text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skinlesion.evaluation.html_report import ReportContext, render_report
+from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.plots import all_pngs
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.slices import measure_slices
+
+HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
+PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
+"""Drawing takes a second; tests/evaluation/test_plots.py looks at what is drawn."""
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, attributes that could load something, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == [], f"left open: {self.open}"
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += f" {data}"
+
+
+def measured(seed: int = 0, classes: int = 3) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=90)
+    return measure(labels, random.dirichlet([1, 1, 1], size=90), [str(at // 2) for at in range(90)], resamples=30)
+
+
+def sliced() -> list[dict[str, Any]]:
+    pandas = pytest.importorskip("pandas")
+    random = np.random.default_rng(1)
+    table = pandas.DataFrame({"age_band": ["20-39"] * 80 + ["80+"] * 10, "sex": ["male", None] * 45})
+    labels = random.integers(3, size=90)
+    scored = ScoredImages.of(labels, random.dirichlet([1, 1, 1], size=90), [str(at) for at in range(90)])
+    return measure_slices(scored, table)
+
+
+def context(**changes: Any) -> ReportContext:
+    given: dict[str, Any] = {
+        "title": "Evaluation",
+        "run_id": "manual__2025-01-01",
+        "created": "2025-01-01T02:03:04+00:00",
+        "metrics": measured(),
+        "slices": sliced(),
+        "data": {
+            "counts": [
+                {"label": "benign", "split": "test", "images": 11, "lesions": 7},
+                {"label": "benign", "split": "train", "images": 1040, "lesions": 30},
+                {"label": "malignant", "split": "train", "images": 5, "lesions": 4},
+            ],
+            "refused": [{"image": "a", "reason": "truncated"}, {"image": "b", "reason": "truncated"}],
+            "notes": ["0 lesions on both sides of the split (checked)"],
+        },
+        "stages": [{"stage": "ingest", "seen": 10, "done": 8, "skipped": 0, "refused": 2, "seconds": 1.25}],
+        "settings": {"seed": 0, "augment": {"copies": 2}},
+        "champion_metrics": measured(seed=5),
+        "mistakes": [
+            {"image": "ISIC_1", "truth": "benign", "predicted": "malignant", "probability": 0.97, "jpeg": b"\xff\xd8"}
+        ],
+    }
+    return ReportContext(**({"plots": PLOTS} | given | changes))
+
+
+def test_the_report_leads_with_both_headlines_their_intervals_and_the_notice() -> None:
+    page = Page(render_report(context()))
+    metrics = measured()
+    for name in ("balanced_accuracy", "malignant_auroc"):
+        low, high = metrics["intervals"][name]
+        assert f"{metrics[name]:.3f}" in page.text
+        assert f"95% interval {low:.3f}–{high:.3f}" in page.text
+    assert "images of 45 lesions" in page.text
+    assert "Research and education only. Not a medical device." in page.text
+    assert "ISIC Archive" in page.text
+    assert page.text.index("Not a medical device") < page.text.index("Malignant AUROC")
+
+
+def test_the_report_loads_nothing_and_runs_nothing() -> None:
+    html = render_report(context())
+    page = Page(html)
+    loading = [value for name, value in page.attributes if name in {"src", "href", "srcset", "data", "action"}]
+    assert loading
+    assert all(value.startswith("data:image/") for value in loading)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert not re.search(r"url\(|@import|https?:", html)
+
+
+def test_the_report_links_to_that_of_its_data_and_says_what_was_accepted() -> None:
+    report = {"file": "data_report.html", "verdict": "accepted", "beyond": ["35 of 70 images are gone."]}
+    page = Page(render_report(context(data={"report": report})))
+    assert ("href", "data_report.html") in page.attributes
+    assert "Its checks: accepted. Accepted for this run: 35 of 70 images are gone." in page.text
+    assert "a" not in Page(render_report(context())).tags
+
+
+def test_hostile_text_is_shown_and_never_obeyed() -> None:
+    hostile = context(
+        title=HOSTILE,
+        run_id=HOSTILE,
+        created=HOSTILE,
+        metrics=measured() | {"warnings": [HOSTILE]},
+        slices=[sliced()[0] | {"column": HOSTILE, "value": HOSTILE}],
+        data={
+            "refused": [{"image": HOSTILE, "reason": HOSTILE}],
+            "notes": [HOSTILE],
+            "counts": [{"label": HOSTILE, "split": HOSTILE, "images": 1, "lesions": 1}],
+        },
+        stages=[{"stage": HOSTILE, "seen": 1, "done": 1, "skipped": 0, "refused": 0, "seconds": 1}],
+        settings={HOSTILE: {HOSTILE: HOSTILE}},
+        mistakes=[{"image": HOSTILE, "truth": HOSTILE, "predicted": HOSTILE, "probability": 1, "jpeg": b""}],
+    )
+    page = Page(render_report(hostile))
+    assert "script" not in page.tags
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert all(value.startswith("data:image/") for name, value in page.attributes if name == "src")
+    # Twice in the browser's title (title and run), then once or more for each place above.
+    assert page.text.count("<script>alert(") + page.text.count("<script>Alert(") >= 19
+
+
+def test_the_model_in_service_stands_beside_with_the_difference() -> None:
+    new = measured() | {"balanced_accuracy": 0.70, "log_loss": 0.5, "malignant_auroc": None}
+    old = measured() | {"balanced_accuracy": 0.65, "log_loss": 0.4, "malignant_auroc": 0.8}
+    text = Page(render_report(context(metrics=new, champion_metrics=old))).text
+    assert re.search(r"Balanced accuracy 0\.700.* 0\.650.* \+0\.050 better", text)
+    assert re.search(r"Log loss 0\.500 0\.400 \+0\.100 worse", text)
+    assert "Malignant AUROC –" in text
+
+
+def test_a_first_model_says_that_there_is_none_to_compare_with() -> None:
+    assert "There is no model in service" in Page(render_report(context(champion_metrics=None))).text
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_missing_classes_are_reported_and_not_drawn_over(classes: int) -> None:
+    page = Page(render_report(context(metrics=measured(classes=classes), champion_metrics=None)))
+    assert "No held-out image is of class unknown: its recall is not measured." in page.text
+    assert ("not measured" in page.text) and (("ROC curve" in page.text) == (classes == 2))
+
+
+def test_a_report_without_the_optional_parts_is_still_whole() -> None:
+    metrics = measured()
+    bare = ReportContext("Evaluation", "run", "2025-01-01T00:00:00+00:00", metrics, all_pngs(metrics, []))
+    page = Page(render_report(bare))
+    assert "Balanced accuracy" in page.text
+    assert "No image was refused." in page.text
+    for heading in ("By group", "Worst mistakes", "Training", "Settings"):
+        assert heading not in page.text
+
+
+def test_refused_images_are_counted_by_reason_and_the_long_list_is_cut() -> None:
+    refused = [{"image": f"i{number}", "reason": "truncated"} for number in range(250)]
+    page = Page(render_report(context(data={"refused": refused})))
+    assert "250 images were refused" in page.text
+    assert "250 × truncated" in page.text
+    assert "(the first 200)" in page.text
+    assert "i249" not in page.text
+    given = {"refused": refused[:1], "refused_total": 1250, "refused_by_reason": {"truncated": 1200, "no dx": 50}}
+    text = Page(render_report(context(data=given))).text
+    assert "1,250 images were refused" in text and "1,200 × truncated" in text and "50 × no dx" in text
+
+
+def test_the_counts_are_totalled_with_training_first() -> None:
+    text = Page(render_report(context())).text
+    assert "Class train test" in text
+    assert "Total 1,045 34 11 7" in text
+
+
+def test_columns_of_slices_keep_their_order_and_incomparable_figures_are_marked() -> None:
+    rows = sliced()
+    rows[0]["classes"] = ["benign", "unknown"]
+    text = Page(render_report(context(slices=rows))).text
+    assert text.index("Age band") < text.index("Sex")
+    assert f"{rows[0]['balanced_accuracy']:.3f}*" in text
+
+
+def test_equal_input_gives_an_equal_report() -> None:
+    assert render_report(context()) == render_report(context())

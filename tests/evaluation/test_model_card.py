@@ -1,0 +1,173 @@
+"""The card answers what the three lists ask from the run's own records, is valid Markdown, and promises nothing it lacks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.evaluation.model_card import SECTIONS, CardContext, code, render_model_card, text
+from skinlesion.evaluation.model_metrics import model_metrics
+from skinlesion.evaluation.paired import paired_differences
+from skinlesion.evaluation.robustness import robustness
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.slices import measure_slices
+from skinlesion.prediction.decision import DecisionRule
+from skinlesion.prediction.held_out_scores import Answers
+
+HOSTILE = "<script>alert('x')</script> | **bold** [link](http://evil.example) `code`\n# heading"
+RULE = DecisionRule(
+    temperature=1.4, views=2, malignant_threshold=0.2, target_sensitivity=0.95, least_confidence=0.4, coverage=0.9,
+    most_distance=7.5, class_shares=(0.5, 0.3, 0.2), inner_fold={"ece_before": 0.1, "ece_after": 0.02},
+)  # fmt: skip
+
+
+def scored(n: int = 120, classes: int = 3, seed: int = 0) -> ScoredImages:
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=n)
+    probabilities = np.eye(3)[labels] * 0.5 + random.dirichlet([1, 1, 1], size=n) * 0.5
+    return ScoredImages.of(labels, probabilities, [str(at) for at in range(n)])
+
+
+def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) -> dict[str, Any]:
+    n = len(images)
+    distances = np.where(np.arange(n) % 10, 1.0, 9.0)
+    decisions = [one.decision for one in rule.decide(images.probabilities, distances)] if rule else ["benign"] * n
+    answers = Answers(images.probabilities, distances, decisions, [""] * n)
+    table = pd.DataFrame({"sex": ["male", "female"] * (n // 2) + ["male"] * (n % 2), "source": HOSTILE})
+    given = {
+        **model_metrics(images, rule, answers),
+        "data_version": "d4", "training_version": "7a", "held_out_version": "9b",
+        "out_of_distribution": {"pictures": 300, "unknown_share": 0.97, "by_kind": []} if rule else None,
+        "robustness": None,
+        "model_in_service": None,
+        "paired": None,
+        "slices": measure_slices(images, table, threshold=0.2 if rule else None),
+        "data": {
+            "counts": [
+                {"label": label, "split": split, "images": 7, "lesions": 5}
+                for label in LABELS
+                for split in ("train", "held_out")
+            ],
+            "diagnoses": [{"dx": "mel", "label": "malignant", "train": 6, "held_out": 2}, {"dx": HOSTILE, "label": "unknown", "train": 1, "held_out": 0}, {"dx": "", "label": "unknown", "train": 1, "held_out": 0}],
+            "recorded_share": {"age": 0.99, "lesion_id": 1.0},
+            "refused_total": 3,
+            "refused_by_reason": {"truncated": 2, HOSTILE: 1},
+            "notes": [HOSTILE],
+        },
+    }  # fmt: skip
+    return given | changes
+
+
+TRAINING: dict[str, Any] = {
+    "settings": {"seed": 0, "weights": HOSTILE, "actinic_keratosis": "indeterminate", "drop_folder": ""},
+    "weights_key": "e94e", "images": 800, "lesions": 600, "history": [{"epoch": 0}] * 16,
+    "inner_fold": {"images": 80, "lesions": 60}, "class_weights": {"benign": 0.75, "malignant": 1.67, "unknown": 3.75},
+    "packages": {"keras": "3.15.1"}, "git_revision": "abc123", "sha256": {"model.tflite": "0123abcd"},
+}  # fmt: skip
+
+
+def card(metrics: dict[str, Any], rule: DecisionRule | None = RULE) -> str:
+    context = CardContext("run1", "2025-01-01T00:00:00+00:00", metrics, TRAINING, rule.as_json() if rule else None)
+    return render_model_card(context)
+
+
+def parsed(markdown: str) -> str:
+    """The card as HTML, of which raw HTML would be shown as such."""
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    images = scored()
+    sample = images.labels[:9]
+    names = [str(at) for at in range(9)]
+    curves = robustness(sample, names, np.tile(images.probabilities[:9], (18, 1)), images.labels)
+    other = scored(seed=1).probabilities[np.argsort(scored(seed=1).labels, kind="stable")]
+    paired = paired_differences(images, ScoredImages(images.labels, other, images.groups), (0.2, 0.2))
+    service = {"run": "older", "balanced_accuracy": 0.5}
+    return card(metrics_of(images, RULE, robustness=curves, paired=paired, model_in_service=service))
+
+
+def test_every_section_is_there_and_maps_to_items_of_the_three_lists(whole: str) -> None:
+    headings = re.findall(r"^## (.+)$", whole, flags=re.M)
+    assert headings == [*(section.title for section in SECTIONS.values()), "Reporting items"]
+    table = whole[whole.index("## Reporting items") :]
+    for section in SECTIONS.values():
+        assert f"| {section.title} | {section.clear_derm} | {section.tripod} | {section.mi_claim} |" in table
+    for needed in ("not a medical device", "skin tone is not assessed", "cc by-nc", "git revision"):
+        assert needed in whole.lower()
+
+
+def test_each_item_of_tripod_ai_is_either_mapped_or_named_as_not_answered(whole: str) -> None:
+    tail = whole[whole.index("Not answered by this card") :]
+    told = ", ".join(section.tripod for section in SECTIONS.values()) + "; " + tail[tail.index("TRIPOD+AI") :]
+    for item in range(1, 28):
+        assert re.search(rf"\b{item}[a-g]?\b", told), item
+
+
+def test_the_tables_are_tables_and_nothing_is_half_rendered(whole: str) -> None:
+    html = parsed(whole)
+    text_alone = re.sub(r"<[^>]+>", "", html)
+    assert "|--" not in text_alone and "{{" not in whole and "{%" not in whole and "None" not in text_alone
+    for row in re.findall(r"<table>.*?</table>", html, flags=re.S):
+        cells = {len(re.findall(r"<t[hd]", line)) for line in re.findall(r"<tr>.*?</tr>", row, flags=re.S)}
+        assert len(cells) == 1, row
+    assert html.count("<table>") >= 10
+
+
+def test_the_users_text_is_shown_and_never_obeyed(whole: str) -> None:
+    html = parsed(whole)
+    assert not {"script", "a", "img", "strike"} & set(re.findall(r"<([a-z0-9]+)", html))
+    assert html.count("alert(") >= 5
+    assert "<h1>heading</h1>" not in html
+
+
+def test_the_figures_stand_with_their_intervals() -> None:
+    metrics = metrics_of(scored(), RULE)
+    low, high = metrics["intervals"]["balanced_accuracy"]
+    written = card(metrics)
+    assert f"| Balanced accuracy | {metrics['balanced_accuracy']:.3f} ({low:.3f}–{high:.3f}) |" in written
+    assert f"| Sensitivity at the threshold | {metrics['operating_point']['sensitivity']:.3f} (" in written
+    assert "97.0% are decided `unknown`" in written
+    assert "distance above 7.50" in written
+
+
+def test_a_model_without_a_rule_has_a_card_that_says_so() -> None:
+    written = card(metrics_of(scored(), None), None)
+    assert "This model has no decision rule" in written
+    assert "Sensitivity" not in written and "PPV" not in written
+    assert "`robustness_lesions` is 0" in written
+    parsed(written)
+
+
+@pytest.mark.parametrize(("n", "classes"), [(1, 1), (2, 2), (30, 1)])
+def test_tiny_and_one_sided_sets_have_a_card(n: int, classes: int) -> None:
+    written = card(metrics_of(scored(n, classes), RULE))
+    assert not re.search(r"\bnan\b", written)
+    assert "| Malignant AUROC | – |" in written or classes > 1
+
+
+def test_a_set_of_which_nothing_is_recorded_has_no_groups() -> None:
+    assert "Neither sex, age, site nor source is recorded" in card(metrics_of(scored(), RULE, slices=[]))
+
+
+@pytest.mark.parametrize("hostile", [HOSTILE, "a\\", "a | b", "&lt;b&gt;", "---", "1. x\n2. y", "~~x~~ ![i](j)"])
+def test_escaped_text_reads_as_it_was_within_a_table(hostile: str) -> None:
+    for escape in (text, code):
+        html = parsed(f"| a | b |\n|---|---|\n| {escape(hostile)} | end |\n")
+        assert re.findall(r"<td>(end)</td>", html) == ["end"]
+        assert html.count("<td>") == 2
+        assert not re.search(r"<(script|strong|em|a|img|b|s)\b", html)
+
+
+def test_the_template_lies_with_the_package() -> None:
+    import skinlesion.evaluation
+
+    assert (Path(skinlesion.evaluation.__file__).parent / "templates" / "model_card.md.j2").is_file()

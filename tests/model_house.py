@@ -1,0 +1,165 @@
+"""A registry with models that are small and real, and whose probabilities of the held-out images are written by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from skinlesion.data.catalog import HELD_OUT
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.manifest import COLUMNS, version
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.tables import write_table
+from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.register import register
+
+LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
+"""One image each; the first eight have files."""
+
+
+def held_out() -> pd.DataFrame:
+    names = [label for label, count in LESIONS.items() for _ in range(count)]
+    rows = pd.DataFrame({"label": names})
+    rows["image"] = [f"I{number}" for number in rows.index]
+    rows["file"] = rows["label"] + "/" + rows["image"] + ".jpg"
+    rows["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in rows["image"]]
+    return rows.assign(split=HELD_OUT, copy=0, dx="nv", group=rows["image"]).astype(COLUMNS)
+
+
+@dataclass
+class House:
+    """A data set with held-out images, and models."""
+
+    config: PipelineConfig
+    small_model: Path
+    rows: pd.DataFrame
+
+    @property
+    def models(self) -> Path:
+        return self.config.models
+
+    def scores(self, **right: float) -> npt.NDArray[np.float64]:
+        """Probabilities (n, 3) of a model that is right about this share of each class; calibrated enough."""
+        given = dict.fromkeys(LABELS, 0.85) | right
+        rows = []
+        for label, count in LESIONS.items():
+            true = LABELS.index(label)
+            for number in range(count):
+                is_right = number < round(given[label] * count)
+                row = np.full(3, 0.08)
+                row[true if is_right else (true + 1) % 3] = 0.84
+                rows.append(row)
+        return np.array(rows)
+
+    def add(
+        self,
+        run: str,
+        probabilities: npt.NDArray[np.float64],
+        *,
+        classes: tuple[str, ...] = LABELS,
+        threshold: float | None = None,
+        data_verdict: str | None = "passed",
+    ) -> int:
+        """Make a candidate that was trained and evaluated; give its version."""
+        candidate = Candidate(layout.candidate(self.models, run))
+        candidate.folder.mkdir(parents=True)
+        for path in candidate.models:
+            shutil.copyfile(self.small_model / path.name, path)
+        files = list(candidate.models)
+        if threshold is not None:
+            rule = candidate.folder / "decision_rule.json"
+            rule.write_text(json.dumps({"version": 1, "views": 1, "malignant_threshold": threshold}))
+        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        training = {
+            "run": run,
+            "sha256": digests,
+            "classes": list(classes),
+            "settings": {"epochs": 2, "seed": 1},
+            "history": [{"phase": "head", "epoch": n, "loss": 1.0 / n, "val_balanced_accuracy": n / 4} for n in (1, 2)],
+            "training_version": f"trained on {run}",
+            "git_revision": "f00d",
+            "packages": {"keras": "3"},
+            "warm_start": None,
+        }
+        candidate.training.write_text(json.dumps(training))
+        predictions = self.rows[["image", "sha256", "label", "group"]].assign(
+            **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
+        )
+        write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
+        report = {"file": "data_report.html", "verdict": data_verdict, "beyond": []} if data_verdict else None
+        metrics = metrics_of(probabilities, self.rows) | {"run": run, "data": {"report": report}}
+        candidate.metrics.write_text(json.dumps(metrics))
+        candidate.report.write_text(f"<html>{run}</html>")
+        return register(self.models, candidate, metrics).number
+
+    def candidate(self, run: str) -> Candidate:
+        return Candidate(layout.candidate(self.models, run))
+
+
+def metrics_of(probabilities: npt.NDArray[np.float64], rows: pd.DataFrame) -> dict[str, Any]:
+    labels = rows["label"].map(LABELS.index).to_numpy()
+    recalls = [float((probabilities[labels == k].argmax(axis=1) == k).mean()) for k in range(3)]
+    return {
+        "balanced_accuracy": float(np.mean(recalls)),
+        "malignant_auroc": 0.9,
+        "expected_calibration_error": 0.02,
+        "intervals": {"balanced_accuracy": [0.8, 0.9], "malignant_auroc": None},
+        "per_class": {"malignant": {"recall": recalls[1]}},
+        "images": len(rows),
+        "lesions": rows["group"].nunique(),
+        "held_out_version": version(rows),
+        "data_version": "da7a",
+    }
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three files of a model that really loads."""
+    import keras
+
+    from skinlesion.network.classifier import save_model
+    from skinlesion.network.litert import convert_to_litert
+
+    folder = tmp_path_factory.mktemp("small")
+    pictures = keras.Input((224, 224, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pictures))
+    model = keras.Model(pictures, keras.layers.Dense(3, activation="softmax", name="probabilities")(pooled))
+    candidate = Candidate(folder)
+    save_model(model, candidate.h5)
+    save_model(model, candidate.keras)
+    convert_to_litert(model, candidate.tflite)
+    return folder
+
+
+@pytest.fixture
+def house(tmp_path: Path, small_model: Path) -> House:
+    import simplejpeg
+
+    rows = held_out()
+    dataset = tmp_path / "dataset"
+    for number in range(8):
+        path = layout.output(dataset) / rows.loc[number, "file"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(simplejpeg.encode_jpeg(np.full((224, 224, 3), 25 * number, dtype=np.uint8)))
+        rows.loc[number, "sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_table(layout.manifest(dataset), rows, COLUMNS)
+    config = PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"})
+    return House(config, small_model, rows)
+
+
+@pytest.fixture
+def settings(house: House) -> Callable[..., PipelineConfig]:
+    """Gives the house's settings with others over them."""
+    return lambda **values: PipelineConfig.of({"dataset": house.config.dataset, "models": house.models} | values)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import fcntl
+import os
+
+import numpy as np
+import pytest
+
+from skinlesion.network.feature_store import MOST_SMALL_PARTS, FeatureStore, rows_in_a_part
+
+
+def rows(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 2, 3)).astype(np.float16)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "features")
+
+
+def test_rows_are_given_in_the_order_asked_for_across_parts(store):
+    first, second = rows(3), rows(2, 1)
+    store.add(["a", "b", "c"], first)
+    store.add(["d", "e"], second)
+    stored = store.open(["e", "a", "d", "a"])
+    expected = np.stack([second[1], first[0], second[0], first[0]])
+    assert (len(stored), stored.shape) == (4, (2, 3))
+    assert np.array_equal(stored.take(np.arange(4)), expected)
+    assert np.array_equal(stored.take(np.array([3, 0])), expected[[3, 0]])
+    assert stored.take(np.array([0])).dtype == np.float16
+
+
+def test_a_row_that_is_not_stored_is_an_error_that_says_what_to_do(store):
+    store.add(["a"], rows(1))
+    with pytest.raises(KeyError, match="1 of 2 files have no stored activations; run embed"):
+        store.open(["a", "b"])
+
+
+def test_the_same_work_gives_the_same_files(store, tmp_path):
+    other = FeatureStore(tmp_path / "other")
+    for each in (store, other):
+        each.add(["a", "b"], rows(2))
+    names = sorted(path.name for path in store.folder.iterdir())
+    assert names == sorted(path.name for path in other.folder.iterdir())
+    assert {name.rpartition(".")[2] for name in names} == {"npy", "parquet"}
+
+
+def test_a_content_in_two_parts_is_listed_once(store):
+    store.add(["a", "b"], rows(2))
+    store.add(["b", "c"], rows(2))
+    assert sorted(store.index()["sha256"]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda part: part.write_bytes(part.read_bytes()[:-1] + b"\x7f"),
+        lambda part: part.write_bytes(part.read_bytes()[:-8]),
+        lambda part: part.write_bytes(b""),
+        lambda part: part.unlink(),
+        lambda part: part.with_suffix(".parquet").write_bytes(b"garbage"),
+        lambda part: part.with_suffix(".parquet").write_bytes(b""),
+    ],
+    ids=["last byte altered", "truncated", "emptied", "deleted", "index damaged", "index emptied"],
+)
+def test_a_harmed_part_goes_and_the_others_stay(store, harm):
+    store.add(["a", "b"], rows(2))
+    (part,) = store.folder.glob("*.npy")
+    store.add(["c"], rows(1, 1))
+    harm(part)
+    assert store.index()["sha256"].tolist() == ["c"]
+    assert len(list(store.folder.iterdir())) == 2
+    assert np.array_equal(store.open(["c"]).take(np.array([0])), rows(1, 1))
+
+
+def test_a_touched_part_is_still_good(store):
+    store.add(["a"], rows(1))
+    for path in store.folder.iterdir():
+        os.utime(path)
+    assert store.index()["sha256"].tolist() == ["a"]
+
+
+def test_a_part_without_its_index_counts_as_not_there(store):
+    store.add(["a"], rows(1))
+    next(store.folder.glob("*.parquet")).unlink()
+    assert store.index().empty
+
+
+def test_only_parts_that_nothing_needs_are_removed(store):
+    store.add(["a", "b"], rows(2))
+    store.add(["c"], rows(1))
+    assert store.remove_unused({"b"}) == 1
+    assert store.index()["sha256"].tolist() == ["a", "b"]
+    assert store.remove_unused({"b"}) == 0
+
+
+def small_parts(store, count):
+    expected = rows(count, 7)
+    for number in range(count):
+        store.add([f"c{number}"], expected[number : number + 1])
+    return [f"c{number}" for number in range(count)], expected
+
+
+def test_few_small_parts_are_left_alone(store):
+    contents, _ = small_parts(store, MOST_SMALL_PARTS)
+    assert store.compact(set(contents)) == 0
+    assert len(list(store.folder.glob("*.npy"))) == MOST_SMALL_PARTS
+
+
+def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 3)
+    wanted = contents[1:-1]
+    assert store.compact(set(wanted)) == len(wanted)
+    assert store.remove_unused(set(wanted)) == 2
+    assert len(list(store.folder.glob("part-*.npy"))) == 1
+    assert sorted(store.index()["sha256"]) == sorted(wanted)
+    assert np.array_equal(store.open(wanted).take(np.arange(len(wanted))), expected[1:-1])
+    assert store.compact(set(wanted)) == 0
+
+
+def test_merged_parts_are_as_large_as_whole_ones(store, monkeypatch):
+    monkeypatch.setattr("skinlesion.network.feature_store.rows_in_a_part", lambda shape: 5)
+    contents, expected = small_parts(store, 23)
+    assert store.compact(set(contents)) == 23
+    assert sorted(store.index()["part"].value_counts()) == [3, 5, 5, 5, 5]
+    assert np.array_equal(store.open(contents).take(np.arange(23)), expected)
+
+
+def test_a_damaged_part_is_not_copied(store):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 2)
+    part = store.folder / store.index().set_index("sha256").loc["c4", "part"]
+    stat = part.stat()
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 0xFF
+    part.write_bytes(content)
+    os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # rot, that no date betrays
+    store.compact(set(contents))
+    others = [name for name in contents if name != "c4"]
+    assert sorted(store.index()["sha256"]) == sorted(others)
+    assert np.array_equal(store.open(others).take(np.arange(len(others))), np.delete(expected, 4, axis=0))
+
+
+def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tidied(store, monkeypatch):
+    contents, expected = small_parts(store, MOST_SMALL_PARTS + 1)
+    with monkeypatch.context() as killed:
+        killed.setattr(store, "_remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.compact(set(contents))
+    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    store.compact(set(contents))
+    store.remove_unused(set(contents))
+    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    assert len(list(store.folder.glob("part-*.npy"))) <= MOST_SMALL_PARTS
+
+
+def test_only_one_shard_compacts(store):
+    contents, _ = small_parts(store, MOST_SMALL_PARTS + 1)
+    with (store.folder / ".compaction.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert store.compact(set(contents)) == 0
+    assert store.compact(set(contents)) == MOST_SMALL_PARTS + 1
+
+
+def test_a_part_holds_some_forty_megabytes(store):
+    assert rows_in_a_part((14, 14, 96)) == 1062
+    assert rows_in_a_part((1280,)) == 4096
+    assert rows_in_a_part((5000, 5000)) == 1
+
+
+def test_one_item_of_a_row_is_read_without_the_others(tmp_path):
+    store = FeatureStore(tmp_path)
+    first, second = np.arange(24, dtype=np.float16).reshape(3, 4, 2), -np.arange(16, dtype=np.float16).reshape(2, 4, 2)
+    store.add(["a", "b", "c"], first)
+    store.add(["d", "e"], second)
+    stored = store.open(["e", "a", "c"])
+    found = stored.take_items(np.array([1, 0, 2, 1]), np.array([3, 0, 2, 1]))
+    assert np.array_equal(found, np.stack([first[0, 3], second[1, 0], first[2, 2], first[0, 1]]))

@@ -1,0 +1,258 @@
+"""A real server on this machine, a models folder with two versions that a test can switch between, images to send."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from skinlesion.data.images.file import encode_jpeg
+from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.foundation import layout
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.prediction.serving.app import create_app
+from skinlesion.prediction.serving.server import make_server
+from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.registry import in_service
+from skinlesion.registry.release import name_release_files, put_in_service, write_record
+
+# The processes that tests start take this path over; pytest itself puts nothing on it.
+sys.path.append(str(Path(__file__).parent))
+
+RULE = {
+    "version": 1,
+    "temperature": 1.0,
+    "views": 1,
+    "malignant_threshold": 0.2,
+    "target_sensitivity": 0.95,
+    "least_confidence": 0.0,
+    "coverage": 1.0,
+    "most_distance": None,
+    "class_shares": [0.4, 0.3, 0.3],
+    "distance": None,
+    "inner_fold": {},
+    "warnings": [],
+}
+"""Of version `a`; `b` has none."""
+
+UNSURE = RULE | {"least_confidence": 1.01}
+"""Answers nothing."""
+
+
+@dataclass
+class Models:
+    """A models folder."""
+
+    folder: Path
+    built: Path
+    switches: int = 0
+    releases: list[Path] = field(default_factory=list)
+
+    def switch_to(
+        self,
+        name: str,
+        rule: dict[str, Any] | None = None,
+        *,
+        alter: dict[str, bytes] | None = None,
+        named: dict[str, bytes] | None = None,
+    ) -> Path:
+        """Put a version in service, as a promotion does: a release folder, then one rename.
+
+        alter: other contents of files, by name, than the record says. named: others, of which the record knows.
+        """
+        self.switches += 1
+        release = layout.releases(self.folder) / f"{self.switches:06d}"
+        release.mkdir(parents=True)
+        for file in (in_service.H5, in_service.TFLITE):
+            shutil.copyfile(self.built / name / file, release / file)
+        for file, content in (named or {}).items():
+            (release / file).write_bytes(content)
+        sha256 = {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)}
+        for file, content in (alter or {}).items():
+            (release / file).write_bytes(content)
+        write_record(
+            release,
+            {
+                "run": f"run-{name}",
+                "version": "ab".index(name) + 1,
+                "sha256": sha256,
+                "decision_rule": rule,
+                "since": "2026-11-25T02:00:00+00:00",
+                "actor": "test",
+                "reason": "test",
+                "switch": self.switches,
+                "entry": None,
+            },
+        )
+        put_in_service(self.folder, release)
+        name_release_files(self.folder)
+        self.releases.append(release)
+        return release
+
+
+@dataclass
+class Served:
+    """A server that listens."""
+
+    address: str
+    port: int
+    client: httpx.Client
+
+    def predict(self, *images: bytes, **options: Any) -> httpx.Response:
+        """Send images as image0.jpg, image1.jpg, ..."""
+        files = [("images", (f"image{number}.jpg", image, "image/jpeg")) for number, image in enumerate(images)]
+        return self.client.post("/v1/predict", files=files, **options)
+
+    def is_alive(self) -> bool:
+        return self.client.get("/healthz").status_code == 200
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., bytes]:
+    """Gives a drawn JPEG; another seed, another picture."""
+
+    def draw(seed: int, size: tuple[int, int] = (300, 225)) -> bytes:
+        rng = np.random.default_rng(seed)
+        dx = ("nv", "mel", "bcc", "ak")[seed % 4]
+        return encode_jpeg(draw_view(draw_lesion(dx, rng, size[1]), rng, size), 92)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classifiers, a/ and b/, as .h5, .keras and .tflite: random ones that disagree. Never change them."""
+    from skinlesion.network import quiet_tensorflow
+
+    quiet_tensorflow.load()
+    from skinlesion.network.backbone import BackboneWeights
+    from skinlesion.network.classifier import build_classifier, save_model
+    from skinlesion.network.litert import convert_to_litert
+
+    folder = tmp_path_factory.mktemp("built")
+    classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
+    head = classifier.get_layer("probabilities")
+    kernel, bias = head.get_weights()
+    for name, factor in (("a", 1.5), ("b", -1.5)):
+        head.set_weights([factor * kernel, bias])
+        (folder / name).mkdir()
+        save_model(classifier, folder / name / in_service.H5)
+        save_model(classifier, folder / name / "model.keras")
+        convert_to_litert(classifier, folder / name / in_service.TFLITE)
+    return folder
+
+
+@pytest.fixture
+def empty_models(built: Path, tmp_path: Path) -> Models:
+    """A models folder with nothing in service."""
+    (tmp_path / "models").mkdir()
+    return Models(tmp_path / "models", built)
+
+
+@pytest.fixture
+def models(empty_models: Models) -> Models:
+    """A models folder with version a in service, with `RULE`."""
+    empty_models.switch_to("a", RULE)
+    return empty_models
+
+
+@contextmanager
+def running(folder: Path, *, token: str = "", overlay: Any = None, **settings: Any) -> Iterator[Served]:
+    chosen = ServerSettings.of({"port": 0, "threads": 2, "watch_seconds": 0.05, **settings})
+    app = create_app(
+        PipelineConfig.of({"models": folder}), chosen, SecretStr(token) if token else None, overlay=overlay
+    )
+    listens = threading.Event()
+    addresses: list[str] = []
+
+    def announce(address: str) -> None:
+        addresses.append(address)
+        listens.set()
+
+    server = make_server(app, chosen, announce)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert listens.wait(20)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with httpx.Client(base_url=addresses[0], timeout=30, headers=headers) as client:
+            yield Served(addresses[0], int(addresses[0].rstrip("/").rpartition(":")[2]), client)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    done = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if is_so():
+            return
+        done.wait(0.05)
+    raise AssertionError(f"not so within {seconds} seconds")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Gives a server of a models folder for the length of a `with`, ready unless `is_ready=False`."""
+
+    @contextmanager
+    def ready(folder: Path, *, is_ready: bool = True, **options: Any) -> Iterator[Served]:
+        with running(folder, **options) as served:
+            if is_ready:
+                wait_until(lambda: served.client.get("/readyz").status_code == 200)
+            yield served
+
+    return ready
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture(scope="module")
+def shared(built: Path, tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[Served]:
+    """A server of version a for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared") / "models"
+    folder.mkdir()
+    Models(folder, built).switch_to("a", RULE)
+    with serve(folder) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def rule() -> dict[str, Any]:
+    return RULE
+
+
+@pytest.fixture(scope="session")
+def unsure() -> dict[str, Any]:
+    """A decision rule that answers nothing."""
+    return UNSURE
+
+
+@pytest.fixture(scope="session")
+def problem() -> Callable[[httpx.Response], dict[str, Any]]:
+    """Gives the problem document of a response, and fails unless it is one."""
+
+    def document(response: httpx.Response) -> dict[str, Any]:
+        assert response.headers["content-type"] == "application/problem+json", response.text
+        found: dict[str, Any] = json.loads(response.text)
+        assert found["status"] == response.status_code
+        assert found["type"].startswith("urn:problem:skinlesion:")
+        assert found["detail"]
+        return found
+
+    return document

@@ -1,0 +1,130 @@
+"""Files that mean harm, as far as the server: refused with a reason, and the next image is answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+DAMAGED = 150
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A grey PNG whose pixels are all zero: some 50 KB for 100 megapixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(width + 1)) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("run.sh", content)
+    return buffer.getvalue()
+
+
+def with_comment(jpeg: bytes, comment: bytes) -> bytes:
+    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
+
+
+def as_png(jpeg: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+HARMFUL: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "svg": (lambda jpeg: b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "no known image format"),
+    "html": (lambda jpeg: b"<!doctype html><script>alert(1)</script>", "no known image format"),
+    "postscript": (lambda jpeg: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "no known image format"),
+    "bomb": (lambda jpeg: png_of(10_000, 10_000), "10000x10000 pixels; at most 25,000,000"),
+    "zip behind": (lambda jpeg: jpeg + zipped(b"x"), "holds a ZIP archive"),
+    "page behind": (lambda jpeg: jpeg + b"<html><body>", "holds a web page"),
+    "script in the comment": (lambda jpeg: with_comment(jpeg, b"<?php system($_GET[0]); ?>"), "holds a script"),
+    "pdf behind a png": (lambda jpeg: as_png(jpeg) + b"%PDF-1.7", "holds a PDF document"),
+    "gif that is a script": (lambda jpeg: b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)", ""),
+    "tiny": (lambda jpeg: png_of(8, 8), "at least 32 on the short side"),
+    "film": (lambda jpeg: film(), "frames in one file"),
+}
+
+
+def film() -> bytes:
+    frames = [Image.fromarray(np.full((64, 64), level, np.uint8)) for level in (0, 255)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_a_harmful_file_is_refused_with_its_reason(
+    kind: str, shared: Any, drawn: Callable[..., bytes], problem: Any
+) -> None:
+    make, reason = HARMFUL[kind]
+    content = make(drawn(1))
+    start = time.monotonic()
+    response = shared.predict(content)
+    assert time.monotonic() - start < 2
+    assert response.status_code == 422
+    assert reason in problem(response)["detail"]
+    assert shared.predict(drawn(1)).status_code == 200
+
+
+def test_what_a_camera_leaves_behind_a_picture_is_no_harm(shared: Any, drawn: Callable[..., bytes]) -> None:
+    preview = drawn(1) + drawn(2, (96, 72))
+    film_behind = drawn(1) + b"\x00\x00\x00\x18ftypmp42" + bytes(500)
+    metadata = with_comment(drawn(1), b'<?xpacket?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>')
+    assert shared.predict(preview, film_behind, metadata).status_code == 200
+    assert all("probabilities" in said for said in shared.predict(preview, film_behind, metadata).json()["predictions"])
+
+
+def test_damaged_images_are_predicted_or_refused_and_nothing_else(
+    shared: Any, drawn: Callable[..., bytes], problem: Any
+) -> None:
+    path = Path(__file__).parents[2] / "fuzz" / "conftest.py"
+    specification = importlib.util.spec_from_file_location("ways_of_damage", path)
+    assert specification is not None and specification.loader is not None
+    ways = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(ways)
+    random = np.random.default_rng(0)
+    jpeg = drawn(1, (96, 72))
+    wholes = (jpeg, as_png(jpeg))
+    statuses = []
+    for number in range(DAMAGED):
+        spoiled = ways.DAMAGES[number % len(ways.DAMAGES)](wholes[number % 2], random)
+        response = shared.predict(spoiled)
+        statuses.append(response.status_code)
+        if response.status_code != 200:
+            problem(response)
+    assert set(statuses) == {200, 422}
+    assert statuses.count(422) > DAMAGED / 2
+
+
+def test_nothing_of_an_image_is_logged_or_written(
+    models: Any, serve: Any, drawn: Callable[..., bytes], caplog: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    caplog.set_level("DEBUG")
+    with serve(models.folder) as served:
+        before = set(tmp_path.rglob("*"))
+        served.client.post("/v1/predict", files=[("images", ("patient-mueller.jpg", drawn(1, (600, 450))))])
+        served.client.post("/v1/predict", files=[("images", ("patient-mueller.jpg", b"no image"))])
+        assert set(tmp_path.rglob("*")) == before
+    assert "mueller" not in "".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("skinlesion", "uvicorn"))
+    )

@@ -1,0 +1,190 @@
+"""Promotions, rollbacks and what must not be served, while requests keep coming."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from skinlesion.foundation import layout
+from skinlesion.network.classifier import save_model
+from skinlesion.network.litert import LiteRTModel
+from skinlesion.prediction.classifier import pixels_for_model
+from skinlesion.registry import in_service
+
+SWITCHES, SENDERS = 8, 3
+LABELS = ("benign", "malignant", "unknown")
+
+
+def version_of(served: Any) -> str:
+    version: str = served.client.get("/v1/model").json()["version"]
+    return version
+
+
+def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_names(
+    models: Any, built: Path, serve: Any, wait: Any, rule: dict[str, Any], drawn: Callable[..., bytes]
+) -> None:
+    images = [drawn(seed) for seed in range(4)]
+    expected = {
+        f"run-{name}": [
+            LiteRTModel(built / name / in_service.TFLITE)(pixels_for_model(image, max_pixels=10**8, min_side=32))
+            for image in images
+        ]
+        for name in ("a", "b")
+    }
+    done = threading.Event()
+
+    with serve(models.folder) as served:
+
+        def send(sender: int) -> list[str]:
+            versions = []
+            while not done.is_set():
+                number = (sender + len(versions)) % len(images)
+                response = served.predict(images[number])
+                assert response.status_code == 200
+                answer = response.json()
+                version = answer["model"]["version"]
+                found = [answer["predictions"][0]["probabilities"][label] for label in LABELS]
+                assert found == pytest.approx(expected[version][number].tolist(), abs=1e-5)
+                has_rule = "No decision rule" not in answer["predictions"][0]["reason"]
+                assert has_rule == (version == "run-a")
+                versions.append(version)
+            return versions
+
+        with ThreadPoolExecutor(SENDERS) as senders:
+            sent = [senders.submit(send, sender) for sender in range(SENDERS)]
+            try:
+                for switch in range(SWITCHES):
+                    name = "ba"[switch % 2]
+                    models.switch_to(name, rule if name == "a" else None)
+                    wait(lambda expected=f"run-{name}": version_of(served) == expected)
+            finally:
+                done.set()
+            versions = [one.result() for one in sent]
+    assert {version for of_sender in versions for version in of_sender} == {"run-a", "run-b"}
+
+
+def test_a_server_without_a_model_starts_says_what_to_do_and_takes_one_up(
+    empty_models: Any, serve: Any, wait: Any, problem: Any, rule: dict[str, Any], drawn: Callable[..., bytes]
+) -> None:
+    with serve(empty_models.folder, is_ready=False) as served:
+        wait(lambda: "skinlesion run" in served.client.get("/readyz").text)
+        for response in (served.client.get("/readyz"), served.predict(drawn(1)), served.client.get("/v1/model")):
+            assert response.status_code == 503
+            assert response.headers["retry-after"]
+            assert "skinlesion models promote" in problem(response)["detail"]
+        assert served.is_alive()
+        assert served.client.get("/").status_code == 200
+        empty_models.switch_to("a", rule)
+        wait(lambda: served.client.get("/readyz").status_code == 200)
+        assert served.predict(drawn(1)).status_code == 200
+
+
+@pytest.mark.parametrize("file", [in_service.TFLITE, in_service.H5])
+def test_an_altered_file_is_refused_with_both_hashes_and_the_old_model_goes_on_serving(
+    models: Any, serve: Any, wait: Any, file: str, drawn: Callable[..., bytes], caplog: Any
+) -> None:
+    with serve(models.folder) as served:
+        before = served.predict(drawn(1)).json()
+        expected = in_service.digest(models.built / "b" / file)
+        # Altered before it is in service: one byte in the middle.
+        release = models.folder / "releases" / "000002"
+        content = bytearray((models.built / "b" / file).read_bytes())
+        content[len(content) // 2] ^= 1
+        models.switch_to("b", alter={file: bytes(content)})
+        wait(lambda: served.client.get("/v1/model").json()["refused"])
+        refused = served.client.get("/v1/model").json()["refused"]
+        assert str(release / file) in refused
+        assert expected in refused
+        assert in_service.digest(release / file) in refused
+        assert served.predict(drawn(1)).json() == before
+        assert 'skinlesion_model{version="run-a"} 1.0' in served.client.get("/metrics").text
+        assert caplog.text.count("was altered") == 1, "said once, not every time that it looks"
+        models.switch_to("b")
+        wait(lambda: version_of(served) == "run-b")
+        assert served.client.get("/v1/model").json()["refused"] == ""
+
+
+def test_a_file_altered_in_place_is_noticed_and_what_is_in_memory_goes_on_serving(
+    models: Any, serve: Any, wait: Any, drawn: Callable[..., bytes]
+) -> None:
+    with serve(models.folder) as served:
+        before = served.predict(drawn(1)).json()
+        path = models.releases[0] / in_service.TFLITE
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 255
+        path.write_bytes(content)
+        wait(lambda: "was altered" in served.client.get("/v1/model").json()["refused"])
+        assert served.predict(drawn(1)).json() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all"])
+def test_a_file_that_is_no_model_is_refused(
+    models: Any, serve: Any, wait: Any, content: bytes, drawn: Callable[..., bytes]
+) -> None:
+    with serve(models.folder) as served:
+        models.switch_to("b", named={in_service.TFLITE: content})
+        wait(lambda: served.client.get("/v1/model").json()["refused"])
+        assert in_service.TFLITE in served.client.get("/v1/model").json()["refused"]
+        assert served.predict(drawn(1)).json()["model"]["version"] == "run-a"
+
+
+def test_a_rule_that_is_damaged_is_refused(models: Any, serve: Any, wait: Any, rule: dict[str, Any]) -> None:
+    with serve(models.folder) as served:
+        models.switch_to("b", {**rule, "malignant_threshold": "high"})
+        wait(lambda: "malignant_threshold" in served.client.get("/v1/model").json()["refused"])
+        models.switch_to("b", {**rule, "most_distance": 1.5})
+        wait(lambda: "unlike the training images" in served.client.get("/v1/model").json()["refused"])
+        assert version_of(served) == "run-a"
+
+
+def test_when_nothing_is_in_service_any_more_the_last_model_goes_on_serving(models: Any, serve: Any, wait: Any) -> None:
+    with serve(models.folder) as served:
+        layout.release_in_service(models.folder).unlink()
+        wait(lambda: "goes on serving" in served.client.get("/v1/model").json()["refused"])
+        assert served.client.get("/readyz").status_code == 200
+
+
+def test_an_h5_that_somebody_put_there_is_served_and_one_that_carries_code_is_not(
+    empty_models: Any, serve: Any, wait: Any, drawn: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = layout.model_in_service(empty_models.folder)
+    ran = tmp_path / "code_ran"
+    harmful = keras.Sequential(
+        [
+            keras.Input((224, 224, 3)),
+            keras.layers.Lambda(lambda pixels, where=str(ran): (Path(where).touch(), pixels)[1]),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    ran.unlink(missing_ok=True)
+    save_model(harmful, path)
+    with serve(empty_models.folder, is_ready=False) as served:
+        wait(lambda: "Lambda" in served.client.get("/readyz").text, 90)
+        assert str(path) in served.client.get("/readyz").json()["detail"]
+        assert not ran.exists()
+        content = (empty_models.built / "a" / in_service.H5).read_bytes()
+        path.write_bytes(content)
+        wait(lambda: served.client.get("/readyz").status_code == 200, 90)
+        (said,) = served.predict(drawn(1)).json()["predictions"]
+        expected = LiteRTModel(empty_models.built / "a" / in_service.TFLITE)(
+            pixels_for_model(drawn(1), max_pixels=10**8, min_side=32)
+        )
+        assert [said["probabilities"][label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_keras_file_that_carries_code_is_refused_by_predict(suffix: str, tmp_path: Path) -> None:
+    from skinlesion.foundation.errors import DataError
+    from skinlesion.prediction.classifier import classifier_of
+
+    harmful = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Lambda(lambda pixels: pixels)])
+    save_model(harmful, tmp_path / f"model{suffix}")
+    with pytest.raises(DataError, match=f"model{suffix} cannot be loaded as a Keras model: .*Lambda"):
+        classifier_of(tmp_path / f"model{suffix}")

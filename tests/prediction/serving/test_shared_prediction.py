@@ -1,0 +1,197 @@
+"""A run that predicts a folder over several workers: one model for all of them, a table where it may be written."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skinlesion.command_line import main as cli
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.shard import Shard
+from skinlesion.prediction.folder import refused_beside
+from skinlesion.prediction.shared import PredictionPlan, merge_shards, plan_prediction, predict_a_shard
+from skinlesion.registry import in_service
+
+
+@pytest.fixture
+def images(tmp_path: Path, drawn: Callable[..., bytes]) -> Path:
+    folder = tmp_path / "images"
+    (folder / "clinic").mkdir(parents=True)
+    for seed in range(6):
+        (folder / ("clinic" if seed % 2 else ".") / f"lesion{seed}.jpg").write_bytes(drawn(seed))
+    (folder / "letter.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> PipelineConfig:
+    return PipelineConfig.of({"dataset": tmp_path / "dataset", "models": tmp_path / "models", "workers": 2})
+
+
+def of_command(images: Path, config: PipelineConfig, table: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    """Write the table by `skinlesion predict`; give its exit status."""
+    arguments = ["predict", "--models", str(config.models), "--output", str(table), "--quiet", *more, str(images)]
+    monkeypatch.setattr(sys, "argv", ["skinlesion", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def through_xcom(plan: PredictionPlan) -> PredictionPlan:
+    return PredictionPlan(**json.loads(json.dumps(plan.as_dict())))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["found.csv", "found.parquet"])
+def test_the_table_is_that_of_the_command(
+    models: Any,
+    images: Path,
+    config: PipelineConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    name: str,
+) -> None:
+    plan = through_xcom(plan_prediction(config, str(images), name))
+    reports = [predict_a_shard(plan, config, shard) for shard in Shard.every(count)]
+    merged = merge_shards(plan, config)
+    table = layout.predictions(config.dataset) / name
+    assert of_command(images, config, tmp_path / name, monkeypatch) == 1
+    assert table.read_bytes() == (tmp_path / name).read_bytes()
+    assert refused_beside(table).read_bytes() == refused_beside(tmp_path / name).read_bytes()
+    assert sum(report["done"] for report in reports) == plan.count == 7
+    assert (merged["images"], merged["done"], merged["kept"], merged["refused"]) == (7, 0, 7, 1)
+    assert (merged["table"], merged["refused_list"]) == (str(table), str(refused_beside(table)))
+    assert merged["version"] == reports[0]["version"] == 1
+    assert merged["images_per_second"] > 0
+    assert set(table.parent.iterdir()) == {table, refused_beside(table)}
+
+
+def test_slices_by_hand_then_the_command_give_the_same_table(
+    models: Any, images: Path, config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sliced = tmp_path / "whole" / "found.csv", tmp_path / "sliced" / "found.csv"
+    of_command(images, config, whole, monkeypatch)
+    statuses = [of_command(images, config, sliced, monkeypatch, "--shard", f"{index}/3") for index in (1, 2, 3)]
+    assert sorted(statuses) == [0, 0, 1]  # the slice with the letter
+    assert not sliced.exists()
+    of_command(images, config, sliced, monkeypatch)
+    assert sliced.read_bytes() == whole.read_bytes()
+
+
+def test_a_slice_needs_a_table_it_belongs_to(
+    models: Any,
+    images: Path,
+    config: PipelineConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["skinlesion", "predict", "--models", str(config.models), "--shard", "1/2", str(images)]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "--shard: expected --output as well" in capsys.readouterr().err
+
+
+def test_all_shards_ask_the_model_of_the_start_whatever_is_promoted_in_the_middle(
+    models: Any, images: Path, config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_command(images, config, tmp_path / "before.csv", monkeypatch)
+    plan = plan_prediction(config, str(images), "found.csv")
+    first = predict_a_shard(plan, config, Shard(0, 2))
+    models.switch_to("b")
+    second = predict_a_shard(plan, config, Shard(1, 2))
+    merged = merge_shards(plan, config)
+    assert first["version"] == second["version"] == merged["version"] == 1
+    assert Path(merged["table"]).read_bytes() == (tmp_path / "before.csv").read_bytes()
+    of_command(images, config, tmp_path / "after.csv", monkeypatch)
+    assert (tmp_path / "after.csv").read_bytes() != (tmp_path / "before.csv").read_bytes()
+    assert plan_prediction(config, str(images), "found.csv").version == 2
+
+
+@pytest.mark.parametrize("what", ["gone", "altered"])
+def test_a_model_that_is_no_longer_that_of_the_start_is_not_asked(
+    models: Any, images: Path, config: PipelineConfig, what: str
+) -> None:
+    plan = plan_prediction(config, str(images), "found.csv")
+    release = Path(plan.model).parent
+    if what == "gone":
+        shutil.rmtree(release)
+    else:
+        shutil.copyfile(models.built / "b" / in_service.TFLITE, release / in_service.TFLITE)
+    for work in (lambda: predict_a_shard(plan, config, Shard(0, 2)), lambda: merge_shards(plan, config)):
+        with pytest.raises(DataError, match="not what it was when this run began"):
+            work()
+    assert not Path(plan.table).exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../found.csv",
+        "/tmp/found.csv",
+        "sub/found.csv",
+        "..csv",
+        ".csv",
+        ".hidden.csv",
+        "found.xlsx",
+        "found",
+        "found.csv\n",
+        "fo\0und.csv",
+        "",
+        "x" * 200 + ".csv",
+    ],
+)
+def test_a_table_is_written_nowhere_but_in_its_folder(
+    models: Any, images: Path, config: PipelineConfig, name: str
+) -> None:
+    with pytest.raises(DataError, match="expected a plain name ending in"):
+        plan_prediction(config, str(images), name)
+    assert not config.dataset.exists()
+
+
+def test_a_folder_that_is_missing_or_empty_or_no_model_is_said_at_the_start(
+    empty_models: Any, images: Path, config: PipelineConfig, tmp_path: Path
+) -> None:
+    for nothing in (None, ""):
+        with pytest.raises(DataError, match="No images are named: expected a folder"):
+            plan_prediction(config, nothing, "found.csv")
+    with pytest.raises(DataError, match="nowhere is missing"):
+        plan_prediction(config, str(tmp_path / "nowhere"), "found.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="No image file in"):
+        plan_prediction(config, str(tmp_path / "empty"), "found.csv")
+    with pytest.raises(DataError, match="expected a trained model"):
+        plan_prediction(config, str(images), "found.csv")
+    assert not config.dataset.exists()
+
+
+def test_an_attempt_that_is_still_at_work_is_waited_for_by_a_retry(
+    models: Any, images: Path, config: PipelineConfig
+) -> None:
+    plan = plan_prediction(config, str(images), "found.csv")
+    table = Path(plan.table)
+    table.parent.mkdir(parents=True)
+    with (table.parent / ".found.csv.1-of-2.shard").open("ab") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="Another process is writing"):
+            predict_a_shard(plan, config, Shard(0, 2))
+    assert predict_a_shard(plan, config, Shard(0, 2))["done"] > 0
+
+
+def test_a_model_without_the_registry_has_no_number(
+    empty_models: Any, built: Path, images: Path, config: PipelineConfig
+) -> None:
+    shutil.copyfile(built / "a" / in_service.H5, layout.model_in_service(config.models))
+    plan = plan_prediction(config, str(images), "found.csv")
+    assert (plan.version, plan.model) == (None, str(layout.model_in_service(config.models)))

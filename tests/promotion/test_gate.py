@@ -1,0 +1,361 @@
+"""The gate, branch by branch: who passes, who does not, and what the verdict says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from skinlesion.data.manifest import COLUMNS
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.tables import write_table
+from skinlesion.promotion.approval_text import approval_text
+from skinlesion.promotion.decide import judge_once
+from skinlesion.promotion.gate import judge
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.switch import promote
+from skinlesion.registry.verdict import Verdict, read_verdict
+
+if TYPE_CHECKING:
+    from tests.model_house import House
+
+Settings = Callable[..., PipelineConfig]
+
+GOOD = {"benign": 0.85, "malignant": 0.85, "unknown": 0.85}
+
+
+def verdict_on(house: House, number: int, config: PipelineConfig | None = None) -> Verdict:
+    return judge(config or house.config, Registry.read(house.models), number)
+
+
+def lost(verdict: Verdict) -> list[str]:
+    assert verdict.passed == (not verdict.lost)
+    for criterion in verdict.lost:
+        assert criterion.sentence.endswith((".", "`."))
+    return [criterion.name for criterion in verdict.lost]
+
+
+@pytest.fixture
+def champion(house: House) -> int:
+    number = house.add("champion", house.scores(**GOOD))
+    promote(house.models, number, actor="somebody", reason="the first")
+    return number
+
+
+def test_a_first_model_above_the_floors_passes(house: House) -> None:
+    verdict = verdict_on(house, house.add("first", house.scores(**GOOD)))
+    assert lost(verdict) == []
+    assert (verdict.against, verdict.against_run) == (None, None)
+    assert (verdict.images, verdict.lesions) == (420, 420)
+    beside = [one for one in verdict.criteria if one.name.endswith("_margin")]
+    assert [one.sentence for one in beside] == ["No model is in service yet: the floors decide."] * 2
+
+
+@pytest.mark.parametrize(
+    ("right", "floor", "said"),
+    [
+        ({"malignant": 0.7}, "min_sensitivity", "is 0.700; at least 0.8 is asked for"),
+        ({"malignant": 0.8, "benign": 0.3, "unknown": 0.3}, "min_auroc", "at least 0.8 is asked for"),
+    ],
+)
+def test_a_first_model_below_a_floor_does_not_pass(
+    house: House, right: dict[str, float], floor: str, said: str
+) -> None:
+    verdict = verdict_on(house, house.add("first", house.scores(**right)))
+    assert floor in lost(verdict)
+    assert said in next(one.sentence for one in verdict.lost if one.name == floor)
+
+
+def test_a_first_model_that_is_sure_and_wrong_does_not_pass(house: House) -> None:
+    sure = np.where(house.scores() > 0.5, 0.998, 0.001)
+    verdict = verdict_on(house, house.add("first", sure))
+    assert lost(verdict) == ["max_calibration_error"]
+    assert verdict.lost[0].numbers["calibration_error"] == pytest.approx(0.148, abs=0.003)
+
+
+def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
+    few = house.rows.groupby("label").head(8).reset_index(drop=True)
+    with_files = house.rows.head(8)
+    few.loc[few["image"].isin(with_files["image"]), "sha256"] = with_files["sha256"].tolist()
+    write_table(layout.manifest(house.config.dataset), few.astype(COLUMNS), COLUMNS)
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet((1, 1, 1), size=len(house.rows))
+    verdict = verdict_on(house, house.add("first", probabilities))
+    calibration = next(one for one in verdict.criteria if one.name == "max_calibration_error")
+    assert calibration.numbers["by_chance"] > 0.1
+    assert calibration.found is not None
+    assert calibration.found < calibration.numbers["calibration_error"]
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    [
+        ({"benign": 0.9, "malignant": 0.9, "unknown": 0.9}, []),
+        (GOOD, []),
+        ({"benign": 0.84, "malignant": 0.84, "unknown": 0.84}, []),
+        ({"benign": 0.5, "malignant": 0.85, "unknown": 0.5}, ["balanced_accuracy_margin"]),
+        ({"benign": 1, "malignant": 0.7, "unknown": 1}, ["min_sensitivity", "sensitivity_margin"]),
+        (
+            {"benign": 0.6, "malignant": 0.6, "unknown": 0.6},
+            ["min_sensitivity", "balanced_accuracy_margin", "sensitivity_margin"],
+        ),
+    ],
+    ids=["better", "equal", "slightly worse", "less accurate", "more accurate and less sensitive", "worse"],
+)
+def test_a_candidate_beside_the_champion(
+    house: House, champion: int, settings: Settings, right: dict[str, float], expected: list[str]
+) -> None:
+    floors = settings(gate_min_auroc=0.5, gate_max_calibration_error=1)
+    verdict = verdict_on(house, house.add("candidate", house.scores(**right)), floors)
+    assert lost(verdict) == expected
+    assert (verdict.against, verdict.against_run) == (champion, "champion")
+    accuracy = next(one for one in verdict.criteria if one.name == "balanced_accuracy_margin")
+    assert accuracy.numbers["champion"] == pytest.approx(0.85)
+    assert accuracy.numbers["candidate"] == pytest.approx(np.mean(list(right.values())), abs=0.002)
+    assert accuracy.numbers["difference"] == pytest.approx(np.mean(list(right.values())) - 0.85, abs=0.002)
+
+
+def test_few_lesions_leave_a_small_difference_open(house: House, champion: int, settings: Settings) -> None:
+    number = house.add("candidate", house.scores(benign=0.85, malignant=0.79, unknown=0.85))
+    floors = {"gate_min_sensitivity": 0.7}
+    verdict = verdict_on(house, number, settings(**floors))
+    assert lost(verdict) == ["sensitivity_margin"]
+    assert "these lesions are too few to be" in verdict.lost[0].sentence
+    assert lost(verdict_on(house, number, settings(gate_confidence=0.5, **floors))) == []
+
+
+def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: int) -> None:
+    # Half of what it misses scores just below the likeliest class, and above its threshold.
+    probabilities = house.scores(malignant=0.6)
+    missed = np.flatnonzero((house.rows["label"] == "malignant") & (probabilities.argmax(axis=1) != 1))
+    probabilities[missed] = [0.42, 0.4, 0.18]
+    assert "sensitivity_margin" in lost(verdict_on(house, house.add("argmax", probabilities)))
+    verdict = verdict_on(house, house.add("threshold", probabilities, threshold=0.35))
+    sensitivity = next(one for one in verdict.criteria if one.name == "sensitivity_margin")
+    assert sensitivity.passed
+    assert sensitivity.numbers["candidate"] == 1
+
+
+def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion: int) -> None:
+    rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
+    write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    assert lost(verdict) == ["min_auroc", "min_sensitivity", "sensitivity_margin"]
+    assert "Add labelled images" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize("file", ["skin_lesion_classifier_trained.h5", "model.keras", "model.tflite"])
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(
+    house: House, champion: int, harm: str, file: str
+) -> None:
+    path = house.candidate("champion").folder / file
+    path.unlink() if harm == "missing" else path.write_bytes(b"other")
+    number = house.add("candidate", house.scores())
+    verdict = verdict_on(house, number)
+    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert verdict.against == champion
+    assert "are missing or altered" in verdict.lost[0].sentence
+    assert f"skinlesion models promote {number}" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_where_what_is_served_was_harmed_the_champion_is_asked_as_it_was_registered(
+    house: House, champion: int, harm: str
+) -> None:
+    file = layout.model_in_service(house.models).resolve()
+    file.chmod(0o644)
+    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+    verdict = verdict_on(house, house.add("candidate", house.scores(malignant=0.6)))
+    assert lost(verdict)[-2:] == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert verdict.lost[-1].numbers["champion"] == pytest.approx(0.85)
+    # So the version itself, which is no worse than itself, can be put there anew.
+    assert lost(verdict_on(house, champion)) == []
+
+
+def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: House, champion: int) -> None:
+    layout.release_in_service(house.models).unlink()
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert "are missing" in verdict.lost[0].sentence
+
+
+def test_a_model_that_was_put_there_by_hand_cannot_be_compared_with(house: House) -> None:
+    house.models.mkdir()
+    layout.model_in_service(house.models).write_bytes(b"somebody's own model")
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert "was not made here" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize("classes", [("benign", "malignant"), ("malignant", "benign", "unknown"), ()])
+def test_a_candidate_of_other_classes_does_not_pass(house: House, champion: int, classes: tuple[str, ...]) -> None:
+    verdict = verdict_on(house, house.add("candidate", house.scores(), classes=classes))
+    assert lost(verdict) == ["classes"]
+    assert "expected benign, malignant, unknown" in verdict.lost[0].sentence
+
+
+def test_a_champion_of_other_classes_cannot_be_compared_with(house: House) -> None:
+    number = house.add("other", house.scores(), classes=("benign", "malignant"))
+    promote(house.models, number, actor="somebody", reason="a test")
+    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert "knows the classes ['benign', 'malignant']" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_a_candidate_whose_files_are_not_whole_does_not_pass(house: House, champion: int, harm: str) -> None:
+    number = house.add("candidate", house.scores())
+    file = house.candidate("candidate").tflite
+    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+    assert lost(verdict_on(house, number)) == ["files_whole"]
+
+
+def test_a_candidate_that_was_trained_again_is_not_the_version_that_was_registered(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    candidate = house.candidate("candidate")
+    training = json.loads(candidate.training.read_text())
+    candidate.keras.write_bytes(b"trained again")
+    training["sha256"][candidate.keras.name] = hashlib.sha256(b"trained again").hexdigest()
+    candidate.training.write_text(json.dumps(training))
+    assert lost(verdict_on(house, number)) == ["files_whole"]
+
+
+def with_another_h5(house: House, content: bytes | float) -> int:
+    """A candidate whose .h5 is whole by its record, and is a model with this weight, or none."""
+    import keras
+
+    from skinlesion.network.classifier import load_classifier, save_model
+
+    house.add("candidate", house.scores())
+    candidate = house.candidate("candidate")
+    if isinstance(content, float):
+        model = load_classifier(candidate.keras)
+        model.layers[-1].set_weights([np.full((3, 3), [content, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
+        assert isinstance(model, keras.Model)
+        save_model(model, candidate.h5)
+    else:
+        candidate.h5.write_bytes(content)
+    training = json.loads(candidate.training.read_text())
+    training["sha256"][candidate.h5.name] = hashlib.sha256(candidate.h5.read_bytes()).hexdigest()
+    candidate.training.write_text(json.dumps(training))
+    from skinlesion.registry.register import register
+
+    return register(house.models, candidate, json.loads(candidate.metrics.read_text())).number
+
+
+def test_a_candidate_whose_files_disagree_does_not_pass(house: House) -> None:
+    verdict = verdict_on(house, with_another_h5(house, 2.0))
+    assert lost(verdict) == ["max_file_difference"]
+    assert verdict.lost[0].found is not None
+    assert verdict.lost[0].found > 0.01
+
+
+def test_a_candidate_that_gives_no_numbers_does_not_pass(house: House) -> None:
+    verdict = verdict_on(house, with_another_h5(house, float("nan")))
+    assert lost(verdict) == ["max_file_difference"]
+    assert verdict.lost[0].found == float("inf")
+
+
+def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> None:
+    verdict = verdict_on(house, with_another_h5(house, b"no model"))
+    assert lost(verdict) == ["max_file_difference"]
+    assert "does not reload" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict_of_data", "required", "expected"),
+    [
+        ("passed", True, []),
+        ("accepted", True, []),
+        ("failed", True, ["require_data_checks"]),
+        (None, True, ["require_data_checks"]),
+        (None, False, []),
+    ],
+)
+def test_the_datas_checks_count(
+    house: House, settings: Settings, verdict_of_data: str | None, required: bool, expected: list[str]
+) -> None:
+    number = house.add("candidate", house.scores(), data_verdict=verdict_of_data)
+    assert lost(verdict_on(house, number, settings(gate_require_data_checks=required))) == expected
+
+
+def test_without_its_figures_nothing_is_known_of_a_candidates_data(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    house.candidate("candidate").metrics.unlink()
+    verdict = verdict_on(house, number)
+    assert lost(verdict) == ["require_data_checks"]
+    assert "No data report belongs to this version" in verdict.lost[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("bound", "name"), [({"gate_max_size": 0.001}, "max_size"), ({"gate_max_latency": 1e-6}, "max_latency")]
+)
+def test_a_model_that_is_too_large_or_too_slow_does_not_pass(
+    house: House, settings: Settings, bound: dict[str, Any], name: str
+) -> None:
+    verdict = verdict_on(house, house.add("candidate", house.scores()), settings(**bound))
+    assert lost(verdict) == [name]
+    assert verdict.lost[0].found is not None
+    assert verdict.lost[0].found > next(iter(bound.values()))
+
+
+def test_a_model_that_asks_more_views_takes_longer(house: House) -> None:
+    def milliseconds(views: int) -> float:
+        number = house.add(f"views {views}", house.scores(), threshold=0.5)
+        rule = house.candidate(f"views {views}").folder / "decision_rule.json"
+        rule.write_text(json.dumps({"version": 1, "views": views, "malignant_threshold": 0.5}))
+        found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
+        assert found is not None
+        return found
+
+    assert milliseconds(400) > 20 * milliseconds(1)
+
+
+def test_bounds_that_let_everything_through_do_so_where_nothing_can_be_measured_too(
+    house: House, champion: int, settings: Settings
+) -> None:
+    rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
+    write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
+    number = house.add("candidate", house.scores())
+    assert lost(verdict_on(house, number, settings(gate_min_auroc=0, gate_min_sensitivity=0))) == ["sensitivity_margin"]
+    everything = settings(gate_min_auroc=0, gate_min_sensitivity=0, gate_sensitivity_margin=1)
+    assert lost(verdict_on(house, number, everything)) == []
+
+
+def test_without_held_out_images_nothing_is_judged(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    write_table(layout.manifest(house.config.dataset), house.rows.assign(split="train").astype(COLUMNS), COLUMNS)
+    with pytest.raises(DataError):
+        verdict_on(house, number)
+
+
+def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champion: int) -> None:
+    number = house.add("candidate", house.scores(malignant=0.5))
+    verdict = verdict_on(house, number)
+    verdict.write(house.models)
+    assert read_verdict(house.models, "candidate", number) == verdict
+    assert read_verdict(house.models, "candidate", number + 1) is None
+    assert json.loads((house.candidate("candidate").folder / "verdict.json").read_text())["passed"] is False
+
+
+def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, champion: int) -> None:
+    judgement = judge_once(house.config, house.add("candidate", house.scores(malignant=0.9)), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "| Balanced accuracy | 0.867 (0.800 to 0.900) | 0.850 (0.800 to 0.900) |" in text
+    assert "[The report](http://localhost/report.html)" in text
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert any(line.startswith("- The sensitivity for malignant is 0.900, version 1 has 0.850") for line in lines)
+
+
+def test_who_is_asked_about_a_first_model_reads_each_line_once(house: House) -> None:
+    judgement = judge_once(house.config, house.add("first", house.scores()), actor="ann")
+    text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
+    assert "(no model is in service)" in text
+    assert text.count("No model is in service yet: the floors decide.") == 1

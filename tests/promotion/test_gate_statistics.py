@@ -1,0 +1,55 @@
+"""How often the comparison lets candidates pass; benchmarks/gate_simulation.py has more cases and finer bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarks.gate_simulation import CASES, Case, passing_share
+
+from skinlesion.evaluation.paired_bootstrap import Decided, compare
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.drop != 0.05 and case.correlation == 0.6], ids=lambda case: case.name
+)
+def test_equal_candidates_pass_and_less_sensitive_ones_do_not(case: Case) -> None:
+    share = passing_share(case, draws=500, resamples=200)
+    assert share >= 0.9 if case.drop == 0 else share <= 0.05
+
+
+def decided(predicted: list[int], positive: list[bool]) -> Decided:
+    return Decided(np.array(predicted), np.array(positive))
+
+
+def test_images_of_a_lesion_are_drawn_together() -> None:
+    labels = np.array([0, 1] * 20)
+    right, wrong = decided([0, 1] * 20, [False, True] * 20), decided([0, 0] * 20, [False, False] * 20)
+    half = decided([0, 1, 0, 0] * 10, [False, True, False, False] * 10)
+    apart, _ = compare(labels, list(range(40)), half, right, confidence=0.95)
+    together, _ = compare(labels, [number // 20 for number in range(40)], half, right, confidence=0.95)
+    assert apart.difference == together.difference == pytest.approx(-0.25)
+    assert apart.lower is not None
+    assert apart.lower < -0.3
+    assert together.lower == pytest.approx(-0.25)
+    _, sensitivity = compare(labels, list(range(40)), wrong, right, confidence=0.95)
+    assert sensitivity.difference == sensitivity.lower == -1
+
+
+def test_a_model_is_no_worse_than_itself_however_few_the_lesions() -> None:
+    same = decided([0, 1, 2], [False, True, False])
+    for difference in compare(np.array([0, 1, 2]), ["a", "b", "c"], same, same, confidence=0.99):
+        assert (difference.difference, difference.lower) == (0, 0)
+
+
+def test_without_a_malignant_lesion_there_is_no_sensitivity() -> None:
+    some = decided([0, 2], [False, False])
+    accuracy, sensitivity = compare(np.array([0, 2]), ["a", "b"], some, some, confidence=0.9)
+    assert accuracy.difference == 0
+    assert sensitivity.difference is sensitivity.lower is None
+
+
+def test_a_threshold_of_its_own_decides_what_is_called_malignant() -> None:
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]])
+    assert Decided.of(probabilities, None).positive.tolist() == [False, True]
+    assert Decided.of(probabilities, 0.3).positive.tolist() == [True, True]
+    assert Decided.of(probabilities, 0.3).predicted.tolist() == [0, 1]

@@ -1,0 +1,100 @@
+"""MLflow mirrors the registry: one run a candidate, whatever is repeated; and the registry does not depend on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skinlesion.promotion.decide import judge_once, switch_to
+from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
+from skinlesion.registry import history, in_service
+from skinlesion.registry.register import register
+from skinlesion.registry.switch import promote
+from skinlesion.registry.versions import KnownVersions
+
+if TYPE_CHECKING:
+    from tests.model_house import House
+
+
+@pytest.fixture
+def client(house: House) -> Any:
+    mirror(house.config)  # nothing to write yet, so nothing is made
+    assert not (house.models / "mlflow").exists()
+    house.add("one", house.scores())
+    assert mirror(house.config) == [1]
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri(house.models), registry_uri=tracking_uri(house.models))
+
+
+def runs(client: Any) -> list[Any]:
+    return list(client.search_runs([client.get_experiment_by_name(NAME).experiment_id]))
+
+
+def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, client: Any) -> None:
+    (run,) = runs(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"epochs": "2", "seed": "1"}
+    assert run.data.metrics["balanced_accuracy"] == pytest.approx(0.85)
+    assert run.data.metrics["balanced_accuracy_low"] == 0.8
+    epochs = client.get_metric_history(run.info.run_id, "epoch_loss")
+    assert [(metric.step, metric.value) for metric in epochs] == [(1, 1.0), (2, 0.5)]
+    tags = run.data.tags
+    assert (tags[RUN_TAG], tags["skinlesion.version"], tags["state"]) == ("one", "1", "candidate")
+    assert (tags["data_version"], tags["git_revision"]) == ("da7a", "f00d")
+    assert len(tags["uv_lock_sha256"]) == 64
+    assert tags["held_out_version"]
+    assert "code: Apache-2.0" in tags["licences"]
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files == {"report.html", "metrics.json", "training.json"}
+
+
+def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = KnownVersions.read(house.models).measurements[1]
+    monkeypatch.setattr(history, "now", lambda: first.at)  # the next measurement comes within the same second
+    assert mirror(house.config) == []
+    candidate = house.candidate("one")
+    metrics = json.loads(candidate.metrics.read_text()) | {"balanced_accuracy": 0.7, "held_out_version": "more"}
+    candidate.metrics.write_text(json.dumps(metrics))
+    register(house.models, candidate, metrics)
+    assert mirror(house.config) == [1]
+    (house.models / "mlflow" / "mirrored.json").unlink()  # as after a kill before it was written
+    assert mirror(house.config) == [1]
+    (run,) = runs(client)
+    assert run.data.metrics["balanced_accuracy"] == 0.7
+    assert run.data.tags["held_out_version"] == "more"
+    assert len(client.get_metric_history(run.info.run_id, "epoch_loss")) == 2
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> None:
+    def alias(name: str) -> str:
+        return str(client.get_model_version_by_alias(NAME, name).tags["skinlesion.version"])
+
+    assert alias("candidate") == "1"
+    promote(house.models, 1, actor="ann", reason="first")
+    assert mirror(house.config) == [1]
+    assert alias("champion") == "1"
+    assert "candidate" not in client.get_registered_model(NAME).aliases
+    house.add("two", house.scores())
+    mirror(house.config)
+    assert (alias("champion"), alias("candidate")) == ("1", "2")
+    assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
+
+
+def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = house.add("one", house.scores())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    switch_to(house.config, judge_once(house.config, number, actor="ann"), actor="ann", reason="It passed")
+    with pytest.raises(RunLogUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 cannot be written to"):
+        mirror(house.config)
+    now = in_service.read(house.models)
+    assert now is not None
+    assert now.version == number
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert mirror(house.config) == [number]
