@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.paired_bootstrap import Decided, compare
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 
 LESIONS: Final = {"benign": 1100, "malignant": 300, "unknown": 100}
 """1,500 held-out lesions, as many as of HAM10000."""

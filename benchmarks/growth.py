@@ -31,7 +31,6 @@ from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.manifest import held_out_rows, read_manifest, training_rows, version
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty, write_table
 from skinlesion.network.built_model import require_built_model
@@ -40,8 +39,10 @@ from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
+from skinlesion.stages import resize
 from skinlesion.stages.evaluate import evaluation_key
 from skinlesion.stages.pipeline import STAGES
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.run_name import candidate_of
 from skinlesion.training.warm_start import origin, write_trained_on
 
@@ -186,7 +187,7 @@ def _write_resize_table(config: PipelineConfig, names: list[str]) -> None:
             "name": [f"{name}.jpg" for name in names],
             "image": names,
             "source": [_digest("original", name) for name in names],
-            "settings": config.fingerprint("resize"),
+            "settings": config.fingerprint("resize", resize.VERSION),
             "sha256": [_digest("processed", name) for name in names],
             "size": [stat.st_size for stat in stats],
             "mtime_ns": [stat.st_mtime_ns for stat in stats],

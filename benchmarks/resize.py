@@ -20,8 +20,8 @@ from benchmarks.datasets import at_size
 from benchmarks.stages import run_stages
 from benchmarks.whole_process import python
 from skinlesion.data.images.file import decode, read_header
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import IMAGE_SIDE
 
 
 def resize(source: Path, images: int, side: int | None, repeats: int) -> dict[str, Any]:

@@ -26,9 +26,9 @@ import psutil
 import typer
 
 from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
 from skinlesion.foundation.cores import cores_allowed
-from skinlesion.foundation.settings import IMAGE_SIDE
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
 
 CORES = cores_allowed()

@@ -5,25 +5,28 @@ from __future__ import annotations
 import logging
 import socket
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import Param, dag, get_current_context, task
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
 from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
-from skinlesion.foundation.settings import PREDICTION_TOO, PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, Shard
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from skinlesion.prediction.shared import PredictionPlan
 
 log = logging.getLogger(__name__)
 
+SETTINGS: Final = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
+"""The settings that a prediction reads. The data set is not among them: the table goes under the installation's."""
+
 
 def settings() -> PipelineConfig:
-    """The run's parameters; never the data set, under which the table is written: that is the installation's."""
+    """Return the settings that the run's parameters give."""
     params = get_current_context()["params"]
-    return PipelineConfig.of({name: params[name] for name in PREDICTION_TOO})
+    return PipelineConfig.of({name: params[name] for name in SETTINGS})
 
 
 def planned() -> PredictionPlan:
@@ -55,7 +58,7 @@ def planned() -> PredictionPlan:
             "place of an earlier one of this name.",
             section="Prediction",
         ),
-        **trigger_form(PREDICTION_TOO),
+        **trigger_form(SETTINGS),
     },
     deadline=deadline(hours=8),
     **DAG_DEFAULTS,

@@ -12,7 +12,8 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
-from skinlesion.foundation.settings import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+from skinlesion.promotion.settings import PromotionSettings
+from skinlesion.stages.settings import PipelineConfig
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Approval(ApprovalOperator):
             description="Of the model, to be judged whatever was said of it before. Empty: the newest, once.",
             section="Promotion",
         ),
-        **trigger_form([*PROMOTION_ALONE, *PROMOTION_TOO]),
+        **trigger_form([*PromotionSettings.own_fields(), "dataset", "models", "workers"]),
     },
     deadline=deadline(hours=8 + APPROVAL / timedelta(hours=1)),
     **DAG_DEFAULTS,
@@ -164,7 +165,7 @@ def skin_lesion_promote() -> None:
             why = f"Asked by {this_run()}" if answer["by"] else f"Nobody answered {this_run()} in time"
             actor = answer["by"] or "nobody"
             note_answer(config, judgement.version, "declined", actor=actor, at=answer["at"], reason=why)
-        removed = remove_old_files(config)
+        removed = remove_old_files(config.models, config.keep_versions)
         link = report_link(judgement.version)
         if outcome is not None and outcome["promoted"]:
             promoted(judgement.sentence, link)

@@ -19,8 +19,9 @@ from skin_lesion_dag_settings import (
     report_task,
     trigger_form,
 )
-from skinlesion.foundation.settings import PROMOTION_ALONE, PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
+from skinlesion.promotion.settings import PromotionSettings
+from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> dict[str,
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     max_active_tasks=BUCKETS,  # as many shards as there may be
-    params=trigger_form(name for name in PipelineConfig.model_fields if name not in PROMOTION_ALONE),
+    params=trigger_form(name for name in SECTION_OF if name not in PromotionSettings.own_fields()),
     deadline=deadline(hours=8),
     **DAG_DEFAULTS,
     tags=["skin-lesion", "retraining"],

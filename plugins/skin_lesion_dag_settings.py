@@ -24,7 +24,8 @@ from airflow.sdk import (
 
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.settings import MAKES_STALE
+from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
 CANDIDATE: Final = Asset("skin_lesion_candidate", extra={"what": "a trained and evaluated model"})
@@ -67,17 +68,18 @@ report_task = partial(task, multiple_outputs=False)
 
 
 def trigger_form(names: Iterable[str]) -> dict[str, Param]:
-    """One field a setting: its type, bounds, title and help come from the settings model."""
+    """Return one field for each setting, with the type, bounds, title, section and help of the settings' classes."""
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
-    unknown_to_the_form = ("default", "format")
-    # The help names values in backquotes, which the form lays out where it is said to be Markdown.
-    as_the_form_has_it = {"description": "description_md"}
+    unknown_to_the_form = ("default", "format", MAKES_STALE)
+    # The help has values in backquotes, which the form renders where it knows the text to be Markdown.
+    as_the_form_calls_it = {"description": "description_md"}
     return {
         name: Param(
             values[name],
+            section=SECTION_OF[name],
             **{
-                as_the_form_has_it.get(key, key): value
+                as_the_form_calls_it.get(key, key): value
                 for key, value in schema[name].items()
                 if key not in unknown_to_the_form
             },

@@ -19,11 +19,11 @@ from skinlesion.data.catalog import HELD_OUT
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
+from skinlesion.stages.settings import PipelineConfig
 
 LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
 """One image each; the first eight have files."""

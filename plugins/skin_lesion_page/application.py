@@ -18,12 +18,12 @@ from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, version_of_run
 from skinlesion.foundation import html_page
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import FIGURES
+from skinlesion.stages.settings import PipelineConfig
 
 VERSIONS_ON_A_PAGE: Final = 25
 ENTRIES_ON_A_PAGE: Final = 50

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network import quiet_tensorflow
 from skinlesion.registry import in_service
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.stages.settings import PipelineConfig
 
 
 def put(models: Path) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.snapshot import Registry
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag

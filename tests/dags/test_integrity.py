@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from skinlesion.foundation.errors import DataError, LeakError
-from skinlesion.foundation.settings import PREDICTION_TOO, PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
+from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.pipeline import NIGHTLY, SHARDED
+from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
+
+OF_A_PREDICTION = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
@@ -373,8 +376,8 @@ def test_a_prediction_runs_by_hand_alone(predict: DAG) -> None:
 
 
 def test_the_form_of_a_prediction_asks_for_the_images_and_never_for_the_folder_of_the_table(predict: DAG) -> None:
-    assert set(predict.params) == {"images", "table", *PREDICTION_TOO}
-    assert "dataset" not in PREDICTION_TOO
+    assert set(predict.params) == {"images", "table", *OF_A_PREDICTION}
+    assert "dataset" not in predict.params
     assert copy.deepcopy(predict.params.get_param("images")).resolve("/data") == "/data"
 
 
@@ -383,7 +386,7 @@ def test_every_field_has_a_default_so_that_a_failure_can_be_told(each_dag: DAG) 
         copy.deepcopy(each_dag.params.get_param(name)).resolve()
 
 
-@pytest.mark.parametrize("name", PREDICTION_TOO)
+@pytest.mark.parametrize("name", OF_A_PREDICTION)
 def test_the_form_of_a_prediction_has_the_settings_as_they_are(name: str, predict: DAG) -> None:
     assert predict.params.get_param(name).schema["title"] == PipelineConfig.model_fields[name].title
     assert copy.deepcopy(predict.params.get_param(name)).resolve() == json.loads(
@@ -410,7 +413,9 @@ def test_a_name_that_leads_elsewhere_is_refused_by_the_form(name: Any, predict: 
 @pytest.fixture
 def field(retrain: DAG, promote: DAG) -> Callable[[str], Any]:
     """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
-    return lambda name: copy.deepcopy((promote if name in PROMOTION_ALONE else retrain).params.get_param(name))
+    return lambda name: copy.deepcopy(
+        (promote if name in PromotionSettings.own_fields() else retrain).params.get_param(name)
+    )
 
 
 @pytest.mark.parametrize("name", PipelineConfig.model_fields)
@@ -418,15 +423,15 @@ def test_every_setting_is_in_the_form_under_its_title(name: str, field: Callable
     setting = PipelineConfig.model_fields[name]
     param = field(name)
     assert param.schema["title"] == setting.title
-    assert param.schema["section"] == setting.json_schema_extra["section"]
+    assert param.schema["section"] == SECTION_OF[name]
     assert param.schema.get("description_md") == setting.description
     assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
 
 
 def test_the_forms_have_nothing_else(retrain: DAG, promote: DAG) -> None:
-    assert set(retrain.params) | set(PROMOTION_ALONE) == set(PipelineConfig.model_fields)
-    assert set(retrain.params).isdisjoint(PROMOTION_ALONE)
-    assert set(promote.params) == {"version", *PROMOTION_ALONE, *PROMOTION_TOO}
+    assert set(retrain.params) | set(PromotionSettings.own_fields()) == set(PipelineConfig.model_fields)
+    assert set(retrain.params).isdisjoint(PromotionSettings.own_fields())
+    assert set(promote.params) == {"version", *PromotionSettings.own_fields(), "dataset", "models", "workers"}
 
 
 @pytest.mark.parametrize(("version", "is_taken"), [(None, True), (1, True), (0, False), ("1", False), (1.5, False)])

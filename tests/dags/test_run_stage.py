@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages import pipeline
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

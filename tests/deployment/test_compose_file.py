@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.stages.settings import PipelineConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()

@@ -10,8 +10,8 @@ import sys
 import time
 
 import skinlesion.stages.embed
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
 
 if __name__ == "__main__":
     stages, seconds, settings = sys.argv[1].split(","), float(sys.argv[2]), json.loads(sys.argv[3])

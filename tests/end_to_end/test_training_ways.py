@@ -15,7 +15,6 @@ from skinlesion.data.manifest import held_out_rows, read_manifest
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.litert import LiteRTModel
@@ -25,6 +24,7 @@ from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.stages.evaluate import metrics_of
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training import inner_fold
 
 NO_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}

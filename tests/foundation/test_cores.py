@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from skinlesion.foundation.cores import cores_allowed
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.stages.settings import PipelineConfig
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import os
+import typing
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import POOLED, PROJECT_ROOT, STAGE_SETTINGS, PipelineConfig
+from skinlesion.foundation.settings import PROJECT_ROOT
+from skinlesion.network.settings import POOLED, ModelSettings
+from skinlesion.stages import resize
+from skinlesion.stages.settings import SECTION_OF, AugmentationSettings, PipelineConfig
+from skinlesion.training.settings import TrainingSettings
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +26,7 @@ def _no_environment(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epoch": 3}, r"There is no setting `epoch`\. Known settings: dataset, .*epochs"),
+        ({"epoch": 3}, r"There is no setting `epoch`\. Did you mean `epochs`\? `skinlesion settings --search WORD`"),
         ({"epochs": 0}, r"Setting `epochs`: .*greater than or equal to 1; found 0"),
         ({"epochs": "three"}, r"Setting `epochs`: .*integer.*found 'three'"),
         ({"held_out_fraction": 0.9}, r"Setting `held_out_fraction`: .*less than or equal to 0\.5; found 0\.9"),
@@ -76,28 +82,80 @@ def test_a_config_cannot_be_changed():
         PipelineConfig.of({}).epochs = 3
 
 
-OTHER = {
-    "copies": 2,
-    "seed": 1,
-    "jpeg_quality": 90,
-    "dropout": 0.1,
-    "epochs": 3,
-    "workers": 3,
-    "held_out_fraction": 0.3,
-    "drop_folder": "/in",
-    "object_store": "s3://bucket/prefix",
-    "isic_query": "sex:male",
-    "network_timeout": 5,
+FILES_OF = {
+    "ingest": {"max_image_pixels", "min_image_side"},
+    "resize": {"jpeg_quality"},
+    "augment": {
+        "seed", "jpeg_quality", "rotation_probability", "rotation_degrees", "flip_probability", "zoom_probability",
+        "zoom_factor", "brightness_probability", "brightness_range",
+    },
+    "build": {"dense_units", "dropout", "seed"},
+    "train": {
+        "loader", "fine_tune", "cut", "stored_ways", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
+        "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
+        "target_sensitivity", "coverage", "prediction_views",
+    },
+}  # fmt: skip
+VERSION_OF = {"resize": resize.VERSION}
+FINGERPRINTS = {
+    "ingest": "6b615b17ce48be0d",
+    "resize": "2348f208abf475ff",
+    "augment": "9c563d831662332e",
+    "build": "41f986e8a0dfcd70",
+    "train": "16408676d4de43c1",
+}
+SECTION_OF_STAGE = {
+    "ingest": DataSettings,
+    "resize": DataSettings,
+    "augment": AugmentationSettings,
+    "build": ModelSettings,
+    "train": TrainingSettings,
 }
 
 
-@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+def another(name: str) -> object:
+    """Another value that the setting may have."""
+    field = PipelineConfig.model_fields[name]
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return next(choice for choice in typing.get_args(field.annotation) if choice != field.default)
+    if isinstance(field.default, bool):
+        return not field.default
+    if isinstance(field.default, float) and field.default != 1:
+        return field.default * 0.9
+    if isinstance(field.default, (int, float)):
+        highest = next((bound.le for bound in field.metadata if hasattr(bound, "le")), field.default + 1)
+        return field.default + (1 if field.default < highest else -1)
+    return {"object_store": "s3://b/p", "isic_collections": "1", "weights": "random"}.get(name, "https://example.org")
+
+
+@pytest.mark.parametrize("stage", FILES_OF)
 def test_a_fingerprint_changes_with_the_stages_settings_and_no_others(stage):
-    assert set(STAGE_SETTINGS[stage]) <= set(PipelineConfig.model_fields)
     before = PipelineConfig.of({}).fingerprint(stage)
-    for name, value in OTHER.items():
-        changed = PipelineConfig.of({name: value}).fingerprint(stage) != before
-        assert changed == (name in STAGE_SETTINGS[stage]), name
+    for name in PipelineConfig.model_fields:
+        if name in ("dataset", "models"):
+            continue
+        changed = PipelineConfig.of({name: another(name)}).fingerprint(stage) != before
+        assert changed == (name in FILES_OF[stage]), name
+
+
+@pytest.mark.parametrize("stage", FILES_OF)
+def test_a_stages_own_section_gives_the_fingerprint_that_all_settings_give(stage):
+    assert SECTION_OF_STAGE[stage].of({}).fingerprint(stage) == PipelineConfig.of({}).fingerprint(stage)
+
+
+def test_fingerprints_are_those_of_earlier_releases():
+    """Another hash would make every processed image, activation and model of a data set stale."""
+    config = PipelineConfig.of({})
+    assert {stage: config.fingerprint(stage, VERSION_OF.get(stage, 1)) for stage in FILES_OF} == FINGERPRINTS
+
+
+def test_each_setting_has_one_section_and_a_text():
+    assert set(SECTION_OF) == set(PipelineConfig.model_fields)
+    for name, field in PipelineConfig.model_fields.items():
+        assert SECTION_OF[name]
+        assert field.title, name
+        assert field.description, name
+        assert field.description.endswith("."), name
 
 
 def test_workers_are_all_cores_of_the_process_unless_said_otherwise():

@@ -21,8 +21,8 @@ from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels import read_labels
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.stages import ingest, resize
+from skinlesion.stages.settings import PipelineConfig
 
 SECONDS = 5
 

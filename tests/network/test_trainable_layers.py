@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.foundation.settings import POOLED, PipelineConfig
 from skinlesion.network.backbone import BackboneWeights
 from skinlesion.network.classifier import build_classifier, seed_dropout, set_trainable, trained_part
+from skinlesion.network.settings import POOLED
+from skinlesion.stages.settings import PipelineConfig
 
 CUT = "block_15_add"
 

@@ -10,7 +10,6 @@ import pytest
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.promotion.decide import Judgement, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
 from skinlesion.registry.register import register
@@ -19,6 +18,7 @@ from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import Superseded, promote, rollback
 from skinlesion.registry.verdict import VerdictSummary
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from tests.model_house import House
@@ -233,8 +233,8 @@ def test_the_last_versions_and_former_champions_keep_their_files(
     for run in ("lost", "late", "last"):
         judged(house, house.add(run, house.scores()))
     config = settings(keep_versions=2)
-    assert remove_old_files(config) == [3]
-    assert remove_old_files(config) == []
+    assert remove_old_files(config.models, config.keep_versions) == [3]
+    assert remove_old_files(config.models, config.keep_versions) == []
     registry = Registry.read(house.models)
     assert {version.number: version.has_files for version in registry.versions} == {
         1: True, 2: True, 3: False, 4: True, 5: True,
@@ -252,7 +252,7 @@ def test_a_version_that_passed_and_waits_keeps_its_files(
     judged(house, house.add("waits", house.scores()))
     for run in ("two", "three"):
         house.add(run, house.scores())
-    assert remove_old_files(settings(keep_versions=2)) == []
+    assert remove_old_files(settings().models, keep=2) == []
 
 
 # --- What people may see ----------------------------------------------------------------------------------------------

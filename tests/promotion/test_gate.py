@@ -13,7 +13,6 @@ import pytest
 from skinlesion.data.manifest import COLUMNS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.tables import write_table
 from skinlesion.promotion.approval_text import approval_text
 from skinlesion.promotion.decide import judge_once
@@ -21,6 +20,7 @@ from skinlesion.promotion.gate import judge
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote
 from skinlesion.registry.verdict import Verdict, read_verdict
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from tests.model_house import House

@@ -18,9 +18,9 @@ import pytest
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view, write_sample
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
 
 IMAGES = 18
 """Few enough that augment makes one copy of each in this process."""

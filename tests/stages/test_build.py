@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import POOLED
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.frozen_part import frozen_part_path
+from skinlesion.network.settings import POOLED
 from skinlesion.stages.build import build
 
 

@@ -13,14 +13,15 @@ from skinlesion.data.manifest import read_manifest
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import POOLED, PipelineConfig
 from skinlesion.foundation.shard import Shard
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
+from skinlesion.network.settings import POOLED
 from skinlesion.stages.build import build
 from skinlesion.stages.embed import embed
 from skinlesion.stages.organize import organize
+from skinlesion.stages.settings import PipelineConfig
 
 HEAD_ONLY = {"weights": "random", "workers": 2, "fine_tune": "none"}
 

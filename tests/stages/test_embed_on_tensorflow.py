@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network import accelerator
 from skinlesion.network.backbone import BackboneWeights
 from skinlesion.network.classifier import build_classifier, frozen_part
 from skinlesion.network.litert import LiteRTModel, converted
+from skinlesion.stages.settings import PipelineConfig
 
 CUT = "block_12_add"
 

@@ -19,7 +19,6 @@ from skinlesion.evaluation import mistakes
 from skinlesion.evaluation.no_lesions import smoke_set
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import (
     PREDICTION_COLUMNS,
@@ -30,6 +29,7 @@ from skinlesion.prediction.held_out_scores import (
 from skinlesion.registry.candidate import Candidate
 from skinlesion.stages import evaluate
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
 
 SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2}
 

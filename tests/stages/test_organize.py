@@ -262,7 +262,7 @@ def test_a_full_disk_while_linking_stops_and_the_next_run_completes(processed, c
 
 KILLED = """
 import os, signal, sys
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.stages.pipeline import run_stage
 replace, count = os.replace, 0
 def kill(source, target):

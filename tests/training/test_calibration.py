@@ -20,7 +20,6 @@ from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.no_lesions import ALTERED, DRAWN, smoke_set
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network.classifier import load_classifier
 from skinlesion.network.feature_distance import FeatureDistance, with_features
 from skinlesion.network.litert import LiteRTModel
@@ -28,6 +27,7 @@ from skinlesion.prediction.classifier import Answer, classifier_of
 from skinlesion.prediction.decision import WITHOUT_RULE, DecisionRule
 from skinlesion.registry.candidate import Candidate
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.stages.train import _require_numbers
 from skinlesion.training.calibration import calibrate, divide_logits
 from skinlesion.training.inner_fold import choose_inner_fold

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network.backbone import BackboneWeights
 from skinlesion.network.classifier import build_classifier, set_trainable, trained_part
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.folded import FoldedPart
 
 CUT = "block_15_add"

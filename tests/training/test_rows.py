@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.inner_fold import auroc_error, choose_inner_fold, measure_inner_fold
 from skinlesion.training.phases import batch_size_used, class_weights, diagnosis_targets
 from skinlesion.training.resumable import is_worth_keeping, shortfall

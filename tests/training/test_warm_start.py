@@ -13,11 +13,11 @@ import pytest
 
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.run_name import candidate_of
 from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
 

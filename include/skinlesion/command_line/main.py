@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from skinlesion.command_line.models import models_app
+from skinlesion.command_line.settings import list_settings
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages.pipeline import PREPARING, SHARDED, STAGES, run_all, run_stage, summary
+from skinlesion.stages.settings import PipelineConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -350,23 +351,7 @@ def weights(
     out.print(config.weights, markup=False)
 
 
-@app.command("settings")
-def list_settings() -> None:
-    """List every setting with its value now, its bounds and what it is for."""
-    from rich.table import Table
-
-    table = Table("setting", "value", "allowed", "what for", show_lines=False)
-    config = _config(None, None, None)
-    for name, schema in PipelineConfig.model_json_schema()["properties"].items():
-        allowed = ", ".join(map(str, schema.get("enum", []))) or _bounds(schema)
-        what_for = ": ".join(filter(None, (schema.get("title"), schema.get("description"))))
-        table.add_row(name, str(getattr(config, name)), allowed, what_for)
-    out.print(table)
-
-
-def _bounds(schema: dict[str, Any]) -> str:
-    named = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    return " ".join(f"{sign} {schema[key]}" for key, sign in named.items() if key in schema)
+app.command("settings")(list_settings)
 
 
 def _key_values(settings: list[str] | None) -> dict[str, Any]:

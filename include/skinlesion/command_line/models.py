@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.stages.settings import PipelineConfig
 
 models_app = typer.Typer(
     no_args_is_help=True,

@@ -20,9 +20,9 @@ from skinlesion.data.images.file import SUFFIXES, ImageHeader, ImageRefused, che
 from skinlesion.data.images.perceptual_hash import look_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.foundation.workers import spread
@@ -63,7 +63,7 @@ class Examined(NamedTuple):
     others: int
 
 
-def examined_files(config: PipelineConfig, shard: Shard = WHOLE, *, again: bool = False) -> Examined:
+def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = False) -> Examined:
     """Read, hash and decode the shard's files under images/ that are new or have changed; give what is known of each.
 
     No lock is needed: a part of the table is replaced whole, and of two that write it at once the one loses only what it

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skinlesion.data.sources import any_source
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.foundation.settings import PipelineConfig
 
 
 @contextmanager
-def held_for_ingest(config: PipelineConfig) -> Iterator[None]:
+def held_for_ingest(config: SourceSettings) -> Iterator[None]:
     """Hold the data set; a source makes one that is not there. Raises DataError without one.
 
     Raises DatasetBusy while another process ingests it, or collects for it.

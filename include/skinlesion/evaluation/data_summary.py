@@ -12,7 +12,7 @@ from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
 
 REFUSED_LISTED: Final = 1000
@@ -20,7 +20,7 @@ DIAGNOSES_LISTED: Final = 60
 RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
 
 
-def data_summary(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
+def data_summary(config: Folders, catalog: pd.DataFrame) -> dict[str, Any]:
     """Give counts by class and by diagnosis, what is recorded of the images, and what was refused, as plain JSON."""
     usable = accepted(catalog)
     counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))

@@ -14,7 +14,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.settings import Folders
 from skinlesion.network import quiet_tensorflow
 from skinlesion.registry.candidate import Candidate
 
@@ -24,7 +24,7 @@ OVERLAY_QUALITY: Final = 85
 
 
 def worst_mistakes(
-    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, decisions: Sequence[str]
+    config: Folders, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, decisions: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Give what the report shows of the worst mistakes, worst first; `overlay` is Grad-CAM for the class predicted.
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion.foundation.settings import IMAGE_SIDE
+from skinlesion.data.settings import IMAGE_SIDE
 
 Pixels = NDArray[np.uint8]
 """RGB, (IMAGE_SIDE, IMAGE_SIDE, 3)."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import IMAGE_SIDE, PipelineConfig
 from skinlesion.network import quiet_tensorflow
+from skinlesion.network.settings import ModelSettings
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +49,7 @@ def keras_cache_path() -> Path:
     return Path(home) / "models" / KERAS_FILE
 
 
-def find_weights(config: PipelineConfig) -> BackboneWeights:
+def find_weights(config: ModelSettings) -> BackboneWeights:
     """Find the backbone's weights; ImageNet's are downloaded when Keras has no file of them.
 
     Raises DataError for a path without a file and WeightsUnavailable when the download fails; both say where to put

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import IMAGE_SIDE, POOLED, PipelineConfig
 from skinlesion.network.backbone import BackboneWeights, build_backbone
+from skinlesion.network.settings import POOLED, ModelSettings
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 HEAD_LAYERS: Final = ("head_dense", "head_dropout", "probabilities")
 
 
-def build_classifier(config: PipelineConfig, weights: BackboneWeights) -> keras.Model:
+def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.Model:
     """Give the untrained classifier: RGB 0..255 float32 (n, 224, 224, 3) to probabilities (n, 3) in `LABELS`' order."""
     import keras
 

@@ -23,9 +23,9 @@ from skinlesion.data.images.file import (
 from skinlesion.data.images.hidden_content import refuse_hidden_content
 from skinlesion.data.images.symmetry import laid
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
@@ -138,7 +138,7 @@ def model_file(models: Path) -> Path:
     return path
 
 
-def read_for_model(path: Path, config: PipelineConfig) -> Pixels:
+def read_for_model(path: Path, config: DataSettings) -> Pixels:
     """Read an image as the resize stage does, RGB uint8 (224, 224, 3). Raises ImageRefused."""
     try:
         content = path.read_bytes()
@@ -169,7 +169,7 @@ def pixels_of(content: bytes, header: ImageHeader) -> Pixels:
 
 
 def predict(
-    files: Iterable[Path], make_classifier: Callable[[], Classifier], config: PipelineConfig
+    files: Iterable[Path], make_classifier: Callable[[], Classifier], config: DataSettings
 ) -> Iterator[Prediction]:
     """Give a prediction for each file, in order; a file that cannot be used gives its reason."""
     classifiers = OneForEachThread(make_classifier)

@@ -29,9 +29,9 @@ import numpy.typing as npt
 
 from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.spreadsheet import cell
 from skinlesion.prediction.classifier import Prediction
@@ -302,7 +302,7 @@ def _predict_missing(
     return np.asarray(done, dtype=np.uint64), np.asarray(kept, dtype=np.uint64)
 
 
-def made_by(model: Path, config: PipelineConfig) -> str:
+def made_by(model: Path, config: DataSettings) -> str:
     """Give a hash of what the predictions of a model file depend on: its content, the rule beside it, the settings."""
     digest = hashlib.sha256(model.read_bytes())
     rule = model.with_name(RULE_FILE)

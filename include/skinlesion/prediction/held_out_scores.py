@@ -16,7 +16,7 @@ from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.foundation.settings import RunSettings
 from skinlesion.foundation.tables import read_table, write_table
 from skinlesion.foundation.workers import spread
 from skinlesion.network.litert import OneForEachThread
@@ -62,14 +62,12 @@ class Answers:
         return None if np.isnan(self.distances).any() else self.distances
 
 
-def probabilities_of(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+def probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give the candidate's probabilities of these files, (n, 3), asked anew."""
     return answers_of(config, candidate, rows).probabilities
 
 
-def stored_probabilities_of(
-    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame
-) -> npt.NDArray[np.float64]:
+def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give the candidate's probabilities of these files, (n, 3): as stored for those it was asked before."""
     columns = {name: PREDICTION_COLUMNS[name] for name in ("sha256", *LABELS)}
     try:
@@ -83,7 +81,7 @@ def stored_probabilities_of(
     return result
 
 
-def stored_answers_of(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> Answers:
+def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
     """Give the candidate's answers for these files: as stored where it was asked for all of them before, else asked anew."""
     try:
         stored = read_table(candidate.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")
@@ -100,17 +98,17 @@ def stored_answers_of(config: PipelineConfig, candidate: Candidate, rows: pd.Dat
     )
 
 
-def answers_of(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> Answers:
+def answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
     """Give the candidate's answers for these files of the manifest, in their order, asked anew."""
     return _asked(config, candidate, [file.read for file in view_files(config.dataset, rows)])
 
 
-def answers_for_pictures(config: PipelineConfig, candidate: Candidate, pictures: Sequence[Pixels]) -> Answers:
+def answers_for_pictures(config: RunSettings, candidate: Candidate, pictures: Sequence[Pixels]) -> Answers:
     """Give the candidate's answers for pictures, RGB uint8 (224, 224, 3), in their order."""
     return _asked(config, candidate, [partial(_as_it_is, picture) for picture in pictures])
 
 
-def _asked(config: PipelineConfig, candidate: Candidate, pictures: Sequence[Callable[[], Pixels]]) -> Answers:
+def _asked(config: RunSettings, candidate: Candidate, pictures: Sequence[Callable[[], Pixels]]) -> Answers:
     classifiers = OneForEachThread(classifier_of(candidate.tflite))
 
     def one(picture: Callable[[], Pixels]) -> Answer:

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PROJECT_ROOT, PipelineConfig
+from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import Stopwatch
 from skinlesion.prediction.classifier import Prediction, classifier_of, model_file, predict
@@ -62,7 +63,7 @@ class PredictionPlan:
         return asdict(self)
 
 
-def plan_prediction(config: PipelineConfig, images: str | None, name: str) -> PredictionPlan:
+def plan_prediction(config: DataSettings, images: str | None, name: str) -> PredictionPlan:
     """Choose the model in service for all shards, and the table: of this name, under predictions/ of the data set.
 
     Raises DataError when the folder is not named, is missing or has no image, the name is no table's, or no model is in
@@ -90,7 +91,7 @@ def plan_prediction(config: PipelineConfig, images: str | None, name: str) -> Pr
     )
 
 
-def predict_a_shard(plan: PredictionPlan, config: PipelineConfig, shard: Shard) -> dict[str, Any]:
+def predict_a_shard(plan: PredictionPlan, config: DataSettings, shard: Shard) -> dict[str, Any]:
     """Predict a shard's images into its journal, going on where a killed attempt stopped; give counts and rate."""
     watch = Stopwatch()
     count = sum(1 for _ in image_files([Path(plan.images)], shard))
@@ -98,7 +99,7 @@ def predict_a_shard(plan: PredictionPlan, config: PipelineConfig, shard: Shard) 
     return {"shard": str(shard)} | _counts(plan, report, watch.seconds())
 
 
-def merge_shards(plan: PredictionPlan, config: PipelineConfig) -> dict[str, Any]:
+def merge_shards(plan: PredictionPlan, config: DataSettings) -> dict[str, Any]:
     """Write the table from the shards' journals, byte for byte as `skinlesion predict` would; give counts and rate.
 
     What they lack, an image that came in the meantime, is predicted here. Seconds count from the plan on.
@@ -112,7 +113,7 @@ def merge_shards(plan: PredictionPlan, config: PipelineConfig) -> dict[str, Any]
 
 
 def _written(
-    plan: PredictionPlan, config: PipelineConfig, count: int, write: Callable[..., BatchReport], **options: Any
+    plan: PredictionPlan, config: DataSettings, count: int, write: Callable[..., BatchReport], **options: Any
 ) -> BatchReport:
     model = Path(plan.model)
     if not model.is_file() or made_by(model, config) != plan.made_by:

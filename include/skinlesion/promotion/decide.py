@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
@@ -47,7 +47,7 @@ class Judgement:
 
 
 def judge_once(
-    config: PipelineConfig, number: int, *, actor: str, again: bool = False, is_run: bool = False
+    config: PromotionSettings, number: int, *, actor: str, again: bool = False, is_run: bool = False
 ) -> Judgement:
     """Judge a version unless that was done: a night with nothing new asks for the same one again.
 
@@ -124,7 +124,7 @@ def _settled(version: Version, sentence: str) -> Judgement:
     )
 
 
-def note_verdict(config: PipelineConfig, verdict: Verdict, actor: str) -> None:
+def note_verdict(config: PromotionSettings, verdict: Verdict, actor: str) -> None:
     """Store a verdict with its version, and in the history."""
     with writing(config.models):
         verdict.write(config.models)
@@ -134,7 +134,7 @@ def note_verdict(config: PipelineConfig, verdict: Verdict, actor: str) -> None:
 
 
 def note_answer(
-    config: PipelineConfig, number: int, answer: Literal["approved", "declined"], *, actor: str, at: str, reason: str
+    config: PromotionSettings, number: int, answer: Literal["approved", "declined"], *, actor: str, at: str, reason: str
 ) -> bool:
     """Write down what a person, or nobody in time, said of a version; tell whether it is news. at: ISO 8601, UTC."""
     with writing(config.models):
@@ -146,7 +146,7 @@ def note_answer(
     return True
 
 
-def switch_to(config: PipelineConfig, judgement: Judgement, *, actor: str, reason: str) -> HistoryEntry:
+def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, reason: str) -> HistoryEntry:
     """Put a version that passed in service, in the place of the one that it was compared with.
 
     Done again it gives the entry of the first time. Raises Superseded where another came first.

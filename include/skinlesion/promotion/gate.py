@@ -18,10 +18,10 @@ from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.paired_bootstrap import Decided, Difference, compare
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
+from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry, Version
@@ -34,7 +34,7 @@ _BINS: Final = 15
 _RULE: Final = "decision_rule.json"
 
 
-def judge(config: PipelineConfig, registry: Registry, number: int) -> Verdict:
+def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict:
     """Give the verdict on a version beside what is in service. Neither is changed, and nothing is written.
 
     Raises DataError where there is no such version or nothing to measure it on.
@@ -91,7 +91,7 @@ class _Champion:
 
 
 def _criteria(
-    config: PipelineConfig,
+    config: PromotionSettings,
     registry: Registry,
     judged: Version,
     candidate: Candidate,
@@ -170,7 +170,7 @@ def _classes(training: dict[str, Any]) -> Criterion:
     )
 
 
-def _files_agree(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
+def _files_agree(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
     bound = config.gate_max_file_difference
     title = "The files reload and agree"
     try:
@@ -186,7 +186,7 @@ def _files_agree(config: PipelineConfig, candidate: Candidate, rows: pd.DataFram
     return Criterion("max_file_difference", title, passed, largest, bound, sentence, {"by_file": differences})
 
 
-def _file_differences(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> dict[str, float]:
+def _file_differences(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> dict[str, float]:
     quiet_tensorflow.load()
     from skinlesion.network.classifier import load_classifier
 
@@ -201,7 +201,7 @@ def _file_differences(config: PipelineConfig, candidate: Candidate, rows: pd.Dat
     return differences
 
 
-def _data_checks(config: PipelineConfig, candidate: Candidate) -> Criterion:
+def _data_checks(config: PromotionSettings, candidate: Candidate) -> Criterion:
     report = (_metrics(candidate).get("data") or {}).get("report")
     verdict = report["verdict"] if report else None
     passed = verdict in ("passed", "accepted") or not config.gate_require_data_checks
@@ -224,12 +224,12 @@ def _metrics(candidate: Candidate) -> dict[str, Any]:
     return metrics
 
 
-def _size(config: PipelineConfig, candidate: Candidate) -> Criterion:
+def _size(config: PromotionSettings, candidate: Candidate) -> Criterion:
     found = sum(path.stat().st_size for path in (candidate.h5, candidate.tflite)) / 1e6
     return _at_most("max_size", "Size", found, config.gate_max_size, f"The model has {found:.1f} MB", "a smaller head")
 
 
-def _latency(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
+def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
     image = view_files(config.dataset, rows.head(1))[0].read()
     model = LiteRTModel(candidate.tflite)
     model(image)
@@ -245,7 +245,7 @@ def _latency(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -
 
 
 def _floors(
-    config: PipelineConfig,
+    config: PromotionSettings,
     labels: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
     lesions: list[str],
@@ -264,7 +264,7 @@ def _floors(
     yield _calibration(config, error, probabilities.max(axis=1))
 
 
-def _calibration(config: PipelineConfig, error: float, confidence: npt.NDArray[np.float64]) -> Criterion:
+def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArray[np.float64]) -> Criterion:
     """Judge the calibration error beyond what a perfectly calibrated model would show on so many images.
 
     The estimate is biased upwards, the more the fewer images there are (Roelofs et al., "Mitigating bias in calibration
@@ -287,7 +287,7 @@ def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
     return float(np.abs((drawn - confidence) @ in_bin).sum(axis=1).mean() / len(confidence))
 
 
-def _without_champion(config: PipelineConfig, champion: _Champion, number: int) -> Iterator[Criterion]:
+def _without_champion(config: PromotionSettings, champion: _Champion, number: int) -> Iterator[Criterion]:
     """The comparison's lines where there is nothing to compare with: held for a first model, lost for a broken one."""
     if champion.problem:
         sentence = (
@@ -308,7 +308,7 @@ def _without_champion(config: PipelineConfig, champion: _Champion, number: int) 
 
 
 def _not_worse(
-    name: str, what: str, found: Difference, margin: float, config: PipelineConfig, champion: _Champion
+    name: str, what: str, found: Difference, margin: float, config: PromotionSettings, champion: _Champion
 ) -> Criterion:
     title = f"{what[0].upper()}{what[1:]} beside the model in service"
     numbers = {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.lock import locked
-from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.settings import Folders, fingerprint
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.report_files import report_files
 from skinlesion.registry.snapshot import Registry, Version
@@ -51,7 +51,7 @@ def tracking_uri(models: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_folder(models) / 'mlflow.db'}"
 
 
-def mirror(config: PipelineConfig) -> list[int]:
+def mirror(config: Folders) -> list[int]:
     """Bring MLflow up to date with the registry; give the versions that were written.
 
     A candidate has one run, found by its tag `skinlesion.run`, however often it is written. Raises RunLogUnavailable, an
@@ -141,7 +141,7 @@ def _experiment(client: MlflowClient, models: Path) -> str:
     return str(client.create_experiment(NAME, (_folder(models) / "artifacts").as_uri() if is_local else None))
 
 
-def _write(client: MlflowClient, experiment: str, config: PipelineConfig, registry: Registry, version: Version) -> None:
+def _write(client: MlflowClient, experiment: str, config: Folders, registry: Registry, version: Version) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     candidate = Candidate(layout.candidate(config.models, version.run))
@@ -207,7 +207,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _tags(
-    config: PipelineConfig,
+    config: Folders,
     registry: Registry,
     version: Version,
     training: dict[str, Any],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
@@ -16,23 +16,23 @@ KEPT_ALWAYS: Final = frozenset({"metrics.json", "verdict.json", "training.json",
 """Small, and what a later reader of the history wants to see."""
 
 
-def remove_old_files(config: PipelineConfig) -> list[int]:
-    """Remove the files of versions beyond the last `keep_versions`; give their numbers.
+def remove_old_files(models: Path, keep: int) -> list[int]:
+    """Remove the files of the versions beyond the last `keep` ones; return their numbers.
 
     The model in service and every former champion keep theirs, so does a version that passed and was not yet put in
     service. Figures, verdict and report stay of each.
     """
-    with writing(config.models):
-        registry = Registry.read(config.models)
+    with writing(models):
+        registry = Registry.read(models)
         with_files = [version for version in registry.versions if version.has_files]
-        old = [version for version in with_files[config.keep_versions :] if _may_go(version)]
+        old = [version for version in with_files[keep:] if _may_go(version)]
         kept_runs = {version.run for version in with_files if version not in old}
         for version in old:
             if version.run not in kept_runs:
-                _remove_files(config, version)
-            reason = f"Only the last {config.keep_versions} versions and former champions keep their files"
+                _remove_files(models, version)
+            reason = f"Only the last {keep} versions and former champions keep their files"
             entry = HistoryEntry(history.now(), "removed", "retention", version.number, None, reason, version.verdict)
-            history.append(config.models, entry)
+            history.append(models, entry)
     return [version.number for version in old]
 
 
@@ -41,8 +41,8 @@ def _may_go(version: Version) -> bool:
     return version.state in ("candidate", "rejected") and not is_waiting
 
 
-def _remove_files(config: PipelineConfig, version: Version) -> None:
-    folder = layout.candidate(config.models, version.run)
+def _remove_files(models: Path, version: Version) -> None:
+    folder = layout.candidate(models, version.run)
     if not folder.is_dir():
         return
     for path in folder.iterdir():

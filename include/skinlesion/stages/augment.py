@@ -16,10 +16,10 @@ from PIL import Image
 from skinlesion.data.catalog import TRAIN, accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from Augmentor.Operations import Operation

@@ -7,12 +7,13 @@ import json
 import logging
 
 from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import accelerator, quiet_tensorflow
 from skinlesion.network.backbone import find_weights
 from skinlesion.network.built_model import BuiltModel, read_built_model
 from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
+from skinlesion.stages.settings import PipelineConfig
 
 log = logging.getLogger(__name__)
 

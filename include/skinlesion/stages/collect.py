@@ -5,8 +5,8 @@ from __future__ import annotations
 from skinlesion.data.folder import held_for_ingest, require_images
 from skinlesion.data.labels.of_dataset import labels_of_dataset
 from skinlesion.data.sources import collect as collect_from_sources
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.stages.settings import PipelineConfig
 
 
 def collect(config: PipelineConfig) -> StageReport:

@@ -16,7 +16,6 @@ from skinlesion.data.manifest import read_manifest
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
@@ -26,6 +25,7 @@ from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.network.feature_store import Activations, FeatureStore, remove_abandoned, rows_in_a_part
 from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
+from skinlesion.stages.settings import PipelineConfig
 
 
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:

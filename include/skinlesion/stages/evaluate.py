@@ -21,7 +21,7 @@ from skinlesion.evaluation.no_lesions import PICTURES_OF_A_KIND, smoke_set
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
@@ -31,6 +31,7 @@ from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from skinlesion.data.examined_files import examined_files
 from skinlesion.data.folder import require_images
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.stages.settings import PipelineConfig
 
 
 def examine(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:

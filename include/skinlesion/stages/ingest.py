@@ -24,9 +24,9 @@ from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.sources import collect
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import empty, read_table, write_table
+from skinlesion.stages.settings import PipelineConfig
 
 _NAMES_LISTED: Final = 5  # in a reason; the rest is counted
 

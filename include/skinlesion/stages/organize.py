@@ -17,9 +17,9 @@ from skinlesion.data.manifest import COLUMNS, read_manifest, write_manifest
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable, empty
+from skinlesion.stages.settings import PipelineConfig
 
 
 def organize(config: PipelineConfig) -> StageReport:

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.stages.settings import PipelineConfig
 
 STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
 """In the order of a run; each is a module of `skinlesion.stages` with one public function of the same name."""

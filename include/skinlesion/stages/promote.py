@@ -5,7 +5,6 @@ from __future__ import annotations
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network.built_model import require_built_model
 from skinlesion.promotion.decide import judge_once, switch_to
@@ -14,6 +13,7 @@ from skinlesion.registry.history import this_user
 from skinlesion.registry.register import register
 from skinlesion.registry.retention import remove_old_files
 from skinlesion.registry.snapshot import Registry
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
 
@@ -40,7 +40,7 @@ def promote(config: PipelineConfig) -> StageReport:
         sentence += f" It waits for approval: `skinlesion models promote {number} --reason ...` puts it in service."
     elif not judgement.passed and judgement.judged_now:
         sentence += f" To put it in service all the same: `skinlesion models promote {number} --reason ...`."
-    removed = remove_old_files(config)
+    removed = remove_old_files(config.models, config.keep_versions)
     mirror(config)
     now = Registry.read(config.models).in_service
     return StageReport(

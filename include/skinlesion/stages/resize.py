@@ -6,15 +6,19 @@ import hashlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable
+from skinlesion.stages.settings import PipelineConfig
+
+VERSION: Final = 2
+"""Counts up when the processed images change for a reason that no setting shows; all of them are then made anew."""
 
 
 def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
@@ -29,7 +33,7 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         folder=layout.processed(config.dataset),
         table=BucketTable(layout.tables(config.dataset, "resize"), COLUMNS),
         wanted=wanted,
-        settings=config.fingerprint("resize"),
+        settings=config.fingerprint("resize", VERSION),
         make=partial(
             _resize_one,
             folder=layout.processed(config.dataset),

@@ -18,11 +18,12 @@ from skinlesion.data.manifest import read_manifest, require_clean_split, trainin
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PROJECT_ROOT, PipelineConfig
+from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
 if TYPE_CHECKING:

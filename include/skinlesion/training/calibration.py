@@ -14,12 +14,12 @@ from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.evaluation.calibration import calibration_error
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.workers import spread
 from skinlesion.network.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, confidence
 from skinlesion.registry.model_files import DISTANCE_FILE
+from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.thresholds import (
     fit_temperature,
     lower_quantile,
@@ -55,7 +55,7 @@ _WIDTH: Final = 2 * sum(LAYERS.values())  # of the features
 
 
 def calibrate(
-    config: PipelineConfig, model: keras.Model, data: TrainingSet
+    config: TrainingSettings, model: keras.Model, data: TrainingSet
 ) -> tuple[DecisionRule, FeatureDistance | None]:
     """Divide the model's logits by the temperature that fits the inner fold, in place; give its rule and distance.
 
@@ -108,7 +108,7 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
 class _Network:
     """The classifier as LiteRT runs it on every thread, before calibration, with the features of distances."""
 
-    def __init__(self, config: PipelineConfig, model: keras.Model) -> None:
+    def __init__(self, config: TrainingSettings, model: keras.Model) -> None:
         content = converted(with_features(model))
         self._models = OneForEachThread(lambda: LiteRTModel(content))
         self._views = config.prediction_views

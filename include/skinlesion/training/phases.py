@@ -17,10 +17,10 @@ import pandas as pd
 from skinlesion.data.labels.classes import LABEL_OF_DX, LABELS
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import POOLED, PipelineConfig
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.network.feature_store import FeatureStore
+from skinlesion.network.settings import POOLED
 from skinlesion.training.rows import (
     ArraySource,
     Batches,
@@ -31,6 +31,7 @@ from skinlesion.training.rows import (
     SubsetSource,
     Targets,
 )
+from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.warm_start import WarmStart
 
 HEAD_RATE = 10
@@ -103,7 +104,7 @@ class TrainingSet:
         return np.flatnonzero(self.inner & (self.rows["copy"] == 0).to_numpy())
 
 
-def batch_size_used(config: PipelineConfig, images: int) -> int:
+def batch_size_used(config: TrainingSettings, images: int) -> int:
     """Give the batch size for so many images an epoch."""
     return max(1, min(config.batch_size, images // FEWEST_STEPS))
 
@@ -134,7 +135,7 @@ def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32
 
 
 def phases_from_activations(
-    config: PipelineConfig, model: keras.Model, built: BuiltModel, data: TrainingSet
+    config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet
 ) -> Sequence[Callable[[], Phase]]:
     """Give the phases that train from what embed stored; each is made when its turn comes."""
     cut = config.stored_cut
@@ -208,7 +209,7 @@ def phases_from_activations(
 
 
 def phases_from_image_data_generator(
-    config: PipelineConfig, model: keras.Model, data: TrainingSet
+    config: TrainingSettings, model: keras.Model, data: TrainingSet
 ) -> Sequence[Callable[[], Phase]]:
     """Give the phases of the plain way: Keras's ImageDataGenerator over the manifest's split, the whole network in the
     loop. Augmentation has happened already; the model holds its own rescaling.
@@ -231,7 +232,7 @@ def phases_from_image_data_generator(
 class GeneratorEpochs(keras.utils.PyDataset):
     """ImageDataGenerator's batches of the training rows, in an order that depends on seed and epoch alone."""
 
-    def __init__(self, config: PipelineConfig, data: TrainingSet, folder: Path) -> None:
+    def __init__(self, config: TrainingSettings, data: TrainingSet, folder: Path) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         import tensorflow as tf
 
@@ -264,7 +265,7 @@ class GeneratorEpochs(keras.utils.PyDataset):
 
 
 def _epochs(
-    config: PipelineConfig, data: TrainingSet, source: InputSource, targets: Sequence[Targets]
+    config: TrainingSettings, data: TrainingSet, source: InputSource, targets: Sequence[Targets]
 ) -> OneViewAnEpoch:
     positions = data.fit_positions
     images = pd.factorize(data.rows["image"].iloc[positions])[0].astype(np.int64)
@@ -285,7 +286,7 @@ def _epochs(
     )
 
 
-def _inner_fold(config: PipelineConfig, data: TrainingSet, source: InputSource) -> Batches:
+def _inner_fold(config: TrainingSettings, data: TrainingSet, source: InputSource) -> Batches:
     positions = data.inner_positions
     return Batches(SubsetSource(source, positions), [data.targets[positions]], config.batch_size)
 

@@ -16,12 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from skinlesion.data.manifest import version
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.tables import read_table, write_table
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.training.run_name import TRAINING_VERSION, candidate_of, warm_candidate_of
+from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class WarmStart:
 
 
 def candidate_to_train(
-    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel
+    config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel
 ) -> tuple[Candidate, WarmStart | None]:
     """Give the candidate that these training rows and settings lead to, and what it goes on from, None for ImageNet.
 
@@ -90,7 +90,7 @@ def candidate_to_train(
     return warm_candidate_of(config, rows, built, champion), warm
 
 
-def candidate_to_evaluate(config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
+def candidate_to_evaluate(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
     """Give the candidate that training on these rows led to: the model in service where that was trained on them, warm.
 
     So an evaluation by hand finds the candidate of a scheduled night, whatever `warm_start` and `force` say now.
@@ -104,7 +104,7 @@ def candidate_to_evaluate(config: PipelineConfig, rows: pd.DataFrame, built: Bui
     return champion if champion is not None and is_of_these else candidate
 
 
-def origin(config: PipelineConfig, built: BuiltModel) -> dict[str, Any]:
+def origin(config: TrainingSettings, built: BuiltModel) -> dict[str, Any]:
     """Give what two trainings must share for one to go on from the other."""
     return {"training_version": TRAINING_VERSION, "settings": config.fingerprint("train"), "built": built.key}
 
@@ -117,7 +117,7 @@ def write_trained_on(candidate: Candidate, rows: pd.DataFrame, inner: npt.NDArra
 
 
 def _warm_start(
-    config: PipelineConfig, rows: pd.DataFrame, champion: Candidate, record: dict[str, Any]
+    config: TrainingSettings, rows: pd.DataFrame, champion: Candidate, record: dict[str, Any]
 ) -> tuple[WarmStart | None, str]:
     try:
         known = read_table(champion.trained_on, TRAINED_ON_COLUMNS)

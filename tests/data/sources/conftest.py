@@ -20,7 +20,7 @@ import pytest
 from skinlesion.data.sources import collect, http_download, isic_archive, object_store
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 
 STALL_SECONDS = 4
 """Longer than the time-out of the tests, which is a second."""

@@ -315,7 +315,7 @@ def test_killed_before_any_step_the_next_run_completes_it(
 
 RUN = """
 import json, sys
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.data.sources import collect
 collect(PipelineConfig.of(json.loads(sys.argv[1])))
 """

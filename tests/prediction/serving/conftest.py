@@ -20,12 +20,12 @@ from pydantic import SecretStr
 from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.stages.settings import PipelineConfig
 
 # The processes that tests start take this path over; pytest itself puts nothing on it.
 sys.path.append(str(Path(__file__).parent))

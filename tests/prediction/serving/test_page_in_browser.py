@@ -13,9 +13,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.classifier import classifier_of, predict
 from skinlesion.registry import in_service
+from skinlesion.stages.settings import PipelineConfig
 
 pytestmark = pytest.mark.browser
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from skinlesion.data.images.file import decode, encode_jpeg, read_header, to_model_size
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.classifier import load_classifier
 from skinlesion.prediction.classifier import classifier_of, pixels_for_model, predict
 from skinlesion.registry import in_service
 from skinlesion.stages.resize import resize
+from skinlesion.stages.settings import PipelineConfig
 
 IMAGES = 50
 SIZES = ((600, 450), (200, 150), (1024, 1024), (450, 600), (224, 224))

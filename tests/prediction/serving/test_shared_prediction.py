@@ -15,11 +15,11 @@ import pytest
 from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import Shard
 from skinlesion.prediction.folder import refused_beside
 from skinlesion.prediction.shared import PredictionPlan, merge_shards, plan_prediction, predict_a_shard
 from skinlesion.registry import in_service
+from skinlesion.stages.settings import PipelineConfig
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from skinlesion.data.catalog import is_unmapped
 from skinlesion.data.checks import distribution
 from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Look, is_among, looks_of
 from skinlesion.data.checks.distribution import PROPERTIES, Counts, Property
+from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.finding import Finding, Row, Verdict
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
-from skinlesion.foundation.settings import PipelineConfig
 
 NEEDED: Final = (BENIGN, MALIGNANT)
 """Classes without which there is nothing to tell apart. `unknown` may be empty: no lesion need be indeterminate."""
@@ -29,7 +29,7 @@ OFF: Final = 1.0
 """No share and no distance is larger, so this bound switches a check off."""
 
 
-def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
+def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
     """Give what can be said of a catalog without another to compare with. catalog: `catalog.COLUMNS`."""
     images = contract.accepted(catalog)
     files = catalog[catalog["file"] != ""]
@@ -63,7 +63,7 @@ def check_alone(config: PipelineConfig, catalog: pd.DataFrame) -> list[Finding]:
 
 
 def check_changes(
-    config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData | None
+    config: CheckSettings, catalog: pd.DataFrame, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData | None
 ) -> list[Finding]:
     """Give what changed against the accepted catalog.
 
@@ -101,13 +101,13 @@ def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
     return ~is_among(images["sha256"], accepted.contents)
 
 
-def _verdict(config: PipelineConfig, *, passed: bool) -> Verdict:
+def _verdict(config: CheckSettings, *, passed: bool) -> Verdict:
     if passed:
         return "passed"
     return "accepted" if config.accept_data_changes else "failed"
 
 
-def _too_few(config: PipelineConfig, check: str, title: str, total: int, what: str) -> Finding | None:
+def _too_few(config: CheckSettings, check: str, title: str, total: int, what: str) -> Finding | None:
     """Give the finding of a check that is off or has too little to go by; None where it is to be judged."""
     bound = getattr(config, check)
     if bound >= OFF:
@@ -119,7 +119,7 @@ def _too_few(config: PipelineConfig, check: str, title: str, total: int, what: s
 
 
 def _share(
-    config: PipelineConfig,
+    config: CheckSettings,
     check: str,
     title: str,
     rows: pd.DataFrame,
@@ -151,7 +151,7 @@ def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
     return tuple(map(Row, rows["image"], rows["file"], why.astype("str")))
 
 
-def _missing_needed(config: PipelineConfig, images: pd.DataFrame) -> Finding:
+def _missing_needed(config: CheckSettings, images: pd.DataFrame) -> Finding:
     title = "Classes to train on"
     if unjudged := _classes_unjudged(config, title, len(images)):
         return unjudged
@@ -170,13 +170,13 @@ def _missing_needed(config: PipelineConfig, images: pd.DataFrame) -> Finding:
     )
 
 
-def _classes_unjudged(config: PipelineConfig, title: str, images: int) -> Finding | None:
+def _classes_unjudged(config: CheckSettings, title: str, images: int) -> Finding | None:
     if not config.require_classes:
         return Finding("require_classes", title, None, 0, "not judged", "the check is switched off.")
     return _too_few(config, "require_classes", title, images, "images") if images < config.min_images_checked else None
 
 
-def _refused_tonight(config: PipelineConfig, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
+def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
     files = catalog[(catalog["file"] != "") & ~is_among(catalog["sha256"], accepted.contents)]
     yield _share(
         config,
@@ -191,7 +191,7 @@ def _refused_tonight(config: PipelineConfig, catalog: pd.DataFrame, accepted: Ac
     )
 
 
-def _classes_gone(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
+def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
     title = "Classes that were there"
     if unjudged := _classes_unjudged(config, title, len(accepted.rows)):
         yield unjudged
@@ -212,7 +212,7 @@ def _classes_gone(config: PipelineConfig, images: pd.DataFrame, accepted: Accept
     )
 
 
-def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
+def _lost(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
     before = accepted.rows
     lost = before[~is_among(before["image"], images["image"])]
     lost = lost[~is_among(lost["sha256"], images["sha256"])]  # what is left was not just renamed
@@ -229,7 +229,7 @@ def _lost(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) 
     )
 
 
-def _relabelled(config: PipelineConfig, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
+def _relabelled(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
     both = images[["image", "file", "label"]].merge(
         accepted.rows[["image", "label"]], on="image", suffixes=("", "_was")
     )
@@ -264,7 +264,7 @@ def _where(source: str, source_of: dict[str, str]) -> str:
 
 
 def _class_shifts(
-    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
+    config: CheckSettings, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
 ) -> Iterator[Finding]:
     before = accepted.rows.groupby(accepted.rows["source"].map(source_of))
     now = dict(list(images.groupby(images["source"].map(source_of))))
@@ -302,7 +302,7 @@ def _moved(before: float, after: float, n: int, m: int) -> float:
 
 
 def _image_shifts(
-    config: PipelineConfig, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
+    config: CheckSettings, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
 ) -> Iterator[Finding]:
     looks = _looks(images, new, accepted, source_of)
     for name, rows in images.groupby(images["source"].map(source_of)):
@@ -331,9 +331,7 @@ def _looks(images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_
     }
 
 
-def _image_shift(
-    config: PipelineConfig, title: str, look: Look, images: pd.DataFrame, *, with_excused: bool
-) -> Finding:
+def _image_shift(config: CheckSettings, title: str, look: Look, images: pd.DataFrame, *, with_excused: bool) -> Finding:
     """Judge what pictures look like by the property that moved most.
 
     New pictures pass when they are like the accepted ones, or like others that looked otherwise and were accepted: a
@@ -376,7 +374,7 @@ def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row
     return _rows(rows, values.loc[beyond.index].map(lambda value: f"{one.title} {one.show(value)}"))
 
 
-def _new_sources(config: PipelineConfig, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
+def _new_sources(config: CheckSettings, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
     counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
     for source, number in list(counts.items())[:20]:
         told = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."

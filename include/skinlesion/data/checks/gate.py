@@ -7,6 +7,7 @@ import pandas as pd
 from skinlesion.data import catalog as contract
 from skinlesion.data.checks.accepted_data import is_in_force, looks_of, read_accepted, write_looks
 from skinlesion.data.checks.checks import check_alone, check_changes, is_new
+from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.checks.tables import require_sound
 from skinlesion.data.finding import Finding
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
@@ -14,10 +15,9 @@ from skinlesion.data.report.contents import equal_files, near_duplicates
 from skinlesion.data.report.written import is_reported, remove_failed_report, write_failed_report, write_report
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 
 
-def check_and_report(config: PipelineConfig, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
+def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
     Called before the split and the catalog are written, so that these stay as they are when a check fails. Everything
@@ -52,7 +52,7 @@ def _failed(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.verdict == "failed"]
 
 
-def _message(config: PipelineConfig, failed: list[Finding], where: str) -> str:
+def _message(config: CheckSettings, failed: list[Finding], where: str) -> str:
     path = contract.catalog_path(config.dataset)
     kept = f"{path} stays as it was" if path.is_file() else f"{path} was not written"
     count = "a check" if len(failed) == 1 else f"{len(failed)} checks"

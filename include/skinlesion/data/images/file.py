@@ -12,7 +12,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from skinlesion.foundation.settings import IMAGE_SIDE
+from skinlesion.data.settings import IMAGE_SIDE
 
 Pixels = npt.NDArray[np.uint8]
 

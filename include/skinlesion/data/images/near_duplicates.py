@@ -24,9 +24,10 @@ import pyarrow as pa
 from skinlesion.data.images.file import ImageRefused, Pixels, read_header
 from skinlesion.data.images.perceptual_hash import Looks, distances, orientations, parse_looks
 from skinlesion.data.images.picture_match import FARTHEST_MOVE, LIKENESS_VERSION, SAME_PICTURE, grey_picture, likeness
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig, fingerprint
+from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import Columns, empty, read_table, write_table
 from skinlesion.foundation.workers import spread
 
@@ -64,7 +65,7 @@ class _Pictures(NamedTuple):
     aspect: npt.NDArray[np.float64]
 
 
-def find_near_duplicates(config: PipelineConfig, files: pd.DataFrame) -> pd.DataFrame:
+def find_near_duplicates(config: DataSettings, files: pd.DataFrame) -> pd.DataFrame:
     """Give the pairs of contents among these files that show one picture, `PAIR_COLUMNS`, sorted.
 
     files: columns file (relative to images/), sha256, look, width, height. A file without a look is in no pair. Equal

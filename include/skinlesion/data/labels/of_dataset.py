@@ -8,9 +8,9 @@ import pandas as pd
 
 from skinlesion.data.labels.joined import Labels, join_tables
 from skinlesion.data.labels.picture_name import picture_of
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 
 
 def label_tables(dataset: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def label_tables(dataset: Path) -> list[Path]:
     return tables
 
 
-def labels_of_dataset(config: PipelineConfig) -> Labels:
+def labels_of_dataset(config: DataSettings) -> Labels:
     """Join the data set's tables. Where there is a diagnoses.csv, those in labels/ only add to what it says.
 
     Raises DataError as `label_tables` and `join_tables` do.

@@ -14,8 +14,8 @@ from skinlesion.data.finding import Finding
 from skinlesion.data.report import pictures as drawn
 from skinlesion.data.report.contents import DuplicatePair, contents
 from skinlesion.data.report.page import Pictures, Sheet, render
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.spreadsheet import csv_text
 
 PAIRS_SHOWN: Final = 24
@@ -23,7 +23,7 @@ PAIRS_SHOWN: Final = 24
 
 
 def write_report(
-    config: PipelineConfig,
+    config: DataSettings,
     page: Path,
     catalog: pd.DataFrame,
     images: pd.DataFrame,
@@ -41,7 +41,7 @@ def write_report(
 
 
 def write_failed_report(
-    config: PipelineConfig,
+    config: DataSettings,
     catalog: pd.DataFrame,
     images: pd.DataFrame,
     findings: list[Finding],
@@ -105,7 +105,7 @@ def _key_of(catalog: pd.DataFrame) -> tuple[str, int]:
     return contract.data_version(catalog), int((catalog["refused"] != "").sum())
 
 
-def _pictures(config: PipelineConfig, catalog: pd.DataFrame, images: pd.DataFrame, report: dict[str, Any]) -> Pictures:
+def _pictures(config: DataSettings, catalog: pd.DataFrame, images: pd.DataFrame, report: dict[str, Any]) -> Pictures:
     folder = layout.images(config.dataset)
     limits = {"max_pixels": config.max_image_pixels, "workers": config.workers_used()}
     sheets = []

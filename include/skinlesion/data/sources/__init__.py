@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.settings import PipelineConfig
 
 
-def any_source(config: PipelineConfig) -> bool:
+def any_source(config: SourceSettings) -> bool:
     """Tell whether the settings name a source besides what lies in images/."""
     return bool(config.drop_folder or config.object_store or config.isic_query or config.isic_collections)
 
 
-def collect(config: PipelineConfig) -> dict[str, dict[str, Any]]:
+def collect(config: SourceSettings) -> dict[str, dict[str, Any]]:
     """Bring what the named sources have into images/ and labels/; give a report for each, by the source's name.
 
     What fails in a source is counted and told, and the rest arrives. Raises DataError when a setting of a source is

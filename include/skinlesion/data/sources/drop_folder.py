@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 
 from skinlesion.data.images.file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import hash_of, have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.workers import spread
 
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
     may_change: bool = False
 
 
-def take_dropped(config: PipelineConfig, intake: Intake) -> SourceReport:
+def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
     """Move every complete image and table of the drop folder into the data set; what is not taken stays where it is.
 
     Complete is a file that nothing has changed for the time of the setting, that no process of this machine has open for
@@ -83,7 +83,7 @@ def take_dropped(config: PipelineConfig, intake: Intake) -> SourceReport:
     return report
 
 
-def _folder(config: PipelineConfig) -> Path:
+def _folder(config: SourceSettings) -> Path:
     folder = config.drop_path
     if folder is None or not folder.is_dir():
         raise DataError(

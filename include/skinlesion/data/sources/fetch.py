@@ -18,13 +18,13 @@ from skinlesion.data.sources import zip_archive
 from skinlesion.data.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, Show, download
 from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.data.sources.official_sets import SETS, OfficialFile, OfficialSet
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class FetchReport:
         return {"set": self.name, "folder": str(self.folder), "files": self.files} | self.placed.told("fetch")
 
 
-def fetch(name: str, folder: Path, config: PipelineConfig, *, keep_zips: bool = False) -> FetchReport:
+def fetch(name: str, folder: Path, config: SourceSettings, *, keep_zips: bool = False) -> FetchReport:
     """Download a set of `SETS` into images/ and labels/ of a folder, with its licence and attribution beside the images.
 
     Goes on where an earlier call stopped, and does nothing when all is there. A zip goes once all of it is unpacked,
@@ -86,7 +86,7 @@ def _fetch_file(
     official: OfficialSet,
     file: OfficialFile,
     folder: Path,
-    config: PipelineConfig,
+    config: SourceSettings,
     intake: Intake,
     report: SourceReport,
     keep_zips: bool,

@@ -20,12 +20,12 @@ from typing import Any, Final
 from skinlesion.data.images.file import ImageRefused, check_decodes, check_header, read_header
 from skinlesion.data.sources.http_download import pause
 from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import SECONDS_BETWEEN_LINES
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.workers import spread
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _WRONG_QUESTION: Final = 2
 _TERMS: Final = ("isic_id", "copyright_license", "attribution")
 
 
-def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
+def take_archived(config: SourceSettings, intake: Intake) -> SourceReport:
     """Download the images of the settings' query and collections into images/, their metadata into labels/.
 
     isic-cli keeps them in isic_archive/ of the data set, where it finds again what it has; images/ holds links to the
@@ -79,7 +79,7 @@ def take_archived(config: PipelineConfig, intake: Intake) -> SourceReport:
     return report
 
 
-def _run_client(config: PipelineConfig, mirror: Path, record: Path) -> None:
+def _run_client(config: SourceSettings, mirror: Path, record: Path) -> None:
     told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _SAID)]
     # Partial files are a killed run's: ingest's lock is ours, so no other is at work. What stores told stays: a killed run
     # leaves images that nobody has looked at yet, and isic-cli does not ask for them again.
@@ -122,7 +122,7 @@ def _run_client(config: PipelineConfig, mirror: Path, record: Path) -> None:
         _raise(process.returncode, config, record)
 
 
-def _raise(status: int, config: PipelineConfig, record: Path) -> None:
+def _raise(status: int, config: SourceSettings, record: Path) -> None:
     said = record / _SAID
     reason = said.read_text().strip() if said.exists() else f"isic-cli ended with status {status}"
     if status == _WRONG_QUESTION:
@@ -133,7 +133,7 @@ def _raise(status: int, config: PipelineConfig, record: Path) -> None:
     raise OSError(errno.EIO, f"The ISIC Archive does not answer as expected ({reason})", config.isic_address)
 
 
-def _read_listed(record: Path, config: PipelineConfig) -> dict[str, int]:
+def _read_listed(record: Path, config: SourceSettings) -> dict[str, int]:
     """Give file name -> bytes of every image that the archive listed."""
     counted = json.loads(record.joinpath(_COUNTED).read_text())
     listed, lines = _read_lines(record / _LISTED)
@@ -152,7 +152,7 @@ def _read_listed(record: Path, config: PipelineConfig) -> dict[str, int]:
 
 
 def _take(
-    config: PipelineConfig,
+    config: SourceSettings,
     listed: dict[str, int],
     mirror: Path,
     record: Path,

@@ -20,12 +20,12 @@ from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, 
 
 from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import hash_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.foundation.workers import spread
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-def take_stored(config: PipelineConfig, intake: Intake) -> SourceReport:
+def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
     """Copy every image and table below the prefix that is new or changed into the data set.
 
     A copy's size, and MD5 where the store tells it, are compared before the file gets its name. An object that changed
@@ -99,7 +99,7 @@ def take_stored(config: PipelineConfig, intake: Intake) -> SourceReport:
     return report
 
 
-def _open(config: PipelineConfig) -> tuple[AbstractFileSystem, str]:
+def _open(config: SourceSettings) -> tuple[AbstractFileSystem, str]:
     protocol = config.object_store.partition("://")[0]
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if protocol in ("s3", "s3a"):
@@ -146,7 +146,7 @@ def _has_credentials() -> bool:
         raise DataError(f"The credentials for the object store cannot be read: {error}") from None
 
 
-def _listed(store: AbstractFileSystem, root: str, config: PipelineConfig) -> list[StoredObject]:
+def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> list[StoredObject]:
     """Give the images and tables below the prefix, by URL."""
     url = config.object_store
     try:
@@ -196,7 +196,7 @@ def _md5(info: dict[str, Any]) -> str:
 
 
 def _new_or_changed(
-    objects: list[StoredObject], known: pd.DataFrame, config: PipelineConfig, report: SourceReport
+    objects: list[StoredObject], known: pd.DataFrame, config: SourceSettings, report: SourceReport
 ) -> list[StoredObject]:
     if config.force:
         known = known.iloc[:0]

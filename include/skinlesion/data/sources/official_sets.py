@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.foundation.checksum import Checksum
-from skinlesion.foundation.settings import PipelineConfig
 
 NON_COMMERCIAL: Final = """Creative Commons Attribution-NonCommercial 4.0 International (CC BY-NC 4.0)
 https://creativecommons.org/licenses/by-nc/4.0/legalcode
@@ -61,7 +61,7 @@ class OfficialSet:
     licence: str
     attribution: str
 
-    def address(self, file: OfficialFile, config: PipelineConfig) -> str:
+    def address(self, file: OfficialFile, config: SourceSettings) -> str:
         """Give the whole address of a file on the server of the settings."""
         server: str = getattr(config, self.server)
         return f"{server.rstrip('/')}/{file.address}"

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
-from skinlesion.foundation.settings import PipelineConfig
+from skinlesion.data.settings import DataSettings
 from skinlesion.prediction.serving import page
 from skinlesion.prediction.serving.api import Api
 from skinlesion.prediction.serving.documents import NOTICE, ProblemDocument
@@ -30,7 +30,7 @@ from skinlesion.prediction.serving.settings import ServerSettings
 
 
 def create_app(
-    config: PipelineConfig,
+    config: DataSettings,
     settings: ServerSettings,
     token: SecretStr | None = None,
     *,

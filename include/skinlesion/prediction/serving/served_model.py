@@ -15,9 +15,9 @@ import numpy as np
 
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import IMAGE_SIDE
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import uvicorn
 
+from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.connection import BoundedConnection
 from skinlesion.prediction.serving.front import App
@@ -23,7 +23,7 @@ _SWITCH_SECONDS = 0.001
 """How long a thread keeps Python's lock while others want it. The default, 5 ms, is what an answer may take in all."""
 
 
-def serve(config: PipelineConfig, settings: ServerSettings, *, announce: Callable[[str], None]) -> None:
+def serve(config: DataSettings, settings: ServerSettings, *, announce: Callable[[str], None]) -> None:
     """Serve until the process is told to end (Ctrl-C, SIGTERM); answers that have begun are finished first.
 
     announce: told the address when the server listens. Raises DataError when others could reach it without a token, or

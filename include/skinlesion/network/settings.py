@@ -1,0 +1,50 @@
+"""The settings of the network: its initial weights and its head."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import field_validator
+
+from skinlesion.foundation.settings import RunSettings, setting
+
+POOLED: Final = "global_average_pooling"
+"""The layer behind the whole backbone, which gives one vector of 1280 values an image."""
+
+CUT_LAYERS: Final = (
+    "block_6_project_BN",
+    "block_9_add",
+    "block_12_add",
+    "block_13_project_BN",
+    "block_14_add",
+    "block_15_add",
+    "block_16_project_BN",
+)
+"""Layers of MobileNetV2 after which the frozen part may end: the ends of its blocks from the sixth on."""
+
+
+class ModelSettings(RunSettings):
+    """The initial weights of the backbone and the size of the head."""
+
+    section = "Model"
+
+    weights: str = setting(
+        "imagenet",
+        "Backbone weights",
+        "`imagenet` (Keras's file, from its cache or by download), the path of a .h5 file in Keras's layout without top, or "
+        "`random`.",
+        min_length=1,
+    )
+    dense_units: int = setting(
+        128, "Dense units", "Width of the head's Dense layer.", makes_stale=("build",), ge=4, le=4096
+    )
+    dropout: float = setting(
+        0.5, "Dropout", "Share of the Dense layer's outputs that training drops.", makes_stale=("build",), ge=0, lt=1
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_known(cls, weights: str) -> str:
+        if weights not in ("imagenet", "random") and not weights.endswith(".h5"):
+            raise ValueError("expected `imagenet`, `random`, or the path of a .h5 file")
+        return weights
