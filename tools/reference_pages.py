@@ -1,8 +1,7 @@
 """Pages of the documentation that are made from the code when the documentation is built. MkDocs loads this file as a hook.
 
 The pages of docs/reference/ on settings, the command line, files on disk, records and the HTTP API are written here, so
-that they cannot disagree with the program. CONTRIBUTING.md and CHANGELOG.md become pages too. Before the build, links in
-the Markdown files outside docs/ are checked, and a broken one ends a strict build.
+that they cannot disagree with the program. CONTRIBUTING.md and CHANGELOG.md become pages too.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import ast
 import asyncio
 import importlib
 import inspect
-import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,22 +21,10 @@ from mkdocs.structure.files import File, Files
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "include" / "skinlesion"
 
-OUTSIDE_DOCS: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
-"""Markdown files at the root whose links are checked."""
-
-MENTIONING: Final = ("Makefile", "docker-compose.yaml", "deploy", "tools", "tests", "benchmarks", "dags", "plugins")
-"""Files and folders that may name a page of docs/ in a comment or a message."""
-
-log = logging.getLogger("mkdocs.hooks.reference_pages")
-
+NOT_OF_RECORDS: Final = ("skinlesion.foundation.", "skinlesion.prediction.serving.")
+"""Where pydantic models are that are no records: what records inherit, and documents of the HTTP API."""
 
 # The hook ------------------------------------------------------------------------------------------------------------
-
-
-def on_pre_build(config: MkDocsConfig) -> None:
-    """Warn of links that lead nowhere, in files that MkDocs does not read. `--strict` makes a warning an error."""
-    for problem in broken_links(ROOT):
-        log.warning("%s", problem)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,22 +32,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for address, page in PAGES.items():
         files.append(File.generated(config, address, content=page()))
     return files
-
-
-def broken_links(root: Path) -> Iterator[str]:
-    """Yield a sentence for each relative link to a file, and each mention of a page of docs/, that leads nowhere."""
-    for name in OUTSIDE_DOCS:
-        for link in re.findall(r"\]\(([^)\s]+)\)", (root / name).read_text()):
-            target = link.partition("#")[0]
-            if target and "://" not in link and not link.startswith("mailto:") and not (root / target).exists():
-                yield f"{name} links to {link}, which does not exist."
-    for name in MENTIONING:
-        for file in sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]:
-            if file.suffix in (".pyc", ".png", ".svg") or not file.is_file():
-                continue
-            for page in re.findall(r"\bdocs/[\w/-]+\.md\b", file.read_text(errors="ignore")):
-                if not (root / page).exists() and page.removeprefix("docs/") not in PAGES:
-                    yield f"{file.relative_to(root)} names {page}, which does not exist."
 
 
 # Settings ------------------------------------------------------------------------------------------------------------
@@ -76,8 +45,8 @@ def settings_page() -> str:
         "environment variable, else from its default. `skinlesion settings` prints the values that hold on your machine. "
         "An unknown name or a value out of bounds is refused.",
     ]
-    for model in classes_named("BaseSettings", leaves_only=True):
-        is_server = "serving" in model.__module__
+    for model in sorted(classes_named("BaseSettings", leaves_only=True), key=_is_of_server):
+        is_server = _is_of_server(model)
         parts.append(f"# {'Settings of the prediction server' if is_server else 'Settings of a run'}")
         parts.append(
             "These belong to `skinlesion serve`; in containers they are lines of `predictor.env`."
@@ -91,17 +60,19 @@ def settings_page() -> str:
 def _settings_of(model: Any) -> Iterator[str]:
     schema = model.model_json_schema()["properties"]
     prefix = model.model_config.get("env_prefix", "")
-    last = None
-    for name, field in model.model_fields.items():
-        section = section_of(model, name)
-        if section != last:
-            last = section
-            yield f"### {section}"
-        anchor = f"{'server-' if 'serving' in model.__module__ else ''}{name}"
-        yield f"#### `{name}` {{ #{anchor} }}"
-        described = ". ".join(filter(None, ((field.title or "").rstrip("."), field.description or "")))
-        yield described.rstrip(".") + "."
-        yield f"Default {_default(field)}{_allowed(schema.get(name, {}))}. Environment: `{prefix}{name.upper()}`."
+    # A module may say in which order people see its settings.
+    names = list(getattr(importlib.import_module(model.__module__), "SECTION_OF", model.model_fields))
+    for section in dict.fromkeys(section_of(model, name) for name in names):
+        yield f"### {section}"
+        for name in (name for name in names if section_of(model, name) == section):
+            field = model.model_fields[name]
+            yield f"#### `{name}` {{ #{'server-' if _is_of_server(model) else ''}{name} }}"
+            yield f"**{(field.title or name).rstrip('.')}.** {field.description or ''}".strip()
+            yield f"Default {_default(field)}{_allowed(schema.get(name, {}))}. Environment: `{prefix}{name.upper()}`."
+
+
+def _is_of_server(model: Any) -> bool:
+    return "serving" in model.__module__
 
 
 def section_of(model: Any, name: str) -> str:
@@ -255,7 +226,7 @@ def records_page() -> str:
             ", ".join(f"`{name}`" for name in model.model_fields),
         )
         for model in classes_named("BaseModel")
-        if model.__doc__ and "serving" not in model.__module__ and not issubclass(model, _base("BaseSettings"))
+        if model.__doc__ and model.model_fields and not model.__module__.startswith(NOT_OF_RECORDS)
     ]
     return "\n".join(
         [
@@ -307,7 +278,8 @@ def api_page() -> str:
         parts.append(f"### {name}")
         parts.append(schema.get("description", ""))
         fields = [
-            _row(f"`{field}`", _type(of), of.get("description", "")) for field, of in schema.get("properties", {}).items()
+            _row(f"`{field}`", _type(of), of.get("description", ""))
+            for field, of in schema.get("properties", {}).items()
         ]
         if fields:
             parts.append("\n".join(["| field | type | |", "|---|---|---|", *fields]))
@@ -317,9 +289,7 @@ def api_page() -> str:
 def _openapi() -> dict[str, Any]:
     from skinlesion.prediction.serving.app import create_app
 
-    of_run, of_server = sorted(
-        classes_named("BaseSettings", leaves_only=True), key=lambda model: "serving" in model.__module__
-    )
+    of_run, of_server = sorted(classes_named("BaseSettings", leaves_only=True), key=_is_of_server)
     transport = httpx.ASGITransport(app=create_app(of_run(), of_server()))
 
     async def ask() -> httpx.Response:
@@ -365,12 +335,6 @@ def classes_named(ancestor: str, *, leaves_only: bool = False) -> list[Any]:
         found -= set().union(*(bases[name] for name in found))
     classes = [getattr(importlib.import_module(defined_in[name]), name) for name in found]
     return sorted(classes, key=lambda model: (model.__module__, model.__name__))
-
-
-def _base(name: str) -> type:
-    import pydantic_settings
-
-    return getattr(pydantic_settings, name)  # type: ignore[no-any-return]
 
 
 def _first_paragraph(described: Any) -> str:
