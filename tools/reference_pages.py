@@ -226,7 +226,7 @@ def records_page() -> str:
             ", ".join(f"`{name}`" for name in model.model_fields),
         )
         for model in classes_named("BaseModel")
-        if model.__doc__ and model.model_fields and not model.__module__.startswith(NOT_OF_RECORDS)
+        if model.__doc__ and not model.__name__.startswith("_") and not model.__module__.startswith(NOT_OF_RECORDS)
     ]
     return "\n".join(
         [
