@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down docker-up docker-down test-docker test lint bench format clean
+.PHONY: help install run up down docker-up docker-down test-docker test lint docs bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -46,7 +46,7 @@ up: install ## start Airflow on this machine, PORT=8080; prints address and logi
 down: ## stop what `make up` started
 	@tools/down.sh
 
-docker-up: ## the same in containers, for real use; WORKERS=2 for Celery; writes secrets into .env; docs/operations.md
+docker-up: ## the same in containers, for real use; WORKERS=2 for Celery; writes secrets into .env; docs/how-to/operating.md
 	@tools/docker-up.sh
 
 docker-down: ## stop the containers; everything stays in its volumes
@@ -58,12 +58,17 @@ test: install ## run the tests
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
 	@TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
-lint: install ## check style, types and the lock file
+lint: install ## check style, types, the documentation with its links, and the lock file
 	@$(UV) lock --check --quiet
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs: install ## build the documentation into site/; it needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "$(CURDIR)/site/index.html"
 
 bench: install ## measure against the plain recipe: make bench DATASET=... ARGS="--weights FILE"; hours
 	@test -n "$(DATASET)" || { echo "make bench: say where the data set is: make bench DATASET=path" >&2; exit 2; }
@@ -74,4 +79,4 @@ format: install ## format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and Airflow's state, not data and models
-	@rm -rf .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf site .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""What others know of Dockerfiles and compose files, asked of the project's own. docs/operations.md explains what is left."""
+"""What others know of Dockerfiles and compose files, asked of the project's own. docs/measurements/containers.md explains what is left."""
 
 from __future__ import annotations
 

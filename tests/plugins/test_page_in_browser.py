@@ -1,7 +1,7 @@
 """A person and a browser: log in, change the form, trigger, watch it finish, read the report, roll back.
 
 Against `airflow standalone` behind a prefix, with a scheduler that really trains. With SCREENSHOTS=docs in the environment
-the pictures of docs/ are taken; NIGHTS=folder lets them show nights that went before: the dataset/ and models/ of some
+the pictures of docs/images/ are taken; NIGHTS=folder lets them show nights that went before: the dataset/ and models/ of some
 `skinlesion run`, and in settings.json the settings that they had, {"EPOCHS": "12", ...}.
 """
 
@@ -76,7 +76,7 @@ def submit(page: Page, epochs: str) -> Any:
 
 
 def picture(page: Page, name: str, height: int = 800) -> None:
-    """Take a picture for docs/."""
+    """Take a picture for docs/images/."""
     if "SCREENSHOTS" not in os.environ:
         return
     page.set_viewport_size({"width": 1200, "height": height})
