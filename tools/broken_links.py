@@ -18,7 +18,17 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 LINKING: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 """Markdown files at the root whose links are checked."""
 
-MENTIONING: Final = ("Makefile", "docker-compose.yaml", "deploy", "tools", "tests", "benchmarks", "dags", "plugins")
+MENTIONING: Final = (
+    "Makefile",
+    "include",
+    "docker-compose.yaml",
+    "deploy",
+    "tools",
+    "tests",
+    "benchmarks",
+    "dags",
+    "plugins",
+)
 """Files and folders that may name a page of docs/ in a comment or a message."""
 
 log = logging.getLogger("mkdocs.hooks.broken_links")

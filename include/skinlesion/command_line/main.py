@@ -294,7 +294,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 takes a free one.", show_default="8000")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the server; docs/predictions.md lists them."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting of the server; docs/how-to/predicting.md lists them."
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

@@ -4,7 +4,7 @@ For each channel of a layer its mean over the picture and the logarithm of its d
 the training images' mean under their covariance, shrunk (Ledoit & Wolf, J. Multivar. Anal. 88:365, 2004), as in Lee et al.,
 "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018. The larger of the two layers' distances
 counts. The early layer sees noise, blank fields, drawings and wrong colours, the late one scenes and textures of skin's
-colour. docs/training.md has what was compared.
+colour. docs/experiments.md has what was compared.
 """
 
 from __future__ import annotations

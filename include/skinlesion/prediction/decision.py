@@ -164,7 +164,7 @@ def confidence(probabilities: Floats, class_shares: tuple[float, ...]) -> npt.ND
 
     It is that class's share of the sum of p / sqrt(class share) over the classes: what its probability would be were the
     rare classes less rare. Balanced accuracy counts a mistake on a rare class for more, and so does this: leaving out the
-    least confident fifth raises it by two to three times as much as with the largest probability (docs/training.md).
+    least confident fifth raises it by two to three times as much as with the largest probability (docs/experiments.md).
     probabilities: (n, 3). class_shares: (3,), of the training images.
     """
     rows = np.asarray(probabilities, dtype=np.float64)

@@ -3,7 +3,7 @@
 A frozen BatchNormalization behind a convolution multiplies each output channel by s = gamma / sqrt(variance + epsilon)
 and shifts it. In MobileNetV2 s runs from 0.1 to 75 between the channels of one layer, so one step of an optimizer on the
 kernel W moves some channels hundreds of times as far as others: fine-tuning above block_12 first destroys what ImageNet
-taught (docs/training.md has the figures). Trained is the folded kernel W' = W s (Jacob et al. 2018, arXiv:1712.05877,
+taught (docs/experiments.md has the figures). Trained is the folded kernel W' = W s (Jacob et al. 2018, arXiv:1712.05877,
 eq. 14), whose size no longer depends on s; afterwards W = W' / s. gamma, beta and the statistics stay as they were.
 """
 

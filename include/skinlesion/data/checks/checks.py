@@ -54,7 +54,7 @@ def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
             unmapped,
             len(images),
             "of {total:,} accepted images have a diagnosis that is not recognised and count as unknown",
-            remedy="Use codes that docs/data.md lists, or correct the column",
+            remedy="Use codes that docs/reference/labels.md lists, or correct the column",
             compares=False,
             why="dx",
         ),

@@ -117,7 +117,7 @@ def lacks_columns(missing: list[str], header: list[str]) -> str:
     return (
         f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
         f"expected image and dx, found: {', '.join(header)[:300]}. Or the columns of a table of ISIC 2018 to 2020, of "
-        "HAM10000 or of the ISIC Archive: docs/data.md lists them."
+        "HAM10000 or of the ISIC Archive: docs/reference/labels.md lists them."
     )
 
 
