@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -121,19 +121,25 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         stack.callback(process.wait)
         stack.callback(process.terminate)
         authority = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-        for _ in range(200):
-            if authority.exists() and answers(health):
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
+        wait_for(authority.exists, process, folder / "log")
         trust = ssl.create_default_context(cafile=authority)
         with httpx.Client(base_url=f"https://localhost:{https}", verify=trust, timeout=15) as client:
+            wait_for(lambda: answers(client, "/predictor/"), process, folder / "log")  # it has a certificate now
             yield Proxy(client, https, http, health, trust)
 
 
-def answers(port: int) -> bool:
+def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def answers(client: httpx.Client, address: str) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/", timeout=5).text == "alive"
+        return client.get(address).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -258,5 +264,5 @@ def test_an_application_does_not_wait_for_a_body_that_does_not_come(proxy: Proxy
 
 
 def test_the_health_check_is_for_the_container_alone(proxy: Proxy) -> None:
-    assert answers(proxy.health)
+    assert httpx.get(f"http://127.0.0.1:{proxy.health}/", timeout=5).text == "alive"
     assert "bind 127.0.0.1" in CADDYFILE
