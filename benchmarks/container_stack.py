@@ -15,7 +15,7 @@ import httpx
 
 PROJECT = Path(__file__).resolve().parents[1]
 PORTS = {"HTTPS_PORT": "18443", "HTTP_PORT": "18080"}
-AUTHORITY = "/var/lib/caddy/pki/authorities/local/root.crt"
+AUTHORITY = "/var/lib/proxy/caddy/pki/authorities/local/root.crt"
 
 
 class Stack:

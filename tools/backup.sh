@@ -24,7 +24,7 @@ for database in airflow mlflow; do
   compose exec -T postgres pg_dump --host /tmp --username postgres --format custom "$database" >"$partial/$database.dump"
 done
 compose run --rm --no-deps -T --entrypoint tar init --create --directory / --exclude '*.partial*' app/dataset app/models \
-  var/lib/mlflow var/lib/caddy >"$partial/files.tar"
+  var/lib/mlflow var/lib/proxy >"$partial/files.tar"
 cp .env "$partial/env"
 for settings in settings.env predictor.env; do
   [[ ! -e $settings ]] || cp "$settings" "$partial/$settings"

@@ -78,6 +78,6 @@ echo "MLflow:    $SITE_URL/mlflow/   login admin / $(setting MLFLOW_PASSWORD)"
 echo "Predictor: $SITE_URL/predictor/   token $(setting PREDICTOR_TOKEN)"
 if [[ $domain == localhost || -n $(setting CERTIFICATES) ]]; then
   echo "The certificate is of the proxy's own authority, which a browser does not know yet. To trust it, import the file of:"
-  echo "  tools/compose.sh exec -T proxy cat /var/lib/caddy/pki/authorities/local/root.crt >authority.crt"
+  echo "  tools/compose.sh exec -T proxy cat /var/lib/proxy/caddy/pki/authorities/local/root.crt >authority.crt"
 fi
 echo "The DAGs are paused until you switch them on. Stop with: make docker-down"
