@@ -35,7 +35,7 @@ RUN groupadd --gid 10001 skinlesion \
  && useradd --uid 10001 --gid 10001 --home-dir /home/skinlesion --create-home --shell /usr/sbin/nologin skinlesion \
  # Named volumes take their owner from these folders when they are first mounted.
  && install -d -o skinlesion -g skinlesion /app /app/dataset /app/models /opt/airflow /opt/airflow/logs /var/lib/queue \
-      /var/lib/mlflow \
+      /var/lib/mlflow /var/lib/proxy \
  && chown root:root /app
 
 WORKDIR /app

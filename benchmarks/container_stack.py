@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 PROJECT = Path(__file__).resolve().parents[1]
-PORTS = {"AIRFLOW_PORT": "18080", "MLFLOW_PORT": "15000", "PREDICTOR_PORT": "18000"}
+PORTS = {"HTTPS_PORT": "18443", "HTTP_PORT": "18080"}
+AUTHORITY = "/var/lib/proxy/caddy/pki/authorities/local/root.crt"
 
 
 class Stack:
@@ -86,30 +89,24 @@ class Stack:
         login = {"username": "admin", "password": self.secret("ADMIN_PASSWORD")}
         for _ in range(60):
             # Without its database Airflow says that the password is wrong
-            answer = httpx.post(f"{self.airflow}/auth/token", json=login, timeout=60)
+            answer = self.http.post("/auth/token", json=login)
             if answer.status_code == 201:
                 return str(answer.json()["access_token"])
             time.sleep(2)
         raise AssertionError(f"cannot log in to Airflow: {answer.text}")
 
-    @property
-    def airflow(self) -> str:
-        """Where Airflow answers."""
-        return f"http://127.0.0.1:{PORTS['AIRFLOW_PORT']}"
-
-    @property
-    def predictor(self) -> str:
-        """Where predictions are made."""
-        return f"http://127.0.0.1:{PORTS['PREDICTOR_PORT']}"
+    @cached_property
+    def http(self) -> httpx.Client:
+        """A client of the proxy, which trusts its authority. Airflow is at /, the predictor at /predictor/."""
+        trust = ssl.create_default_context(cadata=self.inside("proxy", "cat", AUTHORITY))
+        return httpx.Client(base_url=f"https://localhost:{PORTS['HTTPS_PORT']}", verify=trust, timeout=60)
 
     def api(self, method: str, path: str, **json_body: Any) -> Any:
         """Ask Airflow's REST API, again while it does not answer."""
         for _ in range(60):
             try:
                 headers = {"Authorization": f"Bearer {self.token()}"}
-                answer = httpx.request(
-                    method, f"{self.airflow}/api/v2{path}", headers=headers, json=json_body or None, timeout=60
-                )
+                answer = self.http.request(method, f"/api/v2{path}", headers=headers, json=json_body or None)
             except httpx.TransportError:
                 time.sleep(2)
                 continue

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Copies all that cannot be made again into a new folder: both databases, data set, models, MLflow's files, .env, settings.
+# Copies all that cannot be made again into a new folder: both databases, data set, models, MLflow's files, the proxy's keys
+# and certificates, .env, settings.
 # Usage: tools/backup.sh FOLDER     (the containers run; no run of a DAG does)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +24,7 @@ for database in airflow mlflow; do
   compose exec -T postgres pg_dump --host /tmp --username postgres --format custom "$database" >"$partial/$database.dump"
 done
 compose run --rm --no-deps -T --entrypoint tar init --create --directory / --exclude '*.partial*' app/dataset app/models \
-  var/lib/mlflow >"$partial/files.tar"
+  var/lib/mlflow var/lib/proxy >"$partial/files.tar"
 cp .env "$partial/env"
 for settings in settings.env predictor.env; do
   [[ ! -e $settings ]] || cp "$settings" "$partial/$settings"

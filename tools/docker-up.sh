@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What `make docker-up` does: secrets, image, containers; waits until all are healthy, prints addresses and login.
 # WORKERS=2: on Celery, with so many workers beside the training worker. WEIGHTS=FILE: ImageNet's weights, put in the image.
+# DOMAIN=lesions.example.org: open to others under this name, with a certificate for it.
 set -euo pipefail
 compose=$PWD/tools/compose.sh
 docker info >/dev/null 2>&1 || { echo "Docker does not answer: is its daemon running, and may you use it?" >&2; exit 1; }
@@ -22,9 +23,19 @@ if [[ -n ${WORKERS:-} ]]; then
   # Two a worker, so that one that is slower or later takes fewer; 64 is the most
   put SHARDS "$([[ $WORKERS == 0 ]] && echo 1 || echo $((WORKERS < 32 ? WORKERS * 2 : 64)))"
 fi
-port=${AIRFLOW_PORT:-$(setting AIRFLOW_PORT)}
-export AIRFLOW_URL=${AIRFLOW_URL:-$(setting AIRFLOW_URL)}
-export AIRFLOW_URL=${AIRFLOW_URL:-http://localhost:${port:-8080}}
+if [[ -n ${DOMAIN:-} ]]; then
+  put DOMAIN "$DOMAIN"
+  # A public authority asks for the name on these ports
+  for default in BIND=0.0.0.0 HTTP_PORT=80 HTTPS_PORT=443; do
+    [[ -n $(setting "${default%%=*}") ]] || put "${default%%=*}" "${default#*=}"
+  done
+fi
+domain=$(setting DOMAIN) port=${HTTPS_PORT:-$(setting HTTPS_PORT)}
+domain=${domain:-localhost} port=${port:-8443}
+export SITE_URL=${SITE_URL:-$(setting SITE_URL)}
+[[ $port == 443 ]] && usual= || usual=:$port
+export SITE_URL=${SITE_URL:-https://$domain$usual}
+export CADDYFILE_SHA256=$(sha256sum <deploy/Caddyfile | cut -d " " -f 1)
 workers=$(setting WORKERS)
 export COMPOSE_PROFILES=$(setting COMPOSE_PROFILES)
 
@@ -62,7 +73,11 @@ if [[ -n $waiting ]]; then
 fi
 
 user=$(setting ADMIN_USER)
-echo "Airflow:   $AIRFLOW_URL   login ${user:-admin} / $(setting ADMIN_PASSWORD)"
-echo "MLflow:    http://localhost:${MLFLOW_PORT:-$(setting MLFLOW_PORT | grep . || echo 5000)}   login admin / $(setting MLFLOW_PASSWORD)"
-echo "Predictor: http://localhost:${PREDICTOR_PORT:-$(setting PREDICTOR_PORT | grep . || echo 8000)}   token $(setting PREDICTOR_TOKEN)"
+echo "Airflow:   $SITE_URL/   login ${user:-admin} / $(setting ADMIN_PASSWORD)"
+echo "MLflow:    $SITE_URL/mlflow/   login admin / $(setting MLFLOW_PASSWORD)"
+echo "Predictor: $SITE_URL/predictor/   token $(setting PREDICTOR_TOKEN)"
+if [[ $domain == localhost || -n $(setting CERTIFICATES) ]]; then
+  echo "The certificate is of the proxy's own authority, which a browser does not know yet. To trust it, import the file of:"
+  echo "  tools/compose.sh exec -T proxy cat /var/lib/proxy/caddy/pki/authorities/local/root.crt >authority.crt"
+fi
 echo "The DAGs are paused until you switch them on. Stop with: make docker-down"

@@ -45,7 +45,8 @@ def named(service: dict[str, Any]) -> str:
 def test_the_services_are_those_that_the_guide_names() -> None:
     by_default = {name for name, service in SERVICES.items() if "profiles" not in service}
     assert by_default == {
-        "postgres", "init", "api-server", "scheduler", "dag-processor", "triggerer", "clean-up", "mlflow", "predictor",
+        "proxy", "postgres", "init", "api-server", "scheduler", "dag-processor", "triggerer", "clean-up", "mlflow",
+        "predictor",
     }  # fmt: skip
     assert {name for name, service in SERVICES.items() if service.get("profiles") == ["celery"]} == {
         "redis", "worker", "training-worker",
@@ -71,7 +72,8 @@ def test_a_service_is_bounded(service: dict[str, Any]) -> None:
 def test_a_service_is_nobody_special(service: dict[str, Any]) -> None:
     assert service["user"].partition(":")[0] not in {"", "0", "root"}
     assert service["cap_drop"] == ["ALL"]
-    assert service.get("cap_add", []) == []
+    # Which Caddy's image does not start without, and a user who is not root does not get
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if named(service) == "proxy" else [])
     assert "no-new-privileges:true" in service["security_opt"]
     assert service.get("privileged", False) is False
     assert not any("docker.sock" in volume for volume in service["volumes"])
@@ -84,9 +86,11 @@ def test_a_service_writes_to_volumes_and_memory_alone(service: dict[str, Any]) -
     assert service["tmpfs"]
 
 
-def test_a_port_is_open_to_this_machine_alone_unless_told_otherwise(service: dict[str, Any]) -> None:
-    for port in service.get("ports", []):
-        assert re.fullmatch(r"\$\{BIND:-127\.0\.0\.1\}:\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
+def test_the_proxy_alone_has_ports_and_they_are_open_to_this_machine_alone_by_default(service: dict[str, Any]) -> None:
+    ports = service.get("ports", [])
+    assert bool(ports) == (named(service) == "proxy")
+    for port in ports:
+        assert re.fullmatch(r"\$\{BIND:-127\.0\.0\.1\}:\$\{HTTPS?_PORT:-\d+\}:\d+", port)
 
 
 def test_code_is_mounted_read_only(service: dict[str, Any]) -> None:
@@ -96,7 +100,7 @@ def test_code_is_mounted_read_only(service: dict[str, Any]) -> None:
 
 
 def test_what_is_kept_lies_in_named_volumes() -> None:
-    assert set(COMPOSE["volumes"]) == {"postgres", "dataset", "models", "logs", "mlflow", "queue"}
+    assert set(COMPOSE["volumes"]) == {"postgres", "dataset", "models", "logs", "mlflow", "queue", "caddy"}
     for name in WITH_THE_CODE:
         assert {"${DATASET:-dataset}:/app/dataset", "${MODELS:-models}:/app/models"} <= set(SERVICES[name]["volumes"])
     assert "${MODELS:-models}:/app/models:ro" in SERVICES["predictor"]["volumes"]

@@ -40,6 +40,20 @@ def test_training_has_more_of_the_same_than_other_tasks() -> None:
     assert int(container["resources"]["limits"]["cpu"]) > int(VALUES["workers"]["resources"]["limits"]["cpu"])
 
 
+def test_the_ingress_has_tls_and_the_proxys_limits() -> None:
+    ingress = VALUES["ingress"]["apiServer"]
+    (host,) = ingress["hosts"]
+    assert ingress["enabled"] is host["tls"]["enabled"] is True
+    assert VALUES["config"]["api"]["base_url"] == f"https://{host['name']}"
+    limits = {name.removeprefix("nginx.org/"): value for name, value in ingress["annotations"].items()}
+    # A value that is no string is no annotation
+    assert all(isinstance(value, str) for value in limits.values())
+    size = limits["client-max-body-size"].removesuffix("m")
+    assert f"max_size {size}MiB\n\t\t}}\n\t\treverse_proxy api-server" in (PROJECT / "deploy" / "Caddyfile").read_text()
+    assert limits["redirect-to-https"] == "true"
+    assert limits["limit-req-rate"].endswith("r/s")
+
+
 def test_nobody_is_root() -> None:
     assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
     assert VALUES["securityContexts"]["pod"]["runAsNonRoot"] is True

@@ -12,7 +12,7 @@ TOOLS = Path(sys.executable).parent
 
 EXPLAINED = {
     "CL-0004",  # latest is the image that make docker-up has just built; IMAGE names a release
-    "CL-0019",  # a digest would keep security updates of postgres:17 and redis:7 out; POSTGRES_IMAGE takes one
+    "CL-0019",  # a digest would keep security updates of postgres:17, redis:7 and caddy:2 out; POSTGRES_IMAGE takes one
     "CL-0026",  # memory is limited everywhere, CPU where tasks run: TASK_CPUS, WORKER_CPUS, TRAINING_CPUS, PREDICTOR_CPUS
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 if TYPE_CHECKING:
@@ -50,14 +49,16 @@ def test_a_fresh_clone_comes_up_healthy_and_nobody_is_root(stack: Stack) -> None
     said = stack.up()
     assert stack.secret("ADMIN_PASSWORD") in said
     found = stack.containers()
-    assert len(found) == 8
+    assert len(found) == 9
     for container in found:
         assert container["State"]["Health"]["Status"] == "healthy"
         processes = stack.run("docker", "top", container["Id"], "-eo", "uid,pid").splitlines()[1:]
         users = {line.split()[0] for line in processes}
         assert users
         assert "0" not in users, container["Name"]
-        assert not container["HostConfig"]["CapAdd"]
+        is_proxy = "proxy" in container["Name"]
+        assert bool(container["HostConfig"]["CapAdd"]) == is_proxy
+        assert bool(container["HostConfig"]["PortBindings"]) == is_proxy
 
 
 def test_a_run_over_the_api_ends_green_and_the_pages_answer(stack: Stack) -> None:
@@ -66,11 +67,21 @@ def test_a_run_over_the_api_ends_green_and_the_pages_answer(stack: Stack) -> Non
     stack.unpause()
     stack.unpause("skin_lesion_promote")
     assert stack.wait(run) == "success", stack.summary(run)
-    page = f"{stack.airflow}/skin-lesion-models/"
-    assert httpx.get(page, timeout=60).status_code == 401
-    assert httpx.get(page, headers={"Authorization": f"Bearer {stack.token()}"}, timeout=60).status_code == 200
-    assert httpx.get(f"{stack.predictor}/", timeout=60).status_code == 200
-    assert httpx.post(f"{stack.predictor}/v1/predict", timeout=60).status_code == 401
+    page = "/skin-lesion-models/"
+    assert stack.http.get(page).status_code == 401
+    assert stack.http.get(page, headers={"Authorization": f"Bearer {stack.token()}"}).status_code == 200
+    assert stack.http.get("/predictor/").status_code == 200
+    assert stack.http.post("/predictor/v1/predict").status_code == 401
+    assert stack.http.get("/mlflow/").status_code == 401
+    assert stack.http.get("/mlflow/", auth=("admin", stack.secret("MLFLOW_PASSWORD"))).status_code == 200
+
+
+def test_airflows_session_is_sent_over_https_alone(stack: Stack) -> None:
+    login = {"username": "admin", "password": stack.secret("ADMIN_PASSWORD")}
+    stack.http.post("/auth/token", json=login)
+    cookies = stack.http.get("/auth/login/").headers.get_list("set-cookie")
+    assert cookies
+    assert all("secure" in cookie.lower() for cookie in cookies)
 
 
 def test_a_setting_of_the_file_holds_for_every_run(stack: Stack) -> None:

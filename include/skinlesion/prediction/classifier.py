@@ -20,7 +20,6 @@ from skinlesion.data.images.file import (
     read_header,
     to_model_size,
 )
-from skinlesion.data.images.hidden_content import refuse_hidden_content
 from skinlesion.data.images.symmetry import laid
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
@@ -159,7 +158,6 @@ def usable_header(content: bytes, *, max_pixels: int, min_side: int) -> ImageHea
     """Give the header of a file that may be decoded. Raises ImageRefused."""
     header = read_header(content)
     check_header(header, max_pixels=max_pixels, min_side=min_side)
-    refuse_hidden_content(content)
     return header
 
 

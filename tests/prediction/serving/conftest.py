@@ -21,7 +21,7 @@ from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.prediction.serving.app import create_app
-from skinlesion.prediction.serving.server import make_server
+from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
@@ -173,21 +173,16 @@ def running(folder: Path, *, token: str = "", overlay: Any = None, **settings: A
     app = create_app(
         PipelineConfig.of({"models": folder}), chosen, SecretStr(token) if token else None, overlay=overlay
     )
-    listens = threading.Event()
-    addresses: list[str] = []
-
-    def announce(address: str) -> None:
-        addresses.append(address)
-        listens.set()
-
-    server = make_server(app, chosen, announce)
-    thread = threading.Thread(target=server.run)
+    listener = listening_socket(chosen)
+    port = listener.getsockname()[1]
+    server = make_server(app, chosen)
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    assert listens.wait(20)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=addresses[0], timeout=30, headers=headers) as client:
-            yield Served(addresses[0], int(addresses[0].rstrip("/").rpartition(":")[2]), client)
+        address = f"http://127.0.0.1:{port}/"
+        with httpx.Client(base_url=address, timeout=30, headers=headers) as client:
+            yield Served(address, port, client)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -83,7 +83,7 @@ def test_a_token_that_is_no_good_is_refused_without_being_shown(token: str, monk
         ({"ports": "1"}, "The server has no setting `ports`"),
         ({"port": "70000"}, "Setting `port` of the server"),
         ({"max_images": "0"}, "greater than or equal to 1"),
-        ({"stall_seconds": "soon"}, "valid number"),
+        ({"upload_seconds": "soon"}, "valid number"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, str], said: str) -> None:

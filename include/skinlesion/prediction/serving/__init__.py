@@ -1,1 +1,1 @@
-"""Predictions over HTTP: `skinlesion serve`. One file a concern; app.py puts them together, server.py listens."""
+"""Predictions over HTTP: `skinlesion serve`. app.py puts the parts together, server.py listens."""

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -27,7 +27,7 @@ from skinlesion.prediction.serving.documents import (
     problems,
 )
 from skinlesion.prediction.serving.grad_cam_process import GradCamProcess, Question
-from skinlesion.prediction.serving.image_queue import ImageQueue, Told
+from skinlesion.prediction.serving.image_queue import ImageAnswer, ImageQueue
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.model_watch import ModelWatch
 from skinlesion.prediction.serving.problem import Problem
@@ -35,12 +35,12 @@ from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.upload import Buffered, Upload, read_uploads
 
-REFUSALS_TOLD = 20
-"""Of a request of which no image can be used."""
+LONGEST_LIST: Final = 20
+"""Images that the answer names when none of a request's images can be used."""
 
 
 class Api:
-    """What the routes answer with."""
+    """The routes and what they need to answer."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Api:
         *,
         min_side: int,
     ) -> None:
-        """min_side: pixels; an image with a shorter side is refused."""
+        """min_side: shortest side of an image that is accepted, in pixels."""
         self._settings = settings
         self._watch = watch
         self._images = images
@@ -62,7 +62,7 @@ class Api:
         self._buffered = Buffered(settings.buffered_bytes)
 
     def router(self) -> APIRouter:
-        """Give the routes."""
+        """Return the routes."""
         router = APIRouter()
         router.post(
             "/v1/predict",
@@ -77,7 +77,7 @@ class Api:
         )(self.predict)
         router.post(
             "/v1/grad-cam",
-            summary="Show where the model looks in one image",
+            summary="Show which regions of an image decide the answer",
             response_model=Overlay,
             responses=problems(400, 401, 408, 413, 415, 422, 503),
             openapi_extra={"requestBody": UPLOAD},
@@ -92,16 +92,18 @@ class Api:
         )(self.model)
         router.get(
             "/v1/model/card",
-            summary="Its model card",
+            summary="The model card of the version that answers",
             response_class=Response,
             responses={200: {"content": {"text/plain": {}}}, **problems(401, 404, 503)},
             tags=["model"],
         )(self.card)
-        router.get("/healthz", summary="The server lives", tags=["running"])(self.healthz)
-        router.get("/readyz", summary="A model answers", responses=problems(503), tags=["running"])(self.readyz)
+        router.get("/healthz", summary="Whether the server is alive", tags=["running"])(self.healthz)
+        router.get("/readyz", summary="Whether a model is ready to answer", responses=problems(503), tags=["running"])(
+            self.readyz
+        )
         router.get(
             "/metrics",
-            summary="Figures for Prometheus",
+            summary="Metrics for Prometheus",
             response_class=Response,
             responses={200: {"content": {"text/plain": {}}}, **problems(401)},
             tags=["running"],
@@ -109,14 +111,14 @@ class Api:
         return router
 
     async def predict(self, request: Request) -> Response:
-        """Give the decision, its reason and the probabilities for each image of the field `images`.
+        """Return the decision, its reason and the probabilities for each image of the field `images`.
 
-        The images are held in memory, and only until the answer is sent. An image that cannot be used has its reason in
-        `refused`; when none can be used the answer is 422.
+        The images are held in memory, and only until the answer is sent. For an image that cannot be used, `refused` says
+        why; when none can be used, the answer is 422.
         """
         model = self._watch.current()
-        with self._buffered.request() as take:
-            uploads = await read_uploads(request.headers, request.receive, self._settings, take)
+        with self._buffered.request() as reserve:
+            uploads = await read_uploads(request, self._settings, reserve)
             start = time.perf_counter()
             answers = await self._images.predict(model, uploads)
         _refuse_if_none_is_usable(answers)
@@ -133,13 +135,13 @@ class Api:
     async def grad_cam(
         self, request: Request, label: Annotated[Literal["benign", "malignant", "unknown"], Query()] = "malignant"
     ) -> Response:
-        """Give a heat map over one image: where the model found what speaks for `label`.
+        """Return the image with a heat map (Grad-CAM) of the regions that raise the probability of `label`.
 
         The first call starts a process with TensorFlow, which takes some seconds.
         """
         model = self._watch.current()
-        with self._buffered.request() as take:
-            uploads = await read_uploads(request.headers, request.receive, self._settings, take)
+        with self._buffered.request() as reserve:
+            uploads = await read_uploads(request, self._settings, reserve)
             if len(uploads) > 1:
                 raise Problem(
                     HTTPStatus.UNPROCESSABLE_ENTITY, "one-image", f"Expected one image, found {len(uploads)}."
@@ -159,7 +161,7 @@ class Api:
         return Question(model.h5, model.sha256[model.h5.name], pixels, label)
 
     async def model(self) -> Response:
-        """Give the version, its files' hashes, its operating point and headline figures, and what a request may bring."""
+        """Return the version, its files' hashes, its operating point and main figures, and the limits of a request."""
         model = self._watch.current()
         document = {
             **_name(model),
@@ -167,8 +169,8 @@ class Api:
             "sha256": model.sha256,
             "labels": list(LABELS),
             "decision_rule": model.operating_point(),
-            "figures": model.headline(),
-            "card": "/v1/model/card" if model.card else None,
+            "figures": model.main_figures(),
+            "card": "v1/model/card" if model.card else None,
             "refused": self._watch.refused,
             "limits": {
                 "images": self._settings.max_images,
@@ -181,7 +183,7 @@ class Api:
         return _json(json.dumps(document).encode())
 
     def card(self) -> Response:
-        """Give the model card of the version that answers, Markdown."""
+        """Return the model card of the version that answers, in Markdown."""
         path = self._watch.current().card
         try:
             content = path.read_bytes() if path else b""
@@ -189,19 +191,19 @@ class Api:
             content = b""
         if not content:
             raise Problem(HTTPStatus.NOT_FOUND, "no-model-card", "The model in service has no model card.")
-        # As plain text: every browser shows it, and nothing in it is run.
+        # As plain text: every browser shows it, and runs nothing in it.
         return Response(content, media_type="text/plain")
 
     async def healthz(self) -> dict[str, str]:
-        """Answer, whatever the model does."""
+        """Return 200 as long as the server runs, with or without a model."""
         return {"status": "alive"}
 
     async def readyz(self) -> dict[str, str]:
-        """Answer 200 while a model answers, else 503 with what to do."""
+        """Return 200 while a model answers, otherwise 503 and what to do."""
         return {"status": "ready", "version": self._watch.current().version}
 
     async def metrics(self) -> Response:
-        """Give counters and times, in Prometheus's text format."""
+        """Return counters and times in Prometheus's text format."""
         return Response(self._metrics.text(), headers={"Content-Type": metrics_text.MEDIA_TYPE})
 
 
@@ -209,12 +211,12 @@ def _name(model: ServedModel) -> dict[str, Any]:
     return {"version": model.version, "number": model.number}
 
 
-def _refuse_if_none_is_usable(answers: list[Told]) -> None:
+def _refuse_if_none_is_usable(answers: list[ImageAnswer]) -> None:
     if not all(answer.is_refused for answer in answers):
         return
     refused = [answer.document for answer in answers]
-    told = "; ".join(f"{one['file']}: {one['refused']}" for one in refused[:REFUSALS_TOLD])
-    raise _unusable(told, {"refused": refused})
+    reasons = "; ".join(f"{one['file']}: {one['refused']}" for one in refused[:LONGEST_LIST])
+    raise _unusable(reasons, {"refused": refused})
 
 
 def _unusable(detail: str, more: Mapping[str, Any] | None = None) -> Problem:

@@ -1,4 +1,4 @@
-"""The application: API and page on one port, put together."""
+"""The application: the API and the web page on one port."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def create_app(
     *,
     overlay: Overlay | None = None,
 ) -> App:
-    """Give the application (ASGI).
+    """Return the application (ASGI).
 
     Args:
-        config: where the models lie, and the shortest side that an image may have.
-        settings: what is taken.
-        token: what callers of the API must show; None for none.
-        overlay: another Grad-CAM than the project's, for tests.
+        config: where the models are, and the shortest side of an image that is accepted.
+        settings: the limits of a request.
+        token: the token that callers of the API must send; None when they need none.
+        overlay: a function that replaces the project's Grad-CAM, for tests.
     """
     metrics = Metrics()
 
@@ -73,7 +73,7 @@ def create_app(
         version="1",
         description=f"{NOTICE} Predictions of dermoscopic images: benign, malignant, unknown. Images are processed in "
         "memory and never stored.",
-        # FastAPI's own pages of documentation load their scripts from elsewhere.
+        # FastAPI's documentation pages load scripts from another server.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -100,7 +100,7 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
         detail = (
             f"There is nothing at {request.url.path[:100]!r}: /openapi.json describes the API."
             if status == HTTPStatus.NOT_FOUND
-            else f"{request.url.path[:100]!r} does not take {request.method[:20]}."
+            else f"{request.url.path[:100]!r} does not accept {request.method[:20]}."
             if status == HTTPStatus.METHOD_NOT_ALLOWED
             else str(found.detail)
         )
@@ -124,7 +124,7 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
 
 
 def _describe(app: FastAPI, *, needs_token: bool) -> None:
-    """Add to the OpenAPI document what FastAPI cannot know: the problem documents, and the token that `Front` wants."""
+    """Add to the OpenAPI document what FastAPI cannot know: the problem documents, and the token that `Front` checks."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,4 +1,4 @@
-"""The API's documents as OpenAPI describes them, with examples. They are written as plain JSON; tests compare the two."""
+"""The API's documents as OpenAPI describes them, with examples. The routes write plain JSON; tests compare the two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VERSION: Final = "5f0c9a7be1d24a86"
 
 
 class Probabilities(BaseModel):
-    """Calibrated, where the model has a decision rule; they add up to one."""
+    """The probabilities of the classes, which add up to one. They are calibrated if the model has a decision rule."""
 
     benign: float = Field(ge=0, le=1)
     malignant: float = Field(ge=0, le=1)
@@ -22,7 +22,7 @@ class Probabilities(BaseModel):
 
 
 class ImagePrediction(BaseModel):
-    """What the model says of one image; of an image that cannot be used, `file` and `refused` alone."""
+    """The prediction for one image. For an image that cannot be used there are only `file` and `refused`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,14 +50,14 @@ class ImagePrediction(BaseModel):
 
 
 class ModelName(BaseModel):
-    """Which model answered."""
+    """The model that answered."""
 
     version: str = Field(description="The run that trained it.")
-    number: int | None = Field(description="Of the version in the registry.")
+    number: int | None = Field(description="Number of the version in the registry.")
 
 
 class Predictions(BaseModel):
-    """One prediction an image, in the order of the request, all by the same version."""
+    """One prediction for each image, in the order of the request, all by the same version."""
 
     model: ModelName
     predictions: list[ImagePrediction]
@@ -65,15 +65,15 @@ class Predictions(BaseModel):
 
 
 class Overlay(BaseModel):
-    """Where the model looked: the image at 224x224 with a heat map over it."""
+    """The image at 224x224 with a heat map of the regions that raise the probability of `label`."""
 
     model: ModelName
-    label: str = Field(description="The class that it is for.")
+    label: str = Field(description="The class that the heat map is for.")
     image: str = Field(description="A data: URI, JPEG.")
 
 
 class Limits(BaseModel):
-    """What a request may bring."""
+    """The limits of a request."""
 
     images: int
     upload_bytes: int
@@ -82,7 +82,7 @@ class Limits(BaseModel):
 
 
 class OperatingPoint(BaseModel):
-    """Where the decision malignant begins."""
+    """The probability from which on the decision is malignant."""
 
     malignant_threshold: float
     target_sensitivity: float | None
@@ -93,13 +93,13 @@ class Model(BaseModel):
 
     version: str
     number: int | None
-    since: str = Field(description="When it came into service, ISO 8601; empty where there is no record.")
+    since: str = Field(description="When it came into service, ISO 8601.")
     sha256: dict[str, str]
     labels: list[str]
     decision_rule: OperatingPoint | None
-    figures: dict[str, Any] | None = Field(description="Measured on held-out lesions; intervals are of 95 %.")
-    card: str | None = Field(description="Where the model card is.")
-    refused: str = Field(description="Why the model in service is not the one that answers; empty where it is.")
+    figures: dict[str, Any] | None = Field(description="Measured on held-out lesions, with 95 % intervals.")
+    card: str | None = Field(description="Path of the model card, relative to the API; null without one.")
+    refused: str = Field(description="Why the model in service is not the one that answers; empty if it is.")
     limits: Limits
     notice: str = NOTICE
 
@@ -156,10 +156,10 @@ PREDICTIONS_EXAMPLE: Final = {
 _PROBLEMS: Final = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
-    404: "There is none.",
-    405: "The path does not take this method.",
-    408: "The upload is too slow.",
-    413: "The upload, an image or the number of images is larger than is taken.",
+    404: "The model has no model card.",
+    405: "The path does not accept this method.",
+    408: "The upload takes too long.",
+    413: "The upload, an image or the number of images is larger than the server accepts.",
     415: "The body is no multipart/form-data.",
     422: "No image can be used; the reasons are given.",
     503: "No model is in service, or the server is busy; `Retry-After` says when to come again.",
@@ -167,7 +167,7 @@ _PROBLEMS: Final = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Give the responses of these statuses, for a route's description."""
+    """Return the descriptions of the responses with these statuses, for a route."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {
         status: {"description": _PROBLEMS[status], "content": {"application/problem+json": {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""Pictures to try: drawn, so that nobody's skin is in them. The last shows no lesion, and the model should abstain."""
+"""Example images to try. They are drawn, so they show nobody's skin. The last has no lesion: the model should abstain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 
 
 class Example(NamedTuple):
-    """Name of its file, and what it shows."""
+    """The file name of an example, and what it shows."""
 
     file: str
     title: str
@@ -32,7 +32,7 @@ _QUALITY: Final = 90
 
 @lru_cache(maxsize=len(EXAMPLES))
 def example(file: str) -> bytes:
-    """Give an example's JPEG, 600x450, always the same. Raises KeyError for a name that is none of them."""
+    """Return the JPEG of an example, 600x450 pixels, always the same. Raises KeyError for any other name."""
     if file == EXAMPLES[-1].file:
         return encode_jpeg(_test_pattern(), _QUALITY)
     dx, seed = _DIAGNOSES[file]
@@ -41,7 +41,7 @@ def example(file: str) -> bytes:
 
 
 def _test_pattern() -> np.ndarray:
-    """Bars of the eight corners of the colour cube over a grey ramp, as a television's."""
+    """Return bars in the eight corners of the colour cube over a grey ramp, like a television's test pattern."""
     width, height = _SIZE
     corners = np.array([[(i >> 2 & 1), (i >> 1 & 1), (i & 1)] for i in range(8)], np.uint8) * 255
     bars = cv2.resize(corners[np.newaxis], (width, height * 3 // 4), interpolation=cv2.INTER_NEAREST)

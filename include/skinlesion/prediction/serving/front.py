@@ -1,4 +1,4 @@
-"""What every request passes: the token, the count, the headers that keep a browser's page to itself; no error gets by."""
+"""What wraps every request: the token, the metrics, the security headers, and an answer to any error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _GUARDED: Final = ("/v1/", "/metrics")
-"""What needs the token. The page itself holds nothing; its requests to /v1 do need it."""
+"""Paths that need the token. The page itself shows nothing of the model; its own requests to /v1 need the token."""
 
 _NOT_COUNTED_APART: Final = "other"
 
@@ -39,14 +39,14 @@ SECURITY_HEADERS: Final = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
 ]  # fmt: skip
-"""A page may load from this server only, so that no picture and no figure can leave it."""
+"""The page may load from and send to this server only, so no image and no figure can leave it."""
 
 
 class Front:
-    """Wraps the application (ASGI)."""
+    """An ASGI application around the actual one."""
 
     def __init__(self, app: App, metrics: Metrics, token: SecretStr | None, paths: frozenset[str]) -> None:
-        """paths: those that are counted apart."""
+        """paths: the paths that the metrics count one by one; all others are counted together."""
         self._app = app
         self._metrics = metrics
         self._token = token.get_secret_value().encode() if token else None
@@ -77,7 +77,7 @@ class Front:
         except Problem as found:
             await _send_problem(found, send_and_note)
         except Exception:
-            # Never the images: a traceback names lines, not values.
+            # The log gets no image: a traceback names lines, not values.
             log.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
                 await _send_problem(failed(), send_and_note)
@@ -91,12 +91,12 @@ class Front:
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         kind, _, token = given.partition(b" ")
-        # Compared in a time that does not tell how much of it is right.
+        # The comparison takes the same time however much of the token is right.
         if kind.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "token-needed",
-                "The server wants its token: send the header `Authorization: Bearer <token>`."
+                "The server needs its token: send the header `Authorization: Bearer <token>`."
                 if not given
                 else "This is not the server's token.",
                 headers={"WWW-Authenticate": 'Bearer realm="skinlesion"'},
@@ -104,7 +104,7 @@ class Front:
 
 
 def failed() -> Problem:
-    """A bug; the client learns that it is one."""
+    """Return the problem document for a bug, which says that the server is at fault."""
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "The server failed at this request; its log has the reason."
     )

@@ -1,4 +1,4 @@
-"""Grad-CAM in a process of its own: TensorFlow starts there when somebody first asks, and cannot stall the answers."""
+"""Grad-CAM in a process of its own: TensorFlow starts there on the first request, and cannot delay predictions."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _QUALITY: Final = 90
 
 @dataclass(frozen=True)
 class Question:
-    """Where does this model look, for this class?
+    """A request for one heat map.
 
     Attributes:
         model: the Keras file.
-        sha256: that it must have; another model may have taken its place.
-        pixels: RGB uint8 (224, 224, 3).
-        label: of `LABELS`.
+        sha256: the SHA-256 that the file must have: another model may have replaced it in the meantime.
+        pixels: the image, RGB, a uint8 array of shape (224, 224, 3).
+        label: the class, one of `LABELS`.
     """
 
     model: Path
@@ -51,10 +51,10 @@ class Question:
 
 
 class GradCamProcess:
-    """Answers one question at a time in a process that is started on the first and ended when one takes too long."""
+    """A process that answers one question at a time. It starts with the first, and is ended when one takes too long."""
 
     def __init__(self, metrics: Metrics, *, seconds: float, most_waiting: int, overlay: Overlay | None = None) -> None:
-        """seconds: for one question. overlay: what the process runs; gives a JPEG."""
+        """seconds: longest time for one question. overlay: the function that the process calls, which returns a JPEG."""
         self._metrics = metrics
         self._seconds = seconds
         self._most_waiting = most_waiting
@@ -65,7 +65,7 @@ class GradCamProcess:
         self._connection: Connection | None = None
 
     async def overlay(self, question: Question) -> bytes:
-        """Give the image with the heat map over it, a JPEG. Raises Problem: busy, too slow, or it failed."""
+        """Return the image with the heat map over it, as JPEG. Raises Problem (503) when busy, too slow or failed."""
         if self._waiting >= self._most_waiting:
             raise busy("Other Grad-CAMs are waiting. Ask again in some seconds.", seconds=5)
         self._waiting += 1
@@ -81,7 +81,7 @@ class GradCamProcess:
             if not connection.poll(self._seconds):
                 self._end()
                 self._metrics.grad_cams.labels("too slow").inc()
-                raise _unavailable(f"Grad-CAM took longer than {self._seconds:g} seconds and was given up. Ask again.")
+                raise _unavailable(f"Grad-CAM took longer than {self._seconds:g} seconds and was ended. Ask again.")
             answer = connection.recv()
         except (EOFError, OSError):
             self._end()
@@ -115,7 +115,7 @@ class GradCamProcess:
         self._connection = self._process = None
 
     def close(self) -> None:
-        """End the process, also one that is at work."""
+        """End the process, even in the middle of a question."""
         process = self._process
         if process is not None:
             process.kill()
@@ -128,7 +128,7 @@ def _unavailable(detail: str) -> Problem:
 
 
 def answer_questions(connection: Connection, overlay: Overlay) -> None:
-    """Answer questions until the server closes the connection, or is gone: a JPEG, or a sentence that says why not."""
+    """Answer each question with a JPEG, or a sentence that says why not, until the server's end of the connection closes."""
     import signal
 
     # Ctrl-C in the terminal goes to the whole group; the server ends this process.
@@ -140,13 +140,13 @@ def answer_questions(connection: Connection, overlay: Overlay) -> None:
             return
         try:
             answer: bytes | str = overlay(question)
-        except Exception as error:  # whatever it is, the next question may be answered
+        except Exception as error:  # whatever it is, the next question may succeed
             answer = f"Grad-CAM failed ({type(error).__name__}: {str(error)[:300]})."
         connection.send(answer)
 
 
 def overlay_of(question: Question) -> bytes:
-    """Compute one Grad-CAM, a JPEG of 224x224; for the process alone, since it imports TensorFlow."""
+    """Return one Grad-CAM as a JPEG of 224x224. It imports TensorFlow, so only the process calls it."""
     heat_map = _grad_cam(question.model, question.sha256)(question.pixels, question.label)
     return encode_jpeg(heat_map.overlay, _QUALITY)
 
@@ -160,5 +160,5 @@ def _grad_cam(path: Path, sha256: str) -> GradCam:
     from skinlesion.network.grad_cam import GradCam
 
     if in_service.digest(path) != sha256:
-        raise DataError(f"{path} is another model's, or was altered")
+        raise DataError(f"{path} belongs to another model, or was altered")
     return GradCam(load_classifier(path))

@@ -1,4 +1,4 @@
-"""Where images are predicted: one thread a core, a bounded number of images waiting."""
+"""Prediction of images on one thread per core, with a bounded number of images waiting."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.upload import Upload
 
 LARGE_PIXELS: Final = 6_000_000
-"""Of these one is decoded at a time: 25 million pixels of a PNG take 450 MB for a moment."""
+"""Images with more pixels are decoded one at a time: a PNG of 25 million pixels takes 450 MB while it is decoded."""
 
 DECIMALS: Final = 6
-"""Of probabilities, as `skinlesion predict` writes them."""
+"""Decimals of the probabilities, as many as `skinlesion predict` writes."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is told of one image: `document` is its part of the response; refused images have a reason in it."""
+class ImageAnswer:
+    """The part of a response that belongs to one image. If the image is refused, `document` says why."""
 
     document: dict[str, Any]
     is_refused: bool
 
 
 class ImageQueue:
-    """Predicts images on threads of their own, so that the event loop goes on answering."""
+    """Predicts images on threads of its own, so that the event loop stays free to answer."""
 
     def __init__(self, settings: ServerSettings, metrics: Metrics, *, min_side: int) -> None:
-        """min_side: pixels; an image with a shorter side is refused."""
+        """min_side: shortest side of an image that is accepted, in pixels."""
         threads = settings.threads_used()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._most_waiting = settings.waiting_images
@@ -50,8 +50,8 @@ class ImageQueue:
         self._waiting = 0
         self._one_large_at_a_time = threading.Lock()
 
-    async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[Told]:
-        """Give an answer for each image, in order. Raises Problem (503) when too many wait."""
+    async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[ImageAnswer]:
+        """Return an answer for each image, in order. Raises Problem (503) when too many images wait."""
         if self._waiting + len(uploads) > self._most_waiting:
             raise busy("Too many images are waiting for the model. Send the request again in a second.")
         self._waiting += len(uploads)
@@ -64,7 +64,7 @@ class ImageQueue:
             self._waiting -= len(uploads)
             self._metrics.waiting.set(self._waiting)
 
-    def _one(self, model: ServedModel, upload: Upload) -> Told:
+    def _one(self, model: ServedModel, upload: Upload) -> ImageAnswer:
         start = time.perf_counter()
         try:
             header = usable_header(upload.content, max_pixels=self._max_pixels, min_side=self._min_side)
@@ -76,7 +76,7 @@ class ImageQueue:
                 pixels = pixels_of(upload.content, header)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
-            return Told({"file": upload.name, "refused": str(refusal)}, is_refused=True)
+            return ImageAnswer({"file": upload.name, "refused": str(refusal)}, is_refused=True)
         decoded = time.perf_counter()
         answer = model.answer(pixels)
         self._metrics.decoding.observe(decoded - start)
@@ -92,14 +92,14 @@ class ImageQueue:
                 for label, probability in zip(LABELS, answer.probabilities, strict=True)
             },
         }
-        return Told(document, is_refused=False)
+        return ImageAnswer(document, is_refused=False)
 
     def close(self) -> None:
-        """Begin no more images."""
+        """Start no further image."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _give_memory_back() -> None:
-    """Let the system have what decoding took; glibc would keep most of it for the next large image."""
+    """Return freed memory to the system; glibc would keep most of it for the next large image."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What the server counts and times, for Prometheus. Nothing of what an image shows or is called."""
+"""What the server counts and times, for Prometheus. No metric holds the content or the name of an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS: Final = (0.001, 0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.04,
 
 
 class Metrics:
-    """The server's counters; each server of a process has its own."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -41,30 +41,30 @@ class Metrics:
         )  # fmt: skip
         self.decoding = Histogram(
             "skinlesion_decoding_seconds",
-            "Of one image, to the model's size.",
+            "Decoding and resizing of one image.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.inference = Histogram(
-            "skinlesion_inference_seconds", "Of one image, in the model.", buckets=_SECONDS, registry=self.registry
+            "skinlesion_inference_seconds", "Inference of one image.", buckets=_SECONDS, registry=self.registry
         )
         decisions = Counter("skinlesion_images", "Images predicted.", ["decision"], registry=self.registry)
         self.decisions = {label: decisions.labels(label) for label in LABELS}
         self.refused = Counter("skinlesion_images_refused", "Images that cannot be used.", registry=self.registry)
-        self.waiting = Gauge("skinlesion_images_waiting", "Images in work or waiting.", registry=self.registry)
+        self.waiting = Gauge("skinlesion_images_waiting", "Images in progress or waiting.", registry=self.registry)
         self.grad_cams = Counter("skinlesion_grad_cams", "Grad-CAMs.", ["outcome"], registry=self.registry)
         self.model = Gauge("skinlesion_model", "1 for the version that answers.", ["version"], registry=self.registry)
-        self.switches = Counter("skinlesion_model_loads", "Models taken up.", registry=self.registry)
+        self.switches = Counter("skinlesion_model_loads", "Models loaded.", registry=self.registry)
         self.refused_models = Counter(
-            "skinlesion_model_loads_refused", "Models in service that could not be taken up.", registry=self.registry
+            "skinlesion_model_loads_refused", "Models in service that could not be loaded.", registry=self.registry
         )
 
     def serving(self, version: str) -> None:
-        """Say which version answers from now on."""
+        """Record that this version answers from now on."""
         self.model.clear()
         self.model.labels(version).set(1)
         self.switches.inc()
 
     def text(self) -> bytes:
-        """Give all figures in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

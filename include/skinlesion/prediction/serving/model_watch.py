@@ -1,4 +1,4 @@
-"""Which model is served now: loads the one in service, and takes up another when a promotion or a rollback put it there."""
+"""The model that answers: the one in service, replaced after each promotion and rollback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.served_model import NoModel, ServedModel, load
@@ -24,15 +23,17 @@ _STARTING: Final = "The model is being loaded. Come again in a second."
 
 
 class ModelWatch:
-    """Holds the model that answers. A new one takes its place when it is loaded, verified and warm; requests that have
-    begun keep the old one, and a new one that cannot be served leaves the old one where it is.
+    """Holds the model that answers.
+
+    A new model replaces it once it is loaded, verified and has run once. Requests that have begun finish with the old one.
+    When the new one cannot be served, the old one stays.
 
     Attributes:
-        refused: why the model in service is not the one that answers; empty where it is.
+        refused: why the model in service is not the one that answers; empty if it is.
     """
 
     def __init__(self, models: Path, threads: int, *, loaded: Callable[[ServedModel | None, str], None]) -> None:
-        """loaded: told after each try: the model, or None and the reason."""
+        """loaded: called after each attempt with the model, or with None and the reason."""
         self._models = models
         self._threads = threads
         self._loaded = loaded
@@ -42,13 +43,13 @@ class ModelWatch:
         self.refused = _STARTING
 
     def current(self) -> ServedModel:
-        """Give the model that answers. Raises Problem (503) with what to do while there is none."""
+        """Return the model that answers. Raises Problem (503), which says what to do, while there is none."""
         if self._current is None:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-model", self.refused, headers={"Retry-After": "5"})
         return self._current
 
     async def watch(self, seconds: float) -> None:
-        """Look every so many seconds whether another model is in service, for ever."""
+        """Call `look` every so many seconds until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -58,7 +59,7 @@ class ModelWatch:
             self._loader.shutdown(wait=False, cancel_futures=True)
 
     def look(self) -> None:
-        """Load the model in service unless its files are those that were tried last."""
+        """Load the model in service, unless its files are those of the last attempt."""
         signature = self._signature()
         if signature == self._seen:
             return
@@ -89,13 +90,13 @@ class ModelWatch:
             log.warning("%s", self.refused)
 
     def _signature(self) -> _Signature:
-        """What changes when a file of the model in service does."""
+        """Return a value that changes when a file of the model in service does; empty while none is in service."""
         now = in_service.read(self._models)
-        files = [layout.model_in_service(self._models)]
-        if now is not None:
-            files += [now.folder / in_service.RECORD, *(now.folder / name for name in now.sha256)]
+        if now is None:
+            return ()
         found = []
-        for path in files:
+        for name in (in_service.RECORD, *now.sha256):
+            path = now.folder / name
             try:
                 stat = path.stat()
             except OSError:

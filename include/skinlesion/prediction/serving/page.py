@@ -1,7 +1,8 @@
-"""The web page: a few files that load nothing from elsewhere, a client of the API like any other."""
+"""The web page, a client of the API. Its files load nothing from another server."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,11 @@ _KINDS: Final = {
 }
 
 _PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,image/gif"
-"""Named one by one, so that a phone gives its HEIC photographs as JPEG."""
+"""Listed one by one, so that a phone converts its HEIC photographs to JPEG."""
 
 
 def router() -> APIRouter:
-    """Give the page's routes. They need no token: there is nothing of the model or of an image in them."""
+    """Return the page's routes. They need no token: they show nothing of the model or of an image."""
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     html = environment.get_template("page.html.j2").render(
         notice=NOTICE,
@@ -64,6 +65,4 @@ def router() -> APIRouter:
 
 
 def _missing(name: str) -> Problem:
-    from http import HTTPStatus
-
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no {name[:50]!r} here.")

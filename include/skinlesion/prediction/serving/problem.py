@@ -1,4 +1,4 @@
-"""Errors as clients get them: problem details (RFC 9457)."""
+"""The errors that clients receive: problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class Problem(Exception):
-    """What ends a request other than with its answer; `detail` is a sentence for a person and says what to do."""
+    """An error that ends a request. `detail` is a sentence for a person, which says what to do."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """kind: names the problem for programs. headers: of the response. more: further members of the document."""
+        """kind: name of the problem for programs. headers: headers of the response. more: further members of the document."""
         super().__init__(detail)
         self.status = status
         self.headers = dict(headers or {})
@@ -35,20 +35,20 @@ class Problem(Exception):
         }
 
     def body(self) -> bytes:
-        """Give the response's body."""
+        """Return the body of the response."""
         return json.dumps(self.document).encode()
 
 
 def too_large(detail: str) -> Problem:
-    """More than the server takes."""
+    """Return the problem (413) of a request with more than the server accepts."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload-too-large", detail)
 
 
 def busy(detail: str, *, seconds: int = 1) -> Problem:
-    """No room now; the client is told when to come again."""
+    """Return the problem (503) of a server without room, with the seconds after which to try again."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail, headers={"Retry-After": str(seconds)})
 
 
 def malformed(detail: str) -> Problem:
-    """The request is not what its headers say."""
+    """Return the problem (400) of a request that is not what its headers say."""
     return Problem(HTTPStatus.BAD_REQUEST, "malformed-request", detail)

@@ -1,56 +1,81 @@
-"""Listening: uvicorn with deadlines for each connection, and how it starts and ends."""
+"""The process that serves: its socket, uvicorn and uvicorn's own limits."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Final
 
 import uvicorn
 
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.serving.app import create_app
-from skinlesion.prediction.serving.connection import BoundedConnection
 from skinlesion.prediction.serving.front import App
 from skinlesion.prediction.serving.settings import ServerSettings, api_token
 
 log = logging.getLogger(__name__)
 
-_SWITCH_SECONDS = 0.001
-"""How long a thread keeps Python's lock while others want it. The default, 5 ms, is what an answer may take in all."""
+_SWITCH_SECONDS: Final = 0.001
+"""How long a thread keeps Python's lock while others want it. The default, 5 ms, is as long as a whole answer may take."""
+
+_WAITING_CONNECTIONS: Final = 2048
+"""Connections that the system holds until the server accepts them."""
+
+_LARGEST_HEAD: Final = 16 * 1024
+"""Most bytes of a request's line and headers."""
 
 
 def serve(config: DataSettings, settings: ServerSettings, *, announce: Callable[[str], None]) -> None:
-    """Serve until the process is told to end (Ctrl-C, SIGTERM); answers that have begun are finished first.
+    """Serve until the process is asked to end (Ctrl-C, SIGTERM); requests that have begun are answered first.
 
-    announce: told the address when the server listens. Raises DataError when others could reach it without a token, or
-    the address cannot be had.
+    Args:
+        config: where the models are, and the shortest side of an image that is accepted.
+        settings: where to listen and what to accept.
+        announce: called with the address as soon as clients can connect.
+
+    Raises DataError when others could reach the server without a token, or the address cannot be listened on.
     """
     token = api_token(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # Pillow's notes on odd metadata: whoever sends images must not write to the log with them.
+    # Pillow warns about odd metadata: whoever sends images must not write to the log with them.
     warnings.filterwarnings("ignore", module="PIL")
-    server = make_server(create_app(config, settings, token), settings, announce)
-    with suppress(SystemExit):  # uvicorn has logged why
-        server.run()
-    if not server.started:
+    server = make_server(create_app(config, settings, token), settings)
+    with listening_socket(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        server.run(sockets=[listener])
+
+
+def listening_socket(settings: ServerSettings) -> socket.socket:
+    """Return a socket that listens on the address of the settings. Raises DataError when that is impossible."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_WAITING_CONNECTIONS)
+    except OSError as error:
         raise DataError(
-            f"Cannot listen on {settings.host} port {settings.port}: another program may be there, or this machine has no "
-            "such address. Choose others with --host and --port."
-        )
+            f"Cannot listen on {settings.host} port {settings.port} ({error.strerror}): another program may be there, or "
+            "this machine has no such address. Choose others with --host and --port."
+        ) from None
 
 
-def make_server(app: App, settings: ServerSettings, announce: Callable[[str], None]) -> uvicorn.Server:
-    """Give a server that is ready to `run`."""
-    return _Server(
+def make_server(app: App, settings: ServerSettings) -> uvicorn.Server:
+    """Return a server that is ready to run on a `listening_socket`.
+
+    Its limits are uvicorn's: the number of connections, the size of a request's head, the time that a connection may be
+    idle between two requests. A client that sends its head slowly is the proxy's business (deploy/Caddyfile).
+    """
+    return uvicorn.Server(
         uvicorn.Config(
             app,
-            host=settings.host,
-            port=settings.port,
-            http=type("Connection", (BoundedConnection,), {"most_connections": settings.connections}),
+            # uvicorn's other parser, httptools, has no limit of a request's head.
+            http="h11",
+            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            # uvicorn turns a request away when this many connections are open, its own among them.
+            limit_concurrency=settings.connections + 1,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -58,19 +83,5 @@ def make_server(app: App, settings: ServerSettings, announce: Callable[[str], No
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=10,
-        ),
-        announce,
+        )
     )
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, *arguments: object, **options: object) -> None:
-        await super().startup(*arguments, **options)  # type: ignore[arg-type]
-        for server in getattr(self, "servers", []):
-            for socket in server.sockets:
-                host, port = socket.getsockname()[:2]
-                self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")

@@ -1,4 +1,4 @@
-"""The server's settings: where it listens, what it takes. Apart from a run's, which Airflow's trigger form shows."""
+"""The server's settings: where it listens and what it accepts. A run's settings are separate."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MIB: Final = 2**20
 
 TOKEN_VARIABLE: Final = "SKINLESION_API_TOKEN"
 SHORTEST_TOKEN: Final = 16
-"""Characters; a shorter one can be guessed by trying."""
+"""Characters of the shortest token that cannot be guessed by trying."""
 
 
 class ServerSettings(BaseSettings):
-    """Taken from the caller (`--set key=value`), else from `SKINLESION_SERVE_<NAME>`, else the default. Frozen.
+    """Settings from the caller (`--set key=value`), else from `SKINLESION_SERVE_<NAME>`, else the default. Frozen.
 
-    The token comes from `SKINLESION_API_TOKEN` only: command lines are seen by every user of a machine.
+    The token comes from `SKINLESION_API_TOKEN` only: every user of a machine sees its command lines.
     """
 
     model_config = SettingsConfigDict(
@@ -34,71 +34,80 @@ class ServerSettings(BaseSettings):
         default="127.0.0.1",
         min_length=1,
         title="Address",
-        description=f"To listen on. Any but this machine's own (127.0.0.1) needs a token in {TOKEN_VARIABLE}.",
+        description=f"Address to listen on. Any but this machine's own (127.0.0.1) needs a token in {TOKEN_VARIABLE}.",
     )
-    port: int = Field(default=8000, ge=0, le=65535, title="Port", description="0 takes a free one and says which.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, title="Port", description="With 0 the server chooses a free port and prints it."
+    )
     threads: int = Field(
-        default=0, ge=0, le=256, title="Threads", description="That predict; 0: one for each core this process may use."
+        default=0,
+        ge=0,
+        le=256,
+        title="Threads",
+        description="Threads that predict. With 0 there is one for each core that this process may use.",
     )
     max_upload_bytes: int = Field(
-        default=32 * MIB, ge=1024, title="Largest upload (bytes)", description="Of a request, all its images together."
+        default=32 * MIB, ge=1024, title="Largest upload (bytes)", description="All images of a request together."
     )
     max_image_bytes: int = Field(default=20 * MIB, ge=1024, title="Largest image (bytes)")
     max_image_pixels: int = Field(
         default=25_000_000,
         ge=50_176,
         title="Largest image (pixels)",
-        description="Refused by its header beyond this. The largest in the ISIC Archive have about 24 million. A "
-        "PNG takes 18 bytes a pixel for a moment; large images are decoded one at a time.",
+        description="An image with more is refused by its header. The largest in the ISIC Archive have about 24 million. "
+        "A PNG takes 18 bytes per pixel while it is decoded; large images are decoded one at a time.",
     )
     max_images: int = Field(default=64, ge=1, le=1000, title="Most images in a request")
     buffered_bytes: int = Field(
         default=96 * MIB,
         ge=1024,
         title="Most bytes of uploads in memory",
-        description="Over all requests. Beyond it the answer is 503: come again.",
+        description="All requests together. Beyond it the answer is 503: try again later.",
     )
     waiting_images: int = Field(
-        default=256, ge=1, title="Most images waiting", description="Over all requests; beyond it, as above."
+        default=256,
+        ge=1,
+        title="Most images waiting",
+        description="All requests together. Beyond it the answer is 503.",
     )
-    connections: int = Field(default=512, ge=2, title="Most connections")
-    upload_seconds: float = Field(default=120, gt=0, title="Longest upload (seconds)")
-    stall_seconds: float = Field(
-        default=1.5,
-        gt=0,
-        title="Stalled upload: window (seconds)",
-        description="An upload that brings fewer bytes than below in so long is ended, so that nobody holds places by "
-        "sending a byte now and then. Raise it for people on slow links.",
+    connections: int = Field(default=512, ge=2, title="Most connections", description="Beyond it the answer is 503.")
+    upload_seconds: float = Field(
+        default=120, gt=0, title="Longest upload (seconds)", description="Beyond it the answer is 408."
     )
-    stall_bytes: int = Field(default=4096, ge=1, title="Stalled upload: fewest bytes in a window")
     watch_seconds: float = Field(
-        default=1.0, gt=0, title="Look for another model every (seconds)", description="A promotion or a rollback."
+        default=1.0,
+        gt=0,
+        title="Look for another model every (seconds)",
+        description="How soon a promotion or a rollback takes effect.",
     )
     grad_cam_seconds: float = Field(
         default=60,
         gt=0,
         title="Grad-CAM: longest (seconds)",
-        description="For one image, TensorFlow's start included. Its process is then ended and the next call starts another.",
+        description="For one image, including TensorFlow's start. Then the process is ended; the next call starts another.",
     )
     grad_cam_waiting: int = Field(
-        default=4, ge=1, title="Grad-CAM: most waiting", description="One image at a time; beyond it: 503, come again."
+        default=4,
+        ge=1,
+        title="Grad-CAM: most waiting",
+        description="Grad-CAM works on one image at a time. Beyond this number the answer is 503.",
     )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
-        """Give the settings with these over the environment's and the defaults. Raises DataError that names each wrong one."""
+        """Return the settings: these, else the environment's, else the defaults. Raises DataError, which names each wrong one."""
         try:
             return cls(**settings)
         except ValidationError as error:
             raise DataError(_problems(error)) from None
 
     def threads_used(self) -> int:
-        """Give the number of threads that predict."""
+        """Return the number of threads that predict."""
         return self.threads or cores_allowed()
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether only this machine can reach the server."""
+        """Return whether only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:
@@ -108,7 +117,7 @@ class ServerSettings(BaseSettings):
 
 
 def api_token(settings: ServerSettings) -> SecretStr | None:
-    """Give the token that callers must show; None when none is set and only this machine can call.
+    """Return the token that callers must send; None when none is set and only this machine can call.
 
     Raises DataError when the server would be open to others, or the token is too short.
     """
