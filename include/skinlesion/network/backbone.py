@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import IMAGE_SIDE, PipelineConfig
 from skinlesion.network import quiet_tensorflow
@@ -64,7 +64,7 @@ def find_weights(config: PipelineConfig) -> BackboneWeights:
                 "there, or set `weights` to `imagenet` or `random`."
             )
         _download()
-    return BackboneWeights(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    return BackboneWeights(path, sha256_of(path)[:16])
 
 
 def _download() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from skinlesion.data.images.file import SUFFIXES, ImageRefused, check_decodes, c
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic
-from skinlesion.foundation.checksum import hash_of, have_same_content
+from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import PipelineConfig
@@ -226,15 +225,10 @@ def _move(file: Dropped, place: Path, intake: Intake) -> None:
 
 
 def _copy(source: Path, copy: Path) -> None:
-    """Copy, flush, and read back: the source goes when this is done."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, copy.open("wb") as writer:
-        while block := reader.read(1 << 20):
-            digest.update(block)
-            writer.write(block)
-    shutil.copystat(source, copy)
+    """Copy a file, flush the copy and compare it with the source, which is removed afterwards."""
+    shutil.copy2(source, copy)
     atomic.flush(copy)
-    if hash_of(copy) != digest.hexdigest():
+    if not have_same_content(source, copy):
         raise OSError(errno.EIO, "The copy differs from what was read", str(copy))
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import httpx
 
 from skinlesion.foundation import atomic
-from skinlesion.foundation.checksum import Checksum, hash_of, md5_told
+from skinlesion.foundation.checksum import Checksum, hash_of, md5_in_headers
 from skinlesion.foundation.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class Version:
     def of(cls, headers: Mapping[str, str], size: int | None) -> Version:
         """Read an answer's headers. A weak ETag names no bytes, so it is left out."""
         etag = headers.get("etag", "")
-        return cls("" if etag.startswith("W/") else etag, headers.get("last-modified", ""), size, md5_told(headers))
+        return cls(
+            "" if etag.startswith("W/") else etag, headers.get("last-modified", ""), size, md5_in_headers(headers)
+        )
 
     @property
     def validator(self) -> str:

@@ -25,7 +25,7 @@ import isic_cli.io.http
 import isic_cli.session
 from tenacity import stop_after_attempt, wait_exponential
 
-from skinlesion.foundation.checksum import md5_told
+from skinlesion.foundation.checksum import md5_in_headers
 from skinlesion.foundation.workers import end_with_parent
 
 COUNTED: Final = "counted.json"
@@ -91,7 +91,11 @@ def _record(folder: Path, timeout: float) -> None:
     def asking(self: Any, *arguments: Any, **options: Any) -> Any:
         answer = request(self, *arguments, **{"timeout": (min(timeout, 10), timeout)} | options)
         name = getattr(downloading, "name", "")
-        if name and answer.ok and (md5 := md5_told({key.lower(): value for key, value in answer.headers.items()})):
+        if (
+            name
+            and answer.ok
+            and (md5 := md5_in_headers({key.lower(): value for key, value in answer.headers.items()}))
+        ):
             note(TOLD, name, md5)
         return answer
 

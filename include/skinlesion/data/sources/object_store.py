@@ -22,7 +22,7 @@ from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import layout
-from skinlesion.foundation.checksum import hash_of
+from skinlesion.foundation.checksum import hash_of, sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import PipelineConfig
@@ -238,7 +238,7 @@ def _take(
         place = intake.place(item.name)
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)
-            digest = hash_of(partial)
+            digest = sha256_of(partial)
             row = {"url": item.url, "version": item.version, "size": item.size, "sha256": digest}
             is_new = _put(partial, place, digest, intake, dataset, *taken(item.url))
             # What has the name already may lie in another folder.
@@ -287,7 +287,7 @@ def _put(
         return True
     except NameTaken as name_taken:
         holder = name_taken.holder
-        held = hash_of(holder)
+        held = sha256_of(holder)
         if held == digest:
             return False
         if taken_file is None or holder != dataset / taken_file or held != taken_digest:

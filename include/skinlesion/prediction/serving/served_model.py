@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import IMAGE_SIDE
 from skinlesion.network.litert import LiteRTModel
@@ -103,7 +103,7 @@ def load(models: Path, threads: int) -> ServedModel:
             read = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} of the model in service cannot be read ({error.strerror}).") from None
-        found = hashlib.sha256(read).hexdigest()
+        found = sha256_of(read)
         if found != expected:
             raise DataError(
                 f"{path} was altered: its SHA-256 is {found}, expected {expected} as it was put in service. Put the version "
@@ -136,7 +136,7 @@ def _without_record(models: Path, threads: int) -> ServedModel:
             f"No model is in service in {models}. Train one with `skinlesion run`, or put a candidate in service with "
             "`skinlesion models promote`. The server takes it up by itself."
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_of(path)
     return ServedModel(
         version=found[:16],
         number=None,
