@@ -204,7 +204,7 @@ def collected(config: Callable[..., PipelineConfig]) -> Callable[..., dict[str, 
 
     def run(**settings: Any) -> dict[str, Any]:
         (report,) = collect(config(**settings)).values()
-        return report
+        return report.model_dump()
 
     return run
 
