@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skinlesion.data.sources import collect, http_download, isic_archive, object_store
+from skinlesion.data.sources import collect, http_download, isic_api, isic_archive, object_store
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import PipelineConfig
@@ -162,8 +162,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sync", lambda: None)
     monkeypatch.setattr(http_download, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_archive, "pause", lambda seconds: None)
-    monkeypatch.setattr(isic_archive, "FIRST_WAIT", 0)
-    monkeypatch.setattr(isic_archive, "RUNS", 2)
+    monkeypatch.setattr(isic_api, "FIRST_WAIT", 0)
+    monkeypatch.setattr(isic_archive, "ROUNDS", 2)
     monkeypatch.setattr(object_store, "FIRST_WAIT", 0)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

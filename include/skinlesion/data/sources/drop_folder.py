@@ -29,7 +29,7 @@ UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdown
 GIVEN_UP_AFTER_SECONDS: Final = 24 * 3600
 """A file that does not decode and has not changed for so long is damaged; until then it may still be growing."""
 
-_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "isic_archive", "processed_images", "features")
+_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "processed_images", "features")
 
 
 class Dropped(NamedTuple):
