@@ -1,4 +1,4 @@
-"""A server on this machine that cuts, stalls, lies and corrupts as a test tells it, and a data set to bring files into."""
+"""A server on this machine that cuts, stalls, lies and corrupts as a test asks, and a data set to bring files into."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Server(ThreadingHTTPServer):
         return found if isinstance(found, Answer) else Answer(found)
 
     def put(self, path: str, body: bytes, etag: str = '"one"') -> str:
-        """Serve bytes with an ETag; give their address."""
+        """Serve bytes with an ETag. Returns their address."""
         self.content[path] = Answer(body, {"ETag": etag})
         return self.address + path
 
@@ -172,7 +172,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
-    """Gives the bytes of a drawn JPEG; another seed, another picture."""
+    """Return the bytes of a drawn JPEG; another seed draws another picture."""
 
     def draw(seed: int, size: tuple[int, int] = (96, 72)) -> bytes:
         picture = draw_view(draw_lesion("nv", np.random.default_rng(seed), 72), np.random.default_rng(seed), size)
@@ -200,7 +200,7 @@ def config(dataset: Path) -> Callable[..., PipelineConfig]:
 
 @pytest.fixture
 def collected(config: Callable[..., PipelineConfig]) -> Callable[..., dict[str, Any]]:
-    """Bring in what one source has; gives its report."""
+    """Collect from one source and return its summary."""
 
     def run(**settings: Any) -> dict[str, Any]:
         (report,) = collect(config(**settings)).values()
@@ -211,16 +211,16 @@ def collected(config: Callable[..., PipelineConfig]) -> Callable[..., dict[str, 
 
 @pytest.fixture(scope="session")
 def visible() -> Callable[[Path], dict[str, bytes]]:
-    """Gives path -> content of what stages see below a folder."""
+    """Return the content of each file that stages see below a folder, by its path."""
 
-    def look(folder: Path) -> dict[str, bytes]:
+    def contents(folder: Path) -> dict[str, bytes]:
         return {
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         }
 
-    return look
+    return contents
 
 
 STEPS = ("link", "rename", "replace", "unlink")
@@ -228,7 +228,7 @@ STEPS = ("link", "rename", "replace", "unlink")
 
 @pytest.fixture
 def killed_at() -> Callable[[int, Callable[[], Any]], bool]:
-    """Runs a function in a child process that is killed before its n-th change of a name on disk; tells whether it was."""
+    """Run a function in a child process that is killed before its n-th change of a name on disk; return whether it was."""
 
     def run(step: int, work: Callable[[], Any]) -> bool:
         child = os.fork()

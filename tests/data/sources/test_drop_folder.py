@@ -216,7 +216,7 @@ def test_a_file_that_changes_while_it_is_copied_is_left(dataset, drop, jpeg, col
 
     monkeypatch.setattr(drop_folder, "_copy", copy_while_written_to)
     report = collected(drop_folder=str(drop))
-    assert report["waiting_because"] == {"a.jpg": "it changed while it was copied"}
+    assert report["waiting_because"] == {"a.jpg": "it changed while it was being copied"}
     assert visible(dataset) == {}
     assert visible(drop) == {"a.jpg": jpeg(2)}
 
