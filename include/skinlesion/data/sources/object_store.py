@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import itertools
 import logging
 import os
 import re
@@ -53,11 +54,21 @@ class StoredObject(NamedTuple):
     md5: str
 
 
+class Copied(NamedTuple):
+    """A row of the table of copies, in the order of TAKEN_COLUMNS."""
+
+    url: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+
+
 class Outcome(NamedTuple):
     """What became of an object: its row in the table of copies, or the reason why there is none."""
 
     name: str
-    row: dict[str, Any] | None
+    copied: Copied | None
     is_new: bool = False
     reason: str = ""
 
@@ -239,11 +250,11 @@ def _take(
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)
             digest = sha256_of(partial)
-            row = {"url": item.url, "version": item.version, "size": item.size, "sha256": digest}
             is_new = _place(partial, place, digest, intake, dataset, *taken(item.url))
             # What has the name already may lie in another folder.
             holder = intake.holder(place) or place
-            return Outcome(item.name, row | {"file": str(holder.relative_to(dataset))}, is_new)
+            file = str(holder.relative_to(dataset))
+            return Outcome(item.name, Copied(item.url, item.version, file, item.size, digest), is_new)
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
     except Exception as error:  # as in `_listed`
@@ -308,30 +319,22 @@ def _attempts(count: int) -> Retrying:
     )
 
 
-def _counted(
-    outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]
-) -> Iterator[dict[str, Any]]:
+def _counted(outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]) -> Iterator[Copied]:
     for outcome in outcomes:
         advance(1)
-        if outcome.row is None:
+        if outcome.copied is None:
             report.failed[outcome.name] = outcome.reason
             continue
         if outcome.is_new:
             report.arrived += 1
         else:
             report.already_there += 1
-        yield outcome.row
+        yield outcome.copied
 
 
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _ROWS_BETWEEN_WRITES:
-            yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
-            batch = []
-    if batch:
-        yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
+def _batches(rows: Iterator[Copied]) -> Iterator[pd.DataFrame]:
+    while batch := list(itertools.islice(rows, _ROWS_BETWEEN_WRITES)):
+        yield pd.DataFrame(batch, columns=list(TAKEN_COLUMNS)).astype(TAKEN_COLUMNS)
 
 
 def _described(error: BaseException) -> str:
