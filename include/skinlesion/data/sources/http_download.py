@@ -6,10 +6,8 @@ import errno
 import logging
 import re
 import shutil
-import ssl
 import time
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -145,15 +143,8 @@ def new_client(timeout: float) -> httpx.Client:
     return httpx.Client(
         follow_redirects=True,
         timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-        verify=_trusted_authorities(),
         headers={"Accept-Encoding": "identity"},
     )
-
-
-@cache
-def _trusted_authorities() -> ssl.SSLContext:
-    """Return the list of certificate authorities, read once: reading it takes longer than downloading a small file."""
-    return httpx.create_ssl_context()
 
 
 def pause(seconds: float) -> None:
@@ -177,31 +168,34 @@ def require_content(answer: httpx.Response, address: str) -> None:
 
 def _complete(client: httpx.Client, address: str, part: _Part, limit: int, attempts: int) -> None:
     """Make requests until the whole file is here, or `attempts` of them in a row bring nothing."""
-    furthest, fruitless = part.size(), 0
-    problem: Exception | None = None
+    furthest, fruitless, problem = part.size(), 0, ""
     for _ in range(_MOST_REQUESTS):
         if part.is_whole:
             return
+        wait = 0.0
         try:
             _receive(client, address, part, limit)
             continue
         except httpx.InvalidURL as error:
             raise DataError(f"{address} is no address ({error}): expected one such as https://host/path.") from None
-        except (_Restart, Unavailable, httpx.HTTPError) as error:
-            problem = error
-        if isinstance(problem, _Restart):
+        except _Restart as error:
             part.discard()
-        log.info("%s: %s after %d bytes", address, _described(problem), part.size())
+            problem = str(error)
+        except Unavailable as error:
+            problem, wait = str(error), error.wait
+        except httpx.HTTPError as error:
+            problem = str(error) or type(error).__name__
+        log.info("%s: %s after %d bytes", address, problem, part.size())
         # Compared with the furthest point ever reached: a server that always starts anew might never come to the end.
         fruitless = 0 if part.size() > furthest else fruitless + 1
         furthest = max(furthest, part.size())
         if fruitless >= attempts:
             break
         if fruitless:
-            pause(max(getattr(problem, "wait", 0.0), 0.5 * 2**fruitless))
+            pause(max(wait, 0.5 * 2**fruitless))
     raise Unavailable(
         f"{address}: {furthest} of {part.version.size or 'unknown'} bytes arrived, then {fruitless} attempts in a row "
-        f"brought no more ({_described(problem)})"
+        f"brought no more ({problem})"
     )
 
 
@@ -247,7 +241,3 @@ def _require_room(address: str, folder: Path, here: int, size: int | None, limit
 def _number(headers: Mapping[str, str], name: str) -> int | None:
     value = headers.get(name, "")
     return int(value) if value.isascii() and value.isdigit() else None
-
-
-def _described(problem: Exception | None) -> str:
-    return str(problem) or type(problem).__name__
