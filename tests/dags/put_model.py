@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network import quiet_tensorflow
 from skinlesion.registry import in_service
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
@@ -32,7 +33,7 @@ def put(models: Path) -> None:
         {
             "run": "untrained",
             "version": 7,
-            "sha256": {name: in_service.digest(release / name) for name in (in_service.H5, in_service.TFLITE)},
+            "sha256": {name: sha256_of(release / name) for name in (in_service.H5, in_service.TFLITE)},
             "decision_rule": None,
             "since": "2026-11-25T02:00:00+00:00",
             "actor": "test",

@@ -189,7 +189,7 @@ def fetch(
     _show_log(quiet)
     report = fetch_set(name, folder.absolute(), config, keep_zips=keep_zips)
     if json_file is not None:
-        atomic.write_text(json_file.absolute(), json.dumps(report.as_dict(), indent=1))
+        atomic.write_text(json_file.absolute(), report.summary().model_dump_json(indent=1))
     if not quiet:
         for file, what in report.files.items():
             out.print(f"{file}: {what}", markup=False)

@@ -6,7 +6,6 @@ This is what makes resize and augment incremental, atomic and shardable. The sta
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Final, Literal
 import pandas as pd
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.shard import Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable
@@ -75,7 +75,7 @@ def write_made(job: Job, folder: Path, content: bytes) -> Made:
     path = folder / job.name
     atomic.write_one_of_many(path, content)
     stat = path.stat()
-    return Made(job, hashlib.sha256(content).hexdigest(), stat.st_size, stat.st_mtime_ns)
+    return Made(job, sha256_of(content), stat.st_size, stat.st_mtime_ns)
 
 
 def bring_up_to_date(
@@ -172,7 +172,7 @@ def _current(
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         return ""
 

@@ -6,7 +6,6 @@ valid while the file's size and times are what it says.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +21,7 @@ from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty
@@ -158,7 +158,7 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
     statistics = NOT_KNOWN
     try:
         content = (folder / file.file).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256_of(content)
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
         small = check_decodes(content, header)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 PARTIAL_SUFFIX: Final = ".partial"
-"""Ends the name of a file that is being written. Whoever lists a folder leaves these out; `remove_partials` clears
-what a killed run left."""
+"""Suffix of a file that is being written. Code that lists a folder skips these; `remove_partials` removes those of a
+killed run."""
 
 ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 
@@ -25,13 +25,13 @@ _NAME_KEPT: Final = 24  # characters, of up to four bytes each
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a path to write to; on leaving without an error its file takes the place of `path`, atomically.
+    """Provide a path to write to; on leaving without an error its file replaces `path` atomically.
 
     The file is flushed to disk before it is renamed, so a power cut leaves the old file or the new one. After an error
     nothing is left. The temporary name keeps the suffix, since Keras chooses a format by it.
 
-    durable=False leaves the flushing to the caller, who makes many small files and calls `os.sync` once before he
-    writes the table that names them.
+    With durable=False the caller flushes: one that makes many small files calls `os.sync` once, before it writes the
+    table that names them.
     """
     partial = partial_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def partial_of(path: Path) -> Path:
-    """Give the path beside `path` that this thread writes to before it renames; `remove_partials` knows whose it is."""
+    """Return the path beside `path` that this thread writes to before it renames; the name says who the writer is."""
     # A file system takes 255 bytes, a host's name up to 64 of them; a thread writes one file at a time.
     return path.with_name(f".{path.stem[:_NAME_KEPT]}.{_writer()}{PARTIAL_SUFFIX}{path.suffix}")
 
@@ -60,11 +60,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_one_of_many(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, fast where many threads fill one folder, which must be there.
+    """Write a file whole or not at all, fast where many threads write to one folder, which must exist.
 
-    Flushing is left to the caller, as with durable=False above; he calls `remove_partials(folder, own=True)` in the end.
-    Each thread writes in a folder of its own and moves the file from there: a folder takes one new file at a time, and
-    on ext4 that takes twice as long as the renaming.
+    The caller flushes, as with durable=False above, and calls `remove_partials(folder, own=True)` in the end. Each thread
+    writes in a folder of its own and moves the file from there: a folder takes one new file at a time, and creating a
+    file takes twice as long as renaming one on ext4.
     """
     scratch = path.parent / f".scratch.{_writer()}{PARTIAL_SUFFIX}"
     partial = scratch / path.name
@@ -86,7 +86,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
-    """Write the file unless it holds this content already; tell whether it was written."""
+    """Write the file unless it holds this content already. Returns whether it was written."""
     if path.is_file() and path.read_bytes() == content:
         return False
     write_bytes(path, content)
@@ -94,15 +94,15 @@ def write_if_changed(path: Path, content: bytes) -> bool:
 
 
 def is_partial(name: str) -> bool:
-    """Tell whether a file name is that of a file being written."""
+    """Return whether a file name is that of a file that is being written."""
     return name.startswith(".") and PARTIAL_SUFFIX in name
 
 
 def remove_partials(folder: Path, *, own: bool = False) -> None:
-    """Remove what killed runs left half-written in a folder, and what this process left if `own`.
+    """Remove the half-written files of killed runs from a folder and, with `own`, those of this process.
 
-    Several shards write to one folder at the same time, on several machines: a file goes when its writer was a process
-    of this machine that is gone, or when nobody has touched it for a day.
+    Several shards write to one folder at the same time, on several machines. So a file is removed when its writer was a
+    process of this machine that has ended, or when nothing has changed the file for a day.
     """
     if not folder.is_dir():
         return
@@ -130,7 +130,7 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

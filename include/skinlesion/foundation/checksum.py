@@ -1,4 +1,4 @@
-"""Checksums of files, and those that servers tell."""
+"""Checksums of files, and those that servers send."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Checksum:
-    """algorithm: a name of hashlib; digest: hex, lower case; origin: who says so."""
+    """An expected checksum: the algorithm by its name in hashlib, the digest in lower-case hex, and who published it."""
 
     algorithm: str
     digest: str
     origin: str
 
 
-def hash_of(path: Path, algorithm: str = "sha256") -> str:
-    """Give the hex digest of a file's content."""
+def sha256_of(content: Path | bytes) -> str:
+    """Return the SHA-256 of a file, or of what was read from one, as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_of(content, "sha256")
+
+
+def hash_of(path: Path, algorithm: str) -> str:
+    """Return the digest of a file in hex; the algorithm is a name of hashlib. The file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def have_same_content(one: Path, other: Path) -> bool:
-    """Tell whether two files hold the same bytes; False when one of them is missing, as behind a link to nowhere."""
+    """Return whether two files hold the same bytes; False when one of them is missing, as behind a dangling link."""
     try:
-        return one.stat().st_size == other.stat().st_size and hash_of(one) == hash_of(other)
+        return one.stat().st_size == other.stat().st_size and sha256_of(one) == sha256_of(other)
     except FileNotFoundError:
         return False
 
 
-def md5_told(headers: Mapping[str, str]) -> str:
-    """Give the MD5 that a server tells of the whole file, in hex, or nothing.
+def md5_in_headers(headers: Mapping[str, str]) -> str:
+    """Return the MD5 of the whole file that a server sends in its headers, in hex; empty when it sends none.
 
-    Amazon S3's ETag is one, unless the object came in several parts or is encrypted with a key of KMS (S3's API
-    reference, "Object"); Google's is in x-goog-hash; any server may send Content-MD5 (RFC 1864).
+    The ETag of Amazon S3 is the MD5, unless the object was uploaded in several parts or is encrypted with a key of KMS
+    (S3's API reference, "Object"). Google sends it in x-goog-hash; any server may send Content-MD5 (RFC 1864).
     """
     etag = headers.get("etag", "").strip('"')
     is_plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
     if "x-amz-request-id" in headers and is_plain and re.fullmatch(r"[0-9a-f]{32}", etag):
         return etag
     google = re.search(r"md5=([A-Za-z0-9+/]{22}==)", headers.get("x-goog-hash", ""))
-    told = google[1] if google else headers.get("content-md5", "")
-    return base64.b64decode(told).hex() if re.fullmatch(r"[A-Za-z0-9+/]{22}==", told) else ""
+    in_base64 = google[1] if google else headers.get("content-md5", "")
+    return base64.b64decode(in_base64).hex() if re.fullmatch(r"[A-Za-z0-9+/]{22}==", in_base64) else ""

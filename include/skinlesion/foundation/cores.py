@@ -1,4 +1,4 @@
-"""How many cores this process may use: by its affinity, and by the CPU limit of the container that it runs in."""
+"""The number of cores that this process may use, by its affinity and the CPU limit of its container."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
-"""As a container sees them: its own group is the root."""
+"""The control groups as a container sees them: its own group is the root."""
 
 
 def cores_allowed(cgroups: Path = CGROUPS) -> int:
-    """Give the number of cores, at least 1; a limit of 1.5 CPUs counts as 2.
+    """Return the number of cores, at least 1; a limit of 1.5 CPUs counts as 2.
 
-    Python and TensorFlow look at the affinity alone. With a thread for each of a machine's 64 cores under a limit of 4, each
-    thread stands still for most of its time, and each holds its memory.
+    Python and TensorFlow read the affinity alone. With a thread for each of a machine's 64 cores under a limit of 4, each
+    thread is idle most of the time, and each holds its memory.
     """
     cores = len(os.sched_getaffinity(0))
     limit = _limit(cgroups)
@@ -23,7 +23,7 @@ def cores_allowed(cgroups: Path = CGROUPS) -> int:
 
 
 def _limit(cgroups: Path) -> float | None:
-    """Give the limit in CPUs, None where there is none: cpu.max of cgroups 2, cpu.cfs_* of cgroups 1."""
+    """Return the limit in CPUs (cpu.max of cgroups 2, cpu.cfs_* of cgroups 1), None where there is none."""
     try:
         quota, period = (cgroups / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The errors that a person can mend, apart from those that a retry may cure."""
+"""The errors that a person can correct, apart from those that a retry may cure."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class DataError(Exception):
 
 
 class LeakError(DataError):
-    """A lesion or a picture lies on both sides of the split; training on it would measure nothing."""
+    """A lesion or an image is in both the training and the held-out part; the evaluation would measure nothing."""

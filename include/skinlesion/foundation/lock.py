@@ -1,21 +1,18 @@
-"""One writer of a data set at a time: a lock that ends with its process, however that ends."""
+"""One writer at a time: a lock that ends with its process, however that ends."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
-
-_SECONDS_BETWEEN_LOOKS: Final = 0.5
 
 
 class DatasetBusy(OSError):
@@ -26,54 +23,34 @@ class DatasetBusy(OSError):
 def locked(dataset: Path, work: str, *, wait: float, where: str = "this data set") -> Iterator[None]:
     """Hold the lock `.<work>.lock` of a data set; whoever else wants it waits, at most `wait` seconds.
 
-    The kernel holds it for this process, so a killed one leaves a file but no lock. Raises DatasetBusy, which names
-    the process that holds it. where: what the dataset folder is called in that message.
+    The kernel holds the lock (flock) for this process, so a killed one leaves a file but no lock. `where` is what the
+    message calls the folder. Raises DatasetBusy, which names the process that holds the lock.
     """
     path = dataset / f".{work}.lock"
-    descriptor = _acquire(path, work, wait, where)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("Waiting for another %s of %s (%s)", work, dataset, _holder(path))
+            lock.acquire(timeout=wait, poll_interval=min(0.5, wait))
+    except Timeout:
+        raise DatasetBusy(
+            f"{dataset}: another {work} works on {where} ({_holder(path)}); waited {wait:g} s for it. "
+            "Let it finish, or stop it"
+        ) from None
+    try:
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
         yield
     finally:
-        # Before the lock goes: who waits for it then finds that it holds a file without a name, and opens the new one.
+        # While the lock is still held: whoever waits then finds that it holds a file without a name, and opens the new.
         path.unlink(missing_ok=True)
-        os.close(descriptor)
+        lock.release()
 
 
-def _acquire(path: Path, work: str, wait: float, where: str) -> int:
-    deadline = time.monotonic() + wait
-    is_told = False
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-            os.close(descriptor)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DatasetBusy(
-                    f"{path.parent}: another {work} works on {where} ({holder}); waited {wait:g} s for it. "
-                    "Let it finish, or stop it"
-                ) from None
-            if not is_told:
-                log.info("Waiting for another %s of %s (%s)", work, path.parent, holder)
-                is_told = True
-            time.sleep(min(_SECONDS_BETWEEN_LOOKS, left))
-            continue
-        if _is_named(descriptor, path):
-            _sign(descriptor)
-            return descriptor
-        os.close(descriptor)
-
-
-def _is_named(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _sign(descriptor: int) -> None:
-    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode(), 0)
+def _holder(path: Path) -> str:
+    """Return who wrote the lock file, as far as it can be read."""
+    with suppress(OSError):
+        return path.read_text(errors="replace")[:200].strip() or "another process"
+    return "another process"

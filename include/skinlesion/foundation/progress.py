@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar in a terminal, a log line now and then elsewhere."""
+"""Show the progress of a stage: a bar in a terminal, a log line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES: Final = 30.0
-"""Often enough to see that a task lives, seldom enough for a log that somebody reads."""
+"""Seconds between two log lines: often enough to see that a task is alive, seldom enough for a readable log."""
 
 
 @contextmanager
-def progress(stage: str, total: int, unit: str = "images") -> Iterator[Callable[[int], None]]:
-    """Give a function that is called with the number of items just finished."""
+def progress(stage: str, total: int, unit: str = "images") -> Iterator[Callable[[float], None]]:
+    """Provide a function to be called with the number of items just finished."""
     if total and sys.stderr.isatty():
         with _bar(stage, total) as advance:
             yield advance
@@ -26,7 +26,7 @@ def progress(stage: str, total: int, unit: str = "images") -> Iterator[Callable[
 
 
 @contextmanager
-def _bar(stage: str, total: int) -> Iterator[Callable[[int], None]]:
+def _bar(stage: str, total: int) -> Iterator[Callable[[float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,11 +36,11 @@ def _bar(stage: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
-def _log_lines(stage: str, total: int, unit: str) -> Callable[[int], None]:
-    done = 0
+def _log_lines(stage: str, total: int, unit: str) -> Callable[[float], None]:
+    done = 0.0
     last = time.monotonic()
 
-    def advance(count: int) -> None:
+    def advance(count: float) -> None:
         nonlocal done, last
         done += count
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:

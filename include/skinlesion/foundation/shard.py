@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 BUCKETS: Final = 64
-"""A stage keeps its table in so many parts. A part belongs to one shard whatever the number of shards, so runs with
-different numbers find each other's work, and one new image rewrites one sixty-fourth of the table."""
+"""Number of parts in which a stage keeps its table. Each part belongs to one shard whatever the number of shards, so runs
+with different numbers of shards reuse each other's work, and one new image rewrites one sixty-fourth of the table."""
 
 
 def bucket_of(image: str) -> int:
-    """Give the bucket, 0..BUCKETS-1, that an image belongs to: a stable hash of its name."""
+    """Return the bucket of an image, 0..BUCKETS-1: a stable hash of its name."""
     return zlib.crc32(image.encode()) % BUCKETS
 
 
@@ -30,17 +30,17 @@ class Shard:
 
     @classmethod
     def every(cls, count: int) -> list[Shard]:
-        """Give all slices of so many. Raises ValueError when there are none."""
+        """Return all `count` slices. Raises ValueError for more than BUCKETS."""
         return [cls(index, count) for index in range(max(count, 1))]
 
     @classmethod
     def of_text(cls, text: str) -> Shard:
-        """Give the slice that `str` of it says, 1-based: 2/4. Raises ValueError when there is no such slice."""
+        """Return the slice of a text such as 2/4 (1-based), as `str` writes it. Raises ValueError for no such slice."""
         index, _, count = text.partition("/")
         return cls(int(index) - 1, int(count))
 
     def buckets(self) -> Iterator[int]:
-        """Give the buckets of this shard."""
+        """Yield the buckets of this shard."""
         return iter(range(self.index, BUCKETS, self.count))
 
     def __str__(self) -> str:

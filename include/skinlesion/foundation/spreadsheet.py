@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _STARTS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""As OWASP's page on CSV injection lists them."""
+"""First characters of a formula, as OWASP's page on CSV injection lists them."""
 
 
 def cell(text: str) -> str:
-    """Give a text as a cell that a spreadsheet shows and does not compute: an apostrophe goes before a formula."""
+    """Return a text as a cell that a spreadsheet shows and does not compute: a formula gets an apostrophe in front."""
     return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Give a table of texts from outside as CSV, every cell harmless."""
+    """Return a table of texts from outside as CSV in which no cell is a formula."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(header)

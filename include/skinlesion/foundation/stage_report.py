@@ -1,4 +1,4 @@
-"""What a stage says when it is done."""
+"""The report of a stage that is done."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class StageReport:
-    """Counts of one stage's run; small enough for XCom.
+    """Counts of one run of a stage; small enough for XCom.
 
-    seen: items that the stage looked at; done: items it worked on in this run; skipped: items that were up to date;
-    refused: items that cannot be used. `details` holds what the stage has to say beyond that; JSON-able.
+    Attributes:
+        stage: name of the stage.
+        seen: items that the stage was given.
+        done: items that it processed in this run.
+        skipped: items that were up to date.
+        refused: items that cannot be used.
+        seconds: duration of the run.
+        details: other results of the stage, of types that JSON has.
     """
 
     stage: str
@@ -25,7 +31,7 @@ class StageReport:
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the report as one flat JSON-able dictionary."""
+        """Return the report as one flat dictionary of types that JSON has."""
         counts = {
             "stage": self.stage,
             "seen": self.seen,
@@ -38,7 +44,7 @@ class StageReport:
 
     @classmethod
     def merge(cls, reports: Sequence[Self]) -> Self:
-        """Give one report for the shards of a stage: counts are added, the slowest shard gives the seconds."""
+        """Return one report for the shards of a stage: the sums of the counts, and the seconds of the slowest shard."""
         first = reports[0]
         details = {key: value for report in reports for key, value in report.details.items()}
         return cls(
@@ -65,5 +71,5 @@ class Stopwatch:
         self._start = time.monotonic()
 
     def seconds(self) -> float:
-        """Give the seconds that have passed."""
+        """Return the seconds that have passed."""
         return round(time.monotonic() - self._start, 3)

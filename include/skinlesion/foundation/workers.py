@@ -18,27 +18,27 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK: Final = 8
-"""Items handed to a worker at once: large enough that handing over costs nothing, small enough to spread evenly."""
+"""Items handed to a worker at once: enough that handing over costs little, few enough to share the work evenly."""
 
 INLINE_UP_TO: Final = 32
-"""So few items are done in this process: starting others would take longer than the work."""
+"""Up to this number of items, no processes are started: starting them would take longer than the work."""
 
 _CHUNKS_IN_FLIGHT: Final = 4  # for each worker
-_SECONDS_BETWEEN_LOOKS: Final = 0.5  # at whether the parent is alive
+_SECONDS_BETWEEN_CHECKS: Final = 0.5  # whether the parent is alive
 
 
 def spread(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, kind: Literal["threads", "processes"]
 ) -> Iterator[Result]:
-    """Give function(item) for each item, in the items' order.
+    """Yield function(item) for each item, in the order of the items.
 
-    Threads suit work that releases the interpreter's lock (OpenCV, LiteRT, hashing), processes the rest. Processes are
-    loky's: neither forked, since TensorFlow and OpenCV hang in a forked child once they have threads, nor started from
-    this process's main program as multiprocessing's spawned ones are: in a task that would be Airflow, which refuses to
-    start there.
+    Threads suit work that releases the interpreter's lock (OpenCV, LiteRT, hashing), processes the rest. The processes
+    are loky's. They are not forked, since TensorFlow and OpenCV hang in the forked child of a process with threads. They do
+    not import this process's main program either, as those of multiprocessing do: in a task that would be Airflow, which
+    refuses to start there.
 
-    Work runs a bounded way ahead of whoever takes the results, finished results included. (`joblib.Parallel` with
-    `return_as="generator"` bounds only what is not finished: a slow taker would fill the memory.)
+    The work is a bounded number of items ahead of the caller, finished results included. (`joblib.Parallel` with
+    `return_as="generator"` bounds only unfinished work: a slow caller would fill the memory.)
     """
     iterator = iter(items)
     first = list(itertools.islice(iterator, INLINE_UP_TO + 1))
@@ -53,18 +53,18 @@ def spread(
 def _executor(kind: Literal["threads", "processes"], workers: int) -> Executor:
     if kind == "threads":
         return ThreadPoolExecutor(workers)
-    # A task of a Celery worker is a daemon, which Python forbids to have children lest they outlive it. These end with it.
+    # A task of a Celery worker is a daemon, which Python forbids to have children so that they do not outlive it. These end with it.
     multiprocessing.current_process().daemon = False
     executor: Executor = ProcessPoolExecutor(workers, initializer=end_with_parent, initargs=(os.getpid(),))
     return executor
 
 
 def end_with_parent(parent: int) -> None:
-    """End this worker when its parent is killed; by itself it would go on, and then wait for work for minutes."""
+    """End this worker when its parent is killed; otherwise it would finish its work and wait for more for minutes."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_CHECKS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from skinlesion.data.settings import IMAGE_SIDE
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.settings import ModelSettings
@@ -65,7 +65,7 @@ def find_weights(config: ModelSettings) -> BackboneWeights:
                 "there, or set `weights` to `imagenet` or `random`."
             )
         _download()
-    return BackboneWeights(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    return BackboneWeights(path, sha256_of(path)[:16])
 
 
 def _download() -> None:

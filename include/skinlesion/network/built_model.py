@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 
 
@@ -36,7 +36,7 @@ def read_built_model(models: Path) -> BuiltModel | None:
         content = layout.built_model(models).read_bytes()
     except (OSError, ValueError, TypeError):
         return None
-    return record if hashlib.sha256(content).hexdigest() == record.sha256 else None
+    return record if sha256_of(content) == record.sha256 else None
 
 
 def require_built_model(models: Path) -> BuiltModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import logging
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.tables import empty, read_table, write_table
@@ -209,14 +209,13 @@ class FeatureStore:
         small = sorted(counts.index[counts < full / 2])
         if len(small) <= MOST_SMALL_PARTS:
             return 0
-        with (self.folder / ".compaction.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
-            gathered: list[str] = []
-            for names in _filling(small, counts, full):
-                gathered += self._merge(names, wanted)
+        try:
+            with FileLock(self.folder / ".compaction.lock", timeout=0, fallback_to_soft=False):
+                gathered: list[str] = []
+                for names in _filling(small, counts, full):
+                    gathered += self._merge(names, wanted)
+        except Timeout:
+            return 0
         log.info("%d small parts of %s put together", len(gathered), self.folder.name)
         return len(gathered)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.litert import converted
 
@@ -22,7 +22,7 @@ def frozen_part_path(dataset: Path, weights_key: str, cut: str, ways: int) -> Pa
 def is_whole(path: Path) -> bool:
     """Tell whether the file is there as it was written."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == _digest_path(path).read_text()
+        return sha256_of(path) == _digest_path(path).read_text()
     except (OSError, ValueError):
         return False
 
@@ -33,7 +33,7 @@ def write_frozen_part(model: keras.Model, cut: str, path: Path) -> None:
 
     content = converted(frozen_part(model, cut))
     atomic.write_bytes(path, content)
-    atomic.write_text(_digest_path(path), hashlib.sha256(content).hexdigest())
+    atomic.write_text(_digest_path(path), sha256_of(content))
 
 
 def _digest_path(path: Path) -> Path:

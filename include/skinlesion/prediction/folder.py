@@ -10,7 +10,6 @@ Several machines can share a folder: each writes the journal of its shard beside
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import itertools
 import json
@@ -26,6 +25,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.labels.classes import LABELS
@@ -195,11 +195,11 @@ def _locked(path: Path, table: Path) -> Iterator[BinaryIO]:
     if table.suffix.lower() not in SUFFIXES_OF_TABLES:
         raise DataError(f"{table}: expected a name ending in {' or '.join(SUFFIXES_OF_TABLES)}.")
     table.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as journal:
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TableBusy(f"Another process is writing {table}. Let it finish, or choose another --output.") from None
+    try:
+        lock = FileLock(path, fallback_to_soft=False).acquire(timeout=0)
+    except Timeout:
+        raise TableBusy(f"Another process is writing {table}. Let it finish, or choose another --output.") from None
+    with lock, path.open("a+b") as journal:
         yield journal
 
 

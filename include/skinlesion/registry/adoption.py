@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry import history
-from skinlesion.registry.in_service import H5, RECORD, TFLITE, digest
+from skinlesion.registry.in_service import H5, RECORD, TFLITE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.registry.versions import KnownVersions, append_registered, registered_now
 
@@ -30,7 +31,7 @@ def adopt(models: Path) -> None:
         if (models / name).is_file():
             with atomic.replacing(release / name) as partial:
                 shutil.copyfile(models / name, partial)
-            sha256[name] = digest(release / name)
+            sha256[name] = sha256_of(release / name)
     write_record(release, _record(models, sha256))
     put_in_service(models, release)
     name_release_files(models)

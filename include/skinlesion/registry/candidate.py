@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry.model_files import DISTANCE_FILE, RULE_FILE
 
 
@@ -93,7 +93,7 @@ class Candidate:
             record: dict[str, Any] = json.loads(self.training.read_text())
             recorded = record["sha256"]
             names = {path.name for path in self.models} | (recorded.keys() & {RULE_FILE, DISTANCE_FILE})
-            digests = {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in names}
+            digests = {name: sha256_of(self.folder / name) for name in names}
         except (OSError, ValueError, KeyError, AttributeError):
             return None
         return record if recorded == digests else None
@@ -101,7 +101,7 @@ class Candidate:
     def digests(self) -> dict[str, str]:
         """Give the SHA-256 of the files that make the model, by name."""
         files = [*self.models, self.decision_rule, self.feature_distance]
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+        return {path.name: sha256_of(path) for path in files if path.is_file()}
 
     @property
     def models(self) -> tuple[Path, Path, Path]:

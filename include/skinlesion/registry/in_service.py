@@ -8,13 +8,13 @@ are links through it. Who reads more than one file follows the link once (`read`
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 
@@ -65,7 +65,7 @@ class InService:
     def is_whole(self) -> bool:
         """Tell whether every file is there and is what it was. Reads them all, some 30 MB."""
         try:
-            return all(digest(self.folder / name) == expected for name, expected in self.sha256.items())
+            return all(sha256_of(self.folder / name) == expected for name, expected in self.sha256.items())
         except OSError:
             return False
 
@@ -111,9 +111,3 @@ def candidate_in_service(models: Path) -> Candidate | None:
         return None
     candidate = Candidate(layout.candidate(models, now.run))
     return candidate if candidate.read_training() is not None else None
-
-
-def digest(path: Path) -> str:
-    """Give a file's SHA-256, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

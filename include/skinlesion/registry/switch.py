@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service
 from skinlesion.registry.adoption import adopt
 from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.in_service import TFLITE, digest
+from skinlesion.registry.in_service import TFLITE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 
@@ -189,7 +190,7 @@ def _copy_verified(source: Path, target: Path, expected: str, number: int) -> No
     try:
         with atomic.replacing(target) as partial:
             shutil.copyfile(source, partial)
-            found = digest(partial)
+            found = sha256_of(partial)
     except FileNotFoundError:
         raise DataError(_altered(number, f"{source} is missing")) from None
     if found != expected:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry import append_log
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.in_service import digest
 
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 
@@ -119,7 +119,7 @@ def registered_now(known: KnownVersions, candidate: Candidate, training: dict[st
         sha256=training["sha256"],
         training_version=training.get("training_version", ""),
         git_revision=training.get("git_revision", "unknown"),
-        lock_sha256=digest(LOCK_FILE) if LOCK_FILE.is_file() else "",
+        lock_sha256=sha256_of(LOCK_FILE) if LOCK_FILE.is_file() else "",
     )
 
 

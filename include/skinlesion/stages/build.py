@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import accelerator, quiet_tensorflow
@@ -37,7 +37,7 @@ def build(config: PipelineConfig) -> StageReport:
 
         model = build_classifier(config, weights)
         save_model(model, path)
-        record = BuiltModel(key, weights.key, hashlib.sha256(path.read_bytes()).hexdigest())
+        record = BuiltModel(key, weights.key, sha256_of(path))
         atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
     if config.stored_cut is not None and not accelerator.is_there():
         frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut, config.stored_ways)

@@ -21,15 +21,15 @@ def collect(config: PipelineConfig) -> StageReport:
         require_images(config.dataset)
         # Ingest reads the tables again; a wrong one is told here, before the images are read for hours.
         labels_of_dataset(config)
-    arrived, there, waiting, failed = (
-        sum(source[what] for source in sources.values()) for what in ("arrived", "already_there", "waiting", "failed")
-    )
+    arrived = sum(source.arrived for source in sources.values())
+    skipped = sum(source.already_there + source.waiting for source in sources.values())
+    failed = sum(source.failed for source in sources.values())
     return StageReport(
         stage="collect",
-        seen=arrived + there + waiting + failed,
+        seen=arrived + skipped + failed,
         done=arrived,
-        skipped=there + waiting,
+        skipped=skipped,
         refused=failed,
         seconds=watch.seconds(),
-        details={"sources": sources},
+        details={"sources": {name: source.model_dump() for name, source in sources.items()}},
     )

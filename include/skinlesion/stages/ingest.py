@@ -88,7 +88,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         details={
             **_details(catalog, labels, others),
             "duplicates": _duplicates(catalog, pictures, pairs, set_aside, decided),
-            "sources": sources,
+            "sources": {name: source.model_dump() for name, source in sources.items()},
             "data_report": str(layout.data_report(config.dataset)),
         },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable
@@ -62,7 +62,7 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
     for_now = replace(job, source="")
     try:
         content = Path(job.input).read_bytes()
-        if hashlib.sha256(content).hexdigest() != job.source:
+        if sha256_of(content) != job.source:
             return Made(for_now, refused="the file changed after ingest had read it; the next run takes it")
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=1)

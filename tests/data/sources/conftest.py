@@ -1,4 +1,4 @@
-"""A server on this machine that cuts, stalls, lies and corrupts as a test tells it, and a data set to bring files into."""
+"""A server on this machine that cuts, stalls, lies and corrupts as a test asks, and a data set to bring files into."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skinlesion.data.sources import collect, http_download, isic_archive, object_store
+from skinlesion.data.sources import collect, http_download, isic_api, isic_archive, object_store
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.stages.settings import PipelineConfig
@@ -126,7 +126,7 @@ class Server(ThreadingHTTPServer):
         return found if isinstance(found, Answer) else Answer(found)
 
     def put(self, path: str, body: bytes, etag: str = '"one"') -> str:
-        """Serve bytes with an ETag; give their address."""
+        """Serve bytes with an ETag. Returns their address."""
         self.content[path] = Answer(body, {"ETag": etag})
         return self.address + path
 
@@ -162,8 +162,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sync", lambda: None)
     monkeypatch.setattr(http_download, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_archive, "pause", lambda seconds: None)
-    monkeypatch.setattr(isic_archive, "FIRST_WAIT", 0)
-    monkeypatch.setattr(isic_archive, "RUNS", 2)
+    monkeypatch.setattr(isic_api, "FIRST_WAIT", 0)
+    monkeypatch.setattr(isic_archive, "ROUNDS", 2)
     monkeypatch.setattr(object_store, "FIRST_WAIT", 0)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -172,7 +172,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
-    """Gives the bytes of a drawn JPEG; another seed, another picture."""
+    """Return the bytes of a drawn JPEG; another seed draws another picture."""
 
     def draw(seed: int, size: tuple[int, int] = (96, 72)) -> bytes:
         picture = draw_view(draw_lesion("nv", np.random.default_rng(seed), 72), np.random.default_rng(seed), size)
@@ -200,27 +200,27 @@ def config(dataset: Path) -> Callable[..., PipelineConfig]:
 
 @pytest.fixture
 def collected(config: Callable[..., PipelineConfig]) -> Callable[..., dict[str, Any]]:
-    """Bring in what one source has; gives its report."""
+    """Collect from one source and return its summary."""
 
     def run(**settings: Any) -> dict[str, Any]:
         (report,) = collect(config(**settings)).values()
-        return report
+        return report.model_dump()
 
     return run
 
 
 @pytest.fixture(scope="session")
 def visible() -> Callable[[Path], dict[str, bytes]]:
-    """Gives path -> content of what stages see below a folder."""
+    """Return the content of each file that stages see below a folder, by its path."""
 
-    def look(folder: Path) -> dict[str, bytes]:
+    def contents(folder: Path) -> dict[str, bytes]:
         return {
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         }
 
-    return look
+    return contents
 
 
 STEPS = ("link", "rename", "replace", "unlink")
@@ -228,7 +228,7 @@ STEPS = ("link", "rename", "replace", "unlink")
 
 @pytest.fixture
 def killed_at() -> Callable[[int, Callable[[], Any]], bool]:
-    """Runs a function in a child process that is killed before its n-th change of a name on disk; tells whether it was."""
+    """Run a function in a child process that is killed before its n-th change of a name on disk; return whether it was."""
 
     def run(step: int, work: Callable[[], Any]) -> bool:
         child = os.fork()

@@ -130,7 +130,7 @@ def test_ham10000_comes_from_dataverse_with_its_checksums(server, fetched, folde
         fetched("ham10000")
     ham = official_sets.SETS["ham10000"]
     small = tuple(
-        replace(file, checksum=Checksum("md5", hashlib.md5(body).hexdigest(), "of the test"))
+        file._replace(checksum=Checksum("md5", hashlib.md5(body).hexdigest(), "of the test"))
         for file, body in zip(ham.files, bodies.values(), strict=True)
     )
     monkeypatch.setitem(official_sets.SETS, "ham10000", replace(ham, files=small))

@@ -166,7 +166,7 @@ def test_without_a_known_checksum_the_servers_is_checked(server, download, fault
     headers = {name: value.format(base64=in_base64) for name, value in TELLS[who].items()}
     server.content["/a"] = answer(BODY, headers)
     server.faults = [fault(flip=7), fault(flip=8)]
-    with pytest.raises(DataError, match=rf"Expected md5 {MD5.digest} \(told by the server\)"):
+    with pytest.raises(DataError, match=rf"Expected md5 {MD5.digest} \(sent by the server\)"):
         download(server.address + "/a")
     assert download(server.address + "/a") == BODY
 

@@ -1,4 +1,4 @@
-"""The ISIC Archive: its own client against a server of the tests' that answers as the archive's API does."""
+"""The ISIC Archive: a server of the tests' that answers as the archive's API does."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import hashlib
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
 
-from skinlesion.data.sources import intake, isic_archive
+from skinlesion.data.sources import intake, isic_api, isic_archive
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
@@ -46,8 +41,8 @@ class Archive:
 
     def search(self, handler):
         asked = parse_qs(urlparse(handler.path).query)
-        if asked.get("query") == ["nonsense:("]:
-            return self.say({"message": "bad query"}, 400)
+        if asked.get("query") in (["nonsense:("], ["diagnosis:melanoma"]):
+            return self.say({"message": "Couldn't parse search query."}, 400)
         images = [] if asked.get("query") == ["age_approx:200"] else list(self.images)
         page = int(asked.get("page", ["0"])[0])
         more = f"{self.server.address}{API}/images/search/?page={page + 1}"
@@ -113,7 +108,7 @@ def test_images_metadata_and_terms_arrive_once(archive, taken, dataset, visible)
     assert terms[0]["attribution"] == "Clinic of ISIC_0000001"
     assert (dataset / "images" / "LICENSE.isic_archive.CC-BY-NC.txt").read_text() == "text of CC-BY-NC"
     searched = [path for path, _ in archive.server.requests if "images/search/?" in path]
-    assert any("query=age_approx:50&collections=7" in path for path in searched)
+    assert any("query=age_approx:50&collections=7" in unquote(path) for path in searched)
 
     archive.server.requests.clear()
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*.jpg")}
@@ -168,10 +163,10 @@ def test_what_fails_to_arrive_is_counted_and_has_no_row(archive, taken, dataset,
     report = taken()
     assert (report["arrived"], report["failed"]) == (1, 4)
     reasons = [
-        r"404 Client Error",
+        r"the server answers 404 Not Found",
         r"expected 12345 bytes, as the archive lists, found \d+",
         r"not a readable image .*, though it has the size that the archive lists",
-        r"expected MD5 [0-9a-f]{32}, as its store tells, found [0-9a-f]{32}",
+        r"expected MD5 [0-9a-f]{32}, as its server says, found [0-9a-f]{32}",
     ]
     for number, reason in enumerate(reasons, start=1):
         assert re.search(reason, report["failed_because"][f"ISIC_000000{number}.jpg"])
@@ -243,62 +238,8 @@ def test_no_archive_is_an_error_that_a_retry_may_cure(archive, taken):
         taken(isic_address="http://127.0.0.1:9")
 
 
-def test_what_a_killed_run_left_unchecked_is_checked_by_the_next(archive, config, settings, taken, dataset, visible):
-    """isic-cli takes a file of the right size for the right one; its store's MD5 was told to the killed run."""
-    mirror, record = dataset / "isic_archive", dataset / "tables" / "isic_archive"
-    for folder in (mirror, record):
-        folder.mkdir(parents=True)
-    corrupt_the_picture(archive, "ISIC_0000002")
-    isic_archive._run_client(config(**settings), mirror, record)
-    with (record / "told.jsonl").open("a") as file:
-        file.write('["ISIC_00')
-    assert (mirror / "ISIC_0000002.jpg").read_bytes() != archive.images["ISIC_0000002"]
-    archive.server.content["/files/ISIC_0000002.jpg"] = archive.images["ISIC_0000002"]
-    assert taken()["arrived"] == 5
-    assert images_in(dataset, visible) == archive.images
-
-
-def test_no_telemetry_no_version_check_and_no_question(archive, dataset, tmp_path):
-    """Its process is run here with every connection but that to the test's server refused."""
-    record = dataset / "tables"
-    record.mkdir()
-    told = {
-        "address": archive.server.address,
-        "attempts": 1,
-        "timeout": 2,
-        "wait": 0,
-        "record": str(record),
-        "parent": os.getpid(),
-    }
-    watched = """
-import runpy, socket, sys
-connect = socket.socket.connect
-def only_here(self, address):
-    if address[0] != "127.0.0.1":
-        sys.exit(f"connects to {address}")
-    return connect(self, address)
-socket.socket.connect = only_here
-socket.getaddrinfo = lambda host, port, *rest, found=socket.getaddrinfo, **named: (
-    found(host, port, *rest, **named) if host == "127.0.0.1" else sys.exit(f"asks for {host}")
-)
-import sentry_sdk
-sentry_sdk.init = lambda *arguments, **options: sys.exit("telemetry")
-sys.argv = sys.argv[1:]
-runpy.run_module("skinlesion.data.sources.isic_process", run_name="__main__", alter_sys=True)
-"""
-    command = [sys.executable, "-c", watched, "isic", json.dumps(told), "image", "download", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((tmp_path / "out").glob("*.jpg"))) == 5
-
-
-def test_killed_before_any_step_the_next_run_completes_it(
-    archive, config, settings, dataset, visible, killed_at, monkeypatch
-):
-    """Without the client's process, which takes a second to start: what it leaves is made once and copied."""
+def test_killed_before_any_step_the_next_run_completes_it(archive, config, settings, dataset, visible, killed_at):
     made = config(**settings)
-    isic_archive.take_archived(made, intake.Intake(dataset))
-    monkeypatch.setattr(isic_archive, "_run_client", lambda *arguments: None)
     step = 0
     while True:
         step += 1
@@ -313,41 +254,38 @@ def test_killed_before_any_step_the_next_run_completes_it(
     assert step > 3 * len(archive.images)
 
 
-RUN = """
-import json, sys
-from skinlesion.stages.settings import PipelineConfig
-from skinlesion.data.sources import collect
-collect(PipelineConfig.of(json.loads(sys.argv[1])))
+def test_links_that_expired_while_others_were_downloaded_are_asked_for_again(archive, taken, dataset, visible):
+    """The archive's links are signed for a while; a download of hours needs fresh ones."""
+    fresh = archive.describe
+    searches = []
+
+    def describe(image):
+        described = fresh(image)
+        searches.append(image)
+        if searches.count(image) == 1:
+            described["files"]["full"]["url"] = f"{archive.server.address}/expired/{image}.jpg?signed=0"
+        return described
+
+    archive.describe = describe
+    assert taken()["arrived"] == 5
+    assert images_in(dataset, visible) == archive.images
+
+
+PRINTS_A_TOKEN = """#!/bin/sh
+test "$*" = "--no-version-check user print-token" && echo '{"access_token": "secret", "token_type": "Bearer"}'
 """
 
 
-def test_killed_while_the_client_downloads_the_client_ends_too(archive, settings, taken, dataset, visible, fault):
-    archive.server.faults = [fault(stall=700)] * 5
-    given = settings | {"dataset": str(dataset), "network_timeout": 20}
-    process = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(given)])
-    deadline = time.monotonic() + 60
-    while not archive.downloads():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    (client,) = children_of(process.pid)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while is_alive(client):
-        assert time.monotonic() < deadline, "the client outlives whoever started it"
-        time.sleep(0.05)
-    assert images_in(dataset, visible) == {}
-    archive.server.faults.clear()
+@pytest.mark.parametrize("is_official", [True, False], ids=["the official archive", "another server"])
+def test_the_login_of_isic_cli_goes_to_the_official_archive_alone(archive, taken, tmp_path, monkeypatch, is_official):
+    program = tmp_path / "bin" / "isic"
+    program.parent.mkdir()
+    program.write_text(PRINTS_A_TOKEN)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    if is_official:
+        monkeypatch.setattr(isic_api, "_OFFICIAL", archive.server.address)
     assert taken()["arrived"] == 5
-    assert images_in(dataset, visible) == archive.images
-    assert not list((dataset / "isic_archive").glob(".*"))
-
-
-def children_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    sent = {path: headers.get("Authorization") for path, headers in archive.server.requests}
+    assert {token for path, token in sent.items() if path.startswith(API)} == {"Bearer secret" if is_official else None}
+    assert {token for path, token in sent.items() if path.startswith("/files/")} == {None}

@@ -410,7 +410,7 @@ def test_killed_before_any_step_nothing_is_lost_or_half_taken(jpeg, config, data
             was_killed = killed_at(step, lambda: object_store.take_stored(settings, intake.Intake(dataset)))
             assert data(dataset, visible).items() <= contents.items() | changed.items()
             (report,) = collect(settings).values()
-            assert report["failed"] == 0
+            assert report.failed == 0
             assert data(dataset, visible) == wanted
         for path in (
             *contents,

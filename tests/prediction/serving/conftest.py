@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -78,7 +79,7 @@ class Models:
             shutil.copyfile(self.built / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
-        sha256 = {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)}
+        sha256 = {file: sha256_of(release / file) for file in (in_service.H5, in_service.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
         write_record(

@@ -8,7 +8,6 @@ anew.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from skinlesion.data.images.perceptual_hash import Looks, distances, orientation
 from skinlesion.data.images.picture_match import FARTHEST_MOVE, LIKENESS_VERSION, SAME_PICTURE, grey_picture, likeness
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import Columns, empty, read_table, write_table
@@ -237,6 +237,6 @@ def _read(position: int, *, folder: Path, pictures: _Pictures) -> Pixels | None:
         content = (folder / pictures.file[position]).read_bytes()
     except FileNotFoundError:
         return None
-    if hashlib.sha256(content).hexdigest() != pictures.sha256[position]:
+    if sha256_of(content) != pictures.sha256[position]:
         return None
     return grey_picture(content, read_header(content))

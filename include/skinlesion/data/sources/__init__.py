@@ -1,22 +1,21 @@
-"""Where images and labels come from: one file a source. All of it ends up in images/ and labels/ of the data set."""
+"""Where images and labels come from, one file for each source: all of it goes to images/ and labels/ of the data set."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from skinlesion.data.sources.settings import SourceSettings
+from skinlesion.data.sources.source_report import SourceSummary
 from skinlesion.foundation import atomic, layout
 
 
 def any_source(config: SourceSettings) -> bool:
-    """Tell whether the settings name a source besides what lies in images/."""
+    """Return whether the settings name a source besides what lies in images/."""
     return bool(config.drop_folder or config.object_store or config.isic_query or config.isic_collections)
 
 
-def collect(config: SourceSettings) -> dict[str, dict[str, Any]]:
-    """Bring what the named sources have into images/ and labels/; give a report for each, by the source's name.
+def collect(config: SourceSettings) -> dict[str, SourceSummary]:
+    """Bring what the named sources have into images/ and labels/. Returns a summary by the name of each source.
 
-    What fails in a source is counted and told, and the rest arrives. Raises DataError when a setting of a source is
+    What fails in a source is counted with its reason, and the rest arrives. Raises DataError when a setting of a source is
     wrong, and OSError when a source cannot be reached at all.
     """
     if not any_source(config):
@@ -37,4 +36,6 @@ def collect(config: SourceSettings) -> dict[str, dict[str, Any]]:
         reports["object_store"] = take_stored(config, intake)
     if config.isic_query or config.isic_collections:
         reports["isic_archive"] = take_archived(config, intake)
-    return {name: report.told(name) for name, report in reports.items()}
+    for name, report in reports.items():
+        report.log(name)
+    return {name: report.summary() for name, report in reports.items()}

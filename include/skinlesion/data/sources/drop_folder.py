@@ -1,10 +1,9 @@
-"""The drop folder: whoever has images or tables puts them there; what is complete moves into the data set."""
+"""The drop folder: people put images and tables there, and complete files move into the data set."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -19,22 +18,22 @@ from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotT
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic
-from skinlesion.foundation.checksum import hash_of, have_same_content
+from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.workers import spread
 
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
-"""How browsers and copying programs end the names of files that they are still writing."""
+"""Suffixes that browsers and copying programs give to files that they are still writing."""
 
 GIVEN_UP_AFTER_SECONDS: Final = 24 * 3600
 """A file that does not decode and has not changed for so long is damaged; until then it may still be growing."""
 
-_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "isic_archive", "processed_images", "features")
+_OF_THE_DATA_SET: Final = ("images", "labels", "tables", "processed_images", "features")
 
 
 class Dropped(NamedTuple):
-    """A file in the drop folder: its name relative to it, and what shows that it changed."""
+    """A file in the drop folder: its name relative to the folder, and what shows that the file changed."""
 
     name: str
     path: Path
@@ -45,7 +44,7 @@ class Dropped(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether a file can be moved; if not, the reason, and whether a later run may find it complete."""
+    """The reason why a file cannot be moved, empty when it can, and whether a later run may find it complete."""
 
     reason: str = ""
     may_change: bool = False
@@ -54,13 +53,13 @@ class Verdict(NamedTuple):
 def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
     """Move every complete image and table of the drop folder into the data set; what is not taken stays where it is.
 
-    Complete is a file that nothing has changed for the time of the setting, that no process of this machine has open for
-    writing, and, an image, that decodes whole. A file whose name is taken by other content stays; one whose content is
-    already there goes. Raises DataError when there is no such folder, or it lies where the data set itself does.
+    A file is complete when nothing has changed it for `drop_settle_seconds`, no process of this machine has it open for
+    writing, and, if it is an image, it decodes whole. A file whose name is taken by other content stays; one whose content
+    is already there is removed. Raises DataError when there is no such folder, or the folder holds the data set itself.
     """
     folder = _folder(config)
     report = SourceReport()
-    files = _look_for_files(folder, report)
+    files = _find_files(folder, report)
     judge = partial(
         _judge,
         settle=config.drop_settle_seconds,
@@ -100,8 +99,8 @@ def _folder(config: SourceSettings) -> Path:
     return folder
 
 
-def _look_for_files(folder: Path, report: SourceReport) -> list[Dropped]:
-    """Give the images and tables that have their final names; what else lies there is told in the report."""
+def _find_files(folder: Path, report: SourceReport) -> list[Dropped]:
+    """Return the images and tables that have their final names; what else lies there goes into the report."""
 
     def cannot_list(error: OSError) -> None:
         report.failed[str(error.filename)] = f"cannot be listed: {error.strerror}"
@@ -163,14 +162,16 @@ def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> V
 
 
 def _seconds_still(file: Dropped) -> float:
-    """Give for how long nothing has changed about a file. A copy may be given an old mtime, but never an old ctime; an
-    mtime in the future is a wrong clock's."""
+    """Return the seconds for which nothing has changed about a file.
+
+    A copy may be given an old mtime, but never an old ctime. An mtime in the future comes from a wrong clock.
+    """
     now = time.time_ns()
     return (now - max(file.ctime_ns, min(file.mtime_ns, now))) / 1e9
 
 
 def _is_open_for_writing(path: Path) -> bool:
-    """Tell whether a process of this machine is writing to a file; False where the system cannot tell.
+    """Return whether a process of this machine has a file open for writing; False where the system cannot say.
 
     The kernel gives no read lease on such a file (fcntl(2)).
     """
@@ -190,7 +191,7 @@ def _is_open_for_writing(path: Path) -> bool:
 def _take(file: Dropped, intake: Intake, report: SourceReport) -> None:
     place = intake.place(file.name)
     if not _is_unchanged(file):
-        report.waiting[file.name] = "it changed while it was looked at"
+        report.waiting[file.name] = "it changed while it was being examined"
         return
     try:
         _move(file, place, intake)
@@ -198,13 +199,13 @@ def _take(file: Dropped, intake: Intake, report: SourceReport) -> None:
         _drop_duplicate(file, taken)
         report.already_there += 1
     except FileChanged:
-        report.waiting[file.name] = "it changed while it was copied"
+        report.waiting[file.name] = "it changed while it was being copied"
     else:
         report.arrived += 1
 
 
 class FileChanged(Exception):
-    """A file is not the one that was looked at."""
+    """A file is not the one that was examined."""
 
 
 def _is_unchanged(file: Dropped) -> bool:
@@ -226,20 +227,15 @@ def _move(file: Dropped, place: Path, intake: Intake) -> None:
 
 
 def _copy(source: Path, copy: Path) -> None:
-    """Copy, flush, and read back: the source goes when this is done."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, copy.open("wb") as writer:
-        while block := reader.read(1 << 20):
-            digest.update(block)
-            writer.write(block)
-    shutil.copystat(source, copy)
+    """Copy a file, flush the copy and compare it with the source, which is removed afterwards."""
+    shutil.copy2(source, copy)
     atomic.flush(copy)
-    if hash_of(copy) != digest.hexdigest():
+    if not have_same_content(source, copy):
         raise OSError(errno.EIO, "The copy differs from what was read", str(copy))
 
 
 def _drop_duplicate(file: Dropped, taken: NameTaken) -> None:
-    """Remove a dropped file whose content has its place already. Raises NameTaken when the content is another."""
+    """Remove a dropped file whose content is in the data set already. Raises NameTaken when the content differs."""
     holder = taken.holder
     if os.path.realpath(holder) == os.path.realpath(file.path):
         raise NotTaken(f"{holder} links to it")

@@ -1,25 +1,26 @@
-"""The official zips and tables of a published data set, by HTTP, into a folder that ingest can read."""
+"""Download the official zips and tables of a published data set into a folder that ingest can read."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
 from skinlesion.data.sources import zip_archive
-from skinlesion.data.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, Show, download
+from skinlesion.data.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, download
 from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
-from skinlesion.data.sources.official_sets import SETS, OfficialFile, OfficialSet
+from skinlesion.data.sources.official_sets import SETS, OfficialFile
 from skinlesion.data.sources.settings import SourceSettings
-from skinlesion.data.sources.source_report import SourceReport
+from skinlesion.data.sources.source_report import SourceReport, SourceSummary
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
@@ -33,32 +34,40 @@ LARGEST_FILE: Final = 100 * 1024**3
 """Bytes; ten times the largest official zip."""
 
 PLACED_COLUMNS: Final = {"file": "str", "size": "int64"}
-"""What a file of a set left in the folder; while all of it is there, the file is not downloaded again."""
+"""The files that an official file left in the folder; while all are there, it is not downloaded again."""
 
-_MB: Final = 1_000_000
-_LARGEST_LIST: Final = 5  # damaged members named in an error
+_NAMED: Final = 5  # damaged members named in an error
+
+
+class FetchSummary(SourceSummary):
+    """A `FetchReport` as `skinlesion fetch --json` writes it."""
+
+    set: str
+    folder: str
+    files: dict[str, str]
 
 
 @dataclass
 class FetchReport:
-    """files: what became of each file of the set; images and tables are counted in `placed`."""
+    """What became of each file of the set; `placed` counts images and tables."""
 
     name: str
     folder: Path
     files: dict[str, str] = field(default_factory=dict)
     placed: SourceReport = field(default_factory=SourceReport)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give the report as a JSON-able dictionary."""
-        return {"set": self.name, "folder": str(self.folder), "files": self.files} | self.placed.told("fetch")
+    def summary(self) -> FetchSummary:
+        """Return the report as it is written."""
+        placed = self.placed.summary().model_dump()
+        return FetchSummary(set=self.name, folder=str(self.folder), files=self.files, **placed)
 
 
 def fetch(name: str, folder: Path, config: SourceSettings, *, keep_zips: bool = False) -> FetchReport:
     """Download a set of `SETS` into images/ and labels/ of a folder, with its licence and attribution beside the images.
 
-    Goes on where an earlier call stopped, and does nothing when all is there. A zip goes once all of it is unpacked,
-    unless it is to be kept. Raises DataError for an unknown set, a wrong address, and a file that is not what its publisher says;
-    OSErrors of network and disk, after which another call goes on.
+    Goes on where an earlier call stopped, and does nothing when all is there. A zip is removed once all of it is
+    unpacked, unless `keep_zips`. Raises DataError for an unknown set, a wrong address, and a file that is not what its
+    publisher says; OSErrors of network and disk, after which another call goes on.
     """
     official = SETS.get(name)
     if official is None:
@@ -68,168 +77,132 @@ def fetch(name: str, folder: Path, config: SourceSettings, *, keep_zips: bool = 
         for path in (layout.images(folder), layout.labels(folder)):
             path.mkdir(exist_ok=True)
             atomic.remove_partials(path)
-        _write_terms(name, official, layout.images(folder))
+        for kind, text in (("LICENSE", official.licence), ("ATTRIBUTION", official.attribution)):
+            atomic.write_if_changed(layout.images(folder) / f"{kind}.{name}.txt", text.encode())
         report = FetchReport(name, folder)
         intake = Intake(folder)
         for file in official.files:
-            report.files[file.name] = _fetch_file(official, file, folder, config, intake, report.placed, keep_zips)
+            record = layout.tables(folder, "fetch") / f"{file.name}.parquet"
+            if not config.force and (count := _still_there(record, folder)):
+                report.placed.already_there += count
+                report.files[file.name] = "there already"
+                continue
+            target = folder / "downloads" / file.name
+            placed, attempt = _fetch_file(file, official.address(file, config), target, config, intake)
+            report.placed.add(attempt)
+            report.files[file.name] = (
+                f"{attempt.arrived} arrived, {attempt.already_there} there already, {len(attempt.failed)} not taken"
+            )
+            if attempt.failed:  # these are taken from the same zip when their names are free
+                continue
+            rows = [(str(path.relative_to(folder)), path.stat().st_size) for path in placed]
+            write_table(record, pd.DataFrame(rows, columns=list(PLACED_COLUMNS)), PLACED_COLUMNS)
+            if not keep_zips:
+                target.unlink()
         return report
 
 
-def _write_terms(name: str, official: OfficialSet, images: Path) -> None:
-    note = f"Images and metadata of {official.title} stand under this licence:\n\n{official.licence}"
-    atomic.write_if_changed(images / f"LICENSE.{name}.txt", note.encode())
-    atomic.write_if_changed(images / f"ATTRIBUTION.{name}.txt", official.attribution.encode())
+def _still_there(record: Path, folder: Path) -> int:
+    """Return the number of files that were placed before, 0 when any of them is missing or has another size."""
+    try:
+        rows = read_table(record, PLACED_COLUMNS)
+        sizes = [os.stat(folder / name).st_size for name in rows["file"]]
+    except (OSError, pa.ArrowException):
+        return 0
+    return len(rows) if sizes == rows["size"].tolist() else 0
 
 
 def _fetch_file(
-    official: OfficialSet,
-    file: OfficialFile,
-    folder: Path,
-    config: SourceSettings,
-    intake: Intake,
-    report: SourceReport,
-    keep_zips: bool,
-) -> str:
-    record = layout.tables(folder, "fetch") / f"{file.name}.parquet"
-    if not config.force and (count := _still_there(record, folder)):
-        report.already_there += count
-        return "there already"
-    target = folder / "downloads" / file.name
-    address = official.address(file, config)
-    place = _unpack if file.is_zip else _place_table
-    damaged: list[str] = []
-    # Of a file whose checksum is right another download brings nothing else.
+    file: OfficialFile, address: str, target: Path, config: SourceSettings, intake: Intake
+) -> tuple[list[Path], SourceReport]:
+    """Download one file and place what it holds. Returns the paths that hold its content now, and the counts."""
+    # Another download of a file with the right checksum brings the same bytes.
     downloads = 1 if file.checksum else DOWNLOADS_OF_A_WRONG_FILE
+    arrived = 0
     for _ in range(downloads):
         if not target.exists():
-            with _shown(file.name) as show:
-                download(
-                    address,
-                    target,
-                    checksum=file.checksum,
-                    limit=LARGEST_FILE,
-                    timeout=config.network_timeout,
-                    attempts=config.network_attempts,
-                    show=show,
-                )
-        attempt = SourceReport()
-        placed, damaged = place(target, intake, attempt)
-        report.arrived += attempt.arrived
+            download(
+                address,
+                target,
+                checksum=file.checksum,
+                limit=LARGEST_FILE,
+                timeout=config.network_timeout,
+                attempts=config.network_attempts,
+            )
+        report = SourceReport(arrived=arrived)
+        placed, damaged = _place_all(target, intake, report)
+        os.sync()
         if not damaged:
-            break
+            return placed, report
         log.warning("%s: %d members are damaged (%s)", file.name, len(damaged), damaged[0])
+        arrived = report.arrived
         target.unlink()
-    else:
-        raise DataError(
-            f"{address}: {len(damaged)} of its members are damaged in each of {downloads} downloads: "
-            f"{'; '.join(damaged[:_LARGEST_LIST])}. The others are in {folder}."
-        )
-    report.already_there += attempt.already_there
-    report.failed |= attempt.failed
-    os.sync()
-    if not attempt.failed:
-        rows = [(str(path.relative_to(folder)), path.stat().st_size) for path in placed]
-        write_table(record, pd.DataFrame(rows, columns=list(PLACED_COLUMNS)), PLACED_COLUMNS)
-    # What was not taken would have to come again, when its name is free.
-    if not keep_zips and not attempt.failed:
-        target.unlink()
-    return f"{attempt.arrived} arrived, {attempt.already_there} there already, {len(attempt.failed)} not taken"
+    raise DataError(
+        f"{address}: {len(damaged)} of its members are damaged in each of {downloads} downloads: "
+        f"{'; '.join(damaged[:_NAMED])}. The others are in {intake.images.parent}."
+    )
 
 
-def _still_there(record: Path, folder: Path) -> int:
-    """Give the number of files that were placed before, 0 when any of them is missing or has another size."""
-    try:
-        rows = read_table(record, PLACED_COLUMNS)
-    except (OSError, pa.ArrowException):
-        return 0
-    for name, size in zip(rows["file"], rows["size"], strict=True):
-        try:
-            if os.stat(folder / name).st_size != size:
-                return 0
-        except FileNotFoundError:
-            return 0
-    return len(rows)
-
-
-Placed = tuple[list[Path], list[str]]
-"""The paths in the data set that hold a file's content, and what is damaged in it."""
-
-
-def _place_table(path: Path, intake: Intake, report: SourceReport) -> Placed:
-    place = intake.place(path.name)
-    try:
-        with intake.writing(place) as partial:
-            partial.write_bytes(path.read_bytes())
-            intake.put(partial, place)
-    except NameTaken as taken:
-        if not have_same_content(taken.holder, path):
-            report.failed[path.name] = str(taken)
-            return [], []
-        report.already_there += 1
-    else:
-        report.arrived += 1
-    return [place], []
-
-
-def _unpack(path: Path, intake: Intake, report: SourceReport) -> Placed:
+def _place_all(path: Path, intake: Intake, report: SourceReport) -> tuple[list[Path], list[str]]:
+    """Place what a file holds. Returns the paths that hold it now, and what is damaged in it."""
     placed, damaged = [], []
     try:
-        with zip_archive.opened(path) as archive:
-            members = zip_archive.files_of(archive, path.name)
-            with progress("unpack", len(members), unit="files") as advance:
-                for member in members:
-                    advance(1)
-                    try:
-                        place = _place_member(archive, member, intake, report)
-                    except zip_archive.Damaged as damage:
-                        damaged.append(str(damage))
-                    else:
-                        if place is not None:
-                            placed.append(place)
+        for content in _contents(path):
+            try:
+                place = _place(content, intake, report)
+            except zip_archive.Damaged as damage:
+                damaged.append(str(damage))
+            else:
+                placed += [place] if place else []
     except zip_archive.Damaged as damage:
-        return [], [str(damage)]
+        damaged.append(str(damage))
     return placed, damaged
 
 
-def _place_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, intake: Intake, report: SourceReport
-) -> Path | None:
-    """Give where a member lies now; None for one that is no image or table, or whose name is another file's."""
-    name = Path(member.filename).name  # the zips keep their images in a folder of their own name
+class _Content(NamedTuple):
+    """One file to place: `write` writes it to a path, `is_same` returns whether a path holds it already."""
+
+    name: str
+    write: Callable[[Path], object]
+    is_same: Callable[[Path], bool]
+
+
+def _contents(path: Path) -> Iterator[_Content]:
+    """Yield the files of a zip, or the table itself. Raises Damaged when a zip is none, or cut off."""
+    if path.suffix != ".zip":
+        yield _Content(path.name, partial(shutil.copyfile, path), partial(have_same_content, path))
+        return
     try:
-        place = intake.place(name)
-    except NotTaken:  # their own licence and notes
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise zip_archive.Damaged(f"{path.name} is no whole zip file ({error})") from None
+    with archive:
+        members = zip_archive.files_of(archive, path.name)
+        with progress("unpack", len(members), unit="files") as advance:
+            for member in members:
+                advance(1)
+                name = Path(member.filename).name  # the official zips keep their images in a folder of their own name
+                write = partial(zip_archive.write_member, archive, member)
+                yield _Content(name, write, partial(zip_archive.holds, member))
+
+
+def _place(content: _Content, intake: Intake, report: SourceReport) -> Path | None:
+    """Return where the file lies now; None when it is no image or table, or another file has its name."""
+    try:
+        place = intake.place(content.name)
+    except NotTaken:  # the licence and the notes of the zips
         return None
     try:
-        holder = intake.holder(place)
-        if holder is not None:
+        if (holder := intake.holder(place)) is not None:
             raise NameTaken(holder)
-        with intake.writing(place) as partial:
-            zip_archive.write_member(archive, member, partial)
-            intake.put(partial, place, durable=False)
+        with intake.writing(place) as partial_file:
+            content.write(partial_file)
+            intake.put(partial_file, place, durable=False)
     except NameTaken as taken:
-        if not zip_archive.holds(taken.holder, member):
-            report.failed[name] = str(taken)
+        if not content.is_same(taken.holder):
+            report.failed[content.name] = str(taken)
             return None
         report.already_there += 1
         return taken.holder
     report.arrived += 1
     return place
-
-
-@contextmanager
-def _shown(name: str) -> Iterator[Show]:
-    """Give what draws the progress of one download, in MB; it starts when the size is known."""
-    with ExitStack() as stack:
-        advance: Callable[[int], None] | None = None
-        shown = 0
-
-        def show(here: int, whole: int | None) -> None:
-            nonlocal advance, shown
-            if advance is None:
-                advance = stack.enter_context(progress(name, (whole or 0) // _MB, unit="MB"))
-            advance(here // _MB - shown)
-            shown = here // _MB
-
-        yield show

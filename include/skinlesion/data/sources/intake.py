@@ -1,4 +1,4 @@
-"""How a file from a source gets its place in the data set: under a safe and free name, whole, never over another."""
+"""Place a file from a source in the data set: whole, under a safe name, and never over another file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from skinlesion.data.images.file import SUFFIXES
 from skinlesion.foundation import atomic, layout
 
 LONGEST_NAME: Final = 200
-"""Bytes of one part of a path: as for the names in a table of labels."""
+"""Bytes of one part of a path; the same limit as for the names in a table of labels."""
 
 TABLE_SUFFIX: Final = ".csv"
 
 _NO_LINK: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What a file system without hard links says, or the kernel of a file that is not ours to link."""
+"""Error numbers of a file system without hard links, or of a file that this user may not link."""
 
 
 class NotTaken(Exception):
-    """A file is not taken; the message is the reason, for the report."""
+    """A file is not taken into the data set; the message is the reason, for the report."""
 
 
 class NameTaken(NotTaken):
@@ -37,7 +37,7 @@ class NameTaken(NotTaken):
 
 
 class Intake:
-    """images/ and labels/ of a data set, and the names that are taken there. Threads may share it."""
+    """The folders images/ and labels/ of a data set, and the names that are taken there. Threads may share it."""
 
     def __init__(self, dataset: Path) -> None:
         self.images = layout.images(dataset)
@@ -46,10 +46,10 @@ class Intake:
         self._stems: dict[str, Path] | None = None
 
     def place(self, name: str) -> Path:
-        """Give the path that a file of this name, relative to its source, has in the data set.
+        """Return the path in the data set for a file of this name, which is relative to its source.
 
-        An image keeps its subfolders; a table's become part of its name, since labels/ has none. Raises NotTaken when
-        the name is neither an image's nor a table's, or could lead out of the folder.
+        An image keeps its subfolders. Those of a table become part of its name, since labels/ has none. Raises NotTaken
+        when the name is neither that of an image nor of a table, or could lead out of the folder.
         """
         parts = PurePosixPath(name).parts
         if not is_safe(name):
@@ -68,8 +68,11 @@ class Intake:
         raise NotTaken("neither an image nor a CSV table")
 
     def holder(self, place: Path) -> Path | None:
-        """Give the file that has this name already, if any: an image's name is taken in all of images/, whatever its
-        folder and suffix, since a row of labels names it without them."""
+        """Return the file that has this name already, if any.
+
+        The name of an image is taken in all of images/, whatever its folder and suffix, since a row of labels names the
+        image without them.
+        """
         if place.suffix == TABLE_SUFFIX:
             return place if os.path.lexists(place) else None
         with self._lock:
@@ -79,7 +82,7 @@ class Intake:
 
     @contextmanager
     def writing(self, place: Path) -> Iterator[Path]:
-        """Give a path to write to, on the file system of `place`; what is left there at the end goes."""
+        """Provide a path to write to on the file system of `place`; what is left there at the end is removed."""
         # At the top of the folder, where `remove_partials` finds what a killed run left.
         top = self.labels if place.suffix == TABLE_SUFFIX else self.images
         partial = atomic.partial_of(top / place.name)
@@ -89,10 +92,10 @@ class Intake:
             partial.unlink(missing_ok=True)
 
     def put(self, source: Path, place: Path, *, durable: bool = True) -> None:
-        """Give a complete file its place; the source's name goes after that. Killed in between, the file has both.
+        """Put a complete file in its place and remove its old name. Killed in between, the file has both names.
 
-        durable=False leaves the flushing to the caller, as in `atomic.replacing`. Raises NameTaken, and OSError (EXDEV)
-        when the two lie on different file systems.
+        With durable=False the caller flushes, as in `atomic.replacing`. Raises NameTaken, and OSError (EXDEV) when the two
+        lie on different file systems.
         """
         if durable:
             atomic.flush(source)
@@ -121,14 +124,14 @@ class Intake:
         source.unlink(missing_ok=True)
 
     def replace(self, source: Path, place: Path) -> None:
-        """Put a complete file in place of what this source put there earlier."""
+        """Replace a file that this source put there earlier by a complete file."""
         atomic.flush(source)
         os.replace(source, place)
         atomic.flush(place.parent)
 
 
 def require_size(size: int, max_pixels: int) -> None:
-    """Refuse what is larger than any image of so many pixels, by its size alone. Raises NotTaken.
+    """Raise NotTaken for a file that is larger than any image of so many pixels can be.
 
     RGBA of 16 bits needs 8 bytes a pixel when nothing is compressed; 64 MB are left for what else a file holds, and for
     a table.
@@ -139,7 +142,7 @@ def require_size(size: int, max_pixels: int) -> None:
 
 
 def is_safe(name: str) -> bool:
-    """Tell whether a relative name can only lead to a visible file below the folder that it is taken in."""
+    """Return whether a relative name can only lead to a visible file below the folder that it is joined to."""
     if not name.isprintable() or "\\" in name:
         return False
     return all(part and not part.startswith(".") and len(part.encode()) <= LONGEST_NAME for part in name.split("/"))

@@ -1,76 +1,60 @@
-"""The ISIC Archive by a search query, collections, or both, through its own client, isic-cli."""
+"""The ISIC Archive by a search query, collections, or both: what is new there is downloaded."""
 
 from __future__ import annotations
 
 import csv
-import errno
-import hashlib
 import io
-import json
+import itertools
 import logging
-import os
-import shutil
-import subprocess
-import sys
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
+
+import httpx
+from pydantic import JsonValue
 
 from skinlesion.data.images.file import ImageRefused, check_decodes, check_header, read_header
-from skinlesion.data.sources.http_download import pause
-from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
+from skinlesion.data.sources.http_download import Unavailable, pause
+from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken, require_size
+from skinlesion.data.sources.isic_api import FIRST_COLUMNS, Archive, ArchivedImage, Listed, NotWhole
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
-from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.checksum import have_same_content
+from skinlesion.foundation import atomic
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.progress import SECONDS_BETWEEN_LINES
+from skinlesion.foundation.progress import progress
 from skinlesion.foundation.workers import spread
 
 log = logging.getLogger(__name__)
 
-RUNS: Final = 3
-"""isic-cli is run so often for what did not arrive; each run asks for the whole list again, and tries each image
-`network_attempts` times."""
-
-FIRST_WAIT: Final = 0.5
-"""Seconds before another attempt; doubled for each that follows."""
-
-# As in skinlesion.data.sources.isic_process, which is imported by its own process only: it changes isic-cli.
-_COUNTED, _LISTED, _FAILED, _TOLD, _SAID = "counted.json", "listed.jsonl", "failed.jsonl", "told.jsonl", "said.txt"
-_WRONG_QUESTION: Final = 2
-
-_TERMS: Final = ("isic_id", "copyright_license", "attribution")
+ROUNDS: Final = 3
+"""Number of times that what did not arrive is asked for, with fresh links; each image `network_attempts` times."""
 
 
 def take_archived(config: SourceSettings, intake: Intake) -> SourceReport:
     """Download the images of the settings' query and collections into images/, their metadata into labels/.
 
-    isic-cli keeps them in isic_archive/ of the data set, where it finds again what it has; images/ holds links to the
-    files that have the size that the archive lists, the MD5 that its store tells, if it does, and decode whole. Of an
-    image that did not arrive the table has no row. Each image's licence and attribution lie beside the images. Raises
-    DataError when the archive does not know what is asked for or has no such image, OSError when it does not answer.
+    An image that lies there with the size that the archive lists is not downloaded again. A new one must have that size,
+    the MD5 that its server sends, if it does, and decode whole. An image that did not arrive has no row in the table. Each
+    image's licence and attribution lie beside the images. Raises DataError when the archive does not know what is asked
+    for or has no such image, OSError when it does not answer or no image at all arrives.
     """
-    mirror = config.dataset / "isic_archive"
-    record = layout.tables(config.dataset, "isic_archive")
-    for folder in (mirror, record):
-        folder.mkdir(parents=True, exist_ok=True)
     report = SourceReport()
-    missing: dict[str, str] = {}
-    listed: dict[str, int] = {}
-    for run in range(1, RUNS + 1):
-        _run_client(config, mirror, record)
-        listed = _read_listed(record, config)
-        missing = _take(config, listed, mirror, record, intake, report)
-        if not missing:
-            break
-        log.info("isic archive: %d of %d images did not arrive in run %d", len(missing), len(listed), run)
-        if run < RUNS:
-            pause(FIRST_WAIT * 2**run)
-    report.failed |= missing
-    report.already_there = len(listed) - report.arrived - len(report.failed)
-    _write_table(mirror, intake)
+    with Archive(config) as archive:
+        listed = archive.search()
+        wanted = [image for image in listed if _is_wanted(image, intake, report)]
+        missing: dict[str, str] = {}
+        for number in range(1, ROUNDS + 1):
+            missing = _take(archive, config, wanted, intake, report)
+            wanted = [image for image in wanted if image.file_name in missing]
+            if not wanted:
+                break
+            log.info("isic archive: %d of %d images did not arrive in round %d", len(missing), len(listed), number)
+            if number < ROUNDS:
+                pause(2**number)
+        report.failed |= missing
+        report.already_there = len(listed) - report.arrived - len(report.failed)
+        _write_table(archive, listed, intake)
     if missing and len(missing) == len(listed):
         name, reason = min(missing.items())
         raise OSError(
@@ -79,190 +63,107 @@ def take_archived(config: SourceSettings, intake: Intake) -> SourceReport:
     return report
 
 
-def _run_client(config: SourceSettings, mirror: Path, record: Path) -> None:
-    told = [record / name for name in (_COUNTED, _LISTED, _FAILED, _SAID)]
-    # Partial files are a killed run's: ingest's lock is ours, so no other is at work. What stores told stays: a killed run
-    # leaves images that nobody has looked at yet, and isic-cli does not ask for them again.
-    for file in (*told, *mirror.glob(".isic-partial.*")):
-        file.unlink(missing_ok=True)
-    settings = {
-        "address": config.isic_address.rstrip("/"),
-        "attempts": config.network_attempts,
-        "timeout": config.network_timeout,
-        "wait": FIRST_WAIT,
-        "record": str(record),
-        "parent": os.getpid(),
-    }
-    asked = [f"--search={config.isic_query}", f"--collections={config.isic_collections}", str(mirror)]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "skinlesion.data.sources.isic_process",
-            json.dumps(settings),
-            "image",
-            "download",
-            *asked,
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def _is_wanted(image: Listed, intake: Intake, report: SourceReport) -> bool:
+    """Return whether an image is to be downloaded; what can never get its place is counted as failed."""
     try:
-        while True:
-            try:
-                process.wait(SECONDS_BETWEEN_LINES)
-                break
-            except subprocess.TimeoutExpired:
-                log.info("isic archive: %d files are here", sum(1 for _ in os.scandir(mirror)))
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode != 0:
-        _raise(process.returncode, config, record)
-
-
-def _raise(status: int, config: SourceSettings, record: Path) -> None:
-    said = record / _SAID
-    reason = said.read_text().strip() if said.exists() else f"isic-cli ended with status {status}"
-    if status == _WRONG_QUESTION:
-        raise DataError(
-            f"The ISIC Archive at {config.isic_address} does not take the query {config.isic_query!r} with the collections "
-            f"{config.isic_collections!r}: {reason}. Mend the settings `isic_query` and `isic_collections`."
-        )
-    raise OSError(errno.EIO, f"The ISIC Archive does not answer as expected ({reason})", config.isic_address)
-
-
-def _read_listed(record: Path, config: SourceSettings) -> dict[str, int]:
-    """Give file name -> bytes of every image that the archive listed."""
-    counted = json.loads(record.joinpath(_COUNTED).read_text())
-    listed, lines = _read_lines(record / _LISTED)
-    if not listed:
-        raise DataError(
-            f"The ISIC Archive at {config.isic_address} has no image for the query {config.isic_query!r} with the "
-            f"collections {config.isic_collections!r}. Mend the settings `isic_query` and `isic_collections`."
-        )
-    if lines != counted:
-        raise OSError(
-            errno.EIO,
-            f"The ISIC Archive counts {counted} images but lists {lines}; it may be changing",
-            config.isic_address,
-        )
-    return listed
+        holder = intake.holder(intake.place(image.file_name))
+        if holder is not None and holder.exists() and holder.stat().st_size != image.size:
+            raise NameTaken(holder)
+    except NotTaken as reason:
+        report.failed[image.file_name] = str(reason)
+        return False
+    return holder is None or not holder.exists()
 
 
 def _take(
-    config: SourceSettings,
-    listed: dict[str, int],
-    mirror: Path,
-    record: Path,
-    intake: Intake,
-    report: SourceReport,
+    archive: Archive, config: SourceSettings, wanted: list[Listed], intake: Intake, report: SourceReport
 ) -> dict[str, str]:
-    """Give the files that arrived their places; give name -> reason of those that did not arrive."""
-    reasons, _ = _read_lines(record / _FAILED)
-    md5s, _ = _read_lines(record / _TOLD)
-    missing = {}
-    new: list[Path] = []
-    for name, size in listed.items():
-        file = mirror / name
-        try:
-            found = file.stat().st_size
-        except FileNotFoundError:
-            missing[name] = reasons.get(name, "it did not arrive")
-            continue
-        if found != size:
-            missing[name] = f"expected {size} bytes, as the archive lists, found {found}"
-        elif name not in report.failed and not _is_placed(file, intake):
-            new.append(file)
-    problem = partial(_problem, md5s=md5s, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
-    for file, damage in zip(new, spread(problem, new, workers=config.workers_used(), kind="threads"), strict=True):
-        if damage:
-            missing[file.name] = damage
-            file.unlink()  # isic-cli would take it for the right one by its size
-            continue
-        try:
-            _place(file, intake)
-        except NotTaken as reason:
-            report.failed[file.name] = str(reason)
-        else:
-            report.arrived += 1
+    """Download images and give them their places. Returns the reason for each that did not arrive, by its name."""
+    missing = {image.file_name: "the archive no longer lists it" for image in wanted}
+    take = partial(_take_one, archive=archive, config=config, intake=intake)
+    with progress("isic archive", len(wanted)) as advance:
+        outcomes = spread(take, _fresh(archive, wanted), workers=config.connections, kind="threads")
+        for name, reason, is_final in outcomes:
+            advance(1)
+            missing.pop(name, None)
+            if not reason:
+                report.arrived += 1
+            elif is_final:
+                report.failed[name] = reason
+            else:
+                missing[name] = reason
     return missing
 
 
-def _read_lines(path: Path) -> tuple[dict[str, Any], int]:
-    """Give file name -> value of what isic_process told, the last of each name, and the number of lines."""
-    lines = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with suppress(ValueError):  # half a line, of a killed run
-            lines.append(json.loads(line))
-    return dict(lines), len(lines)
+def _fresh(archive: Archive, wanted: Iterable[Listed]) -> Iterator[ArchivedImage]:
+    """Yield the wanted images with links that are new: those of the search may have expired."""
+    for address, images in itertools.groupby(wanted, key=lambda image: image.page):
+        names = {image.file_name for image in images}
+        yield from (image for image in archive.page(address).results if image.file_name in names)
 
 
-def _is_placed(file: Path, intake: Intake) -> bool:
-    """Tell whether the name is held by this very file, or, where the file system has no links, by a copy of it."""
+class _Outcome(NamedTuple):
+    """What became of an image: no reason when it arrived; a final reason is not cured by another download."""
+
+    name: str
+    reason: str = ""
+    is_final: bool = False
+
+
+def _take_one(image: ArchivedImage, *, archive: Archive, config: SourceSettings, intake: Intake) -> _Outcome:
+    name = image.file_name
     try:
-        holder = intake.holder(intake.place(file.name))
-    except NotTaken:
-        return False
-    if holder is None:
-        return False
-    if holder.exists() and holder.samefile(file):
-        return True
-    return file.stat().st_nlink == 1 and have_same_content(holder, file)
+        require_size(image.files.full.size, config.max_image_pixels)
+        content = archive.content(image)
+        _require_whole(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+        place = intake.place(name)
+        with intake.writing(place) as partial_file:
+            partial_file.write_bytes(content)
+            intake.put(partial_file, place)
+    except NameTaken as taken:
+        if sha256_of(taken.holder) != sha256_of(content):
+            return _Outcome(name, str(taken), is_final=True)
+    except NotTaken as reason:
+        return _Outcome(name, str(reason), is_final=True)
+    except (NotWhole, DataError, Unavailable, httpx.HTTPError, httpx.InvalidURL) as error:
+        return _Outcome(name, str(error) or type(error).__name__)
+    return _Outcome(name)
 
 
-def _problem(file: Path, *, md5s: dict[str, str], max_pixels: int, min_side: int) -> str:
-    """Give what is damaged about an image. One that is whole but cannot be used is left to ingest, which refuses it."""
-    content = file.read_bytes()
-    expected, found = md5s.get(file.name), hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if expected is not None and found != expected:
-        return f"expected MD5 {expected}, as its store tells, found {found}"
+def _require_whole(content: bytes, *, max_pixels: int, min_side: int) -> None:
+    """Raise NotWhole for a damaged image. One that is whole but cannot be used is left to ingest, which refuses it."""
     try:
         header = read_header(content)
         try:
             check_header(header, max_pixels=max_pixels, min_side=min_side)
         except ImageRefused:
-            return ""
+            return
         check_decodes(content, header)
     except ImageRefused as refusal:
-        return f"{refusal}, though it has the size that the archive lists"
-    return ""
+        raise NotWhole(f"{refusal}, though it has the size that the archive lists") from None
 
 
-def _place(file: Path, intake: Intake) -> None:
-    place = intake.place(file.name)
-    with intake.writing(place) as link:
-        try:
-            os.link(file, link)
-        except OSError:  # a file system without links
-            shutil.copyfile(file, link)
-        try:
-            intake.put(link, place)
-        except NameTaken as taken:
-            if not have_same_content(taken.holder, file):
-                raise
-
-
-def _write_table(mirror: Path, intake: Intake) -> None:
-    """Write the rows of metadata.csv whose images are here into labels/, and everybody's terms beside the images."""
-    with (mirror / "metadata.csv").open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or ())
-        rows = [row for row in reader if intake.holder(intake.images / f"{row['isic_id']}.jpg") is not None]
+def _write_table(archive: Archive, listed: list[Listed], intake: Intake) -> None:
+    """Write the rows of the images that are here into labels/, and licences and attributions beside the images."""
+    rows = [image.row for image in listed if intake.holder(intake.images / f"{image.row['isic_id']}.jpg") is not None]
     table = intake.labels / "isic_archive.csv"
     if not rows:  # a table without rows would end the run, as one that its user forgot to fill does
         table.unlink(missing_ok=True)
         return
-    atomic.write_if_changed(table, _csv(columns, rows))
-    atomic.write_if_changed(intake.images / "ATTRIBUTION.isic_archive.csv", _csv(list(_TERMS), rows))
-    for licence in sorted((mirror / "licenses").glob("*.txt")):
-        atomic.write_if_changed(intake.images / f"LICENSE.isic_archive.{licence.name}", licence.read_bytes())
+    others = sorted({column for row in rows for column in row}.difference(FIRST_COLUMNS))
+    atomic.write_if_changed(table, _csv([*FIRST_COLUMNS, *others], rows))
+    atomic.write_if_changed(
+        intake.images / "ATTRIBUTION.isic_archive.csv", _csv(["isic_id", "copyright_license", "attribution"], rows)
+    )
+    for licence in sorted({str(row["copyright_license"]) for row in rows}):
+        path = intake.images / f"LICENSE.isic_archive.{licence}.txt"
+        if not path.exists():
+            atomic.write_bytes(path, archive.licence(licence))
 
 
-def _csv(columns: list[str], rows: list[dict[str, Any]]) -> bytes:
+def _csv(columns: Iterable[str], rows: list[dict[str, JsonValue]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

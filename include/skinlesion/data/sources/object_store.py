@@ -1,9 +1,10 @@
-"""A prefix of an object store, s3:// or gs:// or any other that fsspec opens: what is new or changed there is copied."""
+"""A prefix of an object store (s3://, gs:// or any other that fsspec opens): new and changed objects are copied."""
 
 from __future__ import annotations
 
 import base64
 import errno
+import itertools
 import logging
 import os
 import re
@@ -23,7 +24,7 @@ from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotT
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import layout
-from skinlesion.foundation.checksum import hash_of
+from skinlesion.foundation.checksum import hash_of, sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.shard import bucket_of
@@ -33,7 +34,7 @@ from skinlesion.foundation.workers import spread
 log = logging.getLogger(__name__)
 
 TAKEN_COLUMNS: Final = {"url": "str", "version": "str", "file": "str", "size": "int64", "sha256": "str"}
-"""What was taken: the object and its version, and the file, relative to the data set, that holds it."""
+"""The objects that were copied: URL and version, and the file, relative to the data set, that holds the copy."""
 
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 30.0
@@ -44,7 +45,7 @@ _DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class StoredObject(NamedTuple):
-    """An object: its URL, its name below the prefix, and what shows that it changed. md5: hex, empty if not known."""
+    """An object: its URL, its name below the prefix, and what shows that it changed. `md5` is empty when not known."""
 
     url: str
     name: str
@@ -53,11 +54,21 @@ class StoredObject(NamedTuple):
     md5: str
 
 
+class Copied(NamedTuple):
+    """A row of the table of copies, in the order of TAKEN_COLUMNS."""
+
+    url: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+
+
 class Outcome(NamedTuple):
-    """What became of an object: the row for the table of what was taken, or the reason why it was not."""
+    """What became of an object: its row in the table of copies, or the reason why there is none."""
 
     name: str
-    row: dict[str, Any] | None
+    copied: Copied | None
     is_new: bool = False
     reason: str = ""
 
@@ -65,10 +76,10 @@ class Outcome(NamedTuple):
 def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
     """Copy every image and table below the prefix that is new or changed into the data set.
 
-    A copy's size, and MD5 where the store tells it, are compared before the file gets its name. An object that changed
-    replaces the file that it was copied to, as long as nobody else changed that. What fails is tried again, then counted;
-    the others go on. Raises DataError when the prefix does not exist or may not be read, OSError when the store cannot be
-    reached.
+    The size of a copy, and its MD5 where the store gives one, are compared before the file gets its name. An object that
+    changed replaces the file that it was copied to, unless somebody else changed that file. What fails is tried again, then
+    counted, and the others go on. Raises DataError when the prefix does not exist or may not be read, OSError when the
+    store cannot be reached.
     """
     report = SourceReport()
     store, root = _open(config)
@@ -91,7 +102,7 @@ def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
     rows = known
     with progress("object store", len(todo), unit="objects") as advance:
         outcomes = spread(take, todo, workers=config.connections, kind="threads")
-        for batch in _batches(_noted(outcomes, report, advance)):
+        for batch in _batches(_counted(outcomes, report, advance)):
             rows = pd.concat([rows[~rows["url"].isin(batch["url"])], batch], ignore_index=True)
             buckets = rows["url"].map(bucket_of)
             for bucket in sorted(set(batch["url"].map(bucket_of))):
@@ -136,7 +147,7 @@ def _open(config: SourceSettings) -> tuple[AbstractFileSystem, str]:
 
 
 def _has_credentials() -> bool:
-    """Tell whether the environment, Amazon's files or the machine's role give any; without, a bucket is a public one."""
+    """Return whether the environment, Amazon's files or the machine's role give credentials; a public bucket needs none."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
@@ -147,7 +158,7 @@ def _has_credentials() -> bool:
 
 
 def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> list[StoredObject]:
-    """Give the images and tables below the prefix, by URL."""
+    """Return the images and tables below the prefix, sorted by URL."""
     url = config.object_store
     try:
         found = _attempts(config.network_attempts)(store.find, root, detail=True)
@@ -179,7 +190,7 @@ def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> lis
 
 
 def _version(info: dict[str, Any]) -> str:
-    """Give what changes with an object's content: its ETag, or its time and size."""
+    """Return what changes with the content of an object: its ETag, or its time and size."""
     etag = info.get("ETag") or info.get("etag")
     if etag:
         return str(etag).strip('"')
@@ -188,7 +199,7 @@ def _version(info: dict[str, Any]) -> str:
 
 
 def _md5(info: dict[str, Any]) -> str:
-    """Give the MD5 that a store tells, in hex: Google's md5Hash, or Amazon's ETag when the object came in one part."""
+    """Return the MD5 that a store gives, in hex: Google's md5Hash, or Amazon's ETag of an object uploaded in one part."""
     if info.get("md5Hash"):
         return base64.b64decode(info["md5Hash"]).hex()
     etag = str(info.get("ETag", "")).strip('"')
@@ -238,12 +249,12 @@ def _take(
         place = intake.place(item.name)
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)
-            digest = hash_of(partial)
-            row = {"url": item.url, "version": item.version, "size": item.size, "sha256": digest}
-            is_new = _put(partial, place, digest, intake, dataset, *taken(item.url))
+            digest = sha256_of(partial)
+            is_new = _place(partial, place, digest, intake, dataset, *taken(item.url))
             # What has the name already may lie in another folder.
             holder = intake.holder(place) or place
-            return Outcome(item.name, row | {"file": str(holder.relative_to(dataset))}, is_new)
+            file = str(holder.relative_to(dataset))
+            return Outcome(item.name, Copied(item.url, item.version, file, item.size, digest), is_new)
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
     except Exception as error:  # as in `_listed`
@@ -258,13 +269,15 @@ def _copy(store: AbstractFileSystem, item: StoredObject, partial: Path) -> None:
     size = partial.stat().st_size
     if size != item.size:
         raise OSError(f"expected {item.size} bytes, as listed, found {size}")
-    if item.md5 and (found := hash_of(partial, "md5")) != item.md5 and _tells_md5(store, item):
+    if item.md5 and (found := hash_of(partial, "md5")) != item.md5 and _is_md5(store, item):
         raise OSError(f"expected MD5 {item.md5}, found {found}")
 
 
-def _tells_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
-    """Tell whether an ETag that looks like an MD5 is one: of an object that Amazon encrypts with another key than its
-    own it is not (S3's API reference, "Object")."""
+def _is_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
+    """Return whether an ETag of 32 hex digits is an MD5.
+
+    It is none for an object that Amazon encrypts with another key than its own (S3's API reference, "Object").
+    """
     if not hasattr(store, "call_s3"):
         return True
     bucket, key, _ = store.split_path(item.url)
@@ -272,7 +285,7 @@ def _tells_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
     return head.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in head
 
 
-def _put(
+def _place(
     partial: Path,
     place: Path,
     digest: str,
@@ -281,13 +294,13 @@ def _put(
     taken_file: str | None,
     taken_digest: str | None,
 ) -> bool:
-    """Give a copied object its place; tell whether its content is new there. Raises NameTaken."""
+    """Put a copied object in its place. Returns whether its content is new there. Raises NameTaken."""
     try:
         intake.put(partial, place)
         return True
     except NameTaken as name_taken:
         holder = name_taken.holder
-        held = hash_of(holder)
+        held = sha256_of(holder)
         if held == digest:
             return False
         if taken_file is None or holder != dataset / taken_file or held != taken_digest:
@@ -297,7 +310,7 @@ def _put(
 
 
 def _attempts(count: int) -> Retrying:
-    """Give what calls a function until it succeeds, so often at most. What a store refuses, it refuses again."""
+    """Return what calls a function until it succeeds, at most `count` times, and at once gives up what a store refuses."""
     return Retrying(
         stop=stop_after_attempt(count),
         wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
@@ -306,30 +319,22 @@ def _attempts(count: int) -> Retrying:
     )
 
 
-def _noted(
-    outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]
-) -> Iterator[dict[str, Any]]:
+def _counted(outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]) -> Iterator[Copied]:
     for outcome in outcomes:
         advance(1)
-        if outcome.row is None:
+        if outcome.copied is None:
             report.failed[outcome.name] = outcome.reason
             continue
         if outcome.is_new:
             report.arrived += 1
         else:
             report.already_there += 1
-        yield outcome.row
+        yield outcome.copied
 
 
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _ROWS_BETWEEN_WRITES:
-            yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
-            batch = []
-    if batch:
-        yield pd.DataFrame(batch).astype(TAKEN_COLUMNS)
+def _batches(rows: Iterator[Copied]) -> Iterator[pd.DataFrame]:
+    while batch := list(itertools.islice(rows, _ROWS_BETWEEN_WRITES)):
+        yield pd.DataFrame(batch, columns=list(TAKEN_COLUMNS)).astype(TAKEN_COLUMNS)
 
 
 def _described(error: BaseException) -> str:

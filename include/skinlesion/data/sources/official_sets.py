@@ -1,9 +1,9 @@
-"""The data sets that `skinlesion fetch` knows: where their files lie, what is known of them, and their terms."""
+"""The published data sets that `skinlesion fetch` downloads: addresses, checksums, licences and attributions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.foundation.checksum import Checksum
@@ -34,78 +34,81 @@ _MSK: Final = (
 )
 
 
-@dataclass(frozen=True)
-class OfficialFile:
-    """A file of a set: its name and address below the server's, and its checksum where its publisher tells one.
+class OfficialFile(NamedTuple):
+    """A file of a set: its address below the server's, its name, and its checksum where its publisher gives one.
 
-    A zip without a checksum is checked by what its server tells and by the CRC-32 of each member.
+    A zip without a checksum is checked by the MD5 that its server sends and by the CRC-32 of each member.
     """
 
-    name: str
     address: str
+    name: str
     checksum: Checksum | None = None
-
-    @property
-    def is_zip(self) -> bool:
-        """Tell whether it is unpacked; else it is a table."""
-        return self.name.endswith(".zip")
 
 
 @dataclass(frozen=True)
 class OfficialSet:
-    """A published data set: tables first, so that no image comes without its row."""
+    """A published data set. Tables come first, so that no image arrives without its row."""
 
     title: str
     server: Literal["challenge_address", "dataverse_address"]
     files: tuple[OfficialFile, ...]
-    licence: str
+    terms: str
     attribution: str
 
+    @property
+    def licence(self) -> str:
+        """The text that goes beside the images."""
+        return f"Images and metadata of {self.title} stand under this licence:\n\n{self.terms}"
+
     def address(self, file: OfficialFile, config: SourceSettings) -> str:
-        """Give the whole address of a file on the server of the settings."""
+        """Return the whole address of a file on the server that the settings name."""
         server: str = getattr(config, self.server)
         return f"{server.rstrip('/')}/{file.address}"
 
 
-def _dataverse(name: str, number: str, md5: str) -> OfficialFile:
-    return OfficialFile(name, f"api/access/datafile/{number}", Checksum("md5", md5, "published by Dataverse"))
+def _challenge(year: int, *names: str) -> tuple[OfficialFile, ...]:
+    return tuple(OfficialFile(f"{year}/{name}", name) for name in names)
+
+
+def _dataverse(number: str, name: str, md5: str) -> OfficialFile:
+    return OfficialFile(f"api/access/datafile/{number}", name, Checksum("md5", md5, "published by Dataverse"))
 
 
 SETS: Final = {
     "isic-2019": OfficialSet(
         title="ISIC 2019: Training",
         server="challenge_address",
-        files=(
-            OfficialFile("ISIC_2019_Training_GroundTruth.csv", "2019/ISIC_2019_Training_GroundTruth.csv"),
-            OfficialFile("ISIC_2019_Training_Metadata.csv", "2019/ISIC_2019_Training_Metadata.csv"),
-            OfficialFile("ISIC_2019_Training_Input.zip", "2019/ISIC_2019_Training_Input.zip"),
+        files=_challenge(
+            2019,
+            "ISIC_2019_Training_GroundTruth.csv",
+            "ISIC_2019_Training_Metadata.csv",
+            "ISIC_2019_Training_Input.zip",
         ),
-        licence=NON_COMMERCIAL,
+        terms=NON_COMMERCIAL,
         attribution=_BCN20000 + _HAM10000 + _MSK,
     ),
     "isic-2018": OfficialSet(
         title="ISIC 2018, task 3: Training",
         server="challenge_address",
-        files=(
-            OfficialFile("ISIC2018_Task3_Training_GroundTruth.zip", "2018/ISIC2018_Task3_Training_GroundTruth.zip"),
-            OfficialFile(
-                "ISIC2018_Task3_Training_LesionGroupings.csv", "2018/ISIC2018_Task3_Training_LesionGroupings.csv"
-            ),
-            OfficialFile("ISIC2018_Task3_Training_Input.zip", "2018/ISIC2018_Task3_Training_Input.zip"),
+        files=_challenge(
+            2018,
+            "ISIC2018_Task3_Training_GroundTruth.zip",
+            "ISIC2018_Task3_Training_LesionGroupings.csv",
+            "ISIC2018_Task3_Training_Input.zip",
         ),
-        licence=NON_COMMERCIAL,
+        terms=NON_COMMERCIAL,
         attribution=_HAM10000 + _MSK,
     ),
     "ham10000": OfficialSet(
         title="HAM10000",
         server="dataverse_address",
         files=(
-            # As it was uploaded: what Dataverse makes of a table has other bytes than its checksum says.
-            _dataverse("HAM10000_metadata.csv", "4338392?format=original", "8f85fb1aa29d80a2797247e434deb79d"),
-            _dataverse("HAM10000_images_part_1.zip", "3172585", "4639bfa73ab251610530a97c898e6e46"),
-            _dataverse("HAM10000_images_part_2.zip", "3172584", "da43d6cc50f6613013be07e8986b384b"),
+            # The original upload: the table that Dataverse makes of it has other bytes than the checksum says.
+            _dataverse("4338392?format=original", "HAM10000_metadata.csv", "8f85fb1aa29d80a2797247e434deb79d"),
+            _dataverse("3172585", "HAM10000_images_part_1.zip", "4639bfa73ab251610530a97c898e6e46"),
+            _dataverse("3172584", "HAM10000_images_part_2.zip", "da43d6cc50f6613013be07e8986b384b"),
         ),
-        licence=NON_COMMERCIAL_ALIKE,
+        terms=NON_COMMERCIAL_ALIKE,
         attribution=_HAM10000,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
@@ -101,7 +101,7 @@ def load(models: Path, threads: int) -> ServedModel:
             read = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} of the model in service cannot be read ({error.strerror}).") from None
-        found = hashlib.sha256(read).hexdigest()
+        found = sha256_of(read)
         if found != expected:
             raise DataError(
                 f"{path} was altered: its SHA-256 is {found}, expected {expected} as it was put in service. Put the version "
