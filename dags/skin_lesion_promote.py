@@ -106,7 +106,7 @@ def skin_lesion_promote() -> None:
         number = asked_for or newest(registry).number
         judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, is_run=True)
         log.info("%s", judgement.sentence)
-        context["ti"].xcom_push("judgement", judgement.as_dict())
+        context["ti"].xcom_push("judgement", judgement.model_dump(mode="json"))
         context["ti"].xcom_push(
             "for_approval", approval_text(Registry.read(config.models), judgement, report_link(number))
         )
@@ -136,7 +136,7 @@ def skin_lesion_promote() -> None:
         from skinlesion.registry.switch import Superseded
 
         ti, config = get_current_context()["ti"], settings()
-        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        judgement = Judgement.model_validate(ti.xcom_pull("gate", key="judgement"))
         answer = ti.xcom_pull("approval", key="answer")
         actor, reason = this_run(), "It passed the gate"
         if answer is not None:
@@ -158,7 +158,7 @@ def skin_lesion_promote() -> None:
         from skinlesion.registry.retention import remove_old_files
 
         ti, config = get_current_context()["ti"], settings()
-        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        judgement = Judgement.model_validate(ti.xcom_pull("gate", key="judgement"))
         answer, outcome = ti.xcom_pull("approval", key="answer"), ti.xcom_pull("switch")
         if outcome is None and answer is not None:
             why = f"Asked by {this_run()}" if answer["by"] else f"Nobody answered {this_run()} in time"

@@ -122,7 +122,6 @@ def test_a_model_that_is_no_version_is_shown_as_one(
     browser = browser_of("ada")
     promote(folder, 1, actor="grace", reason="It is first")
     assert "Version 1" in text_of(browser.get(f"{PAGE}/").text)
-    assert "before there was a registry" not in text_of(browser.get(f"{PAGE}/").text)
 
 
 # --- A thousand versions --------------------------------------------------------------------------------------------
@@ -289,7 +288,7 @@ def test_a_full_disk_is_told_and_changes_nothing(
 
 
 def test_a_version_in_service_or_without_files_has_no_form(browser_of: Callable[..., TestClient], models: Path) -> None:
-    entry = history.HistoryEntry(history.now(), "removed", "retention", 3, None, "Old", None)
+    entry = history.HistoryEntry(at=history.now(), what="removed", actor="retention", version=3, reason="Old")
     history.append(models, entry)
     assert "<form" not in browser_of("ada").get(f"{PAGE}/versions/2").text
     page = browser_of("ada").get(f"{PAGE}/versions/3").text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
@@ -14,8 +15,7 @@ from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(RecordPart):
     """One version and what has become of it.
 
     Attributes:
@@ -41,7 +41,7 @@ class Version:
 
     def figure(self, name: str) -> Figure:
         """Give a figure of `versions.FIGURES` as it was measured last."""
-        return (self.measured.figures if self.measured else {}).get(name, Figure(None))
+        return (self.measured.figures if self.measured else {}).get(name, Figure())
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Registry:
     def trend(self, name: str) -> tuple[TrendPoint, ...]:
         """Give a figure of `versions.FIGURES` over the nights, oldest first."""
         points = [
-            TrendPoint(measured.at, number, measured.figures.get(name, Figure(None)), measured.held_out_version)
+            TrendPoint(measured.at, number, measured.figures.get(name, Figure()), measured.held_out_version)
             for number, measurements in self.known.measurements.items()
             for measured in measurements
         ]
@@ -161,6 +161,6 @@ class Registry:
 
 def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[HistoryEntry]:
     """Give the history with the switch that is in force but was not written down: its process was killed in between."""
-    if now is None or now.entry is None:
+    if now is None:
         return entries
     return entries if any(entry.switch == now.entry.switch for entry in entries) else [*entries, now.entry]

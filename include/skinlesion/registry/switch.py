@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.checksum import hash_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service
-from skinlesion.registry.adoption import adopt
 from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.in_service import TFLITE, digest
-from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.registry.in_service import TFLITE, InService
+from skinlesion.registry.model_files import RULE_FILE
+from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 
 RELEASES_KEPT: Final = 3
@@ -86,7 +87,6 @@ def writing(models: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "promotion", wait=wait, where="this registry"):
         atomic.remove_partials(models)
-        adopt(models)
         entries, now = history.read(models), in_service.read(models)
         for entry in with_pending(entries, now)[len(entries) :]:
             history.append(models, entry)
@@ -109,6 +109,7 @@ def _switch(
         raise Superseded(_superseded(version.number, instead_of, registry))
     if now is not None and now.version == version.number and now.is_whole():
         raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
+    require_free_names(models)
     entry = HistoryEntry(
         at=history.now(),
         what=what,
@@ -134,12 +135,7 @@ def _switch(
 def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
     expected = "no model" if instead_of is None else f"version {instead_of}"
     now = registry.in_service
-    if now is None:
-        found = "nothing is"
-    elif now.version is None:
-        found = "a model without a version is"
-    else:
-        found = f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
+    found = "nothing is" if now is None else f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
     return (
         f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
         "Look at both, and decide again."
@@ -169,19 +165,9 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
         served = TFLITE if name == _LITERT_IN_CANDIDATE else name
         _copy_verified(source / name, folder / served, expected, version.number)
         sha256[served] = expected
-    rule = folder / "decision_rule.json"
-    record = {
-        "run": version.run,
-        "version": version.number,
-        "sha256": sha256,
-        "decision_rule": json.loads(rule.read_text()) if rule.is_file() else None,
-        "since": entry.at,
-        "actor": entry.actor,
-        "reason": entry.reason,
-        "switch": entry.switch,
-        "entry": entry.as_dict(),
-    }
-    write_record(folder, record)
+    rule = folder / RULE_FILE
+    decision_rule = json.loads(rule.read_text()) if rule.is_file() else None
+    write_record(folder, InService(run=version.run, sha256=sha256, decision_rule=decision_rule, entry=entry))
     return folder
 
 
@@ -189,7 +175,7 @@ def _copy_verified(source: Path, target: Path, expected: str, number: int) -> No
     try:
         with atomic.replacing(target) as partial:
             shutil.copyfile(source, partial)
-            found = digest(partial)
+            found = hash_of(partial)
     except FileNotFoundError:
         raise DataError(_altered(number, f"{source} is missing")) from None
     if found != expected:

@@ -20,11 +20,13 @@ from pydantic import SecretStr
 from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import hash_of
 from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
+from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 
 # The processes that tests start take this path over; pytest itself puts nothing on it.
@@ -78,23 +80,19 @@ class Models:
             shutil.copyfile(self.built / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
-        sha256 = {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)}
+        sha256 = {file: hash_of(release / file) for file in (in_service.H5, in_service.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
-        write_record(
-            release,
-            {
-                "run": f"run-{name}",
-                "version": "ab".index(name) + 1,
-                "sha256": sha256,
-                "decision_rule": rule,
-                "since": "2026-11-25T02:00:00+00:00",
-                "actor": "test",
-                "reason": "test",
-                "switch": self.switches,
-                "entry": None,
-            },
+        entry = HistoryEntry(
+            at="2026-11-25T02:00:00+00:00",
+            what="promoted",
+            actor="test",
+            version="ab".index(name) + 1,
+            reason="test",
+            switch=self.switches,
         )
+        record = in_service.InService(run=f"run-{name}", sha256=sha256, decision_rule=rule, entry=entry)
+        write_record(release, record)
         put_in_service(self.folder, release)
         name_release_files(self.folder)
         self.releases.append(release)

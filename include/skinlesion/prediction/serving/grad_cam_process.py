@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from skinlesion.data.images.file import Pixels, encode_jpeg
+from skinlesion.foundation.checksum import hash_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.problem import Problem, busy
-from skinlesion.registry import in_service
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -159,6 +159,6 @@ def _grad_cam(path: Path, sha256: str) -> GradCam:
     from skinlesion.network.classifier import load_classifier
     from skinlesion.network.grad_cam import GradCam
 
-    if in_service.digest(path) != sha256:
+    if hash_of(path) != sha256:
         raise DataError(f"{path} is another model's, or was altered")
     return GradCam(load_classifier(path))

@@ -90,7 +90,10 @@ class ModelWatch:
 
     def _signature(self) -> _Signature:
         """What changes when a file of the model in service does."""
-        now = in_service.read(self._models)
+        try:
+            now = in_service.read(self._models)
+        except DataError:  # `load` says why
+            now = None
         files = [layout.model_in_service(self._models)]
         if now is not None:
             files += [now.folder / in_service.RECORD, *(now.folder / name for name in now.sha256)]
