@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 import pendulum
-from airflow.sdk import (
+from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks what has to do with deadlines
     Asset,
     DeadlineAlert,
     DeadlineReference,
