@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param, dag, get_current_context, task
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
 from skinlesion.foundation.settings import PREDICTION_TOO, PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, Shard
@@ -84,6 +85,7 @@ def skin_lesion_predict() -> None:
         from skinlesion.prediction.shared import plan_prediction
 
         context = get_current_context()
+        require_known_parameters(context)
         decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
         context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]

@@ -12,6 +12,7 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.settings import PROMOTION_ALONE, PROMOTION_TOO, PipelineConfig
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def skin_lesion_promote() -> None:
         from skinlesion.registry.snapshot import Registry
 
         context = get_current_context()
+        require_known_parameters(context)
         config = settings()
         registry = Registry.read(config.models)
         asked_for = context["params"]["version"]

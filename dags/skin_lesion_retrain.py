@@ -19,6 +19,7 @@ from skin_lesion_dag_settings import (
     report_task,
     trigger_form,
 )
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.settings import PROMOTION_ALONE, PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 
@@ -68,6 +69,7 @@ def skin_lesion_retrain() -> None:
     @task(doc_md="Bring what the sources have into the data set; look at the tables of labels. Returns the shards.")
     def collect() -> list[str]:
         context = get_current_context()
+        require_known_parameters(context)
         context["ti"].xcom_push("report", run_stage("collect"))  # tasks can be mapped over the return value alone
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
