@@ -1,7 +1,7 @@
 """The model in service: which one it is, and how a reader finds files that belong together.
 
 models/in_service is a symbolic link to a release: a folder with the model's files and their record, which never changes.
-A promotion makes another release and moves the link by one rename, so whoever looks finds the old files or the new ones,
+A promotion makes another release and moves the link by one rename, so a reader finds the old files or the new ones,
 also after a kill -9 between any two steps. The names that users know, skin_lesion_classifier_trained.h5, .tflite and .json,
 are links through it. Whoever reads more than one file follows the link once (`read`) and reads from the folder found.
 """
