@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
+
+Row = TypeVar("Row", bound=Record)
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +38,10 @@ def append(path: Path, record: Record) -> None:
         atomic.flush(path.parent)
 
 
-def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number (from 1) and content of each line that is whole JSON, oldest first; nothing without a file.
+def records(path: Path, of_line: Callable[[bytes, Path, int], Row]) -> Iterator[Row]:
+    """Yield the record of each line, oldest first; nothing without a file. Raises DataError if a line does not fit.
 
-    What a power cut left of a line is left out and logged.
+    What a power cut left of a line, which is no whole JSON, is left out and logged.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -45,8 +49,16 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         return
     for number, line in enumerate(lines, start=1):
         try:
-            json.loads(line)
-        except ValueError:
+            yield of_line(line, path, number)
+        except DataError:
+            if _is_whole(line):
+                raise
             log.warning("%s: line %d is not whole and is left out", path, number)
-        else:
-            yield number, line
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

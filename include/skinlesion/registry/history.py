@@ -56,8 +56,7 @@ def read(models: Path) -> list[HistoryEntry]:
 
     Raises DataError if a line does not fit.
     """
-    file = path(models)
-    return [HistoryEntry.of_line(line, file, number) for number, line in append_log.whole_lines(file)]
+    return list(append_log.records(path(models), HistoryEntry.of_line))
 
 
 def append(models: Path, entry: HistoryEntry) -> None:

@@ -95,6 +95,11 @@ class _MeasuredLine(Record):
     measured: Measurement
 
 
+def _of_line(line: bytes, path: Path, number: int) -> _RegisteredLine | _MeasuredLine:
+    kind = _MeasuredLine if b'"measured"' in line else _RegisteredLine
+    return kind.of_line(line, path, number)
+
+
 @dataclass(frozen=True)
 class KnownVersions:
     """The versions that are registered, and their measurements, oldest first."""
@@ -107,14 +112,11 @@ class KnownVersions:
         """Return those under models/. Raises DataError if a line does not fit."""
         registered: dict[int, Registered] = {}
         measurements: dict[int, list[Measurement]] = {}
-        file = path(models)
-        for number, line in append_log.whole_lines(file):
-            if b'"measured"' in line:
-                entry = _MeasuredLine.of_line(line, file, number)
+        for entry in append_log.records(path(models), _of_line):
+            if isinstance(entry, _MeasuredLine):
                 measurements.setdefault(entry.number, []).append(entry.measured)
             else:
-                version = _RegisteredLine.of_line(line, file, number).registered
-                registered[version.number] = version
+                registered[entry.registered.number] = entry.registered
         return cls(registered, measurements)
 
     def of(self, run: str, sha256: Mapping[str, str]) -> Registered | None:
