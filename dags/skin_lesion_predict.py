@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def settings() -> PipelineConfig:
-    """Return the run's parameters as settings. The data set, under which the table is written, is always the installation's."""
+    """Return the run's parameters as settings.
+
+    The data set, under which the table is written, is always the installation's.
+    """
     params = get_current_context()["params"]
     return PipelineConfig.of({name: params[name] for name in PREDICTION_TOO})
 
@@ -44,7 +47,8 @@ def planned() -> PredictionPlan:
             type=["string", "null"],
             minLength=1,
             title="Images",
-            description="Folder of images, searched with its subfolders. A relative path starts at the project, as dataset/images.",
+            description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
+            "dataset/images.",
             section="Prediction",
         ),
         "table": Param(
@@ -66,9 +70,9 @@ def skin_lesion_predict() -> None:
     """### Predict a folder with the skin-lesion classifier in service
 
     Started by hand only. Writes what `skinlesion predict --output` writes, byte for byte, with the work shared by `shards`
-    tasks: the table in predictions/ of the data set's folder, and beside it a list of the images that cannot be used, with
-    reasons. All shards use the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
-    not a medical device.*
+    tasks: the table in predictions/ of the data set's folder, and beside it a list of the images that cannot be used,
+    with reasons. All shards use the model that is in service at the start, whatever is promoted in the meantime.
+    *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
     - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Correct it, then clear the

@@ -80,8 +80,8 @@ def skin_lesion_promote() -> None:
     enough. With `require_approval` a person must agree: *Required Actions* in the navigation; no answer means no. The
     nightly DAG does not wait for it. *Research and education only: not a medical device.*
 
-    A candidate that does not pass is no failure: the run succeeds, and the log of `gate` says why, with numbers. `skinlesion models
-    show VERSION` has every line.
+    A candidate that does not pass is no failure: the run succeeds, and the log of `gate` says why, with numbers.
+    `skinlesion models show VERSION` has every line.
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
     - `DataError`: a file or a parameter is wrong; it is not retried. Correct it, then clear the task.

@@ -27,7 +27,9 @@ FIGURES: Final = {
     "specificity": "Specificity",
     "expected_calibration_error": "Calibration error",
 }
-"""The headline of a version: names and titles, in the order of a page. Sensitivity and specificity are at the operating point."""
+"""The headline of a version: names and titles, in the order of a page.
+
+Sensitivity and specificity are at the operating point."""
 
 
 class Figure(RecordPart):
