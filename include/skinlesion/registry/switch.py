@@ -22,7 +22,7 @@ from skinlesion.registry.release import name_release_files, put_in_service, requ
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 
 RELEASES_KEPT: Final = 3
-"""Besides the one in service: a reader that found an earlier one may still be at it."""
+"""Number of earlier releases that are kept: a reader that found one may still read from it."""
 
 LOCK_WAIT: Final = 60.0
 """Seconds that a switch waits for another; it takes less than one."""
@@ -32,7 +32,7 @@ _NOT_SERVED: Final = "model.keras"
 
 
 class Superseded(DataError):
-    """Another version came into service in the meantime; whoever decided must look again."""
+    """Another version came into service in the meantime, so the decision must be made again."""
 
 
 def promote(
@@ -45,7 +45,7 @@ def promote(
         number: of the version.
         actor: who wants it: a user's name.
         reason: why, in words; a person must give one.
-        instead_of: the version that was in service when it was decided (None for none); `any`: whatever is.
+        instead_of: the version that was in service when this was decided (None for none); `any` for whatever is.
 
     Returns:
         The history's entry.
@@ -63,7 +63,7 @@ def promote(
 def rollback(
     models: Path, *, actor: str, reason: str, to: int | None = None, instead_of: int | Literal["any"] | None = "any"
 ) -> HistoryEntry:
-    """Go back to the version that was in service before, or to the former champion `to`. Otherwise as `promote`."""
+    """Go back to the version that was in service before, or to the former champion `to`; otherwise as `promote`."""
     with writing(models):
         registry = Registry.read(models)
         target = registry.rollback_target if to is None else registry.version(to)
@@ -121,7 +121,7 @@ def _switch(
         switch=_last_switch(registry) + 1,
     )
     release = _make_release(registry, version, entry)
-    # Before the release is in service: where none was, all names begin to lead somewhere in the same moment.
+    # Before the release is in service, so that at a first promotion all names become valid at the same moment.
     name_release_files(models)
     put_in_service(models, release)
     found = in_service.read(models)
@@ -138,7 +138,7 @@ def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
     found = "nothing is" if now is None else f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
     return (
         f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
-        "Look at both, and decide again."
+        "Compare them and decide again."
     )
 
 
@@ -149,13 +149,13 @@ def _last_switch(registry: Registry) -> int:
 def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
     """Copy the version's files into a release folder of their own, verify them, and write their record last.
 
-    Copies, not links: who writes to models/skin_lesion_classifier_trained.h5 does not alter the candidate.
+    The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
     """
     models = registry.models
     registered = registry.known.registered[version.number]
     source = layout.candidate(models, version.run)
     folder = layout.releases(models) / f"{entry.switch:06d}"
-    # Of a switch that was killed before its link moved; nobody was ever sent there.
+    # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sha256: dict[str, str] = {}
