@@ -39,6 +39,7 @@ from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages import resize
 from skinlesion.stages.evaluate import evaluation_key
 from skinlesion.stages.pipeline import STAGES
@@ -244,9 +245,9 @@ def _write_candidate(config: PipelineConfig) -> None:
     assert trained is not None
     candidate = candidate_of(config, rows, built)
     shutil.copytree(trained.folder, candidate.folder)
-    record = json.loads(candidate.training.read_text())
-    record |= {"training_version": version(rows), "origin": origin(config, built)}
-    candidate.training.write_text(json.dumps(record))
+    changed = {"training_version": version(rows), "origin": origin(config, built)}
+    record = TrainingRecord.read(candidate.training).model_copy(update=changed)
+    record.write(candidate.training)
     inner = np.arange(len(rows)) % 10 == 0
     write_trained_on(candidate, rows, inner)
     metrics = json.loads(candidate.metrics.read_text())

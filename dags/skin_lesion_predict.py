@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_dag_settings import DAG_DEFAULTS, Report, deadline, report_task, trigger_form
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
 from skinlesion.foundation.shard import BUCKETS, Shard
 from skinlesion.stages.settings import PipelineConfig
@@ -30,7 +31,7 @@ def settings() -> PipelineConfig:
 
 
 def planned() -> PredictionPlan:
-    """What the first task decided for all of them."""
+    """Return what the first task decided for all of them."""
     from skinlesion.prediction.shared import PredictionPlan
 
     return PredictionPlan(**get_current_context()["ti"].xcom_pull("plan", key="plan"))
@@ -40,13 +41,14 @@ def planned() -> PredictionPlan:
     schedule=None,
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
-        # Without a default nobody would be told of a failed run: Airflow reads the parameters anew for the callback.
+        # Without a default nobody would be notified of a failed run: Airflow reads the parameters again for the callback.
         "images": Param(
             None,
             type=["string", "null"],
             minLength=1,
             title="Images",
-            description="Folder of images; its subfolders too. A relative one is the project's, as dataset/images.",
+            description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
+            "dataset/images.",
             section="Prediction",
         ),
         "table": Param(
@@ -54,8 +56,8 @@ def planned() -> PredictionPlan:
             type="string",
             pattern=TABLE_OF_PREDICTIONS,
             title="Table",
-            description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and takes the "
-            "place of an earlier one of this name.",
+            description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
+            "earlier table of this name.",
             section="Prediction",
         ),
         **trigger_form(SETTINGS),
@@ -67,19 +69,19 @@ def planned() -> PredictionPlan:
 def skin_lesion_predict() -> None:
     """### Predict a folder with the skin-lesion classifier in service
 
-    By hand only. Writes what `skinlesion predict --output` writes, byte for byte, shared by `shards` tasks: the table in
-    predictions/ of the data set's folder, and beside it a list of the images that cannot be used, with reasons. All
-    shards ask the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
-    not a medical device.*
+    Started by hand only. Writes what `skinlesion predict --output` writes, byte for byte, with the work shared by `shards`
+    tasks: the table in predictions/ of the data set's folder, and beside it a list of the images that cannot be used,
+    with reasons. All shards use the model that is in service at the start, whatever is promoted in the meantime.
+    *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
-    - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Mend it, then clear the
+    - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Correct it, then clear the
       task, or start another run.
-    - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
-      on where it stopped. An earlier table of the same name stays until the new one is whole.
+    - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it
+      continues where it stopped. An earlier table of the same name stays until the new one is whole.
 
-    **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times; once the table is written the shards'
-    work is gone, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
+    **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times. Once the table is written the shards'
+    work is removed, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
     """
 
     @task(doc_md="Choose the model for the whole run and count the images. Returns the shards.")
@@ -87,6 +89,7 @@ def skin_lesion_predict() -> None:
         from skinlesion.prediction.shared import plan_prediction
 
         context = get_current_context()
+        require_known_parameters(context)
         decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
         context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
@@ -94,28 +97,28 @@ def skin_lesion_predict() -> None:
     @report_task(
         map_index_template="shard {{ shard }}",
         execution_timeout=timedelta(hours=6),
-        doc_md="Predict the images of a shard; goes on where an earlier try stopped.",
+        doc_md="Predict the images of a shard; a later try continues where an earlier one stopped.",
     )
-    def predict(shard: str) -> dict[str, Any]:
+    def predict(shard: str) -> Report:
         from skinlesion.prediction.shared import predict_a_shard
 
-        return told(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
+        return with_host(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
 
     @report_task(
         execution_timeout=timedelta(hours=6),
-        doc_md="Put the shards together in the table, and list the images that cannot be used.",
+        doc_md="Merge the shards into the table, and list the images that cannot be used.",
     )
-    def merge() -> dict[str, Any]:
+    def merge() -> Report:
         from skinlesion.prediction.shared import merge_shards
 
-        return told(merge_shards(planned(), settings()))
+        return with_host(merge_shards(planned(), settings()))
 
     shards = plan()
     predict.expand(shard=shards) >> merge()
 
 
-def told(report: dict[str, Any]) -> dict[str, Any]:
-    """Log a report, and add on which machine it was made."""
+def with_host(report: Report) -> Report:
+    """Log a report, and return it with the name of the machine that made it."""
     log.info("%s", report)
     return report | {"host": socket.gethostname()}
 

@@ -10,8 +10,9 @@ import pendulum
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
-from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, deadline, report_task, trigger_form
+from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
 
@@ -21,7 +22,7 @@ APPROVAL = timedelta(hours=PipelineConfig.of({}).approval_hours)
 
 
 def settings() -> PipelineConfig:
-    """The run's parameters; of a run that a candidate caused, with the folders where that lies."""
+    """Return the run's parameters as settings; a run that a candidate caused takes the folders of that candidate."""
     context = get_current_context()
     values = {name: value for name, value in context["params"].items() if name != "version"}
     for event in context["triggering_asset_events"].get(CANDIDATE, ()):
@@ -30,24 +31,24 @@ def settings() -> PipelineConfig:
 
 
 def this_run() -> str:
-    """Who the history says did it."""
+    """Return the name of this run, which the history notes as the actor."""
     run = get_current_context()["dag_run"]
     return f"{run.dag_id} {run.run_id}"
 
 
 class Approval(ApprovalOperator):
-    """Airflow's approval, which waits as long as the run says and leaves the answer where it can be read.
+    """Airflow's approval, with the run's own time limit, and with the answer in an XCom.
 
     A refusal skips the switch by an exception, so its answer is never the task's result.
     """
 
     def execute(self, context: Any) -> Any:
-        """Ask, and wait."""
+        """Ask the question, and wait."""
         self.response_timeout = timedelta(hours=context["params"]["approval_hours"])
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Go on with the answer."""
+        """Continue with the answer."""
         if "error" not in event:
             user = event["responded_by_user"]
             at = pendulum.instance(event["responded_at"]).in_timezone("UTC").isoformat(timespec="seconds")
@@ -63,7 +64,7 @@ class Approval(ApprovalOperator):
             type=["integer", "null"],
             minimum=1,
             title="Version",
-            description="Of the model, to be judged whatever was said of it before. Empty: the newest, once.",
+            description="Number of the version to judge, whatever its earlier verdict. Empty: the newest version, once.",
             section="Promotion",
         ),
         **trigger_form([*PromotionSettings.own_fields(), "dataset", "models", "workers"]),
@@ -76,15 +77,15 @@ def skin_lesion_promote() -> None:
     """### Put a better skin-lesion classifier in service
 
     Runs when `skin_lesion_retrain` has evaluated a candidate, and by hand for any version. The candidate and the model in
-    service are compared on the same held-out lesions; only one that is shown to be no worse, and good enough, takes its
-    place. With `require_approval` a person must agree: *Required Actions* in the navigation; no answer means no. The
+    service are compared on the same held-out lesions; the candidate replaces it only if it is shown to be no worse, and good
+    enough. With `require_approval` a person must agree: *Required Actions* in the navigation; no answer means no. The
     nightly DAG does not wait for it. *Research and education only: not a medical device.*
 
-    A candidate that loses is no failure: the run succeeds, and the log of `gate` says why, with numbers. `skinlesion models
-    show VERSION` has every line.
+    A candidate that does not pass is no failure: the run succeeds, and the log of `gate` says why, with numbers.
+    `skinlesion models show VERSION` has every line.
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
-    - `DataError`: a file or a parameter is wrong; it is not retried. Mend it, then clear the task.
+    - `DataError`: a file or a parameter is wrong; it is not retried. Correct it, then clear the task.
     - Anything else (disk, MLflow's server) was retried with growing delays. When the cause is gone, clear the task. The
       model in service is the old one or the new one, never a mixture, and does not depend on MLflow.
 
@@ -93,7 +94,7 @@ def skin_lesion_promote() -> None:
     """
 
     @task.branch(
-        doc_md="Judge the version, once, beside the model in service; write the verdict. Gives what comes next."
+        doc_md="Judge the version, once, beside the model in service; write the verdict. Returns the next tasks."
     )
     def gate() -> list[str]:
         from skinlesion.promotion.approval_text import approval_text
@@ -101,13 +102,14 @@ def skin_lesion_promote() -> None:
         from skinlesion.registry.snapshot import Registry
 
         context = get_current_context()
+        require_known_parameters(context)
         config = settings()
         registry = Registry.read(config.models)
         asked_for = context["params"]["version"]
         number = asked_for or newest(registry).number
         judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, is_run=True)
         log.info("%s", judgement.sentence)
-        context["ti"].xcom_push("judgement", judgement.as_dict())
+        context["ti"].xcom_push("judgement", judgement.model_dump(mode="json"))
         context["ti"].xcom_push(
             "for_approval", approval_text(Registry.read(config.models), judgement, report_link(number))
         )
@@ -116,7 +118,7 @@ def skin_lesion_promote() -> None:
         return ["log_candidate", "approval" if config.require_approval else "switch"]
 
     @report_task(doc_md="Bring MLflow up to date with the verdict.")
-    def log_candidate() -> dict[str, Any]:
+    def log_candidate() -> Report:
         return mirrored()
 
     approval = Approval(
@@ -132,12 +134,12 @@ def skin_lesion_promote() -> None:
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         doc_md="Put the version in service: all its files at once.",
     )
-    def switch() -> dict[str, Any]:
+    def switch() -> Report:
         from skinlesion.promotion.decide import Judgement, note_answer, switch_to
         from skinlesion.registry.switch import Superseded
 
         ti, config = get_current_context()["ti"], settings()
-        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        judgement = Judgement.model_validate(ti.xcom_pull("gate", key="judgement"))
         answer = ti.xcom_pull("approval", key="answer")
         actor, reason = this_run(), "It passed the gate"
         if answer is not None:
@@ -152,14 +154,15 @@ def skin_lesion_promote() -> None:
         return {"promoted": True, "why": entry.reason, "switch": entry.switch}
 
     @report_task(
-        trigger_rule=TriggerRule.NONE_FAILED, doc_md="Write down a refusal, let old versions' files go, tell people."
+        trigger_rule=TriggerRule.NONE_FAILED,
+        doc_md="Note a refusal in the history, remove old versions' files, notify people.",
     )
-    def conclude() -> dict[str, Any]:
+    def conclude() -> Report:
         from skinlesion.promotion.decide import Judgement, note_answer
         from skinlesion.registry.retention import remove_old_files
 
         ti, config = get_current_context()["ti"], settings()
-        judgement = Judgement(**ti.xcom_pull("gate", key="judgement"))
+        judgement = Judgement.model_validate(ti.xcom_pull("gate", key="judgement"))
         answer, outcome = ti.xcom_pull("approval", key="answer"), ti.xcom_pull("switch")
         if outcome is None and answer is not None:
             why = f"Asked by {this_run()}" if answer["by"] else f"Nobody answered {this_run()} in time"
@@ -173,10 +176,10 @@ def skin_lesion_promote() -> None:
             superseded(outcome["why"], link)
         elif judgement.judged_now and not judgement.passed:
             gate_lost(judgement.sentence, judgement.version, link)
-        return {"versions_without_files": removed}
+        return {"versions_without_files": [*removed]}
 
     @report_task(doc_md="Bring MLflow up to date with what is in service.")
-    def log_outcome() -> dict[str, Any]:
+    def log_outcome() -> Report:
         return mirrored()
 
     decided, put_in_service = gate(), switch()
@@ -184,15 +187,15 @@ def skin_lesion_promote() -> None:
     approval >> put_in_service >> conclude() >> log_outcome()
 
 
-def mirrored() -> dict[str, Any]:
-    """Write to MLflow what it lacks."""
+def mirrored() -> Report:
+    """Bring MLflow up to date; return the versions that were written."""
     from skinlesion.promotion.mlflow_mirror import mirror
 
-    return {"versions_written": mirror(settings())}
+    return {"versions_written": [*mirror(settings())]}
 
 
 def report_link(number: int) -> str:
-    """Where the page in the Airflow UI shows a version's report."""
+    """Return the address at which the page in the Airflow UI shows a version's report."""
     from airflow.configuration import conf
 
     return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/skin-lesion-models/versions/{number}/report.html"

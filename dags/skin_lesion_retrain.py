@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from datetime import timedelta
-from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
@@ -15,10 +14,12 @@ from skin_lesion_dag_settings import (
     CATALOG,
     DAG_DEFAULTS,
     ON_TRAINING_WORKER,
+    Report,
     deadline,
     report_task,
     trigger_form,
 )
+from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
@@ -26,8 +27,8 @@ from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 log = logging.getLogger(__name__)
 
 
-def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> dict[str, Any]:
-    """Run a stage with the run's parameters as settings; its report, and on which machine it ran, go to XCom."""
+def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
+    """Run a stage with the run's parameters as settings; return its report and the name of the machine that ran it."""
     from skinlesion.stages.pipeline import run_stage
 
     context = get_current_context()
@@ -52,54 +53,59 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> dict[str,
 def skin_lesion_retrain() -> None:
     """### Retrain the skin-lesion classifier
 
-    Picks up the images that have arrived, brings them to 224x224, augments the training part, sorts them by class,
-    retrains a MobileNetV2 classifier, and measures it on lesions that it has never seen. Nothing is worked on twice: a
+    Collects the images that have arrived, resizes them to 224x224, augments the training part, sorts them by class,
+    retrains a MobileNetV2 classifier, and measures it on lesions that it has never seen. Finished work is not repeated: a
     night without new images takes seconds. *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
-    - `DataError`: the data or a parameter is wrong; it is not retried. Mend it, then clear the task; or `collect`, when what
-      mends it comes from a source.
-    - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
-      on where it stopped; training goes on from its last finished epoch.
+    - `DataError`: the data or a parameter is wrong; it is not retried. Correct it, then clear the task; or clear `collect`
+      if the correction comes from a source.
+    - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it
+      continues where it stopped, training from its last finished epoch.
     - The model in service is not touched: the candidate that a finished run leaves is judged by `skin_lesion_promote`.
 
     **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times.
     """
 
-    @task(doc_md="Bring what the sources have into the data set; look at the tables of labels. Returns the shards.")
+    @task(
+        doc_md="Copy new images and labels of the sources into the data set; check the label tables. Returns the shards."
+    )
     def collect() -> list[str]:
         context = get_current_context()
+        require_known_parameters(context)
         context["ti"].xcom_push("report", run_stage("collect"))  # tasks can be mapped over the return value alone
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Read, hash and decode each image file that is new.")
-    def examine(shard: str) -> dict[str, Any]:
+    def examine(shard: str) -> Report:
         return run_stage("examine", shard)
 
     @report_task(outlets=[CATALOG], doc_md="Join labels and images into the catalog; decide the split.")
-    def ingest() -> dict[str, Any]:
+    def ingest() -> Report:
         report = run_stage("ingest", prepared=True)
         get_current_context()["outlet_events"][CATALOG].extra = {"data_version": report["data_version"]}
         return report
 
-    @report_task(map_index_template="shard {{ shard }}", doc_md="Bring every accepted original to 224x224 with OpenCV.")
-    def resize(shard: str) -> dict[str, Any]:
+    @report_task(
+        map_index_template="shard {{ shard }}", doc_md="Resize every accepted original to 224x224 with OpenCV."
+    )
+    def resize(shard: str) -> Report:
         return run_stage("resize", shard)
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Make Augmentor's copies of the training images.")
-    def augment(shard: str) -> dict[str, Any]:
+    def augment(shard: str) -> Report:
         return run_stage("augment", shard)
 
     @report_task(doc_md="Link the images into benign/, malignant/, unknown/ and write the manifest.")
-    def organize() -> dict[str, Any]:
+    def organize() -> Report:
         return run_stage("organize")
 
     @report_task(doc_md="Build the untrained model, models/skin_lesion_classifier.h5.")
-    def build() -> dict[str, Any]:
+    def build() -> Report:
         return run_stage("build")
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Run the frozen part once for each image.")
-    def embed(shard: str) -> dict[str, Any]:
+    def embed(shard: str) -> Report:
         return run_stage("embed", shard)
 
     @report_task(
@@ -107,11 +113,11 @@ def skin_lesion_retrain() -> None:
         execution_timeout=timedelta(hours=6),
         doc_md="Train the head, then fine-tune; writes a candidate model.",
     )
-    def train() -> dict[str, Any]:
+    def train() -> Report:
         return run_stage("train")
 
     @report_task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
-    def evaluate() -> dict[str, Any]:
+    def evaluate() -> Report:
         report = run_stage("evaluate")
         context = get_current_context()
         headline = ("run", "version", "balanced_accuracy", "malignant_auroc", "report")

@@ -1,4 +1,4 @@
-"""What this project's DAGs have in common. Lies in plugins/, which is on every component's path."""
+"""What this project's DAGs have in common. The module is in plugins/, which is on every component's path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 import pendulum
-from airflow.sdk import (
+from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks what has to do with deadlines
     Asset,
     DeadlineAlert,
     DeadlineReference,
@@ -21,6 +21,7 @@ from airflow.sdk import (
     SyncCallback,
     task,
 )
+from pydantic import JsonValue
 
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
@@ -59,11 +60,15 @@ ON_TRAINING_WORKER: Final[dict[str, Any]] = {
     "pool": os.environ.get("SKIN_LESION_TRAINING_POOL", "default_pool"),
     "executor_config": {"pod_template_file": pod} if (pod := os.environ.get("SKIN_LESION_TRAINING_POD")) else None,
 }
-"""Training takes all cores that it is given and most of the memory: on Celery a worker of its own takes this queue, a pool
-keeps a second training out, on Kubernetes it has a pod of its own kind. Where nobody has made a pool and named it in
-SKIN_LESION_TRAINING_POOL, as the containers do, it is Airflow's own: a task of a pool that is not there never starts."""
+"""Training takes all the cores that it may use and most of the memory. On Celery a worker of its own serves this queue and a
+pool keeps a second training out; on Kubernetes it has a pod of its own kind. Without a pool named in
+SKIN_LESION_TRAINING_POOL, as the containers have one, it runs in Airflow's default pool: a task of a pool that does not exist
+never starts."""
 
-# A report is one XCom. Left to itself, Airflow makes one more of each key of a function that returns a dict.
+Report = dict[str, JsonValue]
+"""What a task returns, plain JSON in one XCom."""
+
+# A report is one XCom. By default Airflow makes one more of each key of a function that returns a dict.
 report_task = partial(task, multiple_outputs=False)
 
 
@@ -89,9 +94,9 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
 
 
 def deadline(hours: float) -> DeadlineAlert | None:
-    """A run that is not done by then is worth a look.
+    """Return an alert that notifies people of a run that is not done by then.
 
-    `airflow dags test` ends in an error for a DAG with a deadline (apache/airflow#73428), so it gets none there.
+    `airflow dags test` fails for a DAG with a deadline (apache/airflow#73428), so there it is None.
     """
     if sys.argv[1:3] == ["dags", "test"]:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -54,9 +54,9 @@ class SkinLesionModels(AirflowPlugin):
     """What is in service and why, every version with its verdict and report, and the way back."""
 
     name = "skin_lesion_models"
-    fastapi_apps: ClassVar[list[Any]] = [{"app": LazyPage(), "url_prefix": PREFIX, "name": "Skin lesion models"}]
+    fastapi_apps = [{"app": LazyPage(), "url_prefix": PREFIX, "name": "Skin lesion models"}]  # noqa: RUF012
     # Addresses are relative: Airflow's own page knows the prefix of [api] base_url.
-    external_views: ClassVar[list[Any]] = [
+    external_views = [  # noqa: RUF012
         {
             "name": "Skin lesion models",
             "href": f"{PREFIX[1:]}/",

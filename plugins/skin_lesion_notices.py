@@ -1,7 +1,8 @@
-"""What people are told: a run failed or is late, a candidate lost at the gate or came into service.
+"""Notices to people: a run failed or is late, a candidate did not pass the gate or came into service.
 
-It is always logged. It is sent as well where a connection says how: `skin_lesion_smtp` (type smtp; `to` and `from_email` in
-its extra) by e-mail, `skin_lesion_webhook` (type http) as JSON. Lies in plugins/, which is on every component's path.
+Every notice is logged. It is sent as well if there is a connection for it: `skin_lesion_smtp` (type smtp; `to` and
+`from_email` in its extra) for e-mail, `skin_lesion_webhook` (type http) for JSON. The module is in plugins/, which is on every
+component's path.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SMTP, WEBHOOK = "skin_lesion_smtp", "skin_lesion_webhook"
 
 
 def run_failed(context: Mapping[str, Any]) -> None:
-    """Say which run failed, where, and what to do.
+    """Notify people which run failed, in which task, and what to do.
 
     The DAG processor calls it with the context of the task that failed last, or with `dag`, `run_id` and `reason` alone
     where there is none. Reasons: `task_failure`, `timed_out`, `all_tasks_deadlocked`.
@@ -28,7 +29,7 @@ def run_failed(context: Mapping[str, Any]) -> None:
         f"{dag_id} failed",
         f"Run {context.get('run_id') or getattr(run, 'run_id', '(unknown)')} of {dag_id} failed"
         f"{f' in {task_id}' if task_id else ''}{f' ({reason})' if (reason := context.get('reason')) else ''}. What was "
-        "finished is kept: mend the cause that the task's log names, then clear the failed task. The model in service "
+        "finished is kept: correct the cause that the task's log names, then clear the failed task. The model in service "
         f"{IN_SERVICE.get(dag_id, 'has not changed')}.",
         level=logging.ERROR,
     )
@@ -38,7 +39,7 @@ IN_SERVICE = {"skin_lesion_promote": "is the one before or the one that passed, 
 
 
 def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
-    """Say that a run takes longer than it ever should.
+    """Notify people that a run takes longer than it ever should.
 
     A process of the executor calls it with `context={"dag_run": ..., "deadline": ...}`: the run as the REST API gives it.
     """
@@ -54,17 +55,17 @@ def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
 
 
 def gate_lost(sentence: str, version: int, link: str) -> None:
-    """Say that a candidate did not pass, why, and that there is nothing to mend at once."""
+    """Notify people that a candidate did not pass the gate, why, and that nothing has to be repaired at once."""
     tell(
         "gate_lost",
         f"Version {version} of the skin-lesion classifier did not pass",
-        f"{sentence} The model in service stays; the run itself is in order. Look at the report ({link}). To put it in "
-        f"service all the same: skinlesion models promote {version} --reason ...",
+        f"{sentence} The model in service stays; the run itself succeeded. See the report ({link}). To put it in "
+        f"service nevertheless: skinlesion models promote {version} --reason ...",
     )
 
 
 def promoted(sentence: str, link: str) -> None:
-    """Say that a version came into service."""
+    """Notify people that a version came into service."""
     tell(
         "promoted",
         "Another skin-lesion classifier is in service",
@@ -73,12 +74,12 @@ def promoted(sentence: str, link: str) -> None:
 
 
 def superseded(sentence: str, link: str) -> None:
-    """Say that a version that had passed was not put in service, since another came first."""
+    """Notify people that a version that had passed was not put in service, because another came first."""
     tell("superseded", "A version of the skin-lesion classifier was not put in service", f"{sentence} {link}")
 
 
 def tell(event: str, subject: str, text: str, *, level: int = logging.INFO) -> None:
-    """Log it, and send it by each connection there is. What cannot be sent is logged; it never ends a run."""
+    """Log a notice, and send it by each connection there is. A notice that cannot be sent is logged and never ends a run."""
     log.log(level, "%s", text)
     for connection_id, send in ((SMTP, _send_mail), (WEBHOOK, _send_webhook)):
         try:
@@ -90,7 +91,7 @@ def tell(event: str, subject: str, text: str, *, level: int = logging.INFO) -> N
 
 
 def _connection(connection_id: str) -> Any:
-    """Give the connection; None where there is none, or where this process can ask nobody."""
+    """Return the connection; None if there is none, or if this process cannot ask for one."""
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowException
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseNotifier
 
@@ -15,17 +15,17 @@ SECONDS = 10.0
 class WebhookNotifier(BaseNotifier):
     """Posts a notice as JSON, `{"event": ..., "subject": ..., "text": ...}`: what most chat servers take as a message.
 
-    connection: of type http. Its address is schema://host:port/path as in `host` and `schema`, or `host` alone where that
-    is a whole address; its password, where it has one, goes along as a bearer token. Raises httpx.HTTPError.
+    connection: of type http. The address is schema://host:port/path, or `host` alone if that is a whole address. A password
+    is sent as a bearer token. Raises httpx.HTTPError.
     """
 
-    def __init__(self, connection: Connection, notice: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, notice: dict[str, str]) -> None:
         super().__init__()
         self.connection = connection
         self.notice = notice
 
     def notify(self, context: Context) -> None:
-        """Post it."""
+        """Post the notice."""
         import httpx
 
         token = self.connection.password
@@ -34,7 +34,7 @@ class WebhookNotifier(BaseNotifier):
 
     @property
     def address(self) -> str:
-        """Where it goes."""
+        """The address that it is posted to."""
         host = self.connection.host or ""
         if "://" in host:
             return host

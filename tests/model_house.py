@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from tests.training_record import write_training_record
 
 from skinlesion.data.catalog import HELD_OUT
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
+from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
@@ -77,23 +79,19 @@ class House:
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
             shutil.copyfile(self.small_model / path.name, path)
-        files = list(candidate.models)
         if threshold is not None:
-            rule = candidate.folder / "decision_rule.json"
-            rule.write_text(json.dumps({"version": 1, "views": 1, "malignant_threshold": threshold}))
-        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        training = {
-            "run": run,
-            "sha256": digests,
-            "classes": list(classes),
-            "settings": {"epochs": 2, "seed": 1},
-            "history": [{"phase": "head", "epoch": n, "loss": 1.0 / n, "val_balanced_accuracy": n / 4} for n in (1, 2)],
-            "training_version": f"trained on {run}",
-            "git_revision": "f00d",
-            "packages": {"keras": "3"},
-            "warm_start": None,
-        }
-        candidate.training.write_text(json.dumps(training))
+            rule = DecisionRule(
+                temperature=1.0,
+                views=1,
+                malignant_threshold=threshold,
+                target_sensitivity=0.95,
+                least_confidence=0.0,
+                coverage=1.0,
+                most_distance=None,
+                class_shares=(0.4, 0.3, 0.3),
+            )
+            candidate.decision_rule.write_text(json.dumps(rule.as_json()))
+        write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
             **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
         )

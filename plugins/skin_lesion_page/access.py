@@ -19,6 +19,6 @@ MAY_SWITCH = Depends(requires_access_dag("PUT", param_dag_id=PROMOTE))
 
 
 def may_switch(user: BaseUser) -> bool:
-    """Tell whether `MAY_SWITCH` would let the user through."""
+    """Return whether `MAY_SWITCH` would let the user through."""
     dag = DagDetails(id=PROMOTE, team_name=DagModel.get_team_name(PROMOTE))
     return get_auth_manager().is_authorized_dag(method="PUT", details=dag, user=user)

@@ -1,10 +1,10 @@
-"""The addresses of the page, and what each gives. Airflow's API server mounts it under /skin-lesion-models."""
+"""The addresses of the page, and the answer to each. Airflow's API server mounts it under /skin-lesion-models."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, FastAPI, Form, HTTPException, Query, Request, Response
@@ -28,7 +28,7 @@ from skinlesion.stages.settings import PipelineConfig
 VERSIONS_ON_A_PAGE: Final = 25
 ENTRIES_ON_A_PAGE: Final = 50
 NEWEST_ENTRIES: Final = 5
-"""Of the history, on the first page."""
+"""Entries of the history on the first page."""
 
 HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; frame-src 'self'; "
@@ -38,7 +38,7 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-cache",
 }
-"""Of every answer that does not say otherwise."""
+"""Headers of every answer that does not set its own."""
 
 HERE: Final = Path(__file__).parent
 STATIC: Final = {"page.css": "text/css; charset=utf-8", "mode.js": "text/javascript; charset=utf-8"}
@@ -56,7 +56,7 @@ router = APIRouter()
 
 
 def application() -> FastAPI:
-    """Give the page as an application. Nothing of it is open to whoever is not logged in, its own description included."""
+    """Return the page as an application. All of it, its own description included, asks for a login."""
     app = FastAPI(dependencies=[MAY_READ], openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(router)
     app.middleware("http")(_with_headers)
@@ -69,7 +69,7 @@ def application() -> FastAPI:
 
 @router.get("/")
 def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
-    """What is in service, figures over the nights, the versions, the newest of the history."""
+    """Show what is in service, figures over the nights, the versions, and the latest entries of the history."""
     registry = _registry()
     champion = registry.champion
     number = champion.number if champion is not None else None
@@ -84,7 +84,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         titles=FIGURES,
         versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
         entries=registry.history[:NEWEST_ENTRIES],
-        **_for_forms(registry, user),
+        form=_switch_form(registry, user),
     )
 
 
@@ -125,13 +125,13 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
         pictures=[name for name in files if name.endswith(".png")],
         open_document=file or next(iter(documents), None),
         entries=registry.of_version(number),
-        **_for_forms(registry, user),
+        form=_switch_form(registry, user),
     )
 
 
 @router.get("/versions/{number:int}/{name}")
 def file(number: int, name: str) -> Response:
-    """Give one of the known files of a version."""
+    """Return one of the known files of a version."""
     registry = _registry()
     _known(registry, number)
     path = report_file(registry, number, name)
@@ -148,7 +148,7 @@ def put_in_service(
     reason: Annotated[str, Form(max_length=500)] = "",
     instead_of: Annotated[int | None, Form()] = None,
 ) -> Response:
-    """Put a version in service: a rollback where it was there before. instead_of: what the person saw in service."""
+    """Put a version in service, as a rollback if it was there before. instead_of: the version that the person saw there."""
     registry = _registry()
     asked_for, actor = _known(registry, number), user.get_name()
     if asked_for.state == "former champion":
@@ -160,7 +160,7 @@ def put_in_service(
 
 @router.get("/{name:path}")
 def static(name: str) -> Response:
-    """Give the page's own style and script. Whoever is not logged in learns not even what there is."""
+    """Return the page's own style or script. Without a login nobody learns which files there are."""
     if name not in STATIC:
         raise HTTPException(404, "There is no such page.")
     return FileResponse(HERE / "static" / name, media_type=STATIC[name])
@@ -186,21 +186,23 @@ def _page(request: Request, template: str, status: int = 200, **content: Any) ->
     return HTMLResponse(TEMPLATES.get_template(template).render(base=_base(request), **content), status)
 
 
-def _for_forms(registry: Registry, user: GetUserDep) -> dict[str, Any]:
+class SwitchForm(NamedTuple):
+    """What a form that puts a version in service sends along: its token, and the version that the person saw there."""
+
+    token: str
+    instead_of: int | None
+
+
+def _switch_form(registry: Registry, user: GetUserDep) -> SwitchForm | None:
+    """Return what the user's forms send along, None if the user may not switch."""
     now = registry.in_service
-    if not may_switch(user):
-        return {"may_switch": False, "form_token": "", "instead_of": None}
-    return {
-        "may_switch": True,
-        "form_token": form_token(user),
-        "instead_of": now.version if now is not None else None,
-    }
+    return SwitchForm(form_token(user), now.version if now is not None else None) if may_switch(user) else None
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
-    for name, said in HEADERS.items():
-        response.headers.setdefault(name, said)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 

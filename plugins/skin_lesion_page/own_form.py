@@ -1,4 +1,4 @@
-"""That a change comes from this page's own form, and not from another site that a logged-in person visits (CSRF).
+"""Check that a change comes from this page's own form, and not from another site that a logged-in person visits (CSRF).
 
 Airflow's cookie goes along with what another site makes a browser send (SameSite=Lax keeps back most of it, not what a
 sibling domain or an old browser sends). So a request that the cookie authenticates must come from this origin, as the browser
@@ -20,13 +20,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 VALID_SECONDS: Final = 12 * 3600
-"""How long a form may lie open."""
+"""How long a form stays valid."""
 
 _BEARER: Final = HTTPBearer(auto_error=False)
 
 
 def form_token(user: BaseUser) -> str:
-    """Give the token for a form that is shown to the user."""
+    """Return the token for a form that is shown to the user."""
     return _serializer().dumps(user.get_id())
 
 
@@ -55,7 +55,7 @@ OWN_FORM = Depends(require_own_form)
 
 
 def _is_from_here(request: Request) -> bool:
-    """Go by what the browser says and no script can set: Sec-Fetch-Site (sent over HTTPS and to localhost) and Origin."""
+    """Return whether Sec-Fetch-Site (sent over HTTPS and to localhost) and Origin, which no script can set, name this page."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is None:
         return False
@@ -63,7 +63,7 @@ def _is_from_here(request: Request) -> bool:
 
 
 def _is_own(origin: str, request: Request) -> bool:
-    """Compare with the host that was asked, and, behind a proxy that asks for another, with [api] base_url."""
+    """Return whether an origin is the requested host or, behind a proxy that requests another, that of [api] base_url."""
     known = {request.headers.get("host", ""), urlsplit(conf.get("api", "base_url", fallback="")).netloc} - {""}
     return urlsplit(origin).netloc in known
 

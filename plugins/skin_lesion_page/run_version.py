@@ -14,15 +14,15 @@ SAID_BY: Final = {"skin_lesion_retrain": ("evaluate", "return_value"), "skin_les
 
 
 def version_of_run(registry: Registry, dag_id: str, run_id: str) -> Version | None:
-    """Give the version; None where the run has not come so far, is of another DAG, or worked in other folders."""
+    """Return the version; None if the run has not come so far, is of another DAG, or worked in other folders."""
     if dag_id not in SAID_BY or not run_id:
         return None
     task_id, key = SAID_BY[dag_id]
     with create_session() as session:
         query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, task_ids=task_id, key=key, limit=1)
         found = session.scalars(query).first()
-        said = XComModel.deserialize_value(found) if found is not None else None
-    if not isinstance(said, dict):
+        stated = XComModel.deserialize_value(found) if found is not None else None
+    if not isinstance(stated, dict):
         return None
-    named = (said.get("version"), said.get("run"))
+    named = (stated.get("version"), stated.get("run"))
     return next((version for version in registry.versions if (version.number, version.run) == named), None)

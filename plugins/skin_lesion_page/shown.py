@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from skinlesion.registry.versions import Figure
 
@@ -28,29 +28,29 @@ class Page(Generic[Item]):
 
 
 def page_of(items: Sequence[Item], number: int, size: int) -> Page[Item]:
-    """Give page `number`, 1 is the first; the last one where there are fewer."""
+    """Return page `number` (from 1), or the last one if there are fewer."""
     last = max(1, -(-len(items) // size))
     number = min(number, last)
     return Page(items[(number - 1) * size : number * size], number, last, len(items))
 
 
 def when(at: str) -> str:
-    """Write a time, ISO 8601 in UTC, for people."""
+    """Return a time, ISO 8601 in UTC, as people read it."""
     return f"{at[:16].replace('T', ' ')} UTC" if at else "an unknown time"
 
 
 def value(figure: Figure) -> str:
-    """Write a figure."""
+    """Return a figure as text."""
     return "not measured" if figure.value is None else f"{figure.value:.3f}"
 
 
 def interval(figure: Figure) -> str:
-    """Write the interval of a figure; empty where it has none."""
+    """Return the interval of a figure as text, empty if it has none."""
     return f"{figure.low:.3f} to {figure.high:.3f}" if figure.low is not None and figure.high is not None else ""
 
 
-def number(found: Any) -> str:
-    """Write what a criterion measured: a number, or what else its line holds."""
+def number(found: object) -> str:
+    """Return what a criterion measured as text: a number, or whatever else its line holds."""
     if isinstance(found, bool):
         return "yes" if found else "no"
     if isinstance(found, int | float):
@@ -62,6 +62,6 @@ def number(found: Any) -> str:
     return "–" if found is None else str(found)
 
 
-def _named(name: str, found: Any) -> str:
+def _named(name: str, found: object) -> str:
     words = name if "." in name else name.replace("_", " ")  # not the name of a file
     return words if isinstance(found, int | float) else f"{words}:"

@@ -19,7 +19,7 @@ BOTTOM: Final = 20
 """Size and margins of the drawing, in the picture's own units."""
 
 SHOWN: Final = 90
-"""Nights; more dots than that cannot be told apart."""
+"""Largest number of nights: with more of them the dots overlap."""
 
 _STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -70,7 +70,7 @@ class Chart:
 
 
 def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Chart | None:
-    """Draw the last `SHOWN` of the points, oldest first; None where nothing was measured."""
+    """Return a chart of the last `SHOWN` points, oldest first; None if nothing was measured."""
     points = [point for point in points if point.figure.value is not None][-SHOWN:]
     if not points:
         return None
@@ -118,7 +118,7 @@ def _says(point: TrendPoint) -> str:
 
 
 def _stretches(points: Sequence[TrendPoint]) -> Iterator[list[int]]:
-    """Give the places of points that follow each other and were measured on the same images."""
+    """Yield the positions of consecutive points that were measured on the same images."""
     places: list[int] = []
     for place, point in enumerate(points):
         if places and points[places[-1]].held_out_version != point.held_out_version:
@@ -129,7 +129,7 @@ def _stretches(points: Sequence[TrendPoint]) -> Iterator[list[int]]:
 
 
 def _band(points: Sequence[TrendPoint], xs: Sequence[float], y: Callable[[float], float], places: list[int]) -> str:
-    """Give the polygon of the intervals, there along the upper ends and back along the lower ones."""
+    """Return the polygon of the intervals: along the upper ends, then back along the lower ones."""
     ends = [(xs[i], points[i].figure.low, points[i].figure.high) for i in places]
     there = [f"{x},{y(high)}" for x, low, high in ends if low is not None and high is not None]
     back = [f"{x},{y(low)}" for x, low, high in reversed(ends) if low is not None and high is not None]
@@ -137,7 +137,7 @@ def _band(points: Sequence[TrendPoint], xs: Sequence[float], y: Callable[[float]
 
 
 def _range(ends: Sequence[float]) -> tuple[float, float]:
-    """Give the range of the axis: all the ends, with some room, and never a tiny difference blown up."""
+    """Return the range of the axis: every end with some margin, wide enough that a tiny difference stays small."""
     low, high = min(ends), max(ends)
     room = max(0.02, (high - low) * 0.1)
     return max(0.0, low - room), min(1.0, high + room) if high <= 1.0 else high + room

@@ -1,4 +1,4 @@
-"""A version's report, plots and figures, as a browser may show them: unable to act for whoever looks at them."""
+"""A version's report, plots and figures for a browser, unable to act on behalf of the person who views them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SANDBOX: Final = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'self'; sandbox allow-same-origin"
 )
-"""No script, no form, no window, no request of any kind, only what lies in the file itself. It keeps its origin, which is
-of no use to a file in which nothing runs, so that a link to the data report beside it still brings Airflow's cookie."""
+"""Content security policy of a version's files: no script, form, window or request of any kind. The file keeps its origin, so
+that a link to the data report beside it still carries Airflow's cookie; nothing runs in the file that could misuse it."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _MEDIA_TYPES: Final = {".html": "text/html; charset=utf-8", ".png": "image/png", ".json": _TEXT}
 
 
 def answer_with(path: Path, title: str, templates: Environment) -> Response:
-    """Give the file: a report as it is, a model card (Markdown) as a page, figures (JSON) as text."""
+    """Return the file: a report as it is, a model card (Markdown) as a page, figures (JSON) as text."""
     headers = {"content-security-policy": SANDBOX}
     if path.suffix == ".md":
         content = templates.get_template("model_card.html.j2").render(title=title, card=_rendered(path.read_text()))
@@ -30,7 +30,8 @@ def answer_with(path: Path, title: str, templates: Environment) -> Response:
 
 
 def _rendered(markdown: str) -> str:
-    """Give HTML. HTML within the Markdown is text, and a link that is no plain address is none."""
+    """Return Markdown as HTML. HTML inside it is shown as text, and only a plain address becomes a link."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(markdown)
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return str(renderer.render(markdown))

@@ -12,6 +12,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network import quiet_tensorflow
 from skinlesion.registry import in_service
+from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.stages.settings import PipelineConfig
 
@@ -28,20 +29,11 @@ def put(models: Path) -> None:
     classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
     save_model(classifier, release / in_service.H5)
     convert_to_litert(classifier, release / in_service.TFLITE)
-    write_record(
-        release,
-        {
-            "run": "untrained",
-            "version": 7,
-            "sha256": {name: sha256_of(release / name) for name in (in_service.H5, in_service.TFLITE)},
-            "decision_rule": None,
-            "since": "2026-11-25T02:00:00+00:00",
-            "actor": "test",
-            "reason": "test",
-            "switch": 1,
-            "entry": None,
-        },
+    entry = HistoryEntry(
+        at="2026-11-25T02:00:00+00:00", what="promoted", actor="test", version=7, reason="test", switch=1
     )
+    sha256 = {name: sha256_of(release / name) for name in (in_service.H5, in_service.TFLITE)}
+    write_record(release, in_service.InService(run="untrained", sha256=sha256, decision_rule=None, entry=entry))
     put_in_service(models, release)
     name_release_files(models)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
 from skinlesion.registry import history
@@ -52,8 +52,7 @@ def models(tmp_path: Path) -> Path:
     candidate.folder.mkdir(parents=True)
     for path in candidate.models:
         path.write_bytes(path.name.encode())
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
-    candidate.training.write_text(json.dumps({"sha256": digests}))
+    write_training_record(candidate)
     register(tmp_path, candidate)
     return tmp_path
 

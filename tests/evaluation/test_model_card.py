@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from tests.training_record import training_record
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.model_card import SECTIONS, CardContext, code, render_model_card, text
@@ -65,12 +66,19 @@ def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) 
     return given | changes
 
 
-TRAINING: dict[str, Any] = {
-    "settings": {"seed": 0, "weights": HOSTILE, "actinic_keratosis": "indeterminate", "drop_folder": ""},
-    "weights_key": "e94e", "images": 800, "lesions": 600, "history": [{"epoch": 0}] * 16,
-    "inner_fold": {"images": 80, "lesions": 60}, "class_weights": {"benign": 0.75, "malignant": 1.67, "unknown": 3.75},
-    "packages": {"keras": "3.15.1"}, "git_revision": "abc123", "sha256": {"model.tflite": "0123abcd"},
-}  # fmt: skip
+TRAINING = training_record(
+    "run1",
+    settings={"seed": 0, "weights": HOSTILE, "actinic_keratosis": "indeterminate", "drop_folder": ""},
+    weights_key="e94e",
+    images=800,
+    lesions=600,
+    history=[{"epoch": 0}] * 16,
+    inner_fold={"images": 80, "lesions": 60},
+    class_weights={"benign": 0.75, "malignant": 1.67, "unknown": 3.75},
+    packages={"keras": "3.15.1"},
+    git_revision="abc123",
+    sha256={"model.tflite": "0123abcd"},
+)
 
 
 def card(metrics: dict[str, Any], rule: DecisionRule | None = RULE) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
 from skinlesion.promotion.decide import note_verdict
@@ -37,9 +37,7 @@ def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
         path.write_bytes(f"{path.suffix} of {run}".encode())
     for name, content in FILES.items():
         (candidate.folder / name).write_bytes(content)
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
-    training = {"run": run, "sha256": digests, "training_version": "7ra1n", "git_revision": "f00d"}
-    candidate.training.write_text(json.dumps(training))
+    write_training_record(candidate, training_version="7ra1n")
     metrics = {
         "balanced_accuracy": balanced_accuracy,
         "malignant_auroc": 0.9,
@@ -58,19 +56,34 @@ def judge(models: Path, number: int, run: str, *, passed: bool, against: int | N
     """Write down a verdict of two lines."""
     criteria = (
         Criterion(
-            "min_auroc", "Malignant AUROC", True, 0.9, 0.8, "Malignant AUROC is 0.900; at least 0.8 is asked for.", {}
+            name="min_auroc",
+            title="Malignant AUROC",
+            passed=True,
+            found=0.9,
+            bound=0.8,
+            sentence="Malignant AUROC is 0.900; at least 0.8 is asked for.",
         ),
         Criterion(
-            "sensitivity_margin",
-            "Sensitivity for malignant beside the model in service",
-            passed,
-            -0.0312 if passed else -0.1234,
-            -0.08,
-            "The sensitivity for malignant is as it is.",
-            {"candidate": 0.8711, "champion": 0.8822, "difference": -0.0111, "confidence": 0.9},
+            name="sensitivity_margin",
+            title="Sensitivity for malignant beside the model in service",
+            passed=passed,
+            found=-0.0312 if passed else -0.1234,
+            bound=-0.08,
+            sentence="The sensitivity for malignant is as it is.",
+            numbers={"candidate": 0.8711, "champion": 0.8822, "difference": -0.0111, "confidence": 0.9},
         ),
     )
-    verdict = Verdict(number, run, against, None, "h3ld", 420, 400, criteria, "2026-07-01T03:00:00+00:00")
+    verdict = Verdict(
+        version=number,
+        run=run,
+        against=against,
+        against_run=None,
+        held_out_version="h3ld",
+        images=420,
+        lesions=400,
+        criteria=criteria,
+        at="2026-07-01T03:00:00+00:00",
+    )
     note_verdict(PipelineConfig.of({"models": models}), verdict, "skin_lesion_promote scheduled__1")
     return verdict
 
@@ -82,11 +95,19 @@ def many(models: Path, count: int) -> None:
     entries: list[dict[str, Any]] = []
     for number in range(1, count + 1):
         at = (night + timedelta(days=number)).isoformat(timespec="seconds")
-        version = Registered(number, f"run{number:04d}", at, {"model.keras": f"{number:064x}"}, "7ra1n", "f00d")
-        figure = Figure(0.7 + number / 10_000, 0.65, 0.85)
+        version = Registered(
+            number=number,
+            run=f"run{number:04d}",
+            created=at,
+            sha256={"model.keras": f"{number:064x}"},
+            training_version="7ra1n",
+            git_revision="f00d",
+        )
+        figure = Figure(value=0.7 + number / 10_000, low=0.65, high=0.85)
         held_out = "h3ld" if number < count - 30 else "0ther"
-        measured = Measurement(at, dict.fromkeys(FIGURES, figure), 420, 400, held_out)
-        lines += [{"registered": asdict(version)}, {"number": number, "measured": asdict(measured)}]
+        figures = dict.fromkeys(FIGURES, figure)
+        measured = Measurement(at=at, figures=figures, images=420, lesions=400, held_out_version=held_out)
+        lines += [{"registered": version.model_dump()}, {"number": number, "measured": measured.model_dump()}]
         lost = [] if number % 3 else ["Malignant AUROC is 0.700; at least 0.8 is asked for, of the first model too."]
         verdict = {"passed": not lost, "against": number - 1 or None, "lost": lost, "at": at}
         entries.append(
@@ -102,4 +123,4 @@ def many(models: Path, count: int) -> None:
 def renamed(models: Path, number: int, run: str) -> None:
     """Let a version have this run's name, as no version that is registered would."""
     known = versions.KnownVersions.read(models).registered[number]
-    versions.append_registered(models, replace(known, run=run))
+    versions.append_registered(models, known.model_copy(update={"run": run}))

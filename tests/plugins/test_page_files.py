@@ -169,6 +169,6 @@ def test_the_version_shows_what_is_left_of_its_files(browser_of: Callable[..., T
     for name in KNOWN:
         (folder / name).unlink(missing_ok=True)
     page = viewer.get(f"{PAGE}/versions/1").text
-    assert "No report of it is left" in page
+    assert "Its reports were removed" in page
     assert "<iframe" not in page
     assert "<img" not in page

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 
 
-def test_the_plugin_brings_nothing_with_it() -> None:
+@pytest.mark.parametrize("plugin", ["skin_lesion_models", "skin_lesion_parameters"])
+def test_a_plugin_brings_nothing_with_it(plugin: str) -> None:
     script = (
-        "import json, sys; import airflow.plugins_manager; before = set(sys.modules); import skin_lesion_models; "
+        f"import json, sys; import airflow.plugins_manager; before = set(sys.modules); import {plugin}; "
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PLUGINS)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == ["skin_lesion_models"]
+    assert json.loads(done.stdout.splitlines()[-1]) == [plugin]

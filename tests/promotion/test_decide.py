@@ -42,10 +42,22 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
     def judge(config: PipelineConfig, registry: Registry, number: int) -> Verdict:
         gate.asked.append(number)
-        line = Criterion("min_auroc", "AUROC", gate.passing, 0.7, 0.8, "AUROC is what it is.", {})
+        line = Criterion(
+            name="min_auroc", title="AUROC", passed=gate.passing, found=0.7, bound=0.8, sentence="AUROC is what it is."
+        )
         now, run = registry.in_service, registry.version(number).run
         against = now.version if now is not None else None
-        return Verdict(number, run, against, now.run if now else None, "held out", 4, 4, (line,), history.now())
+        return Verdict(
+            version=number,
+            run=run,
+            against=against,
+            against_run=now.run if now else None,
+            held_out_version="held out",
+            images=4,
+            lesions=4,
+            criteria=(line,),
+            at=history.now(),
+        )
 
     monkeypatch.setattr(importlib.import_module("skinlesion.promotion.gate"), "judge", judge)
     return gate
@@ -71,7 +83,9 @@ def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate)
     put(house, judgement)
     assert what_happened(house) == [("judged", number), ("promoted", number)]
     entry = Registry.read(house.models).history[0]
-    assert entry.verdict == VerdictSummary(True, None, (), entry.verdict.at if entry.verdict else "")
+    assert entry.verdict == VerdictSummary(
+        passed=True, against=None, lost=(), at=entry.verdict.at if entry.verdict else ""
+    )
 
 
 def test_the_next_night_with_nothing_new_asks_nobody(house: House, gate: Gate) -> None:
@@ -299,9 +313,13 @@ def test_a_thousand_versions_are_read_in_a_moment(house: House) -> None:
 
     house.models.mkdir()
     path = layout.registry(house.models) / "versions.jsonl"
-    figures = {name: Figure(0.8, 0.7, 0.9) for name in ("balanced_accuracy", "malignant_auroc")}
-    measured = Measurement("2026-07-01T02:00:00+00:00", figures, 2000, 1500, "held out")
-    append_registered(house.models, Registered(1, "run", "2026-07-01T02:00:00+00:00", {"a": "b" * 64}, "t", "g"))
+    created = "2026-07-01T02:00:00+00:00"
+    figures = {name: Figure(value=0.8, low=0.7, high=0.9) for name in ("balanced_accuracy", "malignant_auroc")}
+    measured = Measurement(at=created, figures=figures, images=2000, lesions=1500, held_out_version="held out")
+    registered = Registered(
+        number=1, run="run", created=created, sha256={"a": "b" * 64}, training_version="t", git_revision="g"
+    )
+    append_registered(house.models, registered)
     append_measured(house.models, 1, measured)
     registered, line = path.read_text().splitlines()
     path.write_text(
@@ -330,4 +348,4 @@ def test_the_registry_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {"pandas", "numpy", "pydantic", "mlflow", "tensorflow"}.isdisjoint(done.stdout.split())
+    assert {"pandas", "numpy", "mlflow", "tensorflow"}.isdisjoint(done.stdout.split())

@@ -19,7 +19,7 @@ from skinlesion.promotion.decide import judge_once
 from skinlesion.promotion.gate import judge
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote
-from skinlesion.registry.verdict import Verdict, read_verdict
+from skinlesion.registry.verdict import Verdict, read_verdict, verdict_path
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
@@ -186,14 +186,6 @@ def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: 
     assert "are missing" in verdict.lost[0].sentence
 
 
-def test_a_model_that_was_put_there_by_hand_cannot_be_compared_with(house: House) -> None:
-    house.models.mkdir()
-    layout.model_in_service(house.models).write_bytes(b"somebody's own model")
-    verdict = verdict_on(house, house.add("candidate", house.scores()))
-    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
-    assert "was not made here" in verdict.lost[0].sentence
-
-
 @pytest.mark.parametrize("classes", [("benign", "malignant"), ("malignant", "benign", "unknown"), ()])
 def test_a_candidate_of_other_classes_does_not_pass(house: House, champion: int, classes: tuple[str, ...]) -> None:
     verdict = verdict_on(house, house.add("candidate", house.scores(), classes=classes))
@@ -206,7 +198,7 @@ def test_a_champion_of_other_classes_cannot_be_compared_with(house: House) -> No
     promote(house.models, number, actor="somebody", reason="a test")
     verdict = verdict_on(house, house.add("candidate", house.scores()))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
-    assert "knows the classes ['benign', 'malignant']" in verdict.lost[0].sentence
+    assert "knows the classes benign, malignant" in verdict.lost[0].sentence
 
 
 @pytest.mark.parametrize("harm", ["missing", "altered"])
@@ -306,16 +298,16 @@ def test_a_model_that_is_too_large_or_too_slow_does_not_pass(
     assert verdict.lost[0].found > next(iter(bound.values()))
 
 
-def test_a_model_that_asks_more_views_takes_longer(house: House) -> None:
+def test_a_model_that_averages_more_orientations_takes_longer(house: House) -> None:
     def milliseconds(views: int) -> float:
         number = house.add(f"views {views}", house.scores(), threshold=0.5)
-        rule = house.candidate(f"views {views}").folder / "decision_rule.json"
-        rule.write_text(json.dumps({"version": 1, "views": views, "malignant_threshold": 0.5}))
+        rule = house.candidate(f"views {views}").decision_rule
+        rule.write_text(json.dumps(json.loads(rule.read_text()) | {"views": views}))
         found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
         assert found is not None
         return found
 
-    assert milliseconds(400) > 20 * milliseconds(1)
+    assert milliseconds(4) > 2 * milliseconds(1)
 
 
 def test_bounds_that_let_everything_through_do_so_where_nothing_can_be_measured_too(
@@ -339,10 +331,17 @@ def test_without_held_out_images_nothing_is_judged(house: House) -> None:
 def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champion: int) -> None:
     number = house.add("candidate", house.scores(malignant=0.5))
     verdict = verdict_on(house, number)
-    verdict.write(house.models)
+    verdict.write(verdict_path(house.models, "candidate"))
     assert read_verdict(house.models, "candidate", number) == verdict
     assert read_verdict(house.models, "candidate", number + 1) is None
     assert json.loads((house.candidate("candidate").folder / "verdict.json").read_text())["passed"] is False
+
+
+def test_a_verdict_that_does_not_fit_is_named(house: House) -> None:
+    house.add("candidate", house.scores())
+    verdict_path(house.models, "candidate").write_text('{"version": 1, "criteria": [{"name": 3}]}')
+    with pytest.raises(DataError, match=r"verdict\.json: the field `run` is missing.*judge the version again"):
+        read_verdict(house.models, "candidate", 1)
 
 
 def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, champion: int) -> None:

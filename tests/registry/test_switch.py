@@ -9,16 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import model_file
-from skinlesion.registry import history, in_service
+from skinlesion.registry import history, in_service, versions
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import H5, NAMES, RECORD, TFLITE, candidate_in_service
 from skinlesion.registry.register import register
@@ -36,8 +37,7 @@ def trained(models: Path, run: str) -> Candidate:
         path.write_bytes(f"{run} as {path.name}".encode())
     rule = candidate.folder / "decision_rule.json"
     rule.write_text(json.dumps({"malignant_threshold": 0.2, "of": run}))
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
-    candidate.training.write_text(json.dumps({"sha256": digests}))
+    write_training_record(candidate)
     return candidate
 
 
@@ -58,13 +58,10 @@ def served(models: Path) -> str | None:
     there = [name for name in NAMES if (models / name).exists()]
     if not there:
         return None
-    is_adopted = json.loads((models / RECORD).read_text()).get("switch") in (None, 0)
-    assert there == ([H5, RECORD] if is_adopted else list(NAMES))
+    assert there == list(NAMES)
     record = json.loads((models / RECORD).read_text())
     run = record["run"]
     assert (models / H5).read_bytes() == f"{run} as {H5}".encode()
-    if is_adopted:  # from before there was a .tflite beside it
-        return str(run)
     assert (models / TFLITE).read_bytes() == f"{run} as model.tflite".encode()
     for name, expected in record["sha256"].items():
         assert hashlib.sha256((models / "in_service" / name).read_bytes()).hexdigest() == expected
@@ -252,25 +249,10 @@ def killed_between_steps(models: Path, tmp_path: Path, what: str) -> Iterator[Pa
         shutil.rmtree(trial)
 
 
-def legacy(models: Path) -> None:
-    """What lay under the names before there was a registry: candidate one, in service by its record."""
-    candidate = Candidate(layout.candidate(models, "one"))
-    shutil.rmtree(layout.registry(models))
-    shutil.copyfile(candidate.h5, models / H5)
-    digest = hashlib.sha256(candidate.h5.read_bytes()).hexdigest()
-    (models / RECORD).write_text(json.dumps({"run": "one", "sha256": digest}))
-
-
-@pytest.mark.parametrize("before", ["nothing", "a version", "a model from before the registry"])
+@pytest.mark.parametrize("before", ["nothing", "a version"])
 def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tmp_path: Path, before: str) -> None:
     if before == "a version":
         put(models, 1)
-    elif before != "nothing":
-        legacy(models)
-        for run in ("one", "two"):
-            shutil.copytree(layout.candidate(models, run), tmp_path / run)
-        register(models, Candidate(layout.candidate(models, "two")))  # adopts what lies there, as version 1
-        assert [version.run for version in reversed(Registry.read(models).versions)] == ["one", "two"]
     outcomes = []
     for trial in killed_between_steps(models, tmp_path, "promote"):
         outcomes.append(served(trial))
@@ -282,7 +264,7 @@ def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tm
         put(trial, 1)
         promoted = [entry.version for entry in history.read(trial)]
         assert promoted == ([1, 2, 1] if before == "a version" else [2, 1])
-    old = None if before == "nothing" else "one"
+    old = "one" if before == "a version" else None
     assert sorted(outcomes, key=lambda run: run == "two") == outcomes
     assert set(outcomes) <= {old, "two"}
     assert len(set(outcomes)) == 2
@@ -305,44 +287,49 @@ def test_a_rollback_that_is_killed_between_any_two_steps_leaves_the_old_or_the_n
     assert set(outcomes) == {"three", "two"}
 
 
-def test_killed_while_an_older_model_is_adopted_leaves_that_in_service(models: Path, tmp_path: Path) -> None:
-    legacy(models)
-    for change in range(2, 40, 2 * TRIALS_APART):
-        trial = Path(shutil.copytree(models, tmp_path / f"killed {change}", symlinks=True))
-        # There is no version 9: it ends after the adoption.
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("switched.py")),
-            str(trial),
-            "promote",
-            "9",
-            str(change),
-        ]
-        subprocess.run(command, capture_output=True)
-        assert (trial / H5).read_bytes() == f"one as {H5}".encode()
-        assert json.loads((trial / RECORD).read_text())["run"] == "one"
-
-
-def test_a_model_from_before_the_registry_becomes_a_version(models: Path) -> None:
-    legacy(models)
-    register(models, Candidate(layout.candidate(models, "two")))
-    registry = Registry.read(models)
-    assert registry.champion is not None
-    assert (registry.champion.number, registry.champion.run) == (1, "one")
-    put(models, 2)
-    assert rollback(models, actor="ann", reason="worse").version == 1
+def test_somebodys_own_file_under_a_name_of_the_release_is_not_overwritten(models: Path) -> None:
+    (models / H5).write_bytes(b"somebody's own")
+    with pytest.raises(DataError, match=r"skin_lesion_classifier_trained\.h5 is a file that somebody put there.*Move"):
+        put(models, 1)
+    assert (models / H5).read_bytes() == b"somebody's own"
+    assert model_file(models) == models / H5
+    (models / H5).rename(models / "mine.h5")
+    put(models, 1)
     assert served(models) == "one"
 
 
-def test_somebodys_own_model_stays_in_service_until_another_is_promoted(models: Path) -> None:
-    (models / H5).write_bytes(b"somebody's own")
-    register(models, trained(models, "four"))
-    now = in_service.read(models)
-    assert now is not None
-    assert (now.version, (models / H5).read_bytes()) == (None, b"somebody's own")
-    assert model_file(models) == now.folder / H5
-    put(models, 4)
-    assert served(models) == "four"
+@pytest.mark.parametrize(
+    ("path", "content", "found"),
+    [
+        (
+            history.path,
+            b'{"at": "2026-07-01", "what": "judged"}',
+            r"history\.jsonl, line 2: the field `actor` is missing",
+        ),
+        (versions.path, b'{"registered": {"number": "4"}}', r"versions\.jsonl, line 4: the field `registered.number`"),
+        (versions.path, b'{"registered": {}, "format_version": 9}', r"line 4: .*`format_version`.*newer program"),
+    ],
+)
+def test_a_line_of_the_registry_that_does_not_fit_is_named(
+    models: Path, path: Callable[[Path], Path], content: bytes, found: str
+) -> None:
+    put(models, 1)
+    with path(models).open("ab") as file:
+        file.write(content + b"\n")
+    with pytest.raises(DataError, match=found):
+        Registry.read(models)
+
+
+def test_a_record_in_service_that_does_not_fit_is_named_and_what_to_do_helps(models: Path) -> None:
+    put(models, 1)
+    record = layout.releases(models) / "000001" / RECORD
+    record.chmod(0o644)
+    record.write_text('{"run": "one"}')
+    with pytest.raises(DataError, match=r"000001/.*\.json: the field `sha256` is missing.*Remove the folder"):
+        put(models, 2)
+    shutil.rmtree(record.parent)
+    put(models, 2)
+    assert served(models) == "two"
 
 
 def test_what_a_power_cut_left_of_a_line_is_passed_over(models: Path) -> None:

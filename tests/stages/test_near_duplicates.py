@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training_record import write_training_record
 
 from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.images import near_duplicates
@@ -357,16 +355,17 @@ def test_what_left_training_does_not_come_back_when_the_bridge_is_gone(processed
 
 @pytest.mark.parametrize("is_joined", [False, True])
 def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed, config, run_data_side, jpeg, is_joined):
-    settings, built = config(warm_start=True, warm_start_share=1.0), BuiltModel("key", "weights", "sha256")
+    settings, built = (
+        config(warm_start=True, warm_start_share=1.0),
+        BuiltModel(key="key", weights_key="weights", sha256="sha256"),
+    )
     champion = Candidate(layout.candidate(settings.models, "champion"))
     champion.folder.mkdir(parents=True)
     for path in champion.models:
         path.write_bytes(path.name.encode())
     rows = training_rows(read_manifest(processed.folder))
     write_trained_on(champion, rows, np.zeros(len(rows), dtype=np.bool_))
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in champion.models}
-    record = {"sha256": digests, "origin": origin(settings, built), "training_version": "before"}
-    champion.training.write_text(json.dumps(record))
+    write_training_record(champion, origin=origin(settings, built), training_version="before")
     promote(settings.models, register(settings.models, champion).number, actor="somebody", reason="a test")
     if is_joined:
         bridge(processed)

@@ -101,8 +101,8 @@ def test_the_rule_says_what_it_does_on_the_inner_fold(candidate: Candidate) -> N
     rule = DecisionRule.read(candidate.decision_rule)
     record = candidate.read_training()
     assert record is not None
-    assert {"decision_rule.json", "feature_distance.npz"} <= record["sha256"].keys()
-    assert rule.inner_fold["images"] == record["inner_fold"]["images"]
+    assert {"decision_rule.json", "feature_distance.npz"} <= record.sha256.keys()
+    assert rule.inner_fold["images"] == record.inner_fold.images
     assert rule.inner_fold["abstained_share"] <= 1 - rule.coverage
     for when in ("before", "after"):
         assert 0 <= rule.inner_fold[f"ece_{when}"] <= 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training_record import write_training_record
 
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
@@ -63,9 +63,8 @@ def put_in_service(models: Path, candidate: Candidate) -> None:
 
 
 def record(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame, **more: Any) -> None:
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in candidate.models}
-    said = {"sha256": digests, "origin": origin(settings, BUILT), "training_version": version(known), **more}
-    candidate.training.write_text(json.dumps(said))
+    known_as = version(known)
+    write_training_record(candidate, origin=origin(settings, BUILT), training_version=known_as, **more)
 
 
 def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candidate) -> None:
@@ -75,7 +74,7 @@ def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candida
     assert warm.champion.run == champion.run
     assert set(now.loc[warm.new, "image"]) == {"I40", "I41", "I42"}
     assert set(now.loc[warm.known_inner, "image"]) == {"I0", "I1", "I2", "I3"}
-    assert warm.record() == {"from": champion.run, "new_images": 3, "nights": 1}
+    assert warm.record().model_dump() == {"from": champion.run, "new_images": 3, "nights": 1}
     assert candidate.run not in (champion.run, candidate_of(config(), now, BUILT).run)
 
 
@@ -156,7 +155,7 @@ def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: A
     record(champion, config(), rows(40), warm_start=before)
     _, warm = candidate_to_train(config(), rows(41), BUILT)
     assert warm is not None
-    assert warm.record() == {"from": champion.run, "new_images": 4, "nights": 3}
+    assert warm.record().model_dump() == {"from": champion.run, "new_images": 4, "nights": 3}
     assert candidate_to_train(config(), rows(42), BUILT)[1] is None  # five of 42 are more than a tenth
 
 

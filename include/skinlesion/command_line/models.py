@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,21 +28,21 @@ out = Console(soft_wrap=True, highlight=False)
 
 Models = Annotated[Path | None, typer.Option(help="Folder for models.", show_default="models")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+Reason = Annotated[str, typer.Option(help="The reason, which the history keeps.")]
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number, as `skinlesion models list` shows it.")]
 
 
 @models_app.command("list")
 def list_versions(
     models: Models = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="So many, the newest first.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many to list, the newest first.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List the versions, newest first, with state, figures and verdict."""
     registry = Registry.read(_folder(models))
     shown = registry.versions[:count]
     if as_json:
-        _print_json([_plain(version) for version in shown])
+        _print_json([version.model_dump() for version in shown])
         return
     if not shown:
         out.print(f"There is no version in {registry.models} yet. Train one with `skinlesion run`.", markup=False)
@@ -66,7 +65,9 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
     version = registry.version(number)
     verdict = read_verdict(registry.models, version.run, number)
     if as_json:
-        _print_json(_plain(version) | {"criteria": [asdict(one) for one in verdict.criteria] if verdict else None})
+        _print_json(
+            version.model_dump() | {"criteria": [one.model_dump() for one in verdict.criteria] if verdict else None}
+        )
         return
     _print_pairs(
         {
@@ -94,14 +95,17 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
 
 @models_app.command("promote")
 def promote_version(number: Number, reason: Reason, models: Models = None) -> None:
-    """Put a version in service whatever the gate said of it; the history keeps who and why."""
+    """Put a version in service whatever the gate said of it; the history notes who did it and why."""
     _print_entry(promote(_folder(models), number, actor=this_user(), reason=reason))
 
 
 @models_app.command("rollback")
 def roll_back(
     reason: Reason,
-    to: Annotated[int | None, typer.Option(help="A former champion; else the one before.", show_default=False)] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(help="Number of a former champion; without it, the version before.", show_default=False),
+    ] = None,
     models: Models = None,
 ) -> None:
     """Go back to the version that was in service before."""
@@ -111,14 +115,16 @@ def roll_back(
 @models_app.command()
 def history(
     models: Models = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="So many entries, the newest first.")] = 50,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="How many entries to show, the newest first.")
+    ] = 50,
     as_json: Json = False,
 ) -> None:
-    """Show who did what when, and why."""
+    """Show who did what, when and why."""
     registry = Registry.read(_folder(models))
     entries = registry.history[:count]
     if as_json:
-        _print_json([entry.as_dict() for entry in entries])
+        _print_json([entry.model_dump(exclude={"format_version"}) for entry in entries])
         return
     for entry in entries:
         _print_entry(entry)
@@ -130,11 +136,7 @@ def _folder(models: Path | None) -> Path:
     return PipelineConfig.of({} if models is None else {"models": models.absolute()}).models
 
 
-def _plain(version: Version) -> dict[str, Any]:
-    return asdict(version)
-
-
-def _print_json(content: Any) -> None:
+def _print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=1))
 
 
@@ -151,10 +153,7 @@ def _print_in_service(registry: Registry) -> None:
             "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there.", markup=False
         )
         return
-    name = f"Version {now.version}" if now.version is not None else "A model without a version"
-    out.print(
-        f"{name} is in service since {now.since}{f' ({now.actor})' if now.actor else ''}: {now.reason}", markup=False
-    )
+    out.print(f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}", markup=False)
 
 
 def _print_entry(entry: HistoryEntry) -> None:

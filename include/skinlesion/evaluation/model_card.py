@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.html_report import figure, interval, percent, signed, signed_interval
+from skinlesion.registry.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class CardContext:
     run: str
     created: str
     metrics: dict[str, Any]
-    training: dict[str, Any]
+    training: TrainingRecord
     rule: dict[str, Any] | None
 
 
@@ -153,7 +154,7 @@ def render_model_card(context: CardContext) -> str:
         context=context,
         metrics=context.metrics,
         training=context.training,
-        settings=context.training["settings"],
+        settings=context.training.settings,
         rule=context.rule,
         data=context.metrics["data"],
         versions=versions(context.metrics, context.training),
@@ -166,14 +167,14 @@ def render_model_card(context: CardContext) -> str:
     return re.sub(r"\n{3,}", "\n\n", card)
 
 
-def versions(metrics: dict[str, Any], training: dict[str, Any]) -> dict[str, str]:
+def versions(metrics: dict[str, Any], training: TrainingRecord) -> dict[str, str]:
     """Give what the figures depend on, by name: data, code, packages."""
-    packages = ", ".join(f"{name} {number}" for name, number in sorted(training.get("packages", {}).items()))
+    packages = ", ".join(f"{name} {number}" for name, number in sorted(training.packages.items()))
     return {
         "Data version": metrics["data_version"],
         "Training rows": metrics["training_version"],
         "Held-out rows": metrics["held_out_version"],
-        "Git revision": training.get("git_revision", "unknown"),
+        "Git revision": training.git_revision,
         "Packages": packages,
     }
 

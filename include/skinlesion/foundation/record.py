@@ -24,9 +24,15 @@ from skinlesion.foundation.errors import DataError
 
 
 class RecordPart(BaseModel):
-    """Part of a record. Frozen; an unknown field and a value of another type are refused."""
+    """Part of a record. Frozen; a missing field and a value of another type are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+    A field that this program does not know is ignored: a newer program may write more without counting the format up, and
+    whoever goes back to this one can still read it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
 
 class Record(RecordPart):
@@ -79,7 +85,7 @@ class Record(RecordPart):
     @classmethod
     def _of_json(cls, content: str | bytes, where: str) -> Self:
         try:
-            return cls.model_validate_json(content)
+            return cls.model_validate_json(content, strict=True)
         except ValidationError as error:
             raise DataError(f"{where}: {_first_problem(error)} {cls.remedy}") from None
 

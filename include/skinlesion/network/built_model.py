@@ -1,19 +1,26 @@
-"""The record beside the built model: what it was built from, so that nobody needs TensorFlow to know."""
+"""The record beside the built model: what it was built from, so that no reader of it needs TensorFlow."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import Record
 
 
-@dataclass(frozen=True)
-class BuiltModel:
-    """key: of weights and settings; weights_key: of the backbone's weights alone; sha256: of the .h5 file."""
+class BuiltModel(Record):
+    """What the model before training was built from.
+
+    Attributes:
+        key: of weights and settings.
+        weights_key: of the backbone's weights alone.
+        sha256: of the .h5 file.
+    """
+
+    remedy: ClassVar[str] = "Remove it and run build again."
 
     key: str
     weights_key: str
@@ -21,30 +28,28 @@ class BuiltModel:
 
     @staticmethod
     def path(models: Path) -> Path:
-        """Give the record's path."""
+        """Return the path of the record."""
         return layout.built_model(models).with_suffix(".json")
-
-    def as_dict(self) -> dict[str, str]:
-        """Give the record as it is stored."""
-        return asdict(self)
 
 
 def read_built_model(models: Path) -> BuiltModel | None:
-    """Read the record; None when there is no built model or its file is not the one that was recorded."""
+    """Return the record of the built model; None without a model, or if its file is not the one that was recorded.
+
+    Raises DataError if the record does not fit.
+    """
+    record = BuiltModel.read_if_there(BuiltModel.path(models))
     try:
-        record = BuiltModel(**json.loads(BuiltModel.path(models).read_text()))
-        content = layout.built_model(models).read_bytes()
-    except (OSError, ValueError, TypeError):
+        return record if record is not None and sha256_of(layout.built_model(models)) == record.sha256 else None
+    except FileNotFoundError:
         return None
-    return record if sha256_of(content) == record.sha256 else None
 
 
 def require_built_model(models: Path) -> BuiltModel:
-    """Read the record. Raises DataError when there is none that fits."""
+    """Return the record of the built model. Raises DataError if there is no model, or another than was recorded."""
     record = read_built_model(models)
     if record is None:
         raise DataError(
-            f"{layout.built_model(models)} is missing or not as build left it: expected the model that `skinlesion build` "
-            "writes. Run build first."
+            f"{layout.built_model(models)} is missing, or is not the file that build wrote: expected the model that "
+            "`skinlesion build` writes. Run build first."
         )
     return record

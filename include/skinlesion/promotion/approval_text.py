@@ -1,4 +1,4 @@
-"""What a person who is to decide about a version is told, as Markdown."""
+"""The question to a person who is to decide about a version, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from skinlesion.registry.versions import FIGURES, Figure
 
 
 def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
-    """Give the headline of the version beside the model in service, the verdict's lines, and the link to its report."""
+    """Return the headline of the version beside the model in service, the verdict's lines, and the link to its report."""
     version, champion = registry.version(judgement.version), registry.champion
     beside = f"version {champion.number}, in service" if champion is not None else "(no model is in service)"
     lines = [judgement.sentence, "", f"| | version {version.number} | {beside} |", "|---|---|---|"]
     for name, title in FIGURES.items():
-        other = champion.figure(name) if champion is not None else Figure(None)
-        lines.append(f"| {title} | {_said(version.figure(name))} | {_said(other)} |")
+        other = champion.figure(name) if champion is not None else Figure()
+        lines.append(f"| {title} | {_measured(version.figure(name))} | {_measured(other)} |")
     verdict = read_verdict(registry.models, version.run, version.number)
-    said = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
-    lines += ["", *(f"- {sentence}" for sentence in said)]
+    sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
+    lines += ["", *(f"- {sentence}" for sentence in sentences)]
     lines += [
         "",
-        f"[The report]({link}). Approve: it takes the place of what is in service. Reject, or no answer: nothing changes.",
+        f"[The report]({link}). Approve: it replaces the model in service. Reject, or no answer: nothing changes.",
     ]
     return "\n".join(lines)
 
 
-def _said(figure: Figure) -> str:
+def _measured(figure: Figure) -> str:
     if figure.value is None:
         return "not measured"
     return f"{figure.value:.3f}" + (f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else "")

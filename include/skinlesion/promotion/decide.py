@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import RecordPart
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, writing
-from skinlesion.registry.verdict import Verdict, VerdictSummary
+from skinlesion.registry.verdict import Verdict, VerdictSummary, verdict_path
 
 log = logging.getLogger(__name__)
 
 Next = Literal["switch", "nothing"]
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What is to be done about a version.
+class Judgement(RecordPart):
+    """What is to be done about a version; the tasks of the promotion DAG hand it on as JSON.
 
     Attributes:
-        version: its number.
+        version: number of the version.
         run: its candidate's name.
-        next: `switch` where it passed and was not yet put in service, else `nothing`.
-        judged_now: False where it had its verdict already, from another run than the `actor` who asks.
+        next: `switch` if it passed and was not yet put in service, else `nothing`.
+        judged_now: False if it had its verdict already, from another run than the `actor` who asks.
         passed: what the verdict says.
-        against: the version that it was compared with, which must be in service still when it is switched.
+        against: the version that it was compared with, which must still be in service when it is switched.
         sentence: for a log or a notice.
     """
 
@@ -41,27 +40,23 @@ class Judgement:
     against: int | None
     sentence: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
-        return asdict(self)
-
 
 def judge_once(
     config: PromotionSettings, number: int, *, actor: str, again: bool = False, is_run: bool = False
 ) -> Judgement:
-    """Judge a version unless that was done: a night with nothing new asks for the same one again.
+    """Judge a version unless that was done, and return what is to be done about it.
 
-    A version that is or was in service, that lost, or that was declined keeps its verdict: so a rollback is not undone by
-    the next night. One that passed and was left there, by a crash or by a promotion that came first, is judged again if
-    another model is in service by now.
+    A night with nothing new asks for the same version again. A version that is or was in service, that lost, or that was
+    declined keeps its verdict, so the next night does not undo a rollback. A version that passed and was left there, by a
+    crash or by a promotion that came first, is judged again if another model is in service by now.
 
     Args:
-        config: of the gate.
-        number: of the version.
+        config: settings of the gate.
+        number: number of the version.
         actor: who asks.
-        again: judge in any case, unless it is in service; for a person who asks for it.
-        is_run: the actor is one run of a DAG: asked again, by a retry or since its task was cleared, it gets its own
-            verdict again, and as news.
+        again: judge in any case unless the version is in service; for a person who asks for it.
+        is_run: the actor is one run of a DAG. If a retry or a cleared task asks again, it gets its own verdict again, with
+            `judged_now`.
     """
     registry = Registry.read(config.models)
     version = registry.version(number)
@@ -84,7 +79,7 @@ def judge_once(
 
 
 def _is_judged_by(registry: Registry, version: Version, actor: str) -> bool:
-    """Tell whether the last that happened to a version is the actor's verdict."""
+    """Return whether the last that happened to a version is the actor's verdict."""
     happened = [one for one in registry.of_version(version.number) if one.what != "removed"]
     return bool(happened) and happened[0].what == "judged" and happened[0].actor == actor
 
@@ -102,7 +97,7 @@ def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> 
 
 
 def _settling(registry: Registry, version: Version) -> Judgement | None:
-    """Give the judgement of a version whose verdict stands; None where it must be judged."""
+    """Return the judgement of a version whose verdict stands, None if it must be judged."""
     verdict, number = version.verdict, version.number
     if version.state == "former champion":
         return _settled(version, f"Version {number} was in service before: only a person puts it back.")
@@ -118,28 +113,43 @@ def _settling(registry: Registry, version: Version) -> Judgement | None:
 
 def _settled(version: Version, sentence: str) -> Judgement:
     verdict = version.verdict
-    passed = verdict is not None and verdict.passed
     return Judgement(
-        version.number, version.run, "nothing", False, passed, verdict.against if verdict else None, sentence
+        version=version.number,
+        run=version.run,
+        next="nothing",
+        judged_now=False,
+        passed=verdict is not None and verdict.passed,
+        against=verdict.against if verdict is not None else None,
+        sentence=sentence,
     )
 
 
 def note_verdict(config: PromotionSettings, verdict: Verdict, actor: str) -> None:
     """Store a verdict with its version, and in the history."""
     with writing(config.models):
-        verdict.write(config.models)
-        reason = verdict.sentence
-        entry = HistoryEntry(verdict.at, "judged", actor, verdict.version, None, reason, verdict.summary())
+        verdict.write(verdict_path(config.models, verdict.run))
+        entry = HistoryEntry(
+            at=verdict.at,
+            what="judged",
+            actor=actor,
+            version=verdict.version,
+            reason=verdict.sentence,
+            verdict=verdict.summary(),
+        )
         history.append(config.models, entry)
 
 
 def note_answer(
     config: PromotionSettings, number: int, answer: Literal["approved", "declined"], *, actor: str, at: str, reason: str
 ) -> bool:
-    """Write down what a person, or nobody in time, said of a version; tell whether it is news. at: ISO 8601, UTC."""
+    """Note in the history what a person, or nobody in time, said of a version; return False if it was noted before.
+
+    at: when the answer was given, ISO 8601, UTC.
+    """
     with writing(config.models):
         registry = Registry.read(config.models)
-        entry = HistoryEntry(at, answer, actor, number, None, reason, registry.version(number).verdict)
+        verdict = registry.version(number).verdict
+        entry = HistoryEntry(at=at, what=answer, actor=actor, version=number, reason=reason, verdict=verdict)
         if any(one == entry for one in registry.history):
             return False
         history.append(config.models, entry)
@@ -149,17 +159,17 @@ def note_answer(
 def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, reason: str) -> HistoryEntry:
     """Put a version that passed in service, in the place of the one that it was compared with.
 
-    Done again it gives the entry of the first time. Raises Superseded where another came first.
+    Returns the history's entry; done again, that of the first time. Raises Superseded if another version came first.
     """
     registry = Registry.read(config.models)
     now = registry.in_service
-    if now is not None and now.version == judgement.version and now.entry is not None and now.is_whole():
+    if now is not None and now.version == judgement.version and now.is_whole():
         return now.entry
     return promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
 
 
 def newest(registry: Registry) -> Version:
-    """Give the version that was measured last. Raises DataError where there is none."""
+    """Return the version that was measured last. Raises DataError if there is none."""
     measured = [version for version in registry.versions if version.measured is not None]
     if not measured:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The gate: what a version must show before it may replace the model in service, judged on the held-out lesions of now."""
+"""The gate: what a version must show before it may replace the model in service, judged on today's held-out lesions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, version
@@ -20,24 +21,25 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel
+from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry, Version
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Verdict
 
 _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
 _CALIBRATED_DRAWS: Final = 200
 _BINS: Final = 15
-_RULE: Final = "decision_rule.json"
 
 
 def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict:
-    """Give the verdict on a version beside what is in service. Neither is changed, and nothing is written.
+    """Return the verdict on a version beside what is in service. Neither is changed, and nothing is written.
 
-    Raises DataError where there is no such version or nothing to measure it on.
+    Raises DataError if there is no such version or nothing to measure it on.
     """
     manifest = read_manifest(config.dataset)
     require_clean_split(manifest)
@@ -60,10 +62,12 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
 
 @dataclass(frozen=True)
 class _Champion:
-    """What is in service, as far as the gate can ask it.
+    """What is in service, as far as the gate can compare with it.
 
-    number: of its version. candidate: None where it cannot be asked; problem then says why, or is empty where nothing is
-    or ever was in service.
+    Attributes:
+        number: number of its version, None if nothing is in service.
+        candidate: the model's files; None if there is nothing to compare with.
+        problem: why there is nothing to compare with; empty if nothing ever was in service.
     """
 
     number: int | None
@@ -76,16 +80,14 @@ class _Champion:
         if now is None:
             was = any(entry.switch for entry in registry.history)
             return cls(None, None, "The files of the model in service are missing" if was else "")
-        if now.version is None:
-            return cls(None, None, "The model in service was not made here, so it is not known what it learnt")
         candidate = Candidate(layout.candidate(registry.models, now.run))
         training = candidate.read_training()
         if training is None:
             return cls(
                 now.version, None, f"Files of version {now.version}, which is in service, are missing or altered"
             )
-        classes = training.get("classes", list(LABELS))
-        if classes != list(LABELS):
+        if training.classes != LABELS:
+            classes = ", ".join(training.classes)
             return cls(now.version, None, f"Version {now.version}, which is in service, knows the classes {classes}")
         return cls(now.version, candidate, "")
 
@@ -98,7 +100,7 @@ def _criteria(
     champion: _Champion,
     rows: pd.DataFrame,
 ) -> Iterator[Criterion]:
-    """Give the lines; the rest is not measured of a version whose files or classes are not as they must be."""
+    """Yield the criteria; those behind the files and the classes only if both are as they must be."""
     training = candidate.read_training()
     whole = _whole(registry, judged, training)
     yield whole
@@ -138,52 +140,53 @@ def _criteria(
     )
 
 
-def _whole(registry: Registry, judged: Version, training: dict[str, Any] | None) -> Criterion:
+def _whole(registry: Registry, judged: Version, training: TrainingRecord | None) -> Criterion:
     registered = registry.known.registered[judged.number].sha256
-    passed = training is not None and training["sha256"] == registered
+    passed = training is not None and training.sha256 == registered
     return Criterion(
-        "files_whole",
-        "The files are those that were registered",
-        passed,
-        None,
-        None,
-        "All files have the SHA-256 that was registered."
+        name="files_whole",
+        title="The files are those that were registered",
+        passed=passed,
+        sentence="All files have the SHA-256 that was registered."
         if passed
         else f"Files of version {judged.number} are missing or altered since it was registered; train it again.",
-        {"files": sorted(registered)},
+        numbers={"files": [*sorted(registered)]},
     )
 
 
-def _classes(training: dict[str, Any]) -> Criterion:
-    found = training.get("classes", [])
-    passed = found == list(LABELS)
+def _classes(training: TrainingRecord) -> Criterion:
+    found = training.classes
+    passed = found == LABELS
     return Criterion(
-        "classes",
-        "The classes are ours",
-        passed,
-        None,
-        None,
-        f"It knows {', '.join(LABELS)}."
+        name="classes",
+        title="The classes are ours",
+        passed=passed,
+        sentence=f"It knows {', '.join(LABELS)}."
         if passed
         else f"It was trained on the classes {', '.join(found) or '(none)'}; expected {', '.join(LABELS)}, in this order.",
-        {"classes": found},
+        numbers={"classes": [*found]},
     )
 
 
 def _files_agree(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
-    bound = config.gate_max_file_difference
-    title = "The files reload and agree"
+    name, title, bound = "max_file_difference", "The files reload and agree", config.gate_max_file_difference
     try:
         differences = _file_differences(config, candidate, rows.head(_IMAGES_COMPARED))
     except DataError as error:
-        return Criterion(
-            "max_file_difference", title, False, None, bound, f"A file does not reload ({error}); train it again.", {}
-        )
+        sentence = f"A file does not reload ({error}); train it again."
+        return Criterion(name=name, title=title, passed=False, bound=bound, sentence=sentence)
     largest = max(differences.values())
     passed = largest <= bound
-    said = f"Loaded anew, {candidate.h5.name} and .keras give probabilities within {largest:.2g} of the .tflite's"
-    sentence = f"{said}." if passed else f"{said}; at most {bound:g} is allowed. Train it again."
-    return Criterion("max_file_difference", title, passed, largest, bound, sentence, {"by_file": differences})
+    measured = f"Loaded anew, {candidate.h5.name} and .keras give probabilities within {largest:.2g} of the .tflite's"
+    return Criterion(
+        name=name,
+        title=title,
+        passed=passed,
+        found=largest,
+        bound=bound,
+        sentence=f"{measured}." if passed else f"{measured}; at most {bound:g} is allowed. Train it again.",
+        numbers={"by_file": dict(differences)},
+    )
 
 
 def _file_differences(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> dict[str, float]:
@@ -202,26 +205,29 @@ def _file_differences(config: PromotionSettings, candidate: Candidate, rows: pd.
 
 
 def _data_checks(config: PromotionSettings, candidate: Candidate) -> Criterion:
-    report = (_metrics(candidate).get("data") or {}).get("report")
-    verdict = report["verdict"] if report else None
+    verdict = _data_verdict(candidate)
     passed = verdict in ("passed", "accepted") or not config.gate_require_data_checks
-    said = {
+    sentences = {
         "passed": "The data passed its checks.",
         "accepted": "What the data checks found was accepted by a person.",
         None: "No data report belongs to this version; run ingest and evaluate again.",
     }
-    sentence = said.get(verdict, "The data did not pass its checks; mend it and train again.")
     return Criterion(
-        "require_data_checks", "The data passed its checks", passed, None, None, sentence, {"found": verdict}
+        name="require_data_checks",
+        title="The data passed its checks",
+        passed=passed,
+        sentence=sentences.get(verdict, "The data did not pass its checks; mend it and train again."),
+        numbers={"found": verdict},
     )
 
 
-def _metrics(candidate: Candidate) -> dict[str, Any]:
+def _data_verdict(candidate: Candidate) -> str | None:
+    """Return what the data checks said of the data that the candidate was measured on, None without a report."""
     try:
-        metrics: dict[str, Any] = json.loads(candidate.metrics.read_text())
-    except (OSError, ValueError):
-        return {}
-    return metrics
+        report = json.loads(candidate.metrics.read_text())["data"]["report"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(report["verdict"]) if report else None
 
 
 def _size(config: PromotionSettings, candidate: Candidate) -> Criterion:
@@ -238,10 +244,12 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
         start = time.perf_counter()
         model(image)
         seconds.append(time.perf_counter() - start)
-    views = int((_rule(candidate) or {}).get("views", 1))
-    found = float(np.median(seconds)) * 1000 * views
-    said = f"A prediction takes {found:.0f} ms on one core"
-    return _at_most("max_latency", "Latency", found, config.gate_max_latency, said, "fewer views or a faster machine")
+    rule = rule_beside(candidate.h5)
+    found = float(np.median(seconds)) * 1000 * (rule.views if rule is not None else 1)
+    measured = f"A prediction takes {found:.0f} ms on one core"
+    return _at_most(
+        "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer orientations or a faster machine"
+    )
 
 
 def _floors(
@@ -265,7 +273,7 @@ def _floors(
 
 
 def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArray[np.float64]) -> Criterion:
-    """Judge the calibration error beyond what a perfectly calibrated model would show on so many images.
+    """Return the criterion of the calibration error beyond what a perfectly calibrated model shows on so many images.
 
     The estimate is biased upwards, the more the fewer images there are (Roelofs et al., "Mitigating bias in calibration
     error estimation", AISTATS 2022): a perfect model has some 0.2 on twenty images.
@@ -273,14 +281,21 @@ def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArra
     chance = _calibration_error_by_chance(confidence)
     bound, found = config.gate_max_calibration_error, max(0.0, error - chance)
     passed = found <= bound
-    said = f"The calibration error is {error:.3f}; chance alone gives {chance:.3f} on so many images"
-    sentence = f"{said}, and at most {bound:g} beyond that is allowed{'.' if passed else ': it takes more data.'}"
-    numbers = {"calibration_error": error, "by_chance": chance}
-    return Criterion("max_calibration_error", "Calibration error", passed, found, bound, sentence, numbers)
+    measured = f"The calibration error is {error:.3f}; chance alone gives {chance:.3f} on so many images"
+    sentence = f"{measured}, and at most {bound:g} beyond that is allowed{'.' if passed else ': it takes more data.'}"
+    return Criterion(
+        name="max_calibration_error",
+        title="Calibration error",
+        passed=passed,
+        found=found,
+        bound=bound,
+        sentence=sentence,
+        numbers={"calibration_error": error, "by_chance": chance},
+    )
 
 
 def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
-    """Give the expected calibration error, in as many bins as evaluation's, that a perfectly calibrated model shows."""
+    """Return the expected calibration error that a perfectly calibrated model shows, with evaluation's number of bins."""
     drawn = np.random.default_rng(0).random((_CALIBRATED_DRAWS, len(confidence))) < confidence
     which = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
     in_bin = np.eye(_BINS)[which]
@@ -288,7 +303,7 @@ def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
 
 
 def _without_champion(config: PromotionSettings, champion: _Champion, number: int) -> Iterator[Criterion]:
-    """The comparison's lines where there is nothing to compare with: held for a first model, lost for a broken one."""
+    """Yield the criteria of the comparison without a champion: they hold for a first model, not beside a broken one."""
     if champion.problem:
         sentence = (
             f"{champion.problem}: nothing can be compared. Roll back, or decide by hand: `skinlesion models promote "
@@ -304,14 +319,14 @@ def _without_champion(config: PromotionSettings, champion: _Champion, number: in
         ),
         ("sensitivity_margin", "Sensitivity for malignant beside the model in service", config.gate_sensitivity_margin),
     ):
-        yield Criterion(name, title, not champion.problem, None, -margin, sentence, {})
+        yield Criterion(name=name, title=title, passed=not champion.problem, bound=-margin, sentence=sentence)
 
 
 def _not_worse(
     name: str, what: str, found: Difference, margin: float, config: PromotionSettings, champion: _Champion
 ) -> Criterion:
     title = f"{what[0].upper()}{what[1:]} beside the model in service"
-    numbers = {
+    numbers: dict[str, JsonValue] = {
         "candidate": found.candidate,
         "champion": found.champion,
         "difference": found.difference,
@@ -320,48 +335,47 @@ def _not_worse(
         "margin": margin,
     }
     if found.lower is None or found.difference is None:
-        passed = margin >= 1
         sentence = f"The {what} cannot be compared: no malignant lesion is held out. Add labelled images."
-        return Criterion(name, title, passed, None, -margin, sentence, numbers)
+        return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence, numbers=numbers)
     passed = found.lower >= -margin
-    said = (
+    measured = (
         f"The {what} is {found.candidate:.3f}, version {champion.number} has {found.champion:.3f}: a difference of "
         f"{found.difference:+.3f}, {config.gate_confidence:.0%} sure above {found.lower:+.3f}"
     )
     if passed:
-        sentence = f"{said}; no worse than {-margin:+.3f} is allowed."
+        sentence = f"{measured}; no worse than {-margin:+.3f} is allowed."
     elif found.difference >= -margin:
-        sentence = f"{said}; it must be sure above {-margin:+.3f}, and these lesions are too few to be."
+        sentence = f"{measured}; it must be sure above {-margin:+.3f}, and these lesions are too few to be."
     else:
-        sentence = f"{said}; it must be above {-margin:+.3f}."
-    return Criterion(name, title, passed, found.lower, -margin, sentence, numbers)
+        sentence = f"{measured}; it must be above {-margin:+.3f}."
+    return Criterion(
+        name=name,
+        title=title,
+        passed=passed,
+        found=found.lower,
+        bound=-margin,
+        sentence=sentence,
+        numbers=numbers,
+    )
 
 
 def _at_least(name: str, title: str, found: float | None, bound: float) -> Criterion:
     if found is None:
         sentence = f"{title} cannot be measured: malignant and other lesions must be held out. Add labelled images."
-        return Criterion(name, title, bound <= 0, None, bound, sentence, {})
+        return Criterion(name=name, title=title, passed=bound <= 0, bound=bound, sentence=sentence)
     passed = found >= bound
-    said = f"{title} is {found:.3f}"
-    sentence = f"{said}; at least {bound:g} is asked for{'.' if passed else ', of the first model too.'}"
-    return Criterion(name, title, passed, found, bound, sentence, {})
+    measured = f"{title} is {found:.3f}"
+    sentence = f"{measured}; at least {bound:g} is asked for{'.' if passed else ', of the first model too.'}"
+    return Criterion(name=name, title=title, passed=passed, found=found, bound=bound, sentence=sentence)
 
 
-def _at_most(name: str, title: str, found: float, bound: float, said: str, cure: str) -> Criterion:
+def _at_most(name: str, title: str, found: float, bound: float, measured: str, cure: str) -> Criterion:
     passed = found <= bound
-    sentence = f"{said}; at most {bound:g} is allowed{'.' if passed else f': it takes {cure}, or another bound.'}"
-    return Criterion(name, title, passed, found, bound, sentence, {})
-
-
-def _rule(candidate: Candidate) -> dict[str, Any] | None:
-    try:
-        rule: dict[str, Any] = json.loads((candidate.folder / _RULE).read_text())
-    except FileNotFoundError:
-        return None
-    return rule
+    sentence = f"{measured}; at most {bound:g} is allowed{'.' if passed else f': it takes {cure}, or another bound.'}"
+    return Criterion(name=name, title=title, passed=passed, found=found, bound=bound, sentence=sentence)
 
 
 def _threshold(candidate: Candidate) -> float | None:
-    """Give the model's own threshold for malignant; None for a model without a decision rule."""
-    rule = _rule(candidate)
-    return None if rule is None else float(rule["malignant_threshold"])
+    """Return the model's own threshold for malignant; None for a model without a decision rule."""
+    rule = rule_beside(candidate.h5)
+    return None if rule is None else rule.malignant_threshold

@@ -1,7 +1,7 @@
 """MLflow as run log and registry beside the files: a mirror of them, brought up to date after each change.
 
-The files under models/ are the truth. An MLflow server that does not answer changes nothing about them or about what is in
-service; the mirror then lacks something until the next time, which writes all that is missing.
+The files under models/ are the truth. If an MLflow server does not answer, neither they nor the model in service depend on
+it; the next call writes everything that the mirror lacks.
 """
 
 from __future__ import annotations
@@ -10,36 +10,47 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import layout
 from skinlesion.foundation.lock import locked
+from skinlesion.foundation.record import Record
 from skinlesion.foundation.settings import Folders, fingerprint
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.report_files import report_files
 from skinlesion.registry.snapshot import Registry, Version
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.versions import Measurement
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 
 NAME: Final = "skin-lesion-classifier"
-"""Of the experiment and of the registered model."""
+"""Name of the experiment and of the registered model."""
 
 RUN_TAG: Final = "skinlesion.run"
 VERSION_TAG: Final = "skinlesion.version"
 
 _LOCK_WAIT: Final = 300.0
 _BATCH: Final = 500
-"""Below MLflow's bounds of 1,000 metrics, 100 params and 100 tags a request, metrics being what there is most of."""
+"""Metrics in a request, of which MLflow takes at most 1,000."""
+
+
+class _Mirrored(Record):
+    """What MLflow has: a fingerprint of each version as it was written there, by number, and the address of MLflow."""
+
+    remedy: ClassVar[str] = "Remove it: the next promotion then writes every version to MLflow again."
+
+    uri: str
+    versions: dict[str, str]
 
 
 class RunLogUnavailable(OSError):
@@ -47,15 +58,15 @@ class RunLogUnavailable(OSError):
 
 
 def tracking_uri(models: Path) -> str:
-    """Give MLFLOW_TRACKING_URI, else SQLite under models/."""
+    """Return MLFLOW_TRACKING_URI if it is set, else the address of a SQLite file under models/."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_folder(models) / 'mlflow.db'}"
 
 
 def mirror(config: Folders) -> list[int]:
-    """Bring MLflow up to date with the registry; give the versions that were written.
+    """Bring MLflow up to date with the registry; return the numbers of the versions that were written.
 
     A candidate has one run, found by its tag `skinlesion.run`, however often it is written. Raises RunLogUnavailable, an
-    OSError, when MLflow cannot be reached; what was written by then stays, and the next call goes on.
+    OSError, if MLflow cannot be reached; what was written by then stays, and the next call continues.
     """
     models, uri = config.models, tracking_uri(config.models)
     if not _stale(Registry.read(models), uri):
@@ -70,13 +81,14 @@ def mirror(config: Folders) -> list[int]:
             _write(client, experiment, config, registry, version)
         _set_aliases(client, registry)
         known = {str(version.number): _state_of(registry, version) for version in registry.versions}
-        atomic.write_text(_mirrored_path(models), json.dumps({"uri": uri, "versions": known}))
+        _Mirrored(uri=uri, versions=known).write(_mirrored_path(models))
     return [version.number for version in stale]
 
 
 def _stale(registry: Registry, uri: str) -> list[Version]:
-    """Give the versions of which something happened since they were written there, oldest first."""
-    known = _read_mirrored(registry.models, uri)
+    """Return the versions that changed since they were written to this MLflow, oldest first."""
+    mirrored = _Mirrored.read_if_there(_mirrored_path(registry.models))
+    known = mirrored.versions if mirrored is not None and mirrored.uri == uri else {}
     return [one for one in reversed(registry.versions) if known.get(str(one.number)) != _state_of(registry, one)]
 
 
@@ -88,18 +100,9 @@ def _mirrored_path(models: Path) -> Path:
     return _folder(models) / "mirrored.json"
 
 
-def _read_mirrored(models: Path, uri: str) -> dict[str, str]:
-    """Give what was written of each version; nothing for another server."""
-    try:
-        content = json.loads(_mirrored_path(models).read_text())
-        return dict(content["versions"]) if content["uri"] == uri else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def _state_of(registry: Registry, version: Version) -> str:
     switches = [entry.at for entry in registry.of_version(version.number)]
-    return fingerprint([asdict(version), switches])
+    return fingerprint([version.model_dump(), switches])
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def _reachable(uri: str) -> Iterator[None]:
 
 
 def _client(uri: str) -> MlflowClient:
-    # Who trains what is nobody's business; and Airflow tries again, so MLflow need not for minutes.
+    # MLflow shall report to nobody what is trained here. Airflow retries, so MLflow need not retry for minutes.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -145,7 +148,7 @@ def _write(client: MlflowClient, experiment: str, config: Folders, registry: Reg
     from mlflow.entities import Metric, Param, RunTag
 
     candidate = Candidate(layout.candidate(config.models, version.run))
-    training, metrics = _json(candidate.training), _json(candidate.metrics)
+    training, metrics = TrainingRecord.read_if_there(candidate.training), _read_metrics(candidate)
     run = _run(client, experiment, version)
     identity = run.info.run_id
     trained_at = run.info.start_time
@@ -158,9 +161,9 @@ def _write(client: MlflowClient, experiment: str, config: Folders, registry: Reg
     for start in range(0, len(values), _BATCH):
         client.log_batch(identity, metrics=values[start : start + _BATCH])
     # MLflow's parameters never change; those of a candidate that was trained again are the same, or lie in training.json.
-    new = {key: str(value) for key, value in (training.get("settings") or {}).items() if key not in run.data.params}
-    params = [Param(key, value) for key, value in new.items()]
-    tags = [RunTag(key, str(value)) for key, value in _tags(config, registry, version, training, metrics).items()]
+    settings = training.settings if training is not None else {}
+    params = [Param(key, str(value)) for key, value in settings.items() if key not in run.data.params]
+    tags = [RunTag(key, value) for key, value in _tags(config, registry, version, training, metrics).items()]
     client.log_batch(identity, params=params, tags=tags)
     reports = report_files(registry, version.number).values()
     files = [*reports, candidate.training, candidate.folder / "decision_rule.json"]
@@ -180,17 +183,17 @@ def _run(client: MlflowClient, experiment: str, version: Version) -> Run:
     return client.create_run(experiment, start_time=start, tags=tags, run_name=f"version {version.number}")
 
 
-def _of_epochs(training: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
-    """Give name, value and step of what training noted."""
-    for step, row in enumerate(training.get("history") or [], start=1):
-        for name, value in row.items():
-            if _is_number(value) and name != "epoch":
-                yield f"epoch_{name}", float(value), step
+def _of_epochs(training: TrainingRecord | None) -> Iterator[tuple[str, float, int]]:
+    """Yield name, value and step of each number that training noted after an epoch."""
+    for step, row in enumerate(training.history if training is not None else (), start=1):
+        for name, value in _numbers(row).items():
+            if name != "epoch":
+                yield f"epoch_{name}", value, step
 
 
-def _final(metrics: dict[str, Any], measured: Measurement) -> dict[str, float]:
-    """Give what evaluate measured, the headline with its intervals."""
-    found = {name: float(value) for name, value in metrics.items() if _is_number(value)}
+def _final(metrics: Mapping[str, object], measured: Measurement) -> dict[str, float]:
+    """Return what evaluate measured, the headline with its intervals."""
+    found = _numbers(metrics)
     for name, figure in measured.figures.items():
         for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
             if value is not None:
@@ -202,37 +205,42 @@ def _milliseconds(at: str) -> int:
     return int(datetime.fromisoformat(at).timestamp() * 1000)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def _tags(
     config: Folders,
     registry: Registry,
     version: Version,
-    training: dict[str, Any],
-    metrics: dict[str, Any],
-) -> dict[str, Any]:
+    training: TrainingRecord | None,
+    metrics: Mapping[str, object],
+) -> dict[str, str]:
     registered = registry.known.registered[version.number]
     verdict = version.verdict
+    warm_start = training.warm_start if training is not None else None
     return {
-        VERSION_TAG: version.number,
+        VERSION_TAG: str(version.number),
         "state": version.state,
         "verdict": "none" if verdict is None else "passed" if verdict.passed else "lost",
         "verdict_lost": " ".join(verdict.lost)[:4000] if verdict is not None else "",
-        "data_version": metrics.get("data_version", ""),
+        "data_version": str(metrics.get("data_version", "")),
         "training_version": version.training_version,
-        "held_out_version": metrics.get("held_out_version", ""),
+        "held_out_version": str(metrics.get("held_out_version", "")),
         "git_revision": version.git_revision,
         "uv_lock_sha256": registered.lock_sha256,
         "licences": ", ".join(["code: Apache-2.0", *_licences_of_images(config.dataset)]),
-        "packages": json.dumps(training.get("packages", {})),
-        "warm_start": json.dumps(training.get("warm_start")),
+        "packages": json.dumps(training.packages if training is not None else {}),
+        "warm_start": json.dumps(warm_start.model_dump() if warm_start is not None else None),
     }
 
 
 def _licences_of_images(dataset: Path) -> list[str]:
-    """Give the names of the licence files that sources have left beside the images."""
+    """Return the names of the licence files that sources have left beside the images."""
     folder = layout.images(dataset)
     if not folder.is_dir():
         return []
@@ -260,12 +268,12 @@ def _model_version(client: MlflowClient, candidate: Candidate, version: Version,
         client.create_model_version(NAME, source, run.info.run_id, tags=tags)
 
 
-def _model_versions(client: MlflowClient, version: Version) -> list[Any]:
+def _model_versions(client: MlflowClient, version: Version) -> list[ModelVersion]:
     return list(client.search_model_versions(f"name = '{NAME}' and tags.`{VERSION_TAG}` = '{version.number}'"))
 
 
 def _set_aliases(client: MlflowClient, registry: Registry) -> None:
-    """`champion` is what is in service, `candidate` the newest version that is not."""
+    """Point `champion` at the version in service and `candidate` at the newest version that never was in service."""
     newest = next((version for version in registry.versions if version.state in ("candidate", "rejected")), None)
     aliases = client.get_registered_model(NAME).aliases
     for alias, version in (("champion", registry.champion), ("candidate", newest)):
@@ -276,9 +284,9 @@ def _set_aliases(client: MlflowClient, registry: Registry) -> None:
             client.delete_registered_model_alias(NAME, alias)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_metrics(candidate: Candidate) -> Mapping[str, object]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: Mapping[str, object] = json.loads(candidate.metrics.read_text())
     except (OSError, ValueError):
         return {}
     return content

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import Record
+
+Row = TypeVar("Row", bound=Record)
 
 log = logging.getLogger(__name__)
 
 
-def append(path: Path, entry: dict[str, Any]) -> None:
+def append(path: Path, record: Record) -> None:
     """Add a line and bring it to the disk. The caller holds the registry's lock.
 
     What a power cut left of a line that was being written stays where it is, and the new line begins after it.
@@ -24,7 +29,7 @@ def append(path: Path, entry: dict[str, Any]) -> None:
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = record.line().encode() + b"\n"
         os.write(descriptor, b"\n" + line if torn else line)
         os.fsync(descriptor)
     finally:
@@ -33,20 +38,27 @@ def append(path: Path, entry: dict[str, Any]) -> None:
         atomic.flush(path.parent)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Give the entries, oldest first; none where there is no file. What is no whole entry is left out and told."""
+def records(path: Path, of_line: Callable[[bytes, Path, int], Row]) -> Iterator[Row]:
+    """Yield the record of each line, oldest first; nothing without a file. Raises DataError if a line does not fit.
+
+    What a power cut left of a line, which is no whole JSON, is left out and logged.
+    """
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
-        return []
-    entries = []
+        return
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if isinstance(entry, dict):
-            entries.append(entry)
-        else:
+            yield of_line(line, path, number)
+        except DataError:
+            if _is_whole(line):
+                raise
             log.warning("%s: line %d is not whole and is left out", path, number)
-    return entries
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

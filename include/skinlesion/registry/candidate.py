@@ -1,14 +1,13 @@
-"""A trained candidate: its folder, its files, the record of how it was made."""
+"""A trained candidate: its folder and its files."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry.model_files import DISTANCE_FILE, RULE_FILE
+from skinlesion.registry.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,12 @@ class Candidate:
 
     @property
     def feature_distance(self) -> Path:
-        """What tells how unlike the training images a picture is; not there where there were too few of them."""
+        """What measures how unlike the training images an image is; missing if there were too few of them."""
         return self.folder / DISTANCE_FILE
 
     @property
     def backup(self) -> Path:
-        """What an interrupted training goes on from; removed when it is finished."""
+        """What an interrupted training continues from; removed when training is finished."""
         return self.folder / "backup"
 
     @property
@@ -59,7 +58,7 @@ class Candidate:
 
     @property
     def trained_on(self) -> Path:
-        """The contents of the originals it was trained on."""
+        """Table of the originals that it was trained on."""
         return self.folder / "trained_on.parquet"
 
     @property
@@ -87,19 +86,23 @@ class Candidate:
         """The report of the data it was trained and measured on."""
         return self.folder / "data_report.html"
 
-    def read_training(self) -> dict[str, Any] | None:
-        """Give the record of training; None unless it is there and the files that it names lie beside it as they were."""
-        try:
-            record: dict[str, Any] = json.loads(self.training.read_text())
-            recorded = record["sha256"]
-            names = {path.name for path in self.models} | (recorded.keys() & {RULE_FILE, DISTANCE_FILE})
-            digests = {name: sha256_of(self.folder / name) for name in names}
-        except (OSError, ValueError, KeyError, AttributeError):
+    def read_training(self) -> TrainingRecord | None:
+        """Return how the model was made; None if the record or a file that it names is missing or a file was altered.
+
+        Raises DataError if the record does not fit.
+        """
+        record = TrainingRecord.read_if_there(self.training)
+        if record is None:
             return None
-        return record if recorded == digests else None
+        names = {path.name for path in self.models} | (record.sha256.keys() & {RULE_FILE, DISTANCE_FILE})
+        try:
+            digests = {name: sha256_of(self.folder / name) for name in names}
+        except OSError:
+            return None
+        return record if record.sha256 == digests else None
 
     def digests(self) -> dict[str, str]:
-        """Give the SHA-256 of the files that make the model, by name."""
+        """Return the SHA-256 of the files that make the model, by name."""
         files = [*self.models, self.decision_rule, self.feature_distance]
         return {path.name: sha256_of(path) for path in files if path.is_file()}
 

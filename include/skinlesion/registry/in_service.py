@@ -1,20 +1,21 @@
-"""The model in service: which one it is, and how a reader gets files that belong together.
+"""The model in service: which one it is, and how a reader finds files that belong together.
 
 models/in_service is a symbolic link to a release: a folder with the model's files and their record, which never changes.
-A promotion makes another release and moves the link by one rename, so whoever looks finds the old files or the new ones,
+A promotion makes another release and moves the link by one rename, so a reader finds the old files or the new ones,
 also after a kill -9 between any two steps. The names that users know, skin_lesion_classifier_trained.h5, .tflite and .json,
-are links through it. Who reads more than one file follows the link once (`read`) and reads from the folder that it found.
+are links through it. Whoever reads more than one file follows the link once (`read`) and reads from the folder found.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import ClassVar, Final
+
+from pydantic import Field, JsonValue, computed_field
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.record import Record
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 
@@ -25,32 +26,56 @@ NAMES: Final = (H5, TFLITE, RECORD)
 """The files of a release that also have a name directly under models/."""
 
 
-@dataclass(frozen=True)
-class InService:
-    """What is in service, as its record says; `is_whole` tells whether the files are what the record says.
+class InService(Record):
+    """What is in service: the record of its release, and the folder that it was read from.
 
     Attributes:
-        folder: the release: h5, tflite, and what the decision rule needs.
         run: name of the candidate.
-        version: its number; None for a model that was put there without the registry.
         sha256: of each file of the folder, by name.
         decision_rule: how probabilities become a decision; None for a model without.
-        since: when it came into service, ISO 8601, UTC.
-        actor, reason: who put it there, and why.
-        switch: number of the switch, 1, 2, ...
-        entry: the switch as the history has it.
+        entry: the switch that put it there, as the history has it.
+        folder: the release with h5, tflite and what the decision rule needs; not stored.
     """
 
-    folder: Path
+    remedy: ClassVar[str] = (
+        "Remove the folder that holds it, then put the version in service again with `skinlesion models promote`."
+    )
+
     run: str
-    version: int | None
     sha256: dict[str, str]
-    decision_rule: dict[str, Any] | None
-    since: str
-    actor: str
-    reason: str
-    switch: int
-    entry: HistoryEntry | None
+    decision_rule: dict[str, JsonValue] | None
+    entry: HistoryEntry
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @computed_field
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+        return self.entry.version
+
+    @computed_field
+    @property
+    def since(self) -> str:
+        """When it came into service, ISO 8601, UTC."""
+        return self.entry.at
+
+    @computed_field
+    @property
+    def actor(self) -> str:
+        """Who put it there."""
+        return self.entry.actor
+
+    @computed_field
+    @property
+    def reason(self) -> str:
+        """Why it was put there."""
+        return self.entry.reason
+
+    @computed_field
+    @property
+    def switch(self) -> int | None:
+        """Number of the switch, 1, 2, ..."""
+        return self.entry.switch
 
     @property
     def h5(self) -> Path:
@@ -63,49 +88,32 @@ class InService:
         return self.folder / TFLITE
 
     def is_whole(self) -> bool:
-        """Tell whether every file is there and is what it was. Reads them all, some 30 MB."""
+        """Return whether every file is there and unaltered. Reads them all, some 30 MB."""
         try:
             return all(sha256_of(self.folder / name) == expected for name, expected in self.sha256.items())
         except OSError:
             return False
 
 
-def record_path(models: Path) -> Path:
-    """Give the path of the record beside the model in service."""
-    return layout.model_in_service(models).with_suffix(".json")
-
-
 def read(models: Path) -> InService | None:
-    """Give what is in service; None where nothing is, or its record cannot be read. Quick: reads the record alone."""
-    try:
-        return of_release(layout.release_in_service(models).resolve(strict=True))
-    except OSError:
-        return None
+    """Return what is in service, None if nothing is. Quick: only the record is read.
+
+    Raises DataError if the record does not fit.
+    """
+    return of_release(layout.release_in_service(models).resolve())
 
 
 def of_release(folder: Path) -> InService | None:
-    """Give what a release holds, in service or not; None where its record is missing or cannot be read."""
+    """Return what a release holds, in service or not; None without a record. Raises DataError if that does not fit."""
     try:
-        record = json.loads((folder / RECORD).read_text())
-        entry = record["entry"]
-        return InService(
-            folder=folder,
-            run=record["run"],
-            version=record["version"],
-            sha256=record["sha256"],
-            decision_rule=record["decision_rule"],
-            since=record["since"],
-            actor=record["actor"],
-            reason=record["reason"],
-            switch=record["switch"],
-            entry=None if entry is None else HistoryEntry.of(entry),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = InService.read(folder / RECORD)
+    except OSError:
         return None
+    return record.model_copy(update={"folder": folder})
 
 
 def candidate_in_service(models: Path) -> Candidate | None:
-    """Give the candidate that is in service; None when none is, or its files are not what they were."""
+    """Return the candidate that is in service; None if none is or its files were altered."""
     now = read(models)
     if now is None or not now.is_whole():
         return None

@@ -1,8 +1,7 @@
-"""Give a candidate its number, and note what was measured of it."""
+"""Number a candidate, and note what was measured of it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,24 @@ from skinlesion.registry.versions import (
 
 
 def register(models: Path, candidate: Candidate, metrics: dict[str, Any] | None = None) -> Registered:
-    """Give the version of a candidate, a new one where its files are not registered; note metrics that are new.
+    """Return the version of a candidate, a new one if its files are not registered; note metrics that are new.
 
-    One whose files went by the retention setting and that was trained again is a new version too.
-
-    Done twice it changes nothing. Raises DataError when the candidate's files are missing or altered.
+    A candidate whose files were removed by the retention setting and that was trained again is a new version too.
+    Registering twice changes nothing. Raises DataError if the candidate's files are missing or altered.
     """
     training = candidate.read_training()
     if training is None:
         raise DataError(f"{candidate.folder} holds no whole candidate: files are missing or altered. Run train again.")
     with writing(models):
         known = KnownVersions.read(models)
-        version = known.of(candidate.run, training["sha256"])
+        version = known.of(candidate.run, training.sha256)
         if version is None or not Registry.read(models).version(version.number).has_files:
             version = registered_now(known, candidate, training)
             append_registered(models, version)
         if metrics is not None:
             measured = _measurement(metrics)
             before = known.measurements.get(version.number, [])
-            if not before or replace(before[-1], at=measured.at) != measured:
+            if not before or before[-1].model_copy(update={"at": measured.at}) != measured:
                 append_measured(models, version.number, measured)
     return version
 
@@ -66,4 +64,4 @@ def _measurement(metrics: dict[str, Any]) -> Measurement:
 
 def _figure(value: float | None, interval: list[float] | None) -> Figure:
     low, high = interval or (None, None)
-    return Figure(value, low, high)
+    return Figure(value=value, low=low, high=high)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from skinlesion.foundation import atomic, layout
-from skinlesion.registry.in_service import NAMES, RECORD
+from skinlesion.foundation.errors import DataError
+from skinlesion.registry.in_service import NAMES, RECORD, InService
 
 
-def write_record(release: Path, record: dict[str, Any]) -> None:
+def write_record(release: Path, record: InService) -> None:
     """Write a release's record, the last of its files."""
-    atomic.write_text(release / RECORD, json.dumps(record, indent=1))
+    record.write(release / RECORD)
     atomic.flush(release.parent)
 
 
 def put_in_service(models: Path, release: Path) -> None:
-    """Let the link lead to a release: the one step by which everything changes."""
+    """Point the link at a release: the one step by which everything changes."""
     _point_to(layout.release_in_service(models), Path(release.parent.name, release.name))
 
 
 def name_release_files(models: Path) -> None:
-    """Let the names directly under models/ lead through the link."""
+    """Point the names directly under models/ at the files behind the link."""
     for name in NAMES:
         _point_to(models / name, Path(layout.release_in_service(models).name, name))
+
+
+def require_free_names(models: Path) -> None:
+    """Raise DataError if a file that is no link of the registry has a name that a release takes: it would be lost."""
+    for path in (models / name for name in NAMES):
+        if path.exists() and not path.is_symlink():
+            raise DataError(
+                f"{path} is a file that somebody put there; expected nothing, or the link of an earlier promotion. Nothing "
+                "has changed. Move the file elsewhere, then promote again."
+            )
 
 
 def _point_to(link: Path, target: Path) -> None:

@@ -23,9 +23,9 @@ KNOWN: Final = {
 
 
 def report_file(registry: Registry, number: int, name: str) -> Path | None:
-    """Give the path of a version's file; None unless it is one of `KNOWN`, a regular file, and within the candidates.
+    """Return the path of a version's file; None unless it is one of `KNOWN`, a regular file, and within the candidates.
 
-    A link is followed nowhere, so no name and no link in models/ leads to another file.
+    Links are not followed, so no name and no link in models/ leads to another file.
     """
     version = next((version for version in registry.versions if version.number == number), None)
     if version is None or name not in KNOWN:
@@ -37,6 +37,6 @@ def report_file(registry: Registry, number: int, name: str) -> Path | None:
 
 
 def report_files(registry: Registry, number: int) -> dict[str, Path]:
-    """Give the files of a version that are there, by name, in the order of `KNOWN`."""
+    """Return the files that a version has, by name, in the order of `KNOWN`."""
     found = {name: report_file(registry, number, name) for name in KNOWN}
     return {name: path for name, path in found.items() if path is not None}

@@ -13,14 +13,14 @@ from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import writing
 
 KEPT_ALWAYS: Final = frozenset({"metrics.json", "verdict.json", "training.json", "model_card.md", "report.html"})
-"""Small, and what a later reader of the history wants to see."""
+"""Small files that a later reader of the history wants to see."""
 
 
 def remove_old_files(models: Path, keep: int) -> list[int]:
-    """Remove the files of the versions beyond the last `keep` ones; return their numbers.
+    """Remove the model files of the versions beyond the last `keep` ones; return the numbers of those versions.
 
-    The model in service and every former champion keep theirs, so does a version that passed and was not yet put in
-    service. Figures, verdict and report stay of each.
+    The model in service and every former champion keep their files, and so does a version that passed the gate and was not
+    yet put in service. Every version keeps its figures, verdict and report.
     """
     with writing(models):
         registry = Registry.read(models)
@@ -31,7 +31,14 @@ def remove_old_files(models: Path, keep: int) -> list[int]:
             if version.run not in kept_runs:
                 _remove_files(models, version)
             reason = f"Only the last {keep} versions and former champions keep their files"
-            entry = HistoryEntry(history.now(), "removed", "retention", version.number, None, reason, version.verdict)
+            entry = HistoryEntry(
+                at=history.now(),
+                what="removed",
+                actor="retention",
+                version=version.number,
+                reason=reason,
+                verdict=version.verdict,
+            )
             history.append(models, entry)
     return [version.number for version in old]
 

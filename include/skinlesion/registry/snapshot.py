@@ -1,4 +1,4 @@
-"""The registry as it is now: what a page or a command shows. Needs json alone; a thousand versions take milliseconds."""
+"""The registry as it is now, for a page or a command. It loads no pandas; a thousand versions take milliseconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
@@ -14,8 +15,7 @@ from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(RecordPart):
     """One version and what has become of it.
 
     Attributes:
@@ -23,9 +23,9 @@ class Version:
         run: name of its candidate.
         created: when its training ended, ISO 8601, UTC.
         state: see `versions.State`.
-        measured: what evaluate measured last; None where it has not yet.
-        verdict: what the gate said last, in short; None where it was not judged. `verdict.read_verdict` has each line.
-        has_files: whether the model files are still there; without, it cannot be promoted.
+        measured: what evaluate measured last; None before the first evaluation.
+        verdict: summary of the last verdict; None if the gate has not judged it. `verdict.read_verdict` has each line.
+        has_files: whether the model files are still there; without them it cannot be promoted.
         training_version, git_revision: as registered.
     """
 
@@ -40,8 +40,8 @@ class Version:
     git_revision: str
 
     def figure(self, name: str) -> Figure:
-        """Give a figure of `versions.FIGURES` as it was measured last."""
-        return (self.measured.figures if self.measured else {}).get(name, Figure(None))
+        """Return a figure of `versions.FIGURES` as it was measured last."""
+        return (self.measured.figures if self.measured else {}).get(name, Figure())
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ class Registry:
 
     Attributes:
         versions: newest first.
-        in_service: what is in service, since when, by whom and why; None where nothing is. Its `version` is None for a
-            model that is no version.
+        in_service: what is in service, since when, by whom and why; None if nothing is.
         history: every entry, newest first.
     """
 
@@ -73,7 +72,7 @@ class Registry:
 
     @classmethod
     def read(cls, models: Path) -> Self:
-        """Read the registry under models/; an empty one where there is none yet."""
+        """Return the registry under models/, an empty one if there is none yet."""
         known = KnownVersions.read(models)
         now = in_service.read(models)
         entries = with_pending(history.read(models), now)
@@ -118,24 +117,24 @@ class Registry:
 
     @property
     def champion(self) -> Version | None:
-        """The version in service; None where none is."""
+        """The version in service, None if none is."""
         return next((version for version in self.versions if version.state == "champion"), None)
 
     def version(self, number: int) -> Version:
-        """Give a version by its number. Raises DataError when there is none."""
+        """Return a version by its number. Raises DataError if there is none."""
         found = next((version for version in self.versions if version.number == number), None)
         if found is None:
             raise DataError(f"There is no version {number} in {self.models}. `skinlesion models list` shows them.")
         return found
 
     def of_version(self, number: int) -> tuple[HistoryEntry, ...]:
-        """Give the entries that concern a version, newest first."""
+        """Return the entries that concern a version, newest first."""
         return tuple(entry for entry in self.history if number in (entry.version, entry.previous))
 
     def trend(self, name: str) -> tuple[TrendPoint, ...]:
-        """Give a figure of `versions.FIGURES` over the nights, oldest first."""
+        """Return a figure of `versions.FIGURES` over the nights, oldest first."""
         points = [
-            TrendPoint(measured.at, number, measured.figures.get(name, Figure(None)), measured.held_out_version)
+            TrendPoint(measured.at, number, measured.figures.get(name, Figure()), measured.held_out_version)
             for number, measurements in self.known.measurements.items()
             for measured in measurements
         ]
@@ -143,7 +142,7 @@ class Registry:
 
     @property
     def rollback_target(self) -> Version | None:
-        """The version that a rollback without a number goes to; None without one.
+        """The version that a rollback without a number goes to, None if there is none.
 
         Each rollback goes one promotion further back: what was rolled back from is not gone back to.
         """
@@ -160,7 +159,7 @@ class Registry:
 
 
 def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[HistoryEntry]:
-    """Give the history with the switch that is in force but was not written down: its process was killed in between."""
-    if now is None or now.entry is None:
+    """Return the history with the switch that is in force but was not noted, because its process was killed in between."""
+    if now is None:
         return entries
     return entries if any(entry.switch == now.entry.switch for entry in entries) else [*entries, now.entry]

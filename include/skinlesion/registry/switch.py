@@ -15,14 +15,14 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service
-from skinlesion.registry.adoption import adopt
 from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.in_service import TFLITE
-from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.registry.in_service import TFLITE, InService
+from skinlesion.registry.model_files import RULE_FILE
+from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 
 RELEASES_KEPT: Final = 3
-"""Besides the one in service: a reader that found an earlier one may still be at it."""
+"""Number of earlier releases that are kept: a reader that found one may still read from it."""
 
 LOCK_WAIT: Final = 60.0
 """Seconds that a switch waits for another; it takes less than one."""
@@ -32,7 +32,7 @@ _NOT_SERVED: Final = "model.keras"
 
 
 class Superseded(DataError):
-    """Another version came into service in the meantime; whoever decided must look again."""
+    """Another version came into service in the meantime, so the decision must be made again."""
 
 
 def promote(
@@ -45,7 +45,7 @@ def promote(
         number: of the version.
         actor: who wants it: a user's name.
         reason: why, in words; a person must give one.
-        instead_of: the version that was in service when it was decided (None for none); `any`: whatever is.
+        instead_of: the version that was in service when this was decided (None for none); `any` for whatever is.
 
     Returns:
         The history's entry.
@@ -63,7 +63,7 @@ def promote(
 def rollback(
     models: Path, *, actor: str, reason: str, to: int | None = None, instead_of: int | Literal["any"] | None = "any"
 ) -> HistoryEntry:
-    """Go back to the version that was in service before, or to the former champion `to`. Otherwise as `promote`."""
+    """Go back to the version that was in service before, or to the former champion `to`; otherwise as `promote`."""
     with writing(models):
         registry = Registry.read(models)
         target = registry.rollback_target if to is None else registry.version(to)
@@ -87,7 +87,6 @@ def writing(models: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "promotion", wait=wait, where="this registry"):
         atomic.remove_partials(models)
-        adopt(models)
         entries, now = history.read(models), in_service.read(models)
         for entry in with_pending(entries, now)[len(entries) :]:
             history.append(models, entry)
@@ -110,6 +109,7 @@ def _switch(
         raise Superseded(_superseded(version.number, instead_of, registry))
     if now is not None and now.version == version.number and now.is_whole():
         raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
+    require_free_names(models)
     entry = HistoryEntry(
         at=history.now(),
         what=what,
@@ -121,7 +121,7 @@ def _switch(
         switch=_last_switch(registry) + 1,
     )
     release = _make_release(registry, version, entry)
-    # Before the release is in service: where none was, all names begin to lead somewhere in the same moment.
+    # Before the release is in service, so that at a first promotion all names become valid at the same moment.
     name_release_files(models)
     put_in_service(models, release)
     found = in_service.read(models)
@@ -135,15 +135,10 @@ def _switch(
 def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
     expected = "no model" if instead_of is None else f"version {instead_of}"
     now = registry.in_service
-    if now is None:
-        found = "nothing is"
-    elif now.version is None:
-        found = "a model without a version is"
-    else:
-        found = f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
+    found = "nothing is" if now is None else f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
     return (
         f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
-        "Look at both, and decide again."
+        "Compare them and decide again."
     )
 
 
@@ -154,13 +149,13 @@ def _last_switch(registry: Registry) -> int:
 def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
     """Copy the version's files into a release folder of their own, verify them, and write their record last.
 
-    Copies, not links: who writes to models/skin_lesion_classifier_trained.h5 does not alter the candidate.
+    The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
     """
     models = registry.models
     registered = registry.known.registered[version.number]
     source = layout.candidate(models, version.run)
     folder = layout.releases(models) / f"{entry.switch:06d}"
-    # Of a switch that was killed before its link moved; nobody was ever sent there.
+    # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sha256: dict[str, str] = {}
@@ -170,19 +165,9 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
         served = TFLITE if name == _LITERT_IN_CANDIDATE else name
         _copy_verified(source / name, folder / served, expected, version.number)
         sha256[served] = expected
-    rule = folder / "decision_rule.json"
-    record = {
-        "run": version.run,
-        "version": version.number,
-        "sha256": sha256,
-        "decision_rule": json.loads(rule.read_text()) if rule.is_file() else None,
-        "since": entry.at,
-        "actor": entry.actor,
-        "reason": entry.reason,
-        "switch": entry.switch,
-        "entry": entry.as_dict(),
-    }
-    write_record(folder, record)
+    rule = folder / RULE_FILE
+    decision_rule = json.loads(rule.read_text()) if rule.is_file() else None
+    write_record(folder, InService(run=version.run, sha256=sha256, decision_rule=decision_rule, entry=entry))
     return folder
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
-from skinlesion.registry import append_log
+from skinlesion.foundation.record import Record, RecordPart
+from skinlesion.registry import append_log, history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.training_record import TrainingRecord
 
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 
@@ -25,20 +27,20 @@ FIGURES: Final = {
     "specificity": "Specificity",
     "expected_calibration_error": "Calibration error",
 }
-"""The headline of a version: names and titles, in the order of a page. Sensitivity and specificity are at the operating point."""
+"""The headline of a version: names and titles, in the order of a page.
+
+Sensitivity and specificity are at the operating point."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A measured number with its 95 % interval; None where it is not measured."""
+class Figure(RecordPart):
+    """A measured number with its 95 % interval; None if it is not measured."""
 
-    value: float | None
+    value: float | None = None
     low: float | None = None
     high: float | None = None
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(RecordPart):
     """What evaluate measured of a version, once.
 
     Attributes:
@@ -55,8 +57,7 @@ class Measurement:
     held_out_version: str
 
 
-@dataclass(frozen=True)
-class Registered:
+class Registered(RecordPart):
     """A version as it was registered; never changes.
 
     Attributes:
@@ -66,7 +67,7 @@ class Registered:
         sha256: of each of its model files, by name.
         training_version: names the training images.
         git_revision: of the code that trained it.
-        lock_sha256: of uv.lock, which names every package; empty where there is none.
+        lock_sha256: of uv.lock, which names every package; empty without one.
     """
 
     number: int
@@ -79,8 +80,26 @@ class Registered:
 
 
 def path(models: Path) -> Path:
-    """Where versions and measurements lie: a line each."""
+    """Return the path of the file that has a line for each version and for each measurement."""
     return layout.registry(models) / "versions.jsonl"
+
+
+class _RegisteredLine(Record):
+    remedy: ClassVar[str] = history.HistoryEntry.remedy
+
+    registered: Registered
+
+
+class _MeasuredLine(Record):
+    remedy: ClassVar[str] = history.HistoryEntry.remedy
+
+    number: int
+    measured: Measurement
+
+
+def _of_line(line: bytes, path: Path, number: int) -> _RegisteredLine | _MeasuredLine:
+    kind = _MeasuredLine if b'"measured"' in line else _RegisteredLine
+    return kind.of_line(line, path, number)
 
 
 @dataclass(frozen=True)
@@ -92,47 +111,41 @@ class KnownVersions:
 
     @classmethod
     def read(cls, models: Path) -> Self:
-        """Read them; a line that is not whole is left out."""
+        """Return those under models/. Raises DataError if a line does not fit."""
         registered: dict[int, Registered] = {}
         measurements: dict[int, list[Measurement]] = {}
-        for entry in append_log.read(path(models)):
-            if "registered" in entry:
-                version = Registered(**entry["registered"])
-                registered[version.number] = version
-            elif "measured" in entry:
-                measurements.setdefault(entry["number"], []).append(_measurement(entry["measured"]))
+        for entry in append_log.records(path(models), _of_line):
+            if isinstance(entry, _MeasuredLine):
+                measurements.setdefault(entry.number, []).append(entry.measured)
+            else:
+                registered[entry.registered.number] = entry.registered
         return cls(registered, measurements)
 
     def of(self, run: str, sha256: Mapping[str, str]) -> Registered | None:
-        """Give the version of these files; None where they are not registered."""
+        """Return the version of these files, None if they are not registered."""
         found = (v for v in reversed(self.registered.values()) if v.run == run and v.sha256 == sha256)
         return next(found, None)
 
 
-def registered_now(known: KnownVersions, candidate: Candidate, training: dict[str, Any]) -> Registered:
-    """Give a candidate the next number. training: its record."""
+def registered_now(known: KnownVersions, candidate: Candidate, training: TrainingRecord) -> Registered:
+    """Return a candidate with the next number. training: the candidate's record."""
     ended = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC)
     return Registered(
         number=max(known.registered, default=0) + 1,
         run=candidate.run,
         created=ended.isoformat(timespec="seconds"),
-        sha256=training["sha256"],
-        training_version=training.get("training_version", ""),
-        git_revision=training.get("git_revision", "unknown"),
+        sha256=training.sha256,
+        training_version=training.training_version,
+        git_revision=training.git_revision,
         lock_sha256=sha256_of(LOCK_FILE) if LOCK_FILE.is_file() else "",
     )
 
 
 def append_registered(models: Path, version: Registered) -> None:
     """Add a version. The caller holds the registry's lock."""
-    append_log.append(path(models), {"registered": asdict(version)})
+    append_log.append(path(models), _RegisteredLine(registered=version))
 
 
 def append_measured(models: Path, number: int, measurement: Measurement) -> None:
     """Add a measurement of a version. The caller holds the registry's lock."""
-    append_log.append(path(models), {"number": number, "measured": asdict(measurement)})
-
-
-def _measurement(content: dict[str, Any]) -> Measurement:
-    figures = {name: Figure(**figure) for name, figure in content["figures"].items()}
-    return Measurement(**{**content, "figures": figures})
+    append_log.append(path(models), _MeasuredLine(number=number, measured=measurement))

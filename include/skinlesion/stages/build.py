@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -37,8 +36,8 @@ def build(config: PipelineConfig) -> StageReport:
 
         model = build_classifier(config, weights)
         save_model(model, path)
-        record = BuiltModel(key, weights.key, sha256_of(path))
-        atomic.write_text(record.path(config.models), json.dumps(record.as_dict(), indent=1))
+        record = BuiltModel(key=key, weights_key=weights.key, sha256=sha256_of(path))
+        record.write(BuiltModel.path(config.models))
     if config.stored_cut is not None and not accelerator.is_there():
         frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut, config.stored_ways)
         if config.force or not is_whole(frozen):

@@ -31,6 +31,7 @@ from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
+from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
@@ -84,9 +85,9 @@ def evaluate(config: PipelineConfig) -> StageReport:
     )
 
 
-def evaluation_key(config: PipelineConfig, training: dict[str, Any], rows: pd.DataFrame) -> str:
+def evaluation_key(config: PipelineConfig, training: TrainingRecord, rows: pd.DataFrame) -> str:
     """Give what metrics.json is named by: it is stale when the model, the held-out rows or this code are others."""
-    return fingerprint([EVALUATION_VERSION, training["sha256"], version(rows), config.robustness_lesions])
+    return fingerprint([EVALUATION_VERSION, training.sha256, version(rows), config.robustness_lesions])
 
 
 def read_metrics(config: PipelineConfig) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _read_metrics(candidate: Candidate) -> dict[str, Any] | None:
 
 
 def _evaluate(
-    config: PipelineConfig, candidate: Candidate, training: dict[str, Any], rows: pd.DataFrame, key: str
+    config: PipelineConfig, candidate: Candidate, training: TrainingRecord, rows: pd.DataFrame, key: str
 ) -> dict[str, Any]:
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
@@ -133,16 +134,16 @@ def _evaluate(
     catalog = read_catalog(config.dataset)
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
     figures = model_metrics(scored, rule, answers)
-    figures["warnings"] = training["warnings"] + figures["warnings"]
+    figures["warnings"] = list(training.warnings) + figures["warnings"]
     data = data_summary(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
-    data["notes"] += _warm_start_note(training["warm_start"])
+    data["notes"] += _warm_start_note(training.warm_start)
     metrics = {
         "key": key,
         "run": candidate.run,
-        "training_version": training["training_version"],
+        "training_version": training.training_version,
         "held_out_version": version(rows),
         "data_version": data["version"],
-        "warm_start": training["warm_start"],
+        "warm_start": training.warm_start.model_dump() if training.warm_start is not None else None,
         **figures,
         "out_of_distribution": _smoke(config, candidate, rule, rows),
         "robustness": _robustness(config, candidate, rows, labels),
@@ -210,19 +211,19 @@ def _beside_model_in_service(
     }
 
 
-def _warm_start_note(record: dict[str, Any] | None) -> list[str]:
+def _warm_start_note(record: WarmStartRecord | None) -> list[str]:
     """Say what a warm start went on from; nothing where training began with the built model."""
     if record is None:
         return []
     return [
-        f"Training went on from candidate {record['from']} (warm start): {record['new_images']} images are new since the last "
-        f"start from the built model, {record['nights']} warm nights ago."
+        f"Training went on from candidate {record.champion} (warm start): {record.new_images} images are new since the last "
+        f"start from the built model, {record.nights} warm nights ago."
     ]
 
 
 def _write(
     candidate: Candidate,
-    training: dict[str, Any],
+    training: TrainingRecord,
     rule: DecisionRule | None,
     metrics: dict[str, Any],
     mistakes: list[dict[str, Any]],
@@ -233,7 +234,7 @@ def _write(
     from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
-    drawn = plots.all_pngs(metrics, training["history"])
+    drawn = plots.all_pngs(metrics, training.history)
     report = render_report(
         ReportContext(
             title="Skin-lesion classifier: evaluation",
@@ -244,7 +245,7 @@ def _write(
             slices=metrics["slices"],
             data=metrics["data"],
             versions=versions(metrics, training),
-            settings=training["settings"],
+            settings=training.settings,
             champion_metrics=metrics["model_in_service"],
             mistakes=mistakes,
             files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},

@@ -23,6 +23,7 @@ from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
@@ -59,12 +60,11 @@ def train(config: PipelineConfig) -> StageReport:
             shutil.rmtree(candidate.folder, ignore_errors=True)
         record = _train(config, rows, built, candidate, warm)
     assert record is not None
-    history = record["history"]
     details = {
         "run": candidate.run,
-        "epochs": len(history),
-        "warm_start": record["warm_start"],
-        "warnings": record["warnings"],
+        "epochs": len(record.history),
+        "warm_start": record.warm_start.model_dump() if record.warm_start is not None else None,
+        "warnings": list(record.warnings),
     }
     return StageReport(
         stage="train",
@@ -79,7 +79,7 @@ def train(config: PipelineConfig) -> StageReport:
 
 def _train(
     config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate, warm: WarmStart | None
-) -> dict[str, Any]:
+) -> TrainingRecord:
     quiet_tensorflow.load()
     import keras
     import tensorflow as tf
@@ -115,25 +115,25 @@ def _train(
     _export(model, candidate, images, distance)
     atomic.write_text(candidate.decision_rule, json.dumps(rule.as_json(), indent=1))
     write_trained_on(candidate, rows, inner)
-    record = {
-        "run": candidate.run,
-        "origin": origin(config, built),
-        "warm_start": warm.record() if warm is not None else None,
-        "settings": config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
-        "training_version": version(rows),
-        "weights_key": built.weights_key,
-        "classes": list(LABELS),
-        "images": int((rows["copy"] == 0).sum()),
-        "lesions": int(rows["group"].nunique()),
-        "inner_fold": {"images": len(data.inner_positions), "lesions": int(rows["group"][data.inner].nunique())},
-        "class_weights": {label: round(float(w), 6) for label, w in zip(LABELS, data.class_weights, strict=True)},
-        "history": history,
-        "warnings": [*warnings, *rule.warnings],
-        "packages": {name: package_version(name) for name in ("tensorflow-cpu", "keras", "numpy", "Augmentor")},
-        "git_revision": _git_revision(),
-        "sha256": candidate.digests(),
-    }
-    atomic.write_text(candidate.training, json.dumps(record, indent=1))
+    record = TrainingRecord(
+        run=candidate.run,
+        origin=origin(config, built),
+        warm_start=warm.record() if warm is not None else None,
+        settings=config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
+        training_version=version(rows),
+        weights_key=built.weights_key,
+        classes=LABELS,
+        images=int((rows["copy"] == 0).sum()),
+        lesions=int(rows["group"].nunique()),
+        inner_fold=InnerFold(images=len(data.inner_positions), lesions=int(rows["group"][data.inner].nunique())),
+        class_weights={label: round(float(w), 6) for label, w in zip(LABELS, data.class_weights, strict=True)},
+        history=tuple(history),
+        warnings=(*warnings, *rule.warnings),
+        packages={name: package_version(name) for name in ("tensorflow-cpu", "keras", "numpy", "Augmentor")},
+        git_revision=_git_revision(),
+        sha256=candidate.digests(),
+    )
+    record.write(candidate.training)
     shutil.rmtree(candidate.backup, ignore_errors=True)
     return record
 

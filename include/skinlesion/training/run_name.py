@@ -14,13 +14,16 @@ from skinlesion.registry.candidate import Candidate
 from skinlesion.training.settings import TrainingSettings
 
 TRAINING_VERSION: Final = 4
-"""Counts up when training gives another result for a reason that no setting tells."""
+"""Number of the training code. It counts up when training gives another result for a reason that is no setting."""
 
 
 def candidate_of(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
-    """Give the candidate that these training rows, settings and initial model lead to.
+    """Return the candidate that these training rows, settings and built model lead to.
 
-    rows: the manifest's training rows. The held-out rows have no part in it.
+    Args:
+        config: the settings.
+        rows: the manifest's training rows; the held-out rows have no influence.
+        built: the model before training.
     """
     inputs = [TRAINING_VERSION, manifest.version(rows), built.key, config.fingerprint("train")]
     return Candidate(layout.candidate(config.models, fingerprint(inputs)))
@@ -29,6 +32,6 @@ def candidate_of(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel
 def warm_candidate_of(
     config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel, champion: Candidate
 ) -> Candidate:
-    """Give the candidate that these inputs lead to when training goes on from the champion's weights."""
+    """Return the candidate that these inputs lead to when training continues from the champion's weights."""
     cold = candidate_of(config, rows, built)
     return Candidate(layout.candidate(config.models, fingerprint([cold.run, champion.run, config.warm_epochs])))

@@ -1,14 +1,14 @@
-"""Warm start: go on from the model in service when only a few images are new, instead of training from ImageNet again.
+"""Warm start: continue from the model in service when only a few images are new, instead of training from ImageNet.
 
-It is never a way around the split. The champion's weights are taken only if everything it was trained on still is
-training data, with the same labels: an image that was withdrawn, relabelled or became held out cannot be unlearnt.
+It never circumvents the split. The champion's weights are used only if everything it was trained on still is training
+data, with the same labels: an image that was withdrawn, relabelled or became held out cannot be unlearnt.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +20,30 @@ from skinlesion.foundation.tables import read_table, write_table
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.training_record import Origin, TrainingRecord, WarmStartRecord
 from skinlesion.training.run_name import TRAINING_VERSION, candidate_of, warm_candidate_of
 from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
 TRAINED_ON_COLUMNS: Final = {"sha256": "str", "label": "str", "dx": "str", "inner": "bool"}
-"""Of trained_on.parquet: the originals a candidate was trained on, and which of them its inner fold held."""
+"""Columns of trained_on.parquet: the originals a candidate was trained on, and which of them its inner fold held."""
 
 REPLAYED: Final = 2048
-"""So many images that the champion knows are drawn in each warm epoch, so that it does not forget them."""
+"""Number of images known to the champion that each warm epoch draws, so that it does not forget them."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What training goes on from.
+    """The model that training continues from, and which training images it has not seen.
 
-    new: bool (n,), the training rows whose image the champion has not seen. known_inner: bool (n,), those that its inner fold
-    held.
-    new_images: of this night and of those since the last start from ImageNet.
+    Attributes:
+        champion: the candidate in service.
+        new: bool (n,), the training rows whose image the champion has not seen.
+        known_inner: bool (n,), the training rows that the champion's inner fold held.
+        new_images: number of images that are new since the last training from the built model.
+        nights: number of warm starts since then, this one included.
+        replayed: number of known images that each epoch draws.
     """
 
     champion: Candidate
@@ -49,25 +54,28 @@ class WarmStart:
     replayed: int = REPLAYED
 
     def inner_fold(self, rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Tell which rows early stopping looks at: what the champion's fold held, and of the new images those of its lesions
-        and those that the choice takes of lesions that are new as a whole. A lesion that it learnt is never among them.
+        """Return which rows form the inner fold, bool (n,). A lesion that the champion learnt is never among them.
+
+        They are the rows of the champion's inner fold, the new images of its lesions, and, of lesions that are new as a
+        whole, those that are `chosen`.
         """
         lesions = rows["group"]
         is_known = lesions.isin(lesions[~self.new]).to_numpy()
         is_held = lesions.isin(lesions[self.known_inner]).to_numpy()
         return self.known_inner | (self.new & np.where(is_known, is_held, chosen))
 
-    def record(self) -> dict[str, Any]:
-        """Give what training.json and metrics.json say of it."""
-        return {"from": self.champion.run, "new_images": self.new_images, "nights": self.nights}
+    def record(self) -> WarmStartRecord:
+        """Return what training.json and metrics.json say of it."""
+        return WarmStartRecord(champion=self.champion.run, new_images=self.new_images, nights=self.nights)
 
 
 def candidate_to_train(
     config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel
 ) -> tuple[Candidate, WarmStart | None]:
-    """Give the candidate that these training rows and settings lead to, and what it goes on from, None for ImageNet.
+    """Return the candidate that these training rows and settings lead to, and what it continues from.
 
-    With `warm_start`, the champion is the candidate if it was trained on these very rows.
+    The second is None for a training from the built model. With `warm_start`, the champion is the candidate if it was
+    trained on these very rows.
     """
     cold = candidate_of(config, rows, built)
     if not config.warm_start or config.force or config.loader != "stored-activations":
@@ -77,11 +85,11 @@ def candidate_to_train(
     champion = candidate_in_service(config.models)
     if champion is None:
         return cold, None
-    record = champion.read_training() or {}
-    if record.get("origin") != origin(config, built):
+    record = champion.read_training()
+    if record is None or record.origin != origin(config, built):
         log.info("warm start: the model in service was trained with other settings; training from the built model")
         return cold, None
-    if record["training_version"] == version(rows):
+    if record.training_version == version(rows):
         return champion, None
     warm, why = _warm_start(config, rows, champion, record)
     if warm is None:
@@ -91,34 +99,37 @@ def candidate_to_train(
 
 
 def candidate_to_evaluate(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
-    """Give the candidate that training on these rows led to: the model in service where that was trained on them, warm.
+    """Return the candidate that training on these rows led to: the model in service if a warm start trained it on them.
 
-    So an evaluation by hand finds the candidate of a scheduled night, whatever `warm_start` and `force` say now.
+    So an evaluation by hand finds the candidate of a scheduled night, whatever `warm_start` and `force` are now.
     """
     candidate, _ = candidate_to_train(config, rows, built)
     if candidate.read_training() is not None:
         return candidate
     champion = candidate_in_service(config.models)
-    record = (champion.read_training() if champion is not None else None) or {}
-    is_of_these = record.get("origin") == origin(config, built) and record["training_version"] == version(rows)
-    return champion if champion is not None and is_of_these else candidate
+    record = champion.read_training() if champion is not None else None
+    if champion is None or record is None:
+        return candidate
+    is_of_these = record.origin == origin(config, built) and record.training_version == version(rows)
+    return champion if is_of_these else candidate
 
 
-def origin(config: TrainingSettings, built: BuiltModel) -> dict[str, Any]:
-    """Give what two trainings must share for one to go on from the other."""
-    return {"training_version": TRAINING_VERSION, "settings": config.fingerprint("train"), "built": built.key}
+def origin(config: TrainingSettings, built: BuiltModel) -> Origin:
+    """Return what two trainings must share for one to go on from the other."""
+    return Origin(training_version=TRAINING_VERSION, settings=config.fingerprint("train"), built=built.key)
 
 
 def write_trained_on(candidate: Candidate, rows: pd.DataFrame, inner: npt.NDArray[np.bool_]) -> None:
-    """Note what a candidate is trained on."""
+    """Write the table of the originals that a candidate is trained on."""
     originals = (rows["copy"] == 0).to_numpy()
     table = rows.loc[originals, ["sha256", "label", "dx"]].assign(inner=inner[originals])
     write_table(candidate.trained_on, table, TRAINED_ON_COLUMNS)
 
 
 def _warm_start(
-    config: TrainingSettings, rows: pd.DataFrame, champion: Candidate, record: dict[str, Any]
+    config: TrainingSettings, rows: pd.DataFrame, champion: Candidate, record: TrainingRecord
 ) -> tuple[WarmStart | None, str]:
+    """Return what training continues from, or None and the reason why it must begin with the built model."""
     try:
         known = read_table(champion.trained_on, TRAINED_ON_COLUMNS)
     except (OSError, ValueError, pa.ArrowException):
@@ -129,8 +140,8 @@ def _warm_start(
     if not known_meaning.isin(meaning).all():
         return None, "images that the model in service learnt are no longer training images, or have another label"
     is_new = ~meaning.isin(known_meaning)
-    before = record.get("warm_start") or {"new_images": 0, "nights": 0}
-    new_images = int(is_new.sum()) + before["new_images"]
+    before = record.warm_start
+    new_images = int(is_new.sum()) + (before.new_images if before else 0)
     share = new_images / len(originals)
     if share > config.warm_start_share:
         return None, f"{share:.0%} of the training images are new since the last start from the built model"
@@ -142,7 +153,7 @@ def _warm_start(
             new=rows["image"].isin(new_names).to_numpy(),
             known_inner=rows["image"].isin(inner_names).to_numpy(),
             new_images=new_images,
-            nights=before["nights"] + 1,
+            nights=(before.nights if before else 0) + 1,
         ),
         "",
     )

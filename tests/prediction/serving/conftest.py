@@ -25,6 +25,7 @@ from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
+from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.stages.settings import PipelineConfig
 
@@ -82,20 +83,16 @@ class Models:
         sha256 = {file: sha256_of(release / file) for file in (in_service.H5, in_service.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
-        write_record(
-            release,
-            {
-                "run": f"run-{name}",
-                "version": "ab".index(name) + 1,
-                "sha256": sha256,
-                "decision_rule": rule,
-                "since": "2026-11-25T02:00:00+00:00",
-                "actor": "test",
-                "reason": "test",
-                "switch": self.switches,
-                "entry": None,
-            },
+        entry = HistoryEntry(
+            at="2026-11-25T02:00:00+00:00",
+            what="promoted",
+            actor="test",
+            version="ab".index(name) + 1,
+            reason="test",
+            switch=self.switches,
         )
+        record = in_service.InService(run=f"run-{name}", sha256=sha256, decision_rule=rule, entry=entry)
+        write_record(release, record)
         put_in_service(self.folder, release)
         name_release_files(self.folder)
         self.releases.append(release)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.served_model import NoModel, ServedModel, load
@@ -90,13 +91,15 @@ class ModelWatch:
             log.warning("%s", self.refused)
 
     def _signature(self) -> _Signature:
-        """Return a value that changes when a file of the model in service does; empty while none is in service."""
-        now = in_service.read(self._models)
-        if now is None:
-            return ()
+        """Return a value that changes when a file of the model in service does."""
+        try:
+            now = in_service.read(self._models)
+        except DataError:  # a damaged record, which `load` describes
+            now = None
+        folder = layout.release_in_service(self._models).resolve()
         found = []
-        for name in (in_service.RECORD, *now.sha256):
-            path = now.folder / name
+        for name in (in_service.RECORD, *(now.sha256 if now else ())):
+            path = folder / name
             try:
                 stat = path.stat()
             except OSError:

@@ -1,0 +1,118 @@
+"""A run with a parameter that its DAG does not have is refused by the API, and fails in its first task otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skin_lesion_parameters import require_known_parameters, unknown_parameters
+from skinlesion.foundation.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+DAGS = ("skin_lesion_retrain", "skin_lesion_promote", "skin_lesion_predict")
+
+
+@pytest.fixture(scope="module")
+def stored_dags(airflow_database: Path) -> None:
+    """The DAGs as the DAG processor stores them."""
+    import os
+
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool"}), "dags-folder", None)
+    with create_session() as session:
+        assert {row.dag_id for row in session.query(DagModel)} >= set(DAGS)
+
+
+@pytest.fixture
+def start(
+    stored_dags: None, browser_of: Callable[..., TestClient], token_of: Callable[[str], str]
+) -> Callable[[str, dict[str, Any]], Any]:
+    def post(dag_id: str, conf: dict[str, Any]) -> Any:
+        return browser_of().post(
+            f"/api/v2/dags/{dag_id}/dagRuns",
+            json={"logical_date": None, "conf": conf},
+            headers={"authorization": f"Bearer {token_of('ada')}"},
+        )
+
+    return post
+
+
+def test_the_api_refuses_a_mistyped_parameter_and_names_the_one_that_was_meant(start: Any) -> None:
+    answer = start("skin_lesion_retrain", {"epohcs": 3})
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == (
+        "skin_lesion_retrain has no parameter `epohcs`. Did you mean `epochs`? Nothing was done: start another run."
+    )
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "name"),
+    [
+        ("skin_lesion_retrain", "gate_min_auroc"),  # a setting, of the other DAG
+        ("skin_lesion_promote", "epochs"),
+        ("skin_lesion_predict", "dataset"),
+        ("skin_lesion_predict", "zzz"),
+    ],
+)
+def test_a_parameter_of_another_dag_is_refused(start: Any, dag_id: str, name: str) -> None:
+    answer = start(dag_id, {name: 1})
+    assert answer.status_code == 400
+    assert f"{dag_id} has no parameter `{name}`." in answer.json()["detail"]
+
+
+def test_a_run_with_parameters_of_the_dag_is_created(start: Any) -> None:
+    answer = start("skin_lesion_retrain", {"epochs": 3})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["conf"] == {"epochs": 3}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"conf": 3}', b'{"conf": {"epohcs": 3}'])
+def test_what_is_no_request_for_a_run_is_left_to_airflow(
+    stored_dags: None, browser_of: Callable[..., TestClient], token_of: Callable[[str], str], body: bytes
+) -> None:
+    headers = {"authorization": f"Bearer {token_of('ada')}", "content-type": "application/json"}
+    answer = browser_of().post("/api/v2/dags/skin_lesion_retrain/dagRuns", content=body, headers=headers)
+    assert answer.status_code == 422
+
+
+def test_every_unknown_parameter_is_named() -> None:
+    found = unknown_parameters("some_dag", ["epohcs", "epochs", "zzz"], ["epochs", "seed"])
+    assert found.startswith(
+        "some_dag has no parameter `epohcs`. Did you mean `epochs`? some_dag has no parameter `zzz`."
+    )
+
+
+@pytest.mark.parametrize(("dag_id", "task"), [*zip(DAGS, ("collect", "gate", "plan"), strict=True)])
+def test_the_first_task_of_a_run_with_an_unknown_parameter_fails(
+    monkeypatch: pytest.MonkeyPatch, dag_id: str, task: str
+) -> None:
+    import os
+
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool"}).dags[dag_id]
+    first: Any = dag.task_dict[task]
+    assert not first.upstream_task_ids
+    run = SimpleNamespace(conf={"shard": 3}, dag_id=dag_id, run_id="manual__1")
+    context = {"dag": dag, "dag_run": run, "params": {"shard": 3}}
+    monkeypatch.setitem(first.python_callable.__globals__, "get_current_context", lambda: context)
+    with pytest.raises(DataError, match="has no parameter `shard`"):
+        first.python_callable()
+
+
+@pytest.mark.parametrize("conf", [None, {}, {"seed": 1}])
+def test_a_run_with_known_parameters_goes_on(conf: dict[str, Any] | None) -> None:
+    dag = SimpleNamespace(dag_id="some_dag", params={"seed": 0})
+    require_known_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})  # type: ignore[arg-type, typeddict-item]
