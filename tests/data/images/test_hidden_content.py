@@ -9,7 +9,7 @@ import pytest
 
 from skinlesion.data.images.file import ImageRefused, encode_jpeg
 from skinlesion.data.images.hidden_content import refuse_hidden_content
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 JPEG = encode_jpeg(draw_view(draw_lesion("nv", np.random.default_rng(1), 90), np.random.default_rng(1), (120, 90)), 90)
 
