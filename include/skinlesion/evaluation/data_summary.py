@@ -9,7 +9,7 @@ import pandas as pd
 
 from skinlesion.data.catalog import SPLITS, accepted, data_version, on_both_sides
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.report.class_counts import class_counts
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import PipelineConfig
@@ -23,7 +23,6 @@ RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
 def data_summary(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any]:
     """Give counts by class and by diagnosis, what is recorded of the images, and what was refused, as plain JSON."""
     usable = accepted(catalog)
-    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     resized = BucketTable(layout.tables(config.dataset, "resize"), FILE_COLUMNS).read()
     refused = pd.concat(
         [
@@ -33,11 +32,7 @@ def data_summary(config: PipelineConfig, catalog: pd.DataFrame) -> dict[str, Any
     ).rename(columns={"refused": "reason"})
     return {
         "version": data_version(catalog),
-        "counts": [
-            {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
-            for label in LABELS
-            for split in SPLITS
-        ],
+        "counts": [count._asdict() for count in class_counts(usable)],
         "diagnoses": _diagnoses(usable),
         "recorded_share": {name: _recorded_share(usable[name]) for name in RECORDED},
         "refused": refused.head(REFUSED_LISTED).to_dict("records"),
