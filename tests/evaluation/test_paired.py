@@ -1,4 +1,4 @@
-"""Two models are compared on the same lesions, and chance is called chance."""
+"""Two models are compared on the same lesions, in the report as at the gate, and chance is called chance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.interval_coverage import lesions_of, simulated
 
 from skinlesion.evaluation.lesion_bootstrap import bca
 from skinlesion.evaluation.metrics import draw_figures
-from skinlesion.evaluation.paired import paired_differences
+from skinlesion.evaluation.paired import Decided, compare, paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
 
 NEW, OLD = simulated(3, lesions_of(0.4))
@@ -28,6 +28,17 @@ def test_the_difference_is_that_of_the_figures_and_the_better_model_is_called_be
     back = paired_differences(OLD, NEW, (0.12, 0.12))
     assert back["malignant_auroc"]["verdict"] == "worse"
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_report_and_the_gate_have_the_same_bounds() -> None:
+    rows = paired_differences(NEW, OLD, (0.12, 0.2))
+    decided = Decided.of(NEW.probabilities, 0.12), Decided.of(OLD.probabilities, 0.2)
+    names = [f"IL_{group:07d}" for group in NEW.groups]
+    for confidence, end in ((0.975, 0), (0.025, 1)):
+        bounds = compare(NEW.labels, names, *decided, confidence=confidence)
+        for name, bound in zip(("balanced_accuracy", "sensitivity"), bounds, strict=True):
+            assert bound.difference == rows[name]["difference"]
+            assert bound.lower == pytest.approx(rows[name]["interval"][end], abs=1e-12)
 
 
 def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, version
 from skinlesion.data.training_view import view_files
-from skinlesion.evaluation.paired_bootstrap import Decided, Difference, compare
+from skinlesion.evaluation.paired import Decided, Difference, compare
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PipelineConfig

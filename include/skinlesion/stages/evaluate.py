@@ -36,7 +36,7 @@ from skinlesion.training.warm_start import candidate_to_evaluate
 if TYPE_CHECKING:
     from skinlesion.evaluation.scored_images import ScoredImages
 
-EVALUATION_VERSION: Final = 3
+EVALUATION_VERSION: Final = 4
 """Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
 
 
