@@ -38,6 +38,7 @@ from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
 from skinlesion.stages.evaluate import evaluation_key
@@ -248,9 +249,8 @@ def _write_candidate(config: PipelineConfig) -> None:
     candidate.training.write_text(json.dumps(record))
     inner = np.arange(len(rows)) % 10 == 0
     write_trained_on(candidate, rows, inner)
-    metrics = json.loads(candidate.metrics.read_text())
-    metrics["key"] = evaluation_key(config, record, held_out_rows(manifest))
-    candidate.metrics.write_text(json.dumps(metrics))
+    key = evaluation_key(config, record, held_out_rows(manifest))
+    MetricsRecord.read(candidate.metrics).model_copy(update={"key": key}).write(candidate.metrics)
     number = register(config.models, candidate).number
     promote(config.models, number, actor="benchmark", reason="It stands for one that was trained on all images")
     shutil.rmtree(trained.folder)

@@ -10,7 +10,7 @@ the same resamples, so they cannot disagree.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from skinlesion.evaluation.lesion_bootstrap import LEVEL, RESAMPLES, Drawn, Inte
 from skinlesion.evaluation.metrics import confusion_statistic, draw_figures, fewest_lesions
 from skinlesion.evaluation.operating_point import operating_statistic
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.registry.metrics_record import PairedFigure, Verdict
 
 MORE_IS_BETTER: Final = {
     "balanced_accuracy": True,
@@ -102,7 +103,7 @@ def paired_differences(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, PairedFigure]:
     """Return, for each figure that both models have, `difference` (new minus old), its 95 % `interval` and a `verdict`.
 
     `verdict` is better or worse where the interval excludes 0, else "no clear difference". `resamples_better` is the share
@@ -146,18 +147,18 @@ def _percentiles(difference: Drawn, shares: list[float]) -> list[float] | None:
     return [float(value) for value in np.quantile(values, shares)]
 
 
-def _row(difference: Drawn, more_is_better: bool, has_interval: bool) -> dict[str, Any]:
+def _row(difference: Drawn, more_is_better: bool, has_interval: bool) -> PairedFigure:
     interval = _percentiles(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if has_interval else None
     values = difference.values[np.isfinite(difference.values)] * (1 if more_is_better else -1)
-    return {
-        "difference": difference.point,
-        "interval": interval,
-        "verdict": _verdict(interval, more_is_better),
-        "resamples_better": float(np.mean(values > 0)) if len(values) else None,
-    }
+    return PairedFigure(
+        difference=difference.point,
+        interval=interval,
+        verdict=_verdict(interval, more_is_better),
+        resamples_better=float(np.mean(values > 0)) if len(values) else None,
+    )
 
 
-def _verdict(interval: Interval | None, more_is_better: bool) -> str:
+def _verdict(interval: Interval | None, more_is_better: bool) -> Verdict:
     if interval is None or interval[0] <= 0 <= interval[1]:
         return "no clear difference"
     return "better" if (interval[0] > 0) == more_is_better else "worse"

@@ -24,6 +24,7 @@ from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.verdict import Criterion, Verdict
 
@@ -202,26 +203,23 @@ def _file_differences(config: PipelineConfig, candidate: Candidate, rows: pd.Dat
 
 
 def _data_checks(config: PipelineConfig, candidate: Candidate) -> Criterion:
-    report = (_metrics(candidate).get("data") or {}).get("report")
-    verdict = report["verdict"] if report else None
+    unreadable = None
+    try:
+        metrics = MetricsRecord.read_if_there(candidate.metrics)
+    except DataError as error:
+        metrics, unreadable = None, str(error)
+    report = metrics.data.report if metrics else None
+    verdict = report.verdict if report else None
     passed = verdict in ("passed", "accepted") or not config.gate_require_data_checks
     said = {
         "passed": "The data passed its checks.",
         "accepted": "What the data checks found was accepted by a person.",
         None: "No data report belongs to this version; run ingest and evaluate again.",
     }
-    sentence = said.get(verdict, "The data did not pass its checks; mend it and train again.")
+    sentence = unreadable or said.get(verdict, "The data did not pass its checks; correct it and train again.")
     return Criterion(
         "require_data_checks", "The data passed its checks", passed, None, None, sentence, {"found": verdict}
     )
-
-
-def _metrics(candidate: Candidate) -> dict[str, Any]:
-    try:
-        metrics: dict[str, Any] = json.loads(candidate.metrics.read_text())
-    except (OSError, ValueError):
-        return {}
-    return metrics
 
 
 def _size(config: PipelineConfig, candidate: Candidate) -> Criterion:
@@ -254,7 +252,7 @@ def _floors(
     from skinlesion.evaluation.metrics import measure
 
     figures = measure(labels, probabilities, lesions, resamples=0)
-    auroc, error = figures["malignant_auroc"], figures["expected_calibration_error"]
+    auroc, error = figures.malignant_auroc, figures.expected_calibration_error
     malignant = labels == LABELS.index(MALIGNANT)
     sensitivity = float(decided.positive[malignant].mean()) if malignant.any() else None
     yield _at_least("min_auroc", "Malignant AUROC", auroc, config.gate_min_auroc)

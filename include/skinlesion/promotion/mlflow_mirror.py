@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.settings import PipelineConfig, fingerprint
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import Figures, MetricsRecord
 from skinlesion.registry.report_files import report_files
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.versions import Measurement
@@ -145,7 +147,7 @@ def _write(client: MlflowClient, experiment: str, config: PipelineConfig, regist
     from mlflow.entities import Metric, Param, RunTag
 
     candidate = Candidate(layout.candidate(config.models, version.run))
-    training, metrics = _json(candidate.training), _json(candidate.metrics)
+    training, metrics = _json(candidate.training), _metrics(candidate)
     run = _run(client, experiment, version)
     identity = run.info.run_id
     trained_at = run.info.start_time
@@ -188,9 +190,10 @@ def _of_epochs(training: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
                 yield f"epoch_{name}", float(value), step
 
 
-def _final(metrics: dict[str, Any], measured: Measurement) -> dict[str, float]:
+def _final(metrics: MetricsRecord | None, measured: Measurement) -> dict[str, float]:
     """Give what evaluate measured, the headline with its intervals."""
-    found = {name: float(value) for name, value in metrics.items() if _is_number(value)}
+    named = Figures.model_fields if metrics else ()
+    found = {name: float(getattr(metrics, name)) for name in named if _is_number(getattr(metrics, name))}
     for name, figure in measured.figures.items():
         for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
             if value is not None:
@@ -211,7 +214,7 @@ def _tags(
     registry: Registry,
     version: Version,
     training: dict[str, Any],
-    metrics: dict[str, Any],
+    metrics: MetricsRecord | None,
 ) -> dict[str, Any]:
     registered = registry.known.registered[version.number]
     verdict = version.verdict
@@ -220,9 +223,9 @@ def _tags(
         "state": version.state,
         "verdict": "none" if verdict is None else "passed" if verdict.passed else "lost",
         "verdict_lost": " ".join(verdict.lost)[:4000] if verdict is not None else "",
-        "data_version": metrics.get("data_version", ""),
+        "data_version": metrics.data_version if metrics else "",
         "training_version": version.training_version,
-        "held_out_version": metrics.get("held_out_version", ""),
+        "held_out_version": metrics.held_out_version if metrics else "",
         "git_revision": version.git_revision,
         "uv_lock_sha256": registered.lock_sha256,
         "licences": ", ".join(["code: Apache-2.0", *_licences_of_images(config.dataset)]),
@@ -274,6 +277,14 @@ def _set_aliases(client: MlflowClient, registry: Registry) -> None:
             client.set_registered_model_alias(NAME, alias, found[0].version)
         elif alias in aliases:
             client.delete_registered_model_alias(NAME, alias)
+
+
+def _metrics(candidate: Candidate) -> MetricsRecord | None:
+    try:
+        return MetricsRecord.read_if_there(candidate.metrics)
+    except DataError as error:
+        log.warning("MLflow: %s It gets none of these figures", error)
+        return None
 
 
 def _json(path: Path) -> dict[str, Any]:

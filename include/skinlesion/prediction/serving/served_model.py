@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import queue
 import subprocess
 import sys
@@ -23,6 +23,9 @@ from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry import in_service
 from skinlesion.registry.in_service import InService
+from skinlesion.registry.metrics_record import MetricsRecord
+
+log = logging.getLogger(__name__)
 
 CONVERSION_SECONDS: Final = 300
 """TensorFlow's start and the conversion take some 20 on two cores."""
@@ -59,7 +62,7 @@ class ServedModel:
     sha256: dict[str, str]
     h5: Path
     rule: DecisionRule | None
-    figures: dict[str, Any] | None
+    figures: MetricsRecord | None
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
 
@@ -84,7 +87,7 @@ class ServedModel:
         """Give the headline of what evaluate measured; None for a model that was not evaluated."""
         if self.figures is None:
             return None
-        return {name: self.figures[name] for name in HEADLINE if name in self.figures}
+        return self.figures.model_dump(mode="json", include=set(HEADLINE))
 
 
 def load(models: Path, threads: int) -> ServedModel:
@@ -122,7 +125,7 @@ def load(models: Path, threads: int) -> ServedModel:
         sha256=now.sha256,
         h5=now.h5,
         rule=rule,
-        figures=_read_json(candidate / "metrics.json"),
+        figures=_figures(candidate / "metrics.json"),
         card=_existing(candidate / "model_card.md"),
         _idle=_classifiers(content, rule, str(now.tflite), threads),
     )
@@ -195,12 +198,12 @@ def _rule(now: InService) -> DecisionRule | None:
         raise DataError(f"The decision rule of the model in service, run {now.run}, cannot be used: {error}.") from None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _figures(path: Path) -> MetricsRecord | None:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return MetricsRecord.read_if_there(path)
+    except DataError as error:
+        log.warning("%s The model is served without its figures", error)
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _existing(path: Path) -> Path | None:
