@@ -1,4 +1,4 @@
-"""What a lesion of each diagnosis looks like on the canvas.
+"""Lesions of each diagnosis, drawn on the canvas.
 
 The drawings follow the dermatologist's ABCD rule (Stolz et al., Eur J Dermatol 4:521, 1994): asymmetry, border, colours
 and dermoscopic structures make the difference between benign and malignant.
