@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.paired_bootstrap import Decided, compare
+from skinlesion.evaluation.paired import Decided, compare
 from skinlesion.stages.settings import PipelineConfig
 
 LESIONS: Final = {"benign": 1100, "malignant": 300, "unknown": 100}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import shutil
 import tempfile
@@ -37,6 +36,7 @@ from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
 from skinlesion.registry.training_record import TrainingRecord
@@ -250,9 +250,8 @@ def _write_candidate(config: PipelineConfig) -> None:
     record.write(candidate.training)
     inner = np.arange(len(rows)) % 10 == 0
     write_trained_on(candidate, rows, inner)
-    metrics = json.loads(candidate.metrics.read_text())
-    metrics["key"] = evaluation_key(config, record, held_out_rows(manifest))
-    candidate.metrics.write_text(json.dumps(metrics))
+    key = evaluation_key(config, record, held_out_rows(manifest))
+    MetricsRecord.read(candidate.metrics).model_copy(update={"key": key}).write(candidate.metrics)
     number = register(config.models, candidate).number
     promote(config.models, number, actor="benchmark", reason="It stands for one that was trained on all images")
     shutil.rmtree(trained.folder)

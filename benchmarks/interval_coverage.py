@@ -125,7 +125,7 @@ def _simulation(seed: list[int], resamples: int, lesions: Lesions) -> dict[tuple
     for name in FIGURES:
         found[name, "ours"] = ours[name]
         found[name, "percentile"] = _percentiles(drawn[name])
-        found[name, "paired"] = pairs[name]["interval"]
+        found[name, "paired"] = pairs[name].interval
     return found
 
 

@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from tests.measured import metrics_record
 from tests.training_record import write_training_record
 
 from skinlesion.data.catalog import HELD_OUT
@@ -24,6 +24,7 @@ from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.stages.settings import PipelineConfig
 
@@ -96,9 +97,8 @@ class House:
             **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
         )
         write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
-        report = {"file": "data_report.html", "verdict": data_verdict, "beyond": []} if data_verdict else None
-        metrics = metrics_of(probabilities, self.rows) | {"run": run, "data": {"report": report}}
-        candidate.metrics.write_text(json.dumps(metrics))
+        metrics = metrics_of(probabilities, self.rows, run=run, data_verdict=data_verdict)
+        metrics.write(candidate.metrics)
         candidate.report.write_text(f"<html>{run}</html>")
         return register(self.models, candidate, metrics).number
 
@@ -106,20 +106,21 @@ class House:
         return Candidate(layout.candidate(self.models, run))
 
 
-def metrics_of(probabilities: npt.NDArray[np.float64], rows: pd.DataFrame) -> dict[str, Any]:
+def metrics_of(
+    probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, run: str, data_verdict: str | None
+) -> MetricsRecord:
     labels = rows["label"].map(LABELS.index).to_numpy()
     recalls = [float((probabilities[labels == k].argmax(axis=1) == k).mean()) for k in range(3)]
-    return {
-        "balanced_accuracy": float(np.mean(recalls)),
-        "malignant_auroc": 0.9,
-        "expected_calibration_error": 0.02,
-        "intervals": {"balanced_accuracy": [0.8, 0.9], "malignant_auroc": None},
-        "per_class": {"malignant": {"recall": recalls[1]}},
-        "images": len(rows),
-        "lesions": rows["group"].nunique(),
-        "held_out_version": version(rows),
-        "data_version": "da7a",
-    }
+    return metrics_record(
+        run=run,
+        data_verdict=data_verdict,
+        malignant_recall=recalls[1],
+        balanced_accuracy=float(np.mean(recalls)),
+        intervals={"balanced_accuracy": [0.8, 0.9], "malignant_auroc": None},
+        images=len(rows),
+        lesions=int(rows["group"].nunique()),
+        held_out_version=version(rows),
+    )
 
 
 @pytest.fixture(scope="session")

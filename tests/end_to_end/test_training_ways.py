@@ -144,11 +144,11 @@ def test_evaluation_registers_the_candidate_with_its_report_and_leaves_what_is_i
     report = run_stage("evaluate", config)
     assert in_service.read(config.models) == before
     metrics = metrics_of(config, candidate.run)
-    assert metrics["run"] == candidate.run == report.details["run"]
+    assert metrics.run == candidate.run == report.details["run"]
     version = Registry.read(config.models).version(report.details["version"])
     assert (version.run, version.state) == (candidate.run, "candidate")
-    assert version.figure("balanced_accuracy").value == metrics["balanced_accuracy"]
-    assert np.sum(metrics["confusion_matrix"]) == metrics["images"] == len(held_out_rows(read_manifest(config.dataset)))
+    assert version.figure("balanced_accuracy").value == metrics.balanced_accuracy
+    assert np.sum(metrics.confusion_matrix) == metrics.images == len(held_out_rows(read_manifest(config.dataset)))
     html = candidate.report.read_text()
     assert "Not a medical device" in html
     assert 'src="http' not in html
@@ -178,8 +178,8 @@ def test_the_second_model_is_compared_with_the_one_in_service(folder: Path) -> N
     assert verdict is not None
     assert verdict.against == champion.number
     accuracy = next(one for one in verdict.criteria if one.name == "balanced_accuracy_margin")
-    assert accuracy.numbers["candidate"] == pytest.approx(metrics_of(other, candidate.run)["balanced_accuracy"])
-    assert accuracy.numbers["champion"] == pytest.approx(metrics_of(other, champion.run)["balanced_accuracy"])
+    assert accuracy.numbers["candidate"] == pytest.approx(metrics_of(other, candidate.run).balanced_accuracy)
+    assert accuracy.numbers["champion"] == pytest.approx(metrics_of(other, champion.run).balanced_accuracy)
     assert promoted.details["promoted"] == verdict.passed
 
 

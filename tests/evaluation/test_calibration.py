@@ -1,4 +1,4 @@
-"""Temperature can be taken back, and what it did is told for held-out images and inner fold."""
+"""Temperature scaling can be undone, and its effect is measured on the held-out images and the inner fold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from skinlesion.evaluation.calibration import calibration_before_and_after, calibration_error, without_temperature
 from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.registry.metrics_record import Reliability
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -24,21 +25,22 @@ def test_probabilities_of_zero_stay_probabilities() -> None:
     assert np.isfinite(found).all() and found.sum() == pytest.approx(1)
 
 
-def test_both_sets_are_told_before_and_after() -> None:
+def test_both_sets_are_measured_before_and_after() -> None:
     random = np.random.default_rng(1)
     logits = random.normal(scale=2, size=(3000, 3))
     labels = np.array([random.choice(3, p=row) for row in softmax(logits)])
     scored = ScoredImages.of(labels, softmax(logits), [str(at) for at in range(3000)])
-    inner = {"ece_before": 0.2, "ece_after": 0.01, "reliability_before": [1], "reliability_after": [2]}
+    bins = calibration_error(scored.right, scored.confidence)[1]
+    inner = {"ece_before": 0.2, "ece_after": 0.01, "reliability_before": [one.model_dump() for one in bins]}
     found = calibration_before_and_after(scored, 0.4, inner)
-    assert found["held_out"]["after"]["expected_calibration_error"] < 0.03
-    assert found["held_out"]["before"]["expected_calibration_error"] > 0.1
-    assert found["held_out"]["after"]["reliability"] == calibration_error(scored.right, scored.confidence)[1]
-    assert found["inner_fold"]["before"] == {"expected_calibration_error": 0.2, "reliability": [1]}
-    assert found["inner_fold"]["after"]["expected_calibration_error"] == 0.01
+    assert found.held_out.after.expected_calibration_error < 0.03
+    assert found.held_out.before.expected_calibration_error > 0.1
+    assert found.held_out.after.reliability == bins
+    assert found.inner_fold.before == Reliability(expected_calibration_error=0.2, reliability=bins)
+    assert found.inner_fold.after.expected_calibration_error == 0.01
 
 
-def test_an_inner_fold_without_figures_is_told_as_not_measured() -> None:
+def test_an_inner_fold_without_figures_is_not_measured() -> None:
     scored = ScoredImages.of(np.array([0, 1]), np.eye(3)[[0, 1]], ["a", "b"])
     found = calibration_before_and_after(scored, 1.0, {"images": 0})
-    assert found["inner_fold"]["before"] == {"expected_calibration_error": None, "reliability": []}
+    assert found.inner_fold.before == Reliability(expected_calibration_error=None, reliability=[])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from skinlesion.evaluation.decisions import UNLIKE, UNSURE, abstained, decisions_summary, smoke_summary
@@ -41,19 +39,19 @@ def test_answered_and_unanswered_shares_and_decisions_add_up() -> None:
     labels = np.array([0, 1, 1, 0, 2])
     decided = [decision.decision for decision in RULE.decide(PROBABILITIES, DISTANCES)]
     found = decisions_summary(labels, decided, abstained(RULE, PROBABILITIES, DISTANCES))
-    assert found["answered_share"] == 0.4
-    assert found["abstained_share"] == {UNLIKE: 0.4, UNSURE: 0.2}
-    assert found["unknown_share"] == 0.8, "three without an answer and one of the class unknown"
-    assert found["by_class"]["benign"] == {"images": 2, "benign": 1, "malignant": 0, "unknown": 1}
-    assert found["by_class"]["unknown"]["images"] == 1
-    assert json.loads(json.dumps(found)) == found
+    assert found.answered_share == 0.4
+    assert found.abstained_share == {UNLIKE: 0.4, UNSURE: 0.2}
+    assert found.unknown_share == 0.8, "three without an answer and one of the class unknown"
+    assert found.by_class["benign"] == {"images": 2, "benign": 1, "malignant": 0, "unknown": 1}
+    assert found.by_class["unknown"]["images"] == 1
+    assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 def test_the_smoke_sets_kinds_are_listed_worst_first() -> None:
     kinds = ["noise", "noise", "page", "page", "blank"]
     found = smoke_summary(kinds, ["unknown", "benign", "unknown", "unknown", "malignant"])
-    assert found["unknown_share"] == 0.6 and found["pictures"] == 5
-    assert [(row["kind"], row["pictures"], row["unknown_share"]) for row in found["by_kind"]] == [
+    assert found.unknown_share == 0.6 and found.pictures == 5
+    assert [(row.kind, row.pictures, row.unknown_share) for row in found.by_kind] == [
         ("blank", 1, 0.0),
         ("noise", 2, 0.5),
         ("page", 2, 1.0),

@@ -7,13 +7,26 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from tests.measured import metrics_record
 
 from skinlesion.evaluation.html_report import ReportContext, render_report
 from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.plots import all_pngs
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
+from skinlesion.registry.metrics_record import (
+    DataReportLink,
+    DataSummary,
+    Figures,
+    MetricsRecord,
+    ModelInService,
+    RefusedImage,
+    SideCount,
+    Slice,
+)
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
@@ -48,53 +61,63 @@ class Page(HTMLParser):
             self.text += f" {data}"
 
 
-def measured(seed: int = 0, classes: int = 3) -> dict[str, Any]:
+def measured(seed: int = 0, classes: int = 3) -> Figures:
     random = np.random.default_rng(seed)
     labels = random.integers(classes, size=90)
     return measure(labels, random.dirichlet([1, 1, 1], size=90), [str(at // 2) for at in range(90)], resamples=30)
 
 
-def sliced() -> list[dict[str, Any]]:
-    pandas = pytest.importorskip("pandas")
+def in_service(**changes: Any) -> ModelInService:
+    return ModelInService(**(dict(measured(seed=5)) | {"run": "older"} | changes))
+
+
+def sliced() -> list[Slice]:
     random = np.random.default_rng(1)
-    table = pandas.DataFrame({"age_band": ["20-39"] * 80 + ["80+"] * 10, "sex": ["male", None] * 45})
+    table = pd.DataFrame({"age_band": ["20-39"] * 80 + ["80+"] * 10, "sex": ["male", None] * 45})
     labels = random.integers(3, size=90)
     scored = ScoredImages.of(labels, random.dirichlet([1, 1, 1], size=90), [str(at) for at in range(90)])
     return measure_slices(scored, table)
 
 
-def context(**changes: Any) -> ReportContext:
+def data(**changes: Any) -> DataSummary:
+    counts = [
+        SideCount(label="benign", split="test", images=11, lesions=7),
+        SideCount(label="benign", split="train", images=1040, lesions=30),
+        SideCount(label="malignant", split="train", images=5, lesions=4),
+    ]
+    given = {
+        "counts": counts,
+        "refused": [RefusedImage(image=name, reason="truncated") for name in "ab"],
+        "refused_total": 2,
+        "refused_by_reason": {"truncated": 2},
+        "notes": ["0 lesions on both sides of the split (checked)"],
+    }
+    return metrics_record().data.model_copy(update=given | changes)
+
+
+def metrics(figures: Figures | None = None, **changes: Any) -> MetricsRecord:
+    given = {"run": "manual__2025-01-01", "slices": sliced(), "data": data(), "model_in_service": in_service()}
+    return metrics_record(**(dict(figures or measured()) | given | changes))
+
+
+def context(record: MetricsRecord | None = None, **changes: Any) -> ReportContext:
     given: dict[str, Any] = {
         "title": "Evaluation",
-        "run_id": "manual__2025-01-01",
         "created": "2025-01-01T02:03:04+00:00",
-        "metrics": measured(),
-        "slices": sliced(),
-        "data": {
-            "counts": [
-                {"label": "benign", "split": "test", "images": 11, "lesions": 7},
-                {"label": "benign", "split": "train", "images": 1040, "lesions": 30},
-                {"label": "malignant", "split": "train", "images": 5, "lesions": 4},
-            ],
-            "refused": [{"image": "a", "reason": "truncated"}, {"image": "b", "reason": "truncated"}],
-            "notes": ["0 lesions on both sides of the split (checked)"],
-        },
-        "stages": [{"stage": "ingest", "seen": 10, "done": 8, "skipped": 0, "refused": 2, "seconds": 1.25}],
         "settings": {"seed": 0, "augment": {"copies": 2}},
-        "champion_metrics": measured(seed=5),
         "mistakes": [
-            {"image": "ISIC_1", "truth": "benign", "predicted": "malignant", "probability": 0.97, "jpeg": b"\xff\xd8"}
+            Mistake("ISIC_1", "nv", "benign", "malignant", 0.97, "malignant", jpeg=b"\xff\xd8", overlay=b"\xff\xd8")
         ],
     }
-    return ReportContext(**({"plots": PLOTS} | given | changes))
+    return ReportContext(metrics=record or metrics(), **({"plots": PLOTS} | given | changes))
 
 
 def test_the_report_leads_with_both_headlines_their_intervals_and_the_notice() -> None:
     page = Page(render_report(context()))
-    metrics = measured()
+    figures = measured()
     for name in ("balanced_accuracy", "malignant_auroc"):
-        low, high = metrics["intervals"][name]
-        assert f"{metrics[name]:.3f}" in page.text
+        low, high = figures.intervals[name]
+        assert f"{getattr(figures, name):.3f}" in page.text
         assert f"95% interval {low:.3f}–{high:.3f}" in page.text
     assert "images of 45 lesions" in page.text
     assert "Research and education only. Not a medical device." in page.text
@@ -113,28 +136,31 @@ def test_the_report_loads_nothing_and_runs_nothing() -> None:
 
 
 def test_the_report_links_to_that_of_its_data_and_says_what_was_accepted() -> None:
-    report = {"file": "data_report.html", "verdict": "accepted", "beyond": ["35 of 70 images are gone."]}
-    page = Page(render_report(context(data={"report": report})))
+    report = DataReportLink(file="data_report.html", verdict="accepted", beyond=["35 of 70 images are gone."])
+    page = Page(render_report(context(metrics(data=data(report=report)))))
     assert ("href", "data_report.html") in page.attributes
     assert "Its checks: accepted. Accepted for this run: 35 of 70 images are gone." in page.text
     assert "a" not in Page(render_report(context())).tags
 
 
 def test_hostile_text_is_shown_and_never_obeyed() -> None:
+    figures = {
+        "run": HOSTILE,
+        "warnings": [HOSTILE],
+        "slices": [sliced()[0].model_copy(update={"column": HOSTILE, "value": HOSTILE})],
+        "data": data(
+            refused=[RefusedImage(image=HOSTILE, reason=HOSTILE)],
+            refused_by_reason={HOSTILE: 1},
+            notes=[HOSTILE],
+            counts=[SideCount(label=HOSTILE, split=HOSTILE, images=1, lesions=1)],
+        ),
+    }
     hostile = context(
+        metrics(**figures),
         title=HOSTILE,
-        run_id=HOSTILE,
         created=HOSTILE,
-        metrics=measured() | {"warnings": [HOSTILE]},
-        slices=[sliced()[0] | {"column": HOSTILE, "value": HOSTILE}],
-        data={
-            "refused": [{"image": HOSTILE, "reason": HOSTILE}],
-            "notes": [HOSTILE],
-            "counts": [{"label": HOSTILE, "split": HOSTILE, "images": 1, "lesions": 1}],
-        },
-        stages=[{"stage": HOSTILE, "seen": 1, "done": 1, "skipped": 0, "refused": 0, "seconds": 1}],
         settings={HOSTILE: {HOSTILE: HOSTILE}},
-        mistakes=[{"image": HOSTILE, "truth": HOSTILE, "predicted": HOSTILE, "probability": 1, "jpeg": b""}],
+        mistakes=[Mistake(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, "benign", jpeg=b"", overlay=b"")],
     )
     page = Page(render_report(hostile))
     assert "script" not in page.tags
@@ -145,28 +171,28 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
 
 
 def test_the_model_in_service_stands_beside_with_the_difference() -> None:
-    new = measured() | {"balanced_accuracy": 0.70, "log_loss": 0.5, "malignant_auroc": None}
-    old = measured() | {"balanced_accuracy": 0.65, "log_loss": 0.4, "malignant_auroc": 0.8}
-    text = Page(render_report(context(metrics=new, champion_metrics=old))).text
+    old = in_service(balanced_accuracy=0.65, log_loss=0.4, malignant_auroc=0.8)
+    new = metrics(balanced_accuracy=0.70, log_loss=0.5, malignant_auroc=None, model_in_service=old)
+    text = Page(render_report(context(new))).text
     assert re.search(r"Balanced accuracy 0\.700.* 0\.650.* \+0\.050 better", text)
     assert re.search(r"Log loss 0\.500 0\.400 \+0\.100 worse", text)
     assert "Malignant AUROC –" in text
 
 
 def test_a_first_model_says_that_there_is_none_to_compare_with() -> None:
-    assert "There is no model in service" in Page(render_report(context(champion_metrics=None))).text
+    assert "There is no model in service" in Page(render_report(context(metrics(model_in_service=None)))).text
 
 
 @pytest.mark.parametrize("classes", [1, 2])
 def test_missing_classes_are_reported_and_not_drawn_over(classes: int) -> None:
-    page = Page(render_report(context(metrics=measured(classes=classes), champion_metrics=None)))
+    page = Page(render_report(context(metrics(measured(classes=classes), model_in_service=None))))
     assert "No held-out image is of class unknown: its recall is not measured." in page.text
     assert ("not measured" in page.text) and (("ROC curve" in page.text) == (classes == 2))
 
 
 def test_a_report_without_the_optional_parts_is_still_whole() -> None:
-    metrics = measured()
-    bare = ReportContext("Evaluation", "run", "2025-01-01T00:00:00+00:00", metrics, all_pngs(metrics, []))
+    record = metrics_record(**dict(measured()))
+    bare = ReportContext("Evaluation", "2025-01-01T00:00:00+00:00", record, all_pngs(record, []))
     page = Page(render_report(bare))
     assert "Balanced accuracy" in page.text
     assert "No image was refused." in page.text
@@ -175,15 +201,12 @@ def test_a_report_without_the_optional_parts_is_still_whole() -> None:
 
 
 def test_refused_images_are_counted_by_reason_and_the_long_list_is_cut() -> None:
-    refused = [{"image": f"i{number}", "reason": "truncated"} for number in range(250)]
-    page = Page(render_report(context(data={"refused": refused})))
-    assert "250 images were refused" in page.text
-    assert "250 × truncated" in page.text
+    refused = [RefusedImage(image=f"i{number}", reason="truncated") for number in range(250)]
+    counts = {"refused_total": 1250, "refused_by_reason": {"no dx": 50, "truncated": 1200}}
+    page = Page(render_report(context(metrics(data=data(refused=refused, **counts)))))
+    assert "1,250 images were refused: 1,200 × truncated 50 × no dx" in page.text
     assert "(the first 200)" in page.text
     assert "i249" not in page.text
-    given = {"refused": refused[:1], "refused_total": 1250, "refused_by_reason": {"truncated": 1200, "no dx": 50}}
-    text = Page(render_report(context(data=given))).text
-    assert "1,250 images were refused" in text and "1,200 × truncated" in text and "50 × no dx" in text
 
 
 def test_the_counts_are_totalled_with_training_first() -> None:
@@ -194,10 +217,10 @@ def test_the_counts_are_totalled_with_training_first() -> None:
 
 def test_columns_of_slices_keep_their_order_and_incomparable_figures_are_marked() -> None:
     rows = sliced()
-    rows[0]["classes"] = ["benign", "unknown"]
-    text = Page(render_report(context(slices=rows))).text
+    rows[0] = rows[0].model_copy(update={"classes": ["benign", "unknown"]})
+    text = Page(render_report(context(metrics(slices=rows)))).text
     assert text.index("Age band") < text.index("Sex")
-    assert f"{rows[0]['balanced_accuracy']:.3f}*" in text
+    assert f"{rows[0].balanced_accuracy:.3f}*" in text
 
 
 def test_equal_input_gives_an_equal_report() -> None:

@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 from skinlesion.evaluation.metrics import draw_figures, measure
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation.errors import DataError
+from skinlesion.registry.metrics_record import ClassFigures, Figures
 
 BENIGN, MALIGNANT, UNKNOWN = 0, 1, 2
 Data = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], list[str]]
@@ -39,23 +40,23 @@ def test_the_figures_equal_those_of_scikit_learn() -> None:
     measured = measure(labels, probabilities, lesions, resamples=50)
     predicted = probabilities.argmax(axis=1)
     malignant = labels == MALIGNANT
-    assert measured["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
-    assert measured["malignant_auroc"] == pytest.approx(reference.roc_auc_score(malignant, probabilities[:, 1]))
-    assert measured["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
-    assert measured["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
-    assert measured["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
-    assert measured["confusion_matrix"] == reference.confusion_matrix(labels, predicted).tolist()
+    assert measured.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert measured.malignant_auroc == pytest.approx(reference.roc_auc_score(malignant, probabilities[:, 1]))
+    assert measured.accuracy == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert measured.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert measured.log_loss == pytest.approx(reference.log_loss(labels, probabilities))
+    assert measured.confusion_matrix == reference.confusion_matrix(labels, predicted).tolist()
     report = reference.classification_report(labels, predicted, output_dict=True)
     for index, label in enumerate(("benign", "malignant", "unknown")):
-        assert measured["per_class"][label]["precision"] == pytest.approx(report[str(index)]["precision"])
-        assert measured["per_class"][label]["recall"] == pytest.approx(report[str(index)]["recall"])
-        assert measured["per_class"][label]["f1"] == pytest.approx(report[str(index)]["f1-score"])
-        assert measured["per_class"][label]["support"] == report[str(index)]["support"]
-    assert measured["images"] == 300
-    assert measured["lesions"] == len(set(lesions))
+        assert measured.per_class[label].precision == pytest.approx(report[str(index)]["precision"])
+        assert measured.per_class[label].recall == pytest.approx(report[str(index)]["recall"])
+        assert measured.per_class[label].f1 == pytest.approx(report[str(index)]["f1-score"])
+        assert measured.per_class[label].support == report[str(index)]["support"]
+    assert measured.images == 300
+    assert measured.lesions == len(set(lesions))
     drawn = draw_figures(ScoredImages.of(labels, probabilities, lesions), 0.3, resamples=0)
     for name in ("balanced_accuracy", "malignant_auroc", "accuracy", "macro_f1", "expected_calibration_error"):
-        assert drawn[name].point == pytest.approx(measured[name])
+        assert drawn[name].point == pytest.approx(getattr(measured, name))
     called = probabilities[:, MALIGNANT] >= 0.3
     assert drawn["sensitivity"].point == pytest.approx(reference.recall_score(malignant, called))
     assert drawn["specificity"].point == pytest.approx(reference.recall_score(~malignant, ~called))
@@ -64,15 +65,15 @@ def test_the_figures_equal_those_of_scikit_learn() -> None:
 def test_equal_scores_give_an_auroc_of_one_half() -> None:
     labels = np.array([0, 0, 1, 1, 1, 2])
     measured = measure(labels, np.full((6, 3), 1 / 3), list("abcdef"), resamples=100)
-    assert measured["malignant_auroc"] == 0.5
-    assert measured["intervals"]["malignant_auroc"] == [0.5, 0.5]
+    assert measured.malignant_auroc == 0.5
+    assert measured.intervals["malignant_auroc"] == [0.5, 0.5]
 
 
 def test_images_of_one_lesion_widen_the_interval() -> None:
     labels, probabilities, _ = made(100, seed=6)
     labels, probabilities = np.repeat(labels, 4), np.repeat(probabilities, 4, axis=0)
-    by_lesion = measure(labels, probabilities, [str(at // 4) for at in range(400)])["intervals"]["accuracy"]
-    by_image = measure(labels, probabilities, [str(at) for at in range(400)])["intervals"]["accuracy"]
+    by_lesion = measure(labels, probabilities, [str(at // 4) for at in range(400)]).intervals["accuracy"]
+    by_image = measure(labels, probabilities, [str(at) for at in range(400)]).intervals["accuracy"]
     assert by_lesion[1] - by_lesion[0] > 1.5 * (by_image[1] - by_image[0])
 
 
@@ -80,81 +81,80 @@ def test_equal_input_and_seed_give_equal_figures_in_any_order_of_rows() -> None:
     labels, probabilities, lesions = made(seed=7)
     turned = measure(labels[::-1], probabilities[::-1], lesions[::-1], resamples=100)
     measured = measure(labels, probabilities, lesions, resamples=100)
-    assert measured["intervals"] == turned["intervals"]
-    assert measured["confusion_matrix"] == turned["confusion_matrix"]
+    assert measured.intervals == turned.intervals
+    assert measured.confusion_matrix == turned.confusion_matrix
     assert measured == measure(labels, probabilities, lesions, resamples=100)
 
 
 def test_the_figures_are_plain_json() -> None:
     for data in (made(), made(3), (np.array([UNKNOWN]), one_hot([0]), ["a"])):
         measured = measure(*data, resamples=20)
-        assert json.loads(json.dumps(measured, allow_nan=False)) == measured
+        json.loads(measured.model_dump_json(), parse_constant=pytest.fail)
+        assert Figures.model_validate_json(measured.model_dump_json()) == measured
 
 
 def test_an_absent_class_is_left_out_of_the_means_and_named_in_a_warning() -> None:
     labels = np.array([0, 0, 1, 1])
     measured = measure(labels, one_hot([0, 2, 1, 1]), list("abcd"), resamples=20)
-    assert measured["balanced_accuracy"] == 0.75
-    assert measured["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
-    assert measured["per_class"]["unknown"] == {
-        "precision": 0.0, "recall": None, "f1": 0.0, "support": 0, "lesions": 0,
-    }  # fmt: skip
-    assert "No held-out image is of class unknown: its recall is not measured." in measured["warnings"]
-    assert "Only 2 lesions of class malignant are held out: the interval is wide." in measured["warnings"]
+    assert measured.balanced_accuracy == 0.75
+    assert measured.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
+    assert measured.per_class["unknown"] == ClassFigures(precision=0.0, recall=None, f1=0.0, support=0, lesions=0)
+    assert "No held-out image is of class unknown: its recall is not measured." in measured.warnings
+    assert "Only 2 lesions of class malignant are held out: the interval is wide." in measured.warnings
 
 
 @pytest.mark.parametrize("label", [BENIGN, MALIGNANT, UNKNOWN])
 def test_one_class_alone_gives_no_auroc_and_no_roc(label: int) -> None:
     measured = measure(np.full(5, label), one_hot([0, 1, 2, 0, 1]), list("abcde"), resamples=20)
-    assert measured["malignant_auroc"] is None
-    assert measured["specificity_at_95_sensitivity"] is None
-    assert measured["roc"] == {"fpr": [], "tpr": []}
-    assert measured["intervals"]["malignant_auroc"] is None
-    assert any("malignant AUROC" in sentence for sentence in measured["warnings"])
+    assert measured.malignant_auroc is None
+    assert measured.specificity_at_95_sensitivity is None
+    assert (measured.roc.fpr, measured.roc.tpr) == ([], [])
+    assert measured.intervals["malignant_auroc"] is None
+    assert any("malignant AUROC" in sentence for sentence in measured.warnings)
 
 
 def test_a_single_lesion_gives_figures_without_intervals() -> None:
     measured = measure(np.array([1, 1, 1]), one_hot([1, 1, 0]), ["a", "a", "a"], resamples=20)
-    assert measured["accuracy"] == pytest.approx(2 / 3)
-    assert all(interval is None for interval in measured["intervals"].values())
-    assert (measured["images"], measured["lesions"]) == (3, 1)
+    assert measured.accuracy == pytest.approx(2 / 3)
+    assert all(interval is None for interval in measured.intervals.values())
+    assert (measured.images, measured.lesions) == (3, 1)
 
 
 def test_a_class_with_a_single_lesion_gives_no_interval_for_figures_that_rest_on_it() -> None:
     labels = np.array([0, 0, 0, 0, 1])
     measured = measure(labels, one_hot([0, 0, 1, 0, 1]), list("abcde"), resamples=50)
-    assert measured["intervals"]["balanced_accuracy"] is None
-    assert measured["intervals"]["malignant_auroc"] is None
-    assert measured["intervals"]["accuracy"] is not None
-    assert any("Only 1 lesion of class malignant" in sentence for sentence in measured["warnings"])
+    assert measured.intervals["balanced_accuracy"] is None
+    assert measured.intervals["malignant_auroc"] is None
+    assert measured.intervals["accuracy"] is not None
+    assert any("Only 1 lesion of class malignant" in sentence for sentence in measured.warnings)
 
 
 def test_a_class_that_is_never_predicted_is_named_in_a_warning() -> None:
     measured = measure(np.array([0, 1, 2]), one_hot([0, 1, 1]), list("abc"), resamples=0)
-    assert measured["per_class"]["unknown"]["precision"] is None
-    assert any("calls no held-out image unknown" in sentence for sentence in measured["warnings"])
-    assert all(interval is None for interval in measured["intervals"].values())
+    assert measured.per_class["unknown"].precision is None
+    assert any("calls no held-out image unknown" in sentence for sentence in measured.warnings)
+    assert all(interval is None for interval in measured.intervals.values())
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     probabilities = np.tile([0.8, 0.2, 0.0], (10, 1))
     labels = np.array([0] * 6 + [1] * 4)
     measured = measure(labels, probabilities, [str(at) for at in range(10)], resamples=0)
-    assert measured["expected_calibration_error"] == pytest.approx(0.2)
-    bins = measured["reliability"]
+    assert measured.expected_calibration_error == pytest.approx(0.2)
+    bins = measured.reliability
     assert len(bins) == 15
-    (filled,) = [part for part in bins if part["count"]]
-    assert filled["low"] < 0.8 <= filled["high"] + 1e-12
-    assert (filled["count"], filled["accuracy"]) == (10, 0.6)
-    assert filled["confidence"] == pytest.approx(0.8)
+    (filled,) = [part for part in bins if part.count]
+    assert filled.low < 0.8 <= filled.high + 1e-12
+    assert (filled.count, filled.accuracy) == (10, 0.6)
+    assert filled.confidence == pytest.approx(0.8)
 
 
 def test_the_roc_is_thinned_and_keeps_its_ends_and_area() -> None:
     measured = measure(*made(3000, seed=8), resamples=0)
-    roc = measured["roc"]
-    assert len(roc["fpr"]) == len(roc["tpr"]) <= 200
-    assert (roc["fpr"][0], roc["tpr"][0], roc["fpr"][-1], roc["tpr"][-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(roc["tpr"], roc["fpr"]) == pytest.approx(measured["malignant_auroc"], abs=0.002)
+    roc = measured.roc
+    assert len(roc.fpr) == len(roc.tpr) <= 200
+    assert (roc.fpr[0], roc.tpr[0], roc.fpr[-1], roc.tpr[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(roc.tpr, roc.fpr) == pytest.approx(measured.malignant_auroc, abs=0.002)
 
 
 def test_the_specificity_is_the_best_that_keeps_95_of_100_malignant_images() -> None:
@@ -163,7 +163,7 @@ def test_the_specificity_is_the_best_that_keeps_95_of_100_malignant_images() -> 
     probabilities = np.stack([1 - scores, scores, np.zeros(104)], axis=1)
     measured = measure(labels, probabilities, [str(at) for at in range(104)], resamples=0)
     # 95 of the malignant images score 0.06 or more; three of four benign ones score less.
-    assert measured["specificity_at_95_sensitivity"] == pytest.approx(0.75)
+    assert measured.specificity_at_95_sensitivity == pytest.approx(0.75)
 
 
 def test_no_image_is_the_users_error() -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from tests.measured import metrics_record
 from tests.training_record import training_record
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.evaluation.metrics import measure_scored
 from skinlesion.evaluation.model_card import SECTIONS, CardContext, code, render_model_card, text
 from skinlesion.evaluation.model_metrics import model_metrics
 from skinlesion.evaluation.paired import paired_differences
@@ -21,6 +23,7 @@ from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import Answers
+from skinlesion.registry.metrics_record import DiagnosisCount, MetricsRecord, ModelInService, SideCount, SmokeSet
 
 HOSTILE = "<script>alert('x')</script> | **bold** [link](http://evil.example) `code`\n# heading"
 RULE = DecisionRule(
@@ -36,34 +39,38 @@ def scored(n: int = 120, classes: int = 3, seed: int = 0) -> ScoredImages:
     return ScoredImages.of(labels, probabilities, [str(at) for at in range(n)])
 
 
-def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) -> dict[str, Any]:
+def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) -> MetricsRecord:
     n = len(images)
     distances = np.where(np.arange(n) % 10, 1.0, 9.0)
     decisions = [one.decision for one in rule.decide(images.probabilities, distances)] if rule else ["benign"] * n
     answers = Answers(images.probabilities, distances, decisions, [""] * n)
     table = pd.DataFrame({"sex": ["male", "female"] * (n // 2) + ["male"] * (n % 2), "source": HOSTILE})
-    given = {
-        **model_metrics(images, rule, answers),
-        "data_version": "d4", "training_version": "7a", "held_out_version": "9b",
-        "out_of_distribution": {"pictures": 300, "unknown_share": 0.97, "by_kind": []} if rule else None,
-        "robustness": None,
-        "model_in_service": None,
-        "paired": None,
-        "slices": measure_slices(images, table, threshold=0.2 if rule else None),
-        "data": {
+    data = metrics_record().data.model_copy(
+        update={
             "counts": [
-                {"label": label, "split": split, "images": 7, "lesions": 5}
+                SideCount(label=label, split=split, images=7, lesions=5)
                 for label in LABELS
                 for split in ("train", "held_out")
             ],
-            "diagnoses": [{"dx": "mel", "label": "malignant", "train": 6, "held_out": 2}, {"dx": HOSTILE, "label": "unknown", "train": 1, "held_out": 0}, {"dx": "", "label": "unknown", "train": 1, "held_out": 0}],
+            "diagnoses": [
+                DiagnosisCount(dx="mel", label="malignant", train=6, held_out=2),
+                DiagnosisCount(dx=HOSTILE, label="unknown", train=1, held_out=0),
+                DiagnosisCount(dx="", label="unknown", train=1, held_out=0),
+            ],
             "recorded_share": {"age": 0.99, "lesion_id": 1.0},
             "refused_total": 3,
             "refused_by_reason": {"truncated": 2, HOSTILE: 1},
             "notes": [HOSTILE],
-        },
-    }  # fmt: skip
-    return given | changes
+        }
+    )
+    given = {
+        **dict(model_metrics(images, rule, answers)),
+        "run": "run1",
+        "out_of_distribution": SmokeSet(pictures=300, unknown_share=0.97, by_kind=[]) if rule else None,
+        "slices": measure_slices(images, table, threshold=0.2 if rule else None),
+        "data": data,
+    }
+    return metrics_record(**(given | changes))
 
 
 TRAINING = training_record(
@@ -81,9 +88,8 @@ TRAINING = training_record(
 )
 
 
-def card(metrics: dict[str, Any], rule: DecisionRule | None = RULE) -> str:
-    context = CardContext("run1", "2025-01-01T00:00:00+00:00", metrics, TRAINING, rule.as_json() if rule else None)
-    return render_model_card(context)
+def card(metrics: MetricsRecord, rule: DecisionRule | None = RULE) -> str:
+    return render_model_card(CardContext("2025-01-01T00:00:00+00:00", metrics, TRAINING, rule))
 
 
 def parsed(markdown: str) -> str:
@@ -99,7 +105,7 @@ def whole() -> str:
     curves = robustness(sample, names, np.tile(images.probabilities[:9], (18, 1)), images.labels)
     other = scored(seed=1).probabilities[np.argsort(scored(seed=1).labels, kind="stable")]
     paired = paired_differences(images, ScoredImages(images.labels, other, images.groups), (0.2, 0.2))
-    service = {"run": "older", "balanced_accuracy": 0.5}
+    service = ModelInService(**dict(measure_scored(images)), run="older")
     return card(metrics_of(images, RULE, robustness=curves, paired=paired, model_in_service=service))
 
 
@@ -115,9 +121,9 @@ def test_every_section_is_there_and_maps_to_items_of_the_three_lists(whole: str)
 
 def test_each_item_of_tripod_ai_is_either_mapped_or_named_as_not_answered(whole: str) -> None:
     tail = whole[whole.index("Not answered by this card") :]
-    told = ", ".join(section.tripod for section in SECTIONS.values()) + "; " + tail[tail.index("TRIPOD+AI") :]
+    named = ", ".join(section.tripod for section in SECTIONS.values()) + "; " + tail[tail.index("TRIPOD+AI") :]
     for item in range(1, 28):
-        assert re.search(rf"\b{item}[a-g]?\b", told), item
+        assert re.search(rf"\b{item}[a-g]?\b", named), item
 
 
 def test_the_tables_are_tables_and_nothing_is_half_rendered(whole: str) -> None:
@@ -139,10 +145,10 @@ def test_the_users_text_is_shown_and_never_obeyed(whole: str) -> None:
 
 def test_the_figures_stand_with_their_intervals() -> None:
     metrics = metrics_of(scored(), RULE)
-    low, high = metrics["intervals"]["balanced_accuracy"]
+    low, high = metrics.intervals["balanced_accuracy"]
     written = card(metrics)
-    assert f"| Balanced accuracy | {metrics['balanced_accuracy']:.3f} ({low:.3f}–{high:.3f}) |" in written
-    assert f"| Sensitivity at the threshold | {metrics['operating_point']['sensitivity']:.3f} (" in written
+    assert f"| Balanced accuracy | {metrics.balanced_accuracy:.3f} ({low:.3f}–{high:.3f}) |" in written
+    assert f"| Sensitivity at the operating point | {metrics.operating_point.sensitivity:.3f} (" in written
     assert "97.0% are decided `unknown`" in written
     assert "distance above 7.50" in written
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -24,35 +22,35 @@ IMAGES = scored([0.9, 0.8, 0.5, 0.1] * 10, [0.7, 0.3, 0.2, 0.1, 0.05] * 20)
 
 def test_a_score_at_the_threshold_is_called_malignant() -> None:
     found = operating_point(IMAGES, 0.5, 0.95)
-    assert (found["threshold"], found["target_sensitivity"]) == (0.5, 0.95)
-    assert (found["sensitivity"], found["specificity"]) == (0.75, 0.8)
-    assert (found["caught"], found["missed"], found["called_malignant"]) == (30, 10, 50)
-    assert (found["ppv"], found["npv"]) == (pytest.approx(30 / 50), pytest.approx(80 / 90))
-    low, high = found["intervals"]["sensitivity"]
+    assert (found.threshold, found.target_sensitivity) == (0.5, 0.95)
+    assert (found.sensitivity, found.specificity) == (0.75, 0.8)
+    assert (found.caught, found.missed, found.called_malignant) == (30, 10, 50)
+    assert (found.ppv, found.npv) == (pytest.approx(30 / 50), pytest.approx(80 / 90))
+    low, high = found.intervals["sensitivity"]
     assert low < 0.75 < high
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 def test_predictive_values_follow_bayes_rule() -> None:
     found = operating_point(IMAGES, 0.5, None)
-    assert [row["prevalence"] for row in found["at_prevalence"]] == list(PREVALENCES)
-    for row in found["at_prevalence"]:
-        share = row["prevalence"]
-        assert row["ppv"] == pytest.approx(0.75 * share / (0.75 * share + 0.2 * (1 - share)))
-        assert row["npv"] == pytest.approx(0.8 * (1 - share) / (0.8 * (1 - share) + 0.25 * share))
+    assert [row.prevalence for row in found.at_prevalence] == list(PREVALENCES)
+    for row in found.at_prevalence:
+        share = row.prevalence
+        assert row.ppv == pytest.approx(0.75 * share / (0.75 * share + 0.2 * (1 - share)))
+        assert row.npv == pytest.approx(0.8 * (1 - share) / (0.8 * (1 - share) + 0.25 * share))
         for name in ("ppv", "npv"):
-            low, high = row["intervals"][name]
-            assert low < row[name] < high
-    values = [row["ppv"] for row in found["at_prevalence"]]
+            low, high = row.intervals[name]
+            assert low < getattr(row, name) < high
+    values = [row.ppv for row in found.at_prevalence]
     assert values == sorted(values)
 
 
 def test_finding_every_malignant_lesion_is_no_certainty() -> None:
     found = operating_point(scored([0.9] * 20, [0.1, 0.2, 0.6] * 20), 0.5, 0.95)
-    assert found["sensitivity"] == 1
-    low, high = found["intervals"]["sensitivity"]
+    assert found.sensitivity == 1
+    low, high = found.intervals["sensitivity"]
     assert (low, high) == (pytest.approx(0.832, abs=1e-3), 1)
-    ends = found["at_prevalence"][0]["intervals"]["npv"]
+    ends = found.at_prevalence[0].intervals["npv"]
     assert ends[0] < 1 and ends[1] == 1
 
 
@@ -62,20 +60,20 @@ def test_finding_every_malignant_lesion_is_no_certainty() -> None:
 )
 def test_a_missing_side_is_not_measured(malignant: list[float], others: list[float], known: str, unknown: str) -> None:
     found = operating_point(scored(malignant, others), 0.5, 0.95)
-    assert found[known] == 0.5 and found["intervals"][known] is not None
-    assert found[unknown] is found["intervals"][unknown] is None
-    assert all(row["ppv"] is row["npv"] is row["intervals"]["ppv"] is None for row in found["at_prevalence"])
-    json.dumps(found, allow_nan=False)
+    assert getattr(found, known) == 0.5 and found.intervals[known] is not None
+    assert getattr(found, unknown) is found.intervals[unknown] is None
+    assert all(row.ppv is row.npv is row.intervals["ppv"] is None for row in found.at_prevalence)
+    assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 def test_a_single_lesion_gives_no_interval() -> None:
     found = operating_point(scored([0.9, 0.1, 0.9], [0.1, 0.9], [0, 0, 0, 1, 2]), 0.5, 0.95)
-    assert found["sensitivity"] == pytest.approx(2 / 3)
-    assert found["intervals"]["sensitivity"] is None
-    assert found["intervals"]["specificity"] is not None
+    assert found.sensitivity == pytest.approx(2 / 3)
+    assert found.intervals["sensitivity"] is None
+    assert found.intervals["specificity"] is not None
 
 
 def test_a_threshold_that_calls_nothing_malignant_has_no_positive_predictive_value() -> None:
     found = operating_point(IMAGES, 0.99, 0.95)
-    assert (found["sensitivity"], found["specificity"], found["ppv"]) == (0, 1, None)
-    json.dumps(found, allow_nan=False)
+    assert (found.sensitivity, found.specificity, found.ppv) == (0, 1, None)
+    assert type(found).model_validate_json(found.model_dump_json()) == found

@@ -1,8 +1,7 @@
-"""Two models are compared on the same lesions, and chance is called chance."""
+"""Two models are compared on the same lesions, in the report as at the gate, and chance is called chance."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from benchmarks.interval_coverage import lesions_of, simulated
 
 from skinlesion.evaluation.lesion_bootstrap import bca
 from skinlesion.evaluation.metrics import draw_figures
-from skinlesion.evaluation.paired import paired_differences
+from skinlesion.evaluation.paired import Decided, compare, paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
 
 NEW, OLD = simulated(3, lesions_of(0.4))
@@ -21,17 +20,27 @@ def test_the_difference_is_that_of_the_figures_and_the_better_model_is_called_be
     found = paired_differences(NEW, OLD, (0.12, 0.12))
     new, old = (draw_figures(model, 0.12, resamples=0) for model in (NEW, OLD))
     for name, row in found.items():
-        assert row["difference"] == pytest.approx(new[name].point - old[name].point)
-        assert row["interval"][0] < row["difference"] < row["interval"][1]
-    assert found["malignant_auroc"]["verdict"] == "better"
-    assert found["malignant_auroc"]["resamples_better"] > 0.97
+        assert row.difference == pytest.approx(new[name].point - old[name].point)
+        assert row.interval[0] < row.difference < row.interval[1]
+    assert found["malignant_auroc"].verdict == "better"
+    assert found["malignant_auroc"].resamples_better > 0.97
     back = paired_differences(OLD, NEW, (0.12, 0.12))
-    assert back["malignant_auroc"]["verdict"] == "worse"
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert back["malignant_auroc"].verdict == "worse"
+
+
+def test_the_report_and_the_gate_have_the_same_bounds() -> None:
+    rows = paired_differences(NEW, OLD, (0.12, 0.2))
+    decided = Decided.of(NEW.probabilities, 0.12), Decided.of(OLD.probabilities, 0.2)
+    names = [f"IL_{group:07d}" for group in NEW.groups]
+    for confidence, end in ((0.975, 0), (0.025, 1)):
+        bounds = compare(NEW.labels, names, *decided, confidence=confidence)
+        for name, bound in zip(("balanced_accuracy", "sensitivity"), bounds, strict=True):
+            assert bound.difference == rows[name].difference
+            assert bound.lower == pytest.approx(rows[name].interval[end], abs=1e-12)
 
 
 def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
-    found = paired_differences(NEW, OLD, (None, None))["malignant_auroc"]["interval"]
+    found = paired_differences(NEW, OLD, (None, None))["malignant_auroc"].interval
     apart = [bca(draw_figures(model, None)["malignant_auroc"]) for model in (NEW, OLD)]
     separate = np.hypot(*[interval[1] - interval[0] for interval in apart])
     assert found[1] - found[0] < 0.8 * separate
@@ -39,14 +48,14 @@ def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
 
 def test_a_model_beside_itself_shows_no_difference() -> None:
     for row in paired_differences(NEW, NEW, (0.1, 0.1)).values():
-        assert (row["difference"], row["interval"], row["verdict"]) == (0, [0, 0], "no clear difference")
+        assert (row.difference, row.interval, row.verdict) == (0, [0, 0], "no clear difference")
 
 
 def test_a_smaller_calibration_error_is_better() -> None:
     sure = np.eye(3)[OLD.predicted] * 0.97 + 0.01
     found = paired_differences(NEW, replace(NEW, probabilities=sure), (None, None))["expected_calibration_error"]
-    assert found["difference"] < 0
-    assert (found["verdict"], found["resamples_better"]) == ("better", 1)
+    assert found.difference < 0
+    assert (found.verdict, found.resamples_better) == ("better", 1)
 
 
 def test_a_threshold_that_only_one_model_has_compares_nothing_at_it() -> None:
@@ -59,8 +68,8 @@ def test_one_lesion_gives_differences_without_intervals() -> None:
     other = replace(one, probabilities=np.eye(3)[[0, 0]])
     found = paired_differences(one, other, (0.5, 0.5))
     assert "malignant_auroc" not in found and "sensitivity" not in found
-    assert found["accuracy"]["difference"] == -0.5
-    assert (found["accuracy"]["interval"], found["accuracy"]["verdict"]) == (None, "no clear difference")
+    assert found["accuracy"].difference == -0.5
+    assert (found["accuracy"].interval, found["accuracy"].verdict) == (None, "no clear difference")
 
 
 def test_other_lesions_are_refused() -> None:

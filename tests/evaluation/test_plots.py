@@ -14,8 +14,9 @@ import pytest
 
 from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
+from skinlesion.registry.metrics_record import Figures
 
-PLOTS: list[Callable[[dict[str, Any]], bytes]] = [confusion_matrix_png, roc_png, reliability_png]
+PLOTS: list[Callable[[Figures], bytes]] = [confusion_matrix_png, roc_png, reliability_png]
 HISTORY: list[dict[str, Any]] = [
     {"epoch": 0, "phase": "head", "loss": 1.0, "val_loss": 1.1, "val_balanced_accuracy": 0.4},
     {"epoch": 1, "phase": "head", "loss": 0.9},
@@ -23,7 +24,7 @@ HISTORY: list[dict[str, Any]] = [
 ]
 
 
-def measured(classes: int = 3) -> dict[str, Any]:
+def measured(classes: int = 3) -> Figures:
     random = np.random.default_rng(0)
     probabilities = random.dirichlet([1, 1, 1], size=60)
     return measure(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)], resamples=20)
@@ -36,12 +37,12 @@ def width(png: bytes) -> int:
 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("classes", [3, 2, 1])
-def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[dict[str, Any]], bytes], classes: int) -> None:
+def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[Figures], bytes], classes: int) -> None:
     assert width(plot(measured(classes))) == 960
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[dict[str, Any]], bytes]) -> None:
+def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[Figures], bytes]) -> None:
     png = plot(measured())
     assert png == plot(measured())
     assert b"tEXt" not in png and b"tIME" not in png
@@ -49,7 +50,7 @@ def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[
 
 def test_a_different_result_gives_a_different_plot() -> None:
     metrics = measured()
-    other = metrics | {"confusion_matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    other = metrics.model_copy(update={"confusion_matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]})
     assert confusion_matrix_png(metrics) != confusion_matrix_png(other)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +18,7 @@ from skinlesion.evaluation.robustness import (
     rotated,
     scaled,
 )
+from skinlesion.registry.metrics_record import Robustness
 
 PICTURE = np.zeros((224, 224, 3), np.uint8)
 PICTURE[60:100, 100:180] = (200, 90, 40)
@@ -96,7 +95,7 @@ def test_the_pictures_come_unaltered_first_then_kind_by_kind() -> None:
     assert np.array_equal(pictures[-1], scaled(PICTURE[::-1], CURVES["scale"].strengths[-1]))
 
 
-def measured(labels: np.ndarray, harmed: bool = True) -> dict:
+def measured(labels: np.ndarray, harmed: bool = True) -> Robustness:
     """A model that is right until the last scale, at which it calls everything benign."""
     random = np.random.default_rng(0)
     right = np.eye(3)[labels] * 0.7 + random.dirichlet([1, 1, 1], size=len(labels)) * 0.3
@@ -107,12 +106,12 @@ def measured(labels: np.ndarray, harmed: bool = True) -> dict:
 
 def test_a_harmful_strength_shows_as_a_fall_with_an_interval_and_a_harmless_one_as_none() -> None:
     found = measured(np.arange(60) % 3)
-    harmless, *_, harmful = found["curves"]["scale"]["points"]
-    assert (harmless["balanced_accuracy_change"], harmless["malignant_auroc_change"]) == (0, 0)
-    assert harmful["balanced_accuracy"] == pytest.approx(1 / 3)
-    assert harmful["malignant_auroc"] == 0.5
-    assert harmful["malignant_auroc_change_interval"][1] < 0
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    harmless, *_, harmful = found.curves["scale"].points
+    assert (harmless.balanced_accuracy_change, harmless.malignant_auroc_change) == (0, 0)
+    assert harmful.balanced_accuracy == pytest.approx(1 / 3)
+    assert harmful.malignant_auroc == 0.5
+    assert harmful.malignant_auroc_change_interval[1] < 0
+    assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 def test_the_auroc_weighs_the_other_classes_as_the_held_out_images_do() -> None:
@@ -120,12 +119,12 @@ def test_the_auroc_weighs_the_other_classes_as_the_held_out_images_do() -> None:
     probabilities = np.array([[0.3, 0.5, 0.2], [0.6, 0.4, 0.0], [0.1, 0.6, 0.3]])
     held_out = np.array([1] + [0] * 9 + [2])
     found = robustness(labels, list("abc"), np.tile(probabilities, (18, 1)), held_out)
-    assert found["unaltered"]["malignant_auroc"] == pytest.approx(0.9), "above nine of ten"
-    assert found["unaltered"]["malignant_auroc_interval"] is None
+    assert found.unaltered.malignant_auroc == pytest.approx(0.9), "above nine of ten"
+    assert found.unaltered.malignant_auroc_interval is None
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 0, 0], [0, 1], [2]])
 def test_tiny_and_one_sided_samples_stay_plain_json(labels: list[int]) -> None:
     found = measured(np.array(labels), harmed=False)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert (found["unaltered"]["malignant_auroc"] is None) == (1 not in labels)
+    assert type(found).model_validate_json(found.model_dump_json()) == found
+    assert (found.unaltered.malignant_auroc is None) == (1 not in labels)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import RESAMPLES_OF_A_SLICE, measure_slices, slice_columns
+from skinlesion.registry.metrics_record import Slice
 
 
 def scored(n: int, seed: int = 0, classes: int = 3) -> ScoredImages:
@@ -34,20 +33,20 @@ def test_a_slice_has_the_figures_of_its_own_images() -> None:
         threshold=0.3,
         resamples=RESAMPLES_OF_A_SLICE,
     )
-    assert (female["column"], female["value"], male["value"]) == ("sex", "female", "male")
-    assert (female["n"], female["n_lesions"]) == (200, alone["lesions"])
+    assert (female.column, female.value, male.value) == ("sex", "female", "male")
+    assert (female.n, female.n_lesions) == (200, alone.lesions)
     for name in ("balanced_accuracy", "malignant_auroc"):
-        assert female[name] == alone[name]
-        assert female["intervals"][name] == alone["intervals"][name]
+        assert getattr(female, name) == getattr(alone, name)
+        assert female.intervals[name] == alone.intervals[name]
     called = images.scores[1::2] >= 0.3
-    assert female["sensitivity"] == pytest.approx(called[images.malignant[1::2]].mean())
-    assert female["intervals"]["sensitivity"] == alone["intervals"]["sensitivity"]
+    assert female.sensitivity == pytest.approx(called[images.malignant[1::2]].mean())
+    assert female.intervals["sensitivity"] == alone.intervals["sensitivity"]
 
 
 def test_without_a_threshold_there_is_no_sensitivity() -> None:
     (row,) = measure_slices(scored(60), pd.DataFrame({"source": ["A"] * 60}))
-    assert row["balanced_accuracy"] is not None
-    assert row["sensitivity"] is row["specificity"] is row["intervals"]["sensitivity"] is None
+    assert row.balanced_accuracy is not None
+    assert row.sensitivity is row.specificity is row.intervals["sensitivity"] is None
 
 
 @pytest.mark.parametrize(("images_each", "shown"), [(19, False), (25, True)])
@@ -56,31 +55,31 @@ def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, s
     alone = ScoredImages(images.labels, images.probabilities, np.arange(len(images)))
     site = ["head/neck"] * 60 + ["palms/soles"] * images_each
     _, small = measure_slices(alone, pd.DataFrame({"site": site}), threshold=0.3)
-    assert (small["value"], small["n"]) == ("palms/soles", images_each)
-    assert (small["balanced_accuracy"] is not None) == shown
-    assert (small["intervals"]["sensitivity"] is not None) == shown
+    assert (small.value, small.n) == ("palms/soles", images_each)
+    assert (small.balanced_accuracy is not None) == shown
+    assert (small.intervals["sensitivity"] is not None) == shown
 
 
 def test_a_slice_of_many_images_of_few_lesions_shows_no_figures() -> None:
     images = scored(100)
     few = ScoredImages(images.labels, images.probabilities, np.arange(100) % 10)
     (row,) = measure_slices(few, pd.DataFrame({"source": ["A"] * 100}))
-    assert (row["n"], row["n_lesions"], row["balanced_accuracy"]) == (100, 10, None)
+    assert (row.n, row.n_lesions, row.balanced_accuracy) == (100, 10, None)
 
 
 def test_missing_values_make_the_last_slice_and_bands_keep_their_order() -> None:
     sex = [None, "male", "female"] * 30
     band = pd.Categorical(["5-9", "10-14", "5-9"] * 30, categories=["5-9", "10-14", "15-19"], ordered=True)
     rows = measure_slices(scored(90, seed=11), pd.DataFrame({"sex": sex, "age_band": band}), threshold=0.2)
-    assert [row["value"] for row in rows] == ["female", "male", "not recorded", "5-9", "10-14"]
-    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert [row.value for row in rows] == ["female", "male", "not recorded", "5-9", "10-14"]
+    assert [Slice.model_validate_json(row.model_dump_json()) for row in rows] == rows
 
 
 def test_a_slice_of_benign_images_says_which_classes_it_holds() -> None:
     (row,) = measure_slices(scored(60, seed=12, classes=1), pd.DataFrame({"source": ["MSK"] * 60}), threshold=0.5)
-    assert row["classes"] == ["benign"]
-    assert row["malignant_auroc"] is row["sensitivity"] is None
-    assert row["balanced_accuracy"] is not None and row["specificity"] is not None
+    assert row.classes == ["benign"]
+    assert row.malignant_auroc is row.sensitivity is None
+    assert row.balanced_accuracy is not None and row.specificity is not None
 
 
 def test_slices_of_another_length_are_refused() -> None:

@@ -16,7 +16,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 NUMBER, SEED = 1000, 4
 SIZE = (96, 72)

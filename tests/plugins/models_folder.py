@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.measured import metrics_record
 from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
@@ -38,17 +39,9 @@ def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
     for name, content in FILES.items():
         (candidate.folder / name).write_bytes(content)
     write_training_record(candidate, training_version="7ra1n")
-    metrics = {
-        "balanced_accuracy": balanced_accuracy,
-        "malignant_auroc": 0.9,
-        "expected_calibration_error": 0.02,
-        "intervals": {"balanced_accuracy": [balanced_accuracy - 0.04, balanced_accuracy + 0.04]},
-        "per_class": {"malignant": {"recall": 0.85}},
-        "images": 420,
-        "lesions": 400,
-        "held_out_version": "h3ld",
-    }
-    candidate.metrics.write_text(json.dumps(metrics))
+    interval = [balanced_accuracy - 0.04, balanced_accuracy + 0.04]
+    metrics = metrics_record(run=run, balanced_accuracy=balanced_accuracy, intervals={"balanced_accuracy": interval})
+    metrics.write(candidate.metrics)
     return register(models, candidate, metrics).number
 
 

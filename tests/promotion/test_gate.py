@@ -237,9 +237,10 @@ def with_another_h5(house: House, content: bytes | float) -> int:
     training = json.loads(candidate.training.read_text())
     training["sha256"][candidate.h5.name] = hashlib.sha256(candidate.h5.read_bytes()).hexdigest()
     candidate.training.write_text(json.dumps(training))
+    from skinlesion.registry.metrics_record import MetricsRecord
     from skinlesion.registry.register import register
 
-    return register(house.models, candidate, json.loads(candidate.metrics.read_text())).number
+    return register(house.models, candidate, MetricsRecord.read(candidate.metrics)).number
 
 
 def test_a_candidate_whose_files_disagree_does_not_pass(house: House) -> None:
@@ -284,6 +285,15 @@ def test_without_its_figures_nothing_is_known_of_a_candidates_data(house: House)
     verdict = verdict_on(house, number)
     assert lost(verdict) == ["require_data_checks"]
     assert "No data report belongs to this version" in verdict.lost[0].sentence
+
+
+def test_figures_that_cannot_be_read_do_not_count_as_passed_data_checks(house: House) -> None:
+    number = house.add("candidate", house.scores())
+    path = house.candidate("candidate").metrics
+    path.write_text(path.read_text().replace('"verdict": "passed"', '"verdict": 7'))
+    verdict = verdict_on(house, number)
+    assert lost(verdict) == ["require_data_checks"]
+    assert str(path) in verdict.lost[0].sentence and "`data.report.verdict`" in verdict.lost[0].sentence
 
 
 @pytest.mark.parametrize(

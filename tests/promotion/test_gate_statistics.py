@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.gate_simulation import CASES, Case, passing_share
 
-from skinlesion.evaluation.paired_bootstrap import Decided, compare
+from skinlesion.evaluation.paired import Decided, compare
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from skinlesion.promotion.decide import judge_once, switch_to
 from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry import history, in_service
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
 from skinlesion.registry.versions import KnownVersions
@@ -56,8 +56,9 @@ def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeyp
     monkeypatch.setattr(history, "now", lambda: first.at)  # the next measurement comes within the same second
     assert mirror(house.config) == []
     candidate = house.candidate("one")
-    metrics = json.loads(candidate.metrics.read_text()) | {"balanced_accuracy": 0.7, "held_out_version": "more"}
-    candidate.metrics.write_text(json.dumps(metrics))
+    changes = {"balanced_accuracy": 0.7, "held_out_version": "more"}
+    metrics = MetricsRecord.read(candidate.metrics).model_copy(update=changes)
+    metrics.write(candidate.metrics)
     register(house.models, candidate, metrics)
     assert mirror(house.config) == [1]
     (house.models / "mlflow" / "mirrored.json").unlink()  # as after a kill before it was written

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from skinlesion.data.catalog import read_catalog
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view, write_sample
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages.pipeline import run_stage

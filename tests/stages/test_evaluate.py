@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.measured import metrics_record
 
 from skinlesion.data.manifest import held_out_rows, read_manifest
 from skinlesion.data.sources.drawn.sample import write_sample
@@ -27,6 +28,7 @@ from skinlesion.prediction.held_out_scores import (
     stored_probabilities_of,
 )
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.stages import evaluate
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
@@ -48,7 +50,7 @@ def strict_json(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_picture_of_a_kind() -> Iterator[None]:
-    """tests/evaluation/test_no_lesions.py looks at all of them."""
+    """One picture of a kind is enough here; tests/evaluation/test_no_lesions.py has all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "smoke_set", partial(smoke_set, each=1))
         yield
@@ -86,7 +88,7 @@ def test_a_candidate_gets_metrics_report_card_plots_and_predictions(folder: Path
     for name in ("confusion_matrix", "roc", "reliability", "risk_coverage", "robustness", "history"):
         assert (candidate.folder / f"{name}.png").is_file()
     html, card = candidate.report.read_text(), candidate.model_card.read_text()
-    assert "Grad-CAM" in html and "Pictures that show no lesion" in html and "What a worse picture does" in html
+    assert "Grad-CAM" in html and "Pictures that show no lesion" in html and "Robustness to image quality" in html
     assert not re.search(r"""(src|href)=["']https?:|url\(|@import|<script""", html)
     assert f"# Model card: skin-lesion classifier {candidate.run}" in card
     assert f"{rule.malignant_threshold:.3f}" in card
@@ -167,7 +169,7 @@ def test_a_candidate_without_a_rule_is_measured_all_the_same(folder: Path) -> No
         for name in ("operating_point", "calibration", "decisions", "out_of_distribution"):
             assert metrics[name] is None, name
         assert metrics["risk_coverage"]["curve"] and metrics["balanced_accuracy"] is not None
-        assert "At the threshold" not in candidate.report.read_text()
+        assert "At the operating point" not in candidate.report.read_text()
         assert "This model has no decision rule" in candidate.model_card.read_text()
     finally:
         candidate.decision_rule.write_bytes(rule)
@@ -179,7 +181,7 @@ def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(folder: 
     report = run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0))
     assert report.done > 0
     assert strict_json(candidate.metrics)["robustness"] is None
-    assert "What a worse picture does" not in candidate.report.read_text()
+    assert "Robustness to image quality" not in candidate.report.read_text()
     assert run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0)).done == 0
 
 
@@ -188,7 +190,7 @@ def test_lost_files_are_written_again_as_they_were(folder: Path, monkeypatch: py
     written = {path: path.read_bytes() for path in (candidate.report, candidate.model_card, candidate.metrics)}
     asked: list[bool] = []
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "_evaluate", lambda *given: asked.append(True) or strict_json(candidate.metrics))
+        patch.setattr(evaluate, "_evaluate", lambda *given: asked.append(True) or MetricsRecord.read(candidate.metrics))
         for path in (candidate.report, candidate.model_card):
             path.unlink()
             run_stage("evaluate", config_of(folder, epochs=1))
@@ -210,7 +212,20 @@ def test_a_model_that_makes_no_mistake_needs_no_heat_map(folder: Path, monkeypat
     assert mistakes.worst_mistakes(config_of(folder), candidate, pd.DataFrame(), right, ["benign", "malignant"]) == []
 
 
-def test_without_a_trained_candidate_the_user_is_told_to_train(folder: Path) -> None:
+def test_without_a_trained_candidate_the_error_says_to_train(folder: Path) -> None:
     with pytest.raises(DataError, match="Run train first"):
         run_stage("evaluate", config_of(folder, epochs=7))
     assert not layout.candidate(folder / "models", "none").exists()
+
+
+def test_metrics_that_cannot_be_read_are_measured_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    candidate = Candidate(tmp_path)
+    for path in (candidate.report, candidate.model_card):
+        path.touch()
+    metrics = metrics_record(key="now")
+    metrics.write(candidate.metrics)
+    assert evaluate._current_metrics(candidate, "now") == metrics
+    assert evaluate._current_metrics(candidate, "before") is None
+    candidate.metrics.write_text("{")
+    assert evaluate._current_metrics(candidate, "now") is None
+    assert str(candidate.metrics) in caplog.text

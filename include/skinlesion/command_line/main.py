@@ -21,6 +21,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.stages.pipeline import PREPARING, SHARDED, STAGES, run_all, run_stage, summary
 from skinlesion.stages.settings import PipelineConfig
 
@@ -81,7 +82,7 @@ def run(
     promotion = reports[-1].details
     metrics = metrics_of(config, promotion["run"])
     if json_file is not None:
-        atomic.write_text(json_file.absolute(), json.dumps(summary(reports, metrics), indent=1))
+        atomic.write_text(json_file.absolute(), json.dumps(summary(reports, metrics.model_dump(mode="json")), indent=1))
     if not quiet:
         _print_headline(config, metrics)
         out.print(f"{'Gate:':<19}{promotion['verdict']}", markup=False)
@@ -395,18 +396,17 @@ def _announcer(quiet: bool) -> Callable[[StageReport], None]:
     return announce
 
 
-def _print_headline(config: PipelineConfig, metrics: dict[str, Any]) -> None:
+def _print_headline(config: PipelineConfig, metrics: MetricsRecord) -> None:
     from skinlesion.foundation import layout
     from skinlesion.registry.candidate import Candidate
 
-    candidate = Candidate(layout.candidate(config.models, metrics["run"]))
-    intervals = metrics["intervals"]
+    candidate = Candidate(layout.candidate(config.models, metrics.run))
     for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
-        out.print(f"{title + ':':<19}{_figure(metrics[name], intervals.get(name))}", markup=False)
-    out.print(f"{'Measured on:':<19}{metrics['images']} held-out images of {metrics['lesions']} lesions")
+        out.print(f"{title + ':':<19}{_figure(getattr(metrics, name), metrics.intervals.get(name))}", markup=False)
+    out.print(f"{'Measured on:':<19}{metrics.images} held-out images of {metrics.lesions} lesions")
     out.print(f"{'Model:':<19}{_model_of(config, candidate.run)}", markup=False)
     out.print(f"{'Report:':<19}{candidate.report}", markup=False)
-    for warning in metrics["warnings"]:
+    for warning in metrics.warnings:
         out.print(f"{'Note:':<19}{warning}", markup=False)
     out.print("Research and education only: not a medical device.")
 

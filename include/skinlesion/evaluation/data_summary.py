@@ -1,29 +1,34 @@
-"""What the model was trained and measured on, and what could not be used."""
+"""The data that the model was trained and measured on, and what could not be used."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from skinlesion.data.catalog import SPLITS, accepted, data_version, on_both_sides
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.report.class_counts import class_counts
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
+from skinlesion.registry.metrics_record import DataReportLink, DataSummary, DiagnosisCount, RefusedImage, SideCount
 
 REFUSED_LISTED: Final = 1000
 DIAGNOSES_LISTED: Final = 60
 RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
 
 
-def data_summary(config: Folders, catalog: pd.DataFrame) -> dict[str, Any]:
-    """Give counts by class and by diagnosis, what is recorded of the images, and what was refused, as plain JSON."""
+def data_summary(
+    config: Folders, catalog: pd.DataFrame, notes: list[str], report: DataReportLink | None
+) -> DataSummary:
+    """Return counts by class and by diagnosis, which columns are recorded, and what was refused.
+
+    notes: sentences to add to those about the data. report: the data report beside metrics.json.
+    """
     usable = accepted(catalog)
-    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     resized = BucketTable(layout.tables(config.dataset, "resize"), FILE_COLUMNS).read()
     refused = pd.concat(
         [
@@ -31,29 +36,32 @@ def data_summary(config: Folders, catalog: pd.DataFrame) -> dict[str, Any]:
             resized.loc[resized["refused"] != "", ["image", "refused"]],
         ]
     ).rename(columns={"refused": "reason"})
-    return {
-        "version": data_version(catalog),
-        "counts": [
-            {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
-            for label in LABELS
-            for split in SPLITS
+    return DataSummary(
+        version=data_version(catalog),
+        counts=[SideCount(**count._asdict()) for count in class_counts(usable)],
+        diagnoses=_diagnoses(usable),
+        recorded_share={name: _recorded_share(usable[name]) for name in RECORDED},
+        refused=[
+            RefusedImage(image=str(row.image), reason=str(row.reason))
+            for row in refused.head(REFUSED_LISTED).itertuples()
         ],
-        "diagnoses": _diagnoses(usable),
-        "recorded_share": {name: _recorded_share(usable[name]) for name in RECORDED},
-        "refused": refused.head(REFUSED_LISTED).to_dict("records"),
-        "refused_total": len(refused),
-        "refused_by_reason": dict(Counter(refused["reason"]).most_common(50)),
-        "notes": _notes(usable),
-    }
+        refused_total=len(refused),
+        refused_by_reason=dict(Counter(refused["reason"]).most_common(50)),
+        notes=[*_notes(usable), *notes],
+        report=report,
+    )
 
 
-def _diagnoses(usable: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give images a diagnosis and side, and the class that the diagnosis counts as; the most frequent first."""
+def _diagnoses(usable: pd.DataFrame) -> list[DiagnosisCount]:
+    """Return the most frequent diagnoses with their counts by side and the class that each counts as."""
     table = usable.groupby(["dx", "label"])["split"].value_counts().unstack("split", fill_value=0)
     table = table.reindex(columns=list(SPLITS), fill_value=0)
     order = table.sum(axis=1).sort_values(ascending=False, kind="stable").index
     rows = table.loc[order].head(DIAGNOSES_LISTED).reset_index().to_dict("records")
-    return [{"dx": row["dx"], "label": row["label"], **{split: int(row[split]) for split in SPLITS}} for row in rows]
+    return [
+        DiagnosisCount(dx=row["dx"], label=row["label"], train=int(row["train"]), held_out=int(row["held_out"]))
+        for row in rows
+    ]
 
 
 def _recorded_share(column: pd.Series) -> float:
@@ -63,7 +71,7 @@ def _recorded_share(column: pd.Series) -> float:
 
 def _notes(usable: pd.DataFrame) -> list[str]:
     lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
-    notes = [f"{lesions} lesions and {files} files lie on both sides of the split (checked in this run)."]
+    notes = [f"{lesions} lesions and {files} files are on both sides of the split (checked in this run)."]
     fallback = fallback_counts(usable["dx"], listed=100)
     if fallback:
         named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())

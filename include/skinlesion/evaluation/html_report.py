@@ -1,19 +1,21 @@
-"""One HTML file that says what a run's model is worth, on which data, and where it fails."""
+"""The report of an evaluation: one HTML file with the figures of a model, the data behind them, and its mistakes."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
+from skinlesion.data.catalog import SPLITS
+from skinlesion.evaluation.mistakes import Mistake
+from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
+from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, SideCount, Slice
 
 REFUSED_SHOWN: Final = 200
-"""Refused images listed by name; the rest only counted, so that the file stays small."""
-SPLITS: Final = ("train", "held_out")
+"""Refused images that are listed by name; the rest are counted, which keeps the file small."""
 NONE: Final = "–"
 
 COMPARED: Final = (
@@ -27,7 +29,7 @@ COMPARED: Final = (
     ("Log loss", "log_loss", False),
     ("Calibration error", "expected_calibration_error", False),
 )
-"""Figures set beside those of the model in service: name, key in the metrics, whether more is better."""
+"""Figures that are compared with those of the model in service: name, field of the metrics, whether higher is better."""
 
 
 @dataclass(frozen=True)
@@ -36,44 +38,49 @@ class ReportContext:
 
     Attributes:
         title: headline of the report.
-        run_id: the run that made the model.
-        created: ISO 8601 time.
-        metrics: from `skinlesion.evaluation.metrics.measure`; with it, each only where it was measured: `operating_point`,
-            `calibration`, `risk_coverage`, `decisions`, `out_of_distribution`, `robustness`, `paired` (the differences to
-            the model in service).
+        created: when the model was trained, ISO 8601.
+        metrics: content of metrics.json.
         plots: from `skinlesion.evaluation.plots.all_pngs`.
-        slices: from `measure_slices`.
-        data: `counts`: list of {"label", "split", "images", "lesions"}; `refused`: list of {"image", "reason"}, with
-            `refused_total` and `refused_by_reason` ({reason: count}) where that list is only a part; `notes`: list of
-            sentences; `report`: {"file", "verdict", "beyond"} of the data report that lies beside this one. Each may be
-            missing.
         versions: name and value of what the figures depend on: data, code, packages.
-        stages: list of {"stage", "seen", "done", "skipped", "refused", "seconds"}.
-        settings: the run's settings, nested or flat; must hold no secret.
-        champion_metrics: `measure` of the model in service on the same images, None where there is none.
-        mistakes: worst first, {"image", "truth", "predicted", "probability", "jpeg"}; `probability` is that of the
-            predicted class, `jpeg` the bytes of the picture shown. `overlay`, if there is one, is the same with Grad-CAM
-            for the predicted class; `decision` and `reason` are the rule's.
-        files: name and words of further files beside the report that exist.
+        settings: those of the run, nested or flat; must hold no secret.
+        mistakes: the worst first.
+        files: name and description of further files beside the report.
     """
 
     title: str
-    run_id: str
     created: str
-    metrics: dict[str, Any]
-    plots: dict[str, bytes] = field(default_factory=dict)
-    slices: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-    champion_metrics: dict[str, Any] | None = None
-    mistakes: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
+    metrics: MetricsRecord
+    plots: Mapping[str, bytes] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    mistakes: Sequence[Mistake] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of the candidate beside that of the model in service."""
+
+    name: str
+    new: float | None
+    old: float | None
+    new_interval: Interval | None
+    old_interval: Interval | None
+    difference: str
+    difference_interval: Interval | None
+    verdict: str
+
+
+class CountTable(NamedTuple):
+    """Images and lesions of each class by side of the split, and the total of each side."""
+
+    splits: list[str]
+    rows: list[tuple[str, list[tuple[int, int]]]]
+    total: list[tuple[int, int]]
 
 
 def render_report(context: ReportContext) -> str:
-    """Give the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
+    """Return the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
     environment = html_page.environment(Path(__file__).with_name("templates"))
     environment.filters |= {
         "figure": figure,
@@ -83,78 +90,78 @@ def render_report(context: ReportContext) -> str:
         "signed_interval": signed_interval,
         "spaced": _spaced,
     }
-    metrics = context.metrics
-    slices: dict[str, list[dict[str, Any]]] = {}
-    for row in context.slices:
-        slices.setdefault(row["column"], []).append(row)
-    refused = list(context.data.get("refused", []))
-    by_reason = context.data.get("refused_by_reason") or Counter(row["reason"] for row in refused)
+    metrics, data = context.metrics, context.metrics.data
     return environment.get_template("report.html.j2").render(
         context=context,
         metrics=metrics,
+        data=data,
         figures={name: _png(picture) for name, picture in context.plots.items()},
-        slices=slices,
-        slices_have_shares=any(row.get("sensitivity") is not None for row in context.slices),
-        classes=sum(row["support"] > 0 for row in metrics["per_class"].values()),
-        compared=_compared(metrics, context.champion_metrics) if context.champion_metrics else [],
-        counts=_counts(context.data.get("counts", [])),
-        refused=refused[:REFUSED_SHOWN],
-        refused_total=context.data.get("refused_total", max(len(refused), sum(by_reason.values()))),
-        refused_by_reason=sorted(by_reason.items(), key=lambda item: (-item[1], item[0])),
-        notes=context.data.get("notes", []),
-        data_report=context.data.get("report"),
+        slices=by_column(metrics.slices),
+        slices_have_shares=any(row.sensitivity is not None for row in metrics.slices),
+        classes=sum(row.support > 0 for row in metrics.per_class.values()),
+        compared=_compared(metrics, metrics.model_in_service) if metrics.model_in_service else [],
+        counts=_counts(data.counts),
+        refused=data.refused[:REFUSED_SHOWN],
+        refused_by_reason=sorted(data.refused_by_reason.items(), key=lambda item: (-item[1], item[0])),
         settings=list(_flat(context.settings)),
     )
 
 
-def _compared(metrics: Mapping[str, Any], champion: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give one row a figure: both models' value and interval, the difference, its interval and what it says."""
-    paired = metrics.get("paired") or {}
+def by_column(slices: Iterable[Slice]) -> dict[str, list[Slice]]:
+    """Return the slices by their column, in the order in which they come."""
+    columns: dict[str, list[Slice]] = {}
+    for row in slices:
+        columns.setdefault(row.column, []).append(row)
+    return columns
+
+
+def _compared(metrics: MetricsRecord, other: ModelFigures) -> list[Compared]:
     rows = []
     for name, key, more_is_better in COMPARED:
-        new, old = _value(metrics, key), _value(champion, key)
-        if new is None and old is None and key in ("sensitivity", "specificity"):
+        new, old = _value(metrics, key), _value(other, key)
+        if new is None and old is None and key in SHARES:
             continue
         difference = None if new is None or old is None else round(new - old, 3) + 0.0  # + 0.0: no "-0.000"
         verdict = ""
         if difference:
             verdict = "better" if (difference > 0) == more_is_better else "worse"
+        paired = (metrics.paired or {}).get(key)
         rows.append(
-            {
-                "name": name,
-                "new": new,
-                "old": old,
-                "new_interval": metrics.get("intervals", {}).get(key),
-                "old_interval": champion.get("intervals", {}).get(key),
-                "difference": signed(difference),
-                "difference_interval": paired.get(key, {}).get("interval"),
-                "verdict": paired.get(key, {}).get("verdict", verdict),
-            }
+            Compared(
+                name=name,
+                new=new,
+                old=old,
+                new_interval=metrics.intervals.get(key),
+                old_interval=other.intervals.get(key),
+                difference=signed(difference),
+                difference_interval=paired.interval if paired else None,
+                verdict=paired.verdict if paired else verdict,
+            )
         )
     return rows
 
 
-def _value(metrics: Mapping[str, Any], key: str) -> float | None:
-    if key in ("sensitivity", "specificity"):
-        return (metrics.get("operating_point") or {}).get(key)
-    return metrics.get(key)
+def _value(metrics: ModelFigures, key: str) -> float | None:
+    holder = metrics.operating_point if key in SHARES else metrics
+    value: float | None = getattr(holder, key, None)
+    return value
 
 
-def _counts(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Give `splits` (training first) and one row a label, and the total, of (images, lesions) a split."""
-    found = list(dict.fromkeys(row["split"] for row in rows))
+def _counts(rows: Sequence[SideCount]) -> CountTable:
+    found = list(dict.fromkeys(row.split for row in rows))
     splits = [split for split in SPLITS if split in found] + [split for split in found if split not in SPLITS]
-    labels = list(dict.fromkeys(row["label"] for row in rows))
 
-    def summed(**wanted: str) -> tuple[int, int]:
-        chosen = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-        return sum(row["images"] for row in chosen), sum(row["lesions"] for row in chosen)
+    def summed(chosen: Iterable[SideCount]) -> list[tuple[int, int]]:
+        of_split = {split: [row for row in chosen if row.split == split] for split in splits}
+        return [(sum(row.images for row in part), sum(row.lesions for row in part)) for part in of_split.values()]
 
-    table = [(label, [summed(label=label, split=split) for split in splits]) for label in labels]
-    return {"splits": splits, "rows": table, "total": [summed(split=split) for split in splits]}
+    labels = dict.fromkeys(row.label for row in rows)
+    return CountTable(
+        splits, [(label, summed([r for r in rows if r.label == label])) for label in labels], summed(rows)
+    )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -163,27 +170,27 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def figure(value: float | None) -> str:
-    """Give a figure with three decimals."""
+    """Return a figure with three decimals."""
     return NONE if value is None else f"{value:.3f}"
 
 
-def interval(bounds: list[float] | None) -> str:
-    """Give an interval with three decimals."""
+def interval(bounds: Interval | None) -> str:
+    """Return an interval with three decimals."""
     return "no interval" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
-def signed_interval(bounds: list[float]) -> str:
-    """Give the interval of a difference."""
+def signed_interval(bounds: Interval) -> str:
+    """Return the interval of a difference, each end with its sign."""
     return f"{signed(bounds[0])} to {signed(bounds[1])}"
 
 
 def percent(value: float | None) -> str:
-    """Give a share in per cent, with one decimal."""
+    """Return a share in per cent with one decimal."""
     return NONE if value is None else f"{value:.1%}"
 
 
 def signed(value: float | None) -> str:
-    """Give a difference with its sign."""
+    """Return a difference with its sign."""
     return NONE if value is None else f"{value:+.3f}".replace("-", "−")
 
 

@@ -2,12 +2,12 @@
 
 Images of one lesion are not independent, so whole lesions are drawn (Field & Welsh, "Bootstrapping clustered data",
 J. R. Stat. Soc. B 69:369, 2007). A resample is how often each lesion counts; a statistic gives its figures for many
-resamples at once, and says how much each lesion moves them.
+resamples at once, and by how much each lesion changes them.
 
 The intervals are bias-corrected and accelerated (BCa; Efron, "Better bootstrap confidence intervals", J. Am. Stat. Assoc.
 82:171, 1987). Plain percentiles miss a sensitivity near 1 on one side two to four times as often as on the other;
-differences of two models, of which few images decide, are better served by percentiles, widened for few lesions
-(`widened`). `python -m benchmarks.interval_coverage` shows it.
+for differences, which depend on few images, percentiles do better: those of two models as they are
+(`skinlesion.evaluation.paired`), others widened for few lesions (`widened`). See `python -m benchmarks.interval_coverage`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.stats import binomtest, t
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
 
 RESAMPLES: Final = 2000
-"""Of the headline figures; the tails of a BCa interval want more than a thousand."""
+"""Resamples of the headline figures; the tails of a BCa interval need more than a thousand."""
 LEVEL: Final = 0.95
 WEIGHTS_AT_ONCE: Final = 4_000_000
 """Bootstrap weights held at once (32 MB), whatever the number of images."""
@@ -36,11 +36,11 @@ class Statistic(Protocol):
     """Figures as functions of how often each lesion counts."""
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        """Give each figure, (r,), from weights (r, lesions); not a number where it is undefined."""
+        """Return each figure, (r,), from weights (r, lesions); NaN where it is undefined."""
         ...
 
     def influence(self) -> dict[str, Floats]:
-        """Give, for each figure, what a lesion's weight moves it by: its derivative at equal weights, (lesions,)."""
+        """Return the derivative of each figure by the weight of each lesion, at equal weights, (lesions,)."""
         ...
 
 
@@ -53,12 +53,12 @@ class Drawn:
     influence: Floats
 
     def __sub__(self, other: Drawn) -> Drawn:
-        """Give the difference of two figures drawn on the same lesions with the same seed: a paired bootstrap."""
+        """Return the difference of two figures drawn on the same lesions with the same seed: a paired bootstrap."""
         return Drawn(self.point - other.point, self.values - other.values, self.influence - other.influence)
 
 
 def draw(statistics: Iterable[Statistic], lesions: int, resamples: int, seed: int) -> dict[str, Drawn]:
-    """Give every figure of the statistics with its bootstrap. Equal lesions and seed give equal resamples."""
+    """Return every figure of the statistics with its bootstrap. Equal lesions and seed give equal resamples."""
     statistics = list(statistics)
     values: dict[str, list[Floats]] = {}
     for weights in _resamples(lesions, resamples, seed):
@@ -75,7 +75,7 @@ def draw(statistics: Iterable[Statistic], lesions: int, resamples: int, seed: in
 
 
 def _resamples(lesions: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Give how often each lesion is drawn, float64 (r, lesions), block by block."""
+    """Yield how often each lesion is drawn, float64 (r, lesions), block by block."""
     generator = np.random.default_rng(seed)
     step = max(1, WEIGHTS_AT_ONCE // lesions)
     for start in range(0, resamples, step):
@@ -85,7 +85,7 @@ def _resamples(lesions: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def bca(drawn: Drawn) -> Interval | None:
-    """Give the BCa interval; None where no resample gives the figure.
+    """Return the BCa interval; None where the figure is undefined in every resample.
 
     The acceleration comes from the influence values rather than from a jackknife (Efron & Tibshirani, "An introduction to
     the bootstrap", 1993, ch. 14 and 22); half of the resamples equal to the figure count as below it.
@@ -93,7 +93,7 @@ def bca(drawn: Drawn) -> Interval | None:
     values = drawn.values[np.isfinite(drawn.values)]
     if not len(values) or not np.isfinite(drawn.point):
         return None
-    # Differences of summing order are no differences.
+    # The order of summing makes differences of rounding.
     near = np.isclose(values, drawn.point, rtol=0, atol=1e-12)
     below = (np.sum((values < drawn.point) & ~near) + near.sum() / 2) / len(values)
     bias = ndtri(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values)))
@@ -105,11 +105,11 @@ def bca(drawn: Drawn) -> Interval | None:
 
 
 def widened(drawn: Drawn, lesions: int) -> Interval | None:
-    """Give the percentile interval of a difference, widened as Student's t is for few lesions; None where there is none.
+    """Return the percentile interval of a difference, widened for few lesions as Student's t is; None where there is none.
 
     A bootstrap of n lesions is too narrow by sqrt(1 - 1/n), and takes the normal's quantiles for t's (Hesterberg, "What
-    teachers should know about the bootstrap", Am. Stat. 69:371, 2015, sect. 3.2). lesions: of the rarest class that the figure
-    rests on.
+    teachers should know about the bootstrap", Am. Stat. 69:371, 2015, sect. 3.2). lesions: number of those of the rarest class
+    that the figure depends on.
     """
     values = drawn.values[np.isfinite(drawn.values)]
     if lesions < 2 or not len(values) or not np.isfinite(drawn.point):
@@ -119,10 +119,10 @@ def widened(drawn: Drawn, lesions: int) -> Interval | None:
 
 
 def shifted(drawn: Drawn) -> Interval | None:
-    """Give the percentile interval less twice the bootstrap's bias, not below 0; for a figure that chance only enlarges.
+    """Return the percentile interval minus twice the bias of the bootstrap, not below 0; for a figure that chance enlarges.
 
-    A calibration error is a sum of absolute values: the data's own is above the truth by about as much as the
-    resamples are above the data's (Efron & Tibshirani 1993, ch. 10). None where no resample gives the figure.
+    A calibration error is a sum of absolute values: that of the data exceeds the truth by about as much as those of the
+    resamples exceed that of the data (Efron & Tibshirani 1993, ch. 10). None where it is undefined in every resample.
     """
     values = drawn.values[np.isfinite(drawn.values)]
     if not len(values) or not np.isfinite(drawn.point):
@@ -132,9 +132,9 @@ def shifted(drawn: Drawn) -> Interval | None:
 
 
 def all_or_none(share: float, lesions: int) -> Interval:
-    """Give the exact binomial interval of a share of 0 or 1, which resampling shows no variation of.
+    """Return the exact binomial interval of a share of 0 or 1, for which resampling shows no variation.
 
-    Clopper & Pearson, Biometrika 26:404, 1934, with lesions for trials.
+    Clopper & Pearson, Biometrika 26:404, 1934, with lesions as trials.
     """
     found = binomtest(round(share * lesions), lesions).proportion_ci(LEVEL, method="exact")
     return [float(found.low), float(found.high)]
@@ -151,12 +151,12 @@ class FiguresOfSums:
     function: Callable[[Floats], Mapping[str, Floats]]
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        """Give each figure, (r,), from weights (r, lesions)."""
+        """Return each figure, (r,), from weights (r, lesions)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return dict(self.function(weights @ self.counts))
 
     def influence(self) -> dict[str, Floats]:
-        """Give each figure's derivative by the weight of each lesion: by the sums, numerically, then by the chain rule."""
+        """Return the derivative of each figure by the weight of each lesion: numerically by the sums, then by the chain rule."""
         sums = self.counts.sum(axis=0)
         step = 1e-4 * max(1.0, float(np.abs(sums).max()))
         moves = step * np.eye(len(sums))
@@ -186,9 +186,9 @@ class FigureOfPairs:
 
     @classmethod
     def of(cls, name: str, scored: ScoredImages, counting: Floats | None = None) -> FigureOfPairs:
-        """Give malignant against the rest; not a number without a malignant or without another image.
+        """Return the AUROC of malignant against the rest; NaN without a malignant or without another image.
 
-        counting: (n,), how much each image that is not malignant counts; all the same if not given.
+        counting: (n,), how much each image that is not malignant counts; without it all count the same.
         """
         positive, groups = scored.malignant, scored.groups
         order = np.flatnonzero(~positive)[np.argsort(scored.scores[~positive], kind="stable")]
@@ -206,7 +206,7 @@ class FigureOfPairs:
         )
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        """Give the AUROC, (r,), from weights (r, lesions)."""
+        """Return the AUROC, (r,), from weights (r, lesions)."""
         cumulated = self._cumulated(weights)
         positive = weights[:, self.positive_groups]
         below = (cumulated[:, self.lowest] + cumulated[:, self.highest]) / 2
@@ -219,7 +219,7 @@ class FigureOfPairs:
         return cumulated
 
     def influence(self) -> dict[str, Floats]:
-        """Give DeLong's structural components, summed over each lesion (DeLong et al., Biometrics 44:837, 1988)."""
+        """Return the structural components of DeLong, summed over each lesion (DeLong et al., Biometrics 44:837, 1988)."""
         positives, negatives = len(self.positive_groups), float(self.counting.sum())
         if not positives or not negatives:
             return {self.name: np.zeros(self.lesions)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.metrics import (
@@ -31,6 +31,7 @@ from skinlesion.evaluation.lesion_bootstrap import (
 )
 from skinlesion.evaluation.operating_point import SHARES, operating_statistic, share_interval
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
 
 FEW_LESIONS: Final = 20
 """Below this many lesions of a class its figures come with a warning."""
@@ -46,23 +47,23 @@ def measure(
     threshold: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Give every figure of the report as plain JSON values, None where a figure is undefined.
+) -> Figures:
+    """Return the figures of a model's probabilities, None where a figure is undefined.
 
     Args:
         labels: (n,) int64, indices into `LABELS`.
         probabilities: (n, 3) float64, rows sum to 1, columns in the order of `LABELS`.
-        lesions: n group ids; images of one lesion are not independent and are resampled together.
-        threshold: of P(malignant), fixed beforehand; with it there are intervals of sensitivity and specificity.
+        lesions: n names; images of one lesion are not independent and are resampled together.
+        threshold: of the probability of malignant, fixed beforehand; with it sensitivity and specificity have intervals.
         resamples: bootstrap resamples; 0 gives no intervals.
         seed: of the bootstrap; equal input and seed give equal figures.
 
-    `balanced_accuracy` is the mean recall over the classes present in `labels`, `malignant_auroc` takes malignant
-    against the rest. `expected_calibration_error` is that of the top label in 15 equal-width bins, `reliability` its bins.
-    `intervals` are those of `skinlesion.evaluation.lesion_bootstrap`; resamples in which a figure is undefined are
-    dropped, and a class with a single lesion gives none, as resampling it shows no variation.
-    `specificity_at_95_sensitivity` reads its threshold off this very set: it describes the ROC curve and is no promise
-    for a threshold fixed beforehand.
+    `balanced_accuracy` is the mean recall over the classes present in `labels`, `malignant_auroc` is that of malignant
+    against the rest. `expected_calibration_error` is that of the likeliest class in 15 equal-width bins, `reliability` its
+    bins. `intervals` are those of `skinlesion.evaluation.lesion_bootstrap`; resamples in which a figure is undefined are
+    left out, and a figure that depends on a class with a single lesion has none, as resampling it shows no variation.
+    The threshold of `specificity_at_95_sensitivity` is chosen on this very set: the figure describes the ROC curve and
+    promises nothing for a threshold that was fixed beforehand.
 
     Raises:
         DataError: there is no image.
@@ -74,8 +75,8 @@ def measure(
 
 def measure_scored(
     scored: ScoredImages, *, threshold: float | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Any]:
-    """Give what `measure` gives, of checked images."""
+) -> Figures:
+    """Return what `measure` returns, for images that were checked already."""
     every = list(range(len(LABELS)))
     present = np.unique(scored.labels).tolist()
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -85,44 +86,44 @@ def measure_scored(
     error, reliability = calibration_error(scored.right, scored.confidence)
     roc, specificity = _roc(scored.malignant, scored.scores)
     normalised = scored.probabilities / scored.probabilities.sum(axis=1, keepdims=True)
-    return {
-        "images": len(scored),
-        "lesions": scored.lesions,
-        "balanced_accuracy": balanced_accuracy(scored),
-        "malignant_auroc": malignant_auroc(scored),
-        "accuracy": float(accuracy_score(scored.labels, scored.predicted)),
-        "macro_f1": float(np.mean(f1[present])),
+    return Figures(
+        images=len(scored),
+        lesions=scored.lesions,
+        balanced_accuracy=balanced_accuracy(scored),
+        malignant_auroc=malignant_auroc(scored),
+        accuracy=float(accuracy_score(scored.labels, scored.predicted)),
+        macro_f1=float(np.mean(f1[present])),
         # float32 softmax rows miss 1 by more than scikit-learn's tolerance for float64.
-        "log_loss": float(log_loss(scored.labels, normalised, labels=every)),
-        "expected_calibration_error": error,
-        "specificity_at_95_sensitivity": specificity,
-        "intervals": intervals(scored, draw_figures(scored, threshold, resamples=resamples, seed=seed)),
-        "per_class": {
-            label: {
-                "precision": _number(precision[index]),
-                "recall": _number(recall[index]),
-                "f1": _number(f1[index]),
-                "support": int(support[index]),
-                "lesions": lesions_of[index],
-            }
+        log_loss=float(log_loss(scored.labels, normalised, labels=every)),
+        expected_calibration_error=error,
+        specificity_at_95_sensitivity=specificity,
+        intervals=intervals(scored, draw_figures(scored, threshold, resamples=resamples, seed=seed)),
+        per_class={
+            label: ClassFigures(
+                precision=_number(precision[index]),
+                recall=_number(recall[index]),
+                f1=_number(f1[index]),
+                support=int(support[index]),
+                lesions=lesions_of[index],
+            )
             for index, label in enumerate(LABELS)
         },
-        "confusion_matrix": confusion_matrix(scored.labels, scored.predicted, labels=every).tolist(),
-        "reliability": reliability,
-        "roc": roc,
-        "warnings": _warnings(scored, lesions_of),
-    }
+        confusion_matrix=confusion_matrix(scored.labels, scored.predicted, labels=every).tolist(),
+        reliability=reliability,
+        roc=roc,
+        warnings=_warnings(scored, lesions_of),
+    )
 
 
 def balanced_accuracy(scored: ScoredImages) -> float:
-    """Give the mean recall over the classes present."""
-    # Not balanced_accuracy_score: it warns about a class that is predicted and absent, which is no fault here.
+    """Return the mean recall over the classes present."""
+    # balanced_accuracy_score warns about a class that is predicted and absent, which is no fault here.
     present = np.unique(scored.labels)
     return float(recall_score(scored.labels, scored.predicted, labels=present, average="macro", zero_division=0))
 
 
 def malignant_auroc(scored: ScoredImages) -> float | None:
-    """Give the AUROC of malignant against the rest; None without a malignant or without another image."""
+    """Return the AUROC of malignant against the rest; None without a malignant or without another image."""
     malignant = scored.malignant
     return None if malignant.all() or not malignant.any() else float(roc_auc_score(malignant, scored.scores))
 
@@ -130,7 +131,7 @@ def malignant_auroc(scored: ScoredImages) -> float | None:
 def draw_figures(
     scored: ScoredImages, threshold: float | None, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Drawn]:
-    """Give the figures that have intervals with their bootstraps; those of the threshold only where there is one."""
+    """Return the figures that have intervals with their bootstraps; those of the threshold only where there is one."""
     statistics: list[Statistic] = [
         confusion_statistic(scored),
         _calibration_statistic(scored),
@@ -142,7 +143,7 @@ def draw_figures(
 
 
 def intervals(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Interval | None]:
-    """Give the 95 % interval of each figure drawn on these images; None where a class has a single lesion."""
+    """Return the 95 % interval of each figure; None where a class that it depends on has a single lesion."""
     found: dict[str, Interval | None] = {}
     for name, figure in drawn.items():
         if name in SHARES:
@@ -155,7 +156,7 @@ def intervals(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Interv
 
 
 def fewest_lesions(scored: ScoredImages, name: str) -> int:
-    """Give the lesions of the rarest class, or side, that a figure rests on; resampling a single one shows no variation."""
+    """Return the number of lesions of the rarest class that a figure depends on; resampling one shows no variation."""
     malignant = scored.malignant
     classes = [scored.labels == index for index in np.unique(scored.labels)]
     sides = {
@@ -169,7 +170,7 @@ def fewest_lesions(scored: ScoredImages, name: str) -> int:
 
 
 def confusion_statistic(scored: ScoredImages) -> FiguresOfSums:
-    """Give balanced accuracy, accuracy and macro F1 as functions of the confusion matrix, over the classes present."""
+    """Return balanced accuracy, accuracy and macro F1 as functions of the confusion matrix, over the classes present."""
     classes = len(LABELS)
     present = np.unique(scored.labels)
     counts = np.zeros((scored.lesions, classes * classes))
@@ -197,14 +198,15 @@ def _calibration_statistic(scored: ScoredImages) -> FiguresOfSums:
     )
 
 
-def _roc(positive: Bools, scores: Floats) -> tuple[dict[str, list[float]], float | None]:
-    """Give the curve in at most `ROC_POINTS` points and, from the whole curve, the specificity at 95 % sensitivity."""
+def _roc(positive: Bools, scores: Floats) -> tuple[Roc, float | None]:
+    """Return the curve in at most `ROC_POINTS` points and, from the whole curve, the specificity at 95 % sensitivity."""
     if positive.all() or not positive.any():
-        return {"fpr": [], "tpr": []}, None
+        return Roc(fpr=[], tpr=[]), None
     fpr, tpr, _ = roc_curve(positive, scores, drop_intermediate=False)
     # fpr + tpr grows strictly along the curve, so even steps of it keep both steep and flat parts.
     kept = np.unique(np.searchsorted(fpr + tpr, np.linspace(0, fpr[-1] + tpr[-1], ROC_POINTS)))
-    return {"fpr": fpr[kept].tolist(), "tpr": tpr[kept].tolist()}, float(1 - fpr[np.argmax(tpr >= SENSITIVITY)])
+    specificity = float(1 - fpr[np.argmax(tpr >= SENSITIVITY)])
+    return Roc(fpr=fpr[kept].tolist(), tpr=tpr[kept].tolist()), specificity
 
 
 def _number(value: float) -> float | None:

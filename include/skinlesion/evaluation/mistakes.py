@@ -1,9 +1,10 @@
-"""The held-out images that a model is surest of and wrong about, with the places that it looked at."""
+"""The held-out images that a model is surest of and wrong about, with the regions that its answer depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -20,15 +21,33 @@ from skinlesion.registry.candidate import Candidate
 
 MISTAKES_SHOWN: Final = 16
 OVERLAY_QUALITY: Final = 85
-"""JPEG; at 16 pictures the report stays below a megabyte more."""
+"""JPEG quality; 16 overlays add less than a megabyte to the report."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A held-out image and the wrong answer that the model gave.
+
+    probability: of the predicted class. decision: that of the rule. jpeg: the image. overlay: the image with Grad-CAM for
+    the predicted class, JPEG.
+    """
+
+    image: str
+    dx: str
+    truth: str
+    predicted: str
+    probability: float
+    decision: str
+    jpeg: bytes
+    overlay: bytes
 
 
 def worst_mistakes(
     config: Folders, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, decisions: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Give what the report shows of the worst mistakes, worst first; `overlay` is Grad-CAM for the class predicted.
+) -> list[Mistake]:
+    """Return the worst mistakes, the worst first.
 
-    rows: of the manifest; decisions: the rule's; both in the order of the images scored.
+    rows: of the manifest. decisions: those of the rule. Both are in the order of the scored images.
     """
     wrong = np.flatnonzero(~scored.right)
     worst = wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
@@ -38,16 +57,16 @@ def worst_mistakes(
     overlays = _overlays(candidate, pictures, [LABELS[label] for label in scored.predicted[worst]])
     folder = layout.output(config.dataset)
     return [
-        {
-            "image": rows["image"].iloc[position],
-            "dx": rows["dx"].iloc[position],
-            "truth": LABELS[scored.labels[position]],
-            "predicted": LABELS[scored.predicted[position]],
-            "probability": float(scored.confidence[position]),
-            "decision": decisions[position],
-            "jpeg": (folder / rows["file"].iloc[position]).read_bytes(),
-            "overlay": overlay,
-        }
+        Mistake(
+            image=rows["image"].iloc[position],
+            dx=rows["dx"].iloc[position],
+            truth=LABELS[scored.labels[position]],
+            predicted=LABELS[scored.predicted[position]],
+            probability=float(scored.confidence[position]),
+            decision=decisions[position],
+            jpeg=(folder / rows["file"].iloc[position]).read_bytes(),
+            overlay=overlay,
+        )
         for position, overlay in zip(worst, overlays, strict=True)
     ]
 

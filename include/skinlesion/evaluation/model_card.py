@@ -1,4 +1,4 @@
-"""model_card.md: what a model is for, what it was made from and what it is worth, after three lists of reporting items.
+"""model_card.md: what a model is for, how it was made and how well it does, by three lists of reporting items.
 
 - CLEAR Derm: Daneshjou et al., "Checklist for evaluation of image-based artificial intelligence reports in dermatology",
   JAMA Dermatol. 158:90, 2022.
@@ -11,18 +11,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.html_report import figure, interval, percent, signed, signed_interval
+from skinlesion.evaluation.html_report import by_column, figure, interval, percent, signed, signed_interval
+from skinlesion.prediction.decision import DecisionRule
+from skinlesion.registry.metrics_record import Interval, MetricsRecord
 from skinlesion.registry.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the card and the items of the three lists that it answers."""
+    """A section of the card and the items of the three lists that it covers."""
 
     title: str
     clear_derm: str
@@ -102,7 +104,7 @@ SECTIONS: Final = {
         "Part 5 (reproducibility: code and data)",
     ),
 }
-"""In the order of the card. CLEAR Derm's items are named by its sections and topics, TRIPOD+AI's by number."""
+"""In the order of the card. Items of CLEAR Derm are named by section and topic, those of TRIPOD+AI by number."""
 
 NOT_ANSWERED: Final = (
     "CLEAR Derm: skin tone of the people pictured; cameras and dermatoscopes; comparison with clinicians; evaluation in use.",
@@ -111,26 +113,25 @@ NOT_ANSWERED: Final = (
     "involvement), 20c (comparison with development data of others).",
     "MI-CLAIM: Part 1, state of the art used as a baseline, beyond the model in service.",
 )
-"""Items that a program cannot answer from its data; whoever publishes the model answers them."""
+"""Items that a program cannot answer from its data; who publishes the model answers them."""
 
 
 @dataclass(frozen=True)
 class CardContext:
     """What the card is made from.
 
-    run: name of the candidate. created: ISO 8601 time. metrics: what evaluate writes to metrics.json. training:
-    training.json's record. rule: decision_rule.json's content, None for a model without one.
+    created: when the model was trained, ISO 8601. metrics: content of metrics.json. training: content of training.json.
+    rule: None for a model without one.
     """
 
-    run: str
     created: str
-    metrics: dict[str, Any]
+    metrics: MetricsRecord
     training: TrainingRecord
-    rule: dict[str, Any] | None
+    rule: DecisionRule | None
 
 
 def render_model_card(context: CardContext) -> str:
-    """Give the card as Markdown; what comes from the user's files is escaped."""
+    """Return the card as Markdown; what comes from the user's files is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=False,  # Markdown, escaped by `text` and `code`
@@ -156,54 +157,47 @@ def render_model_card(context: CardContext) -> str:
         training=context.training,
         settings=context.training.settings,
         rule=context.rule,
-        data=context.metrics["data"],
+        data=context.metrics.data,
         versions=versions(context.metrics, context.training),
         labels=LABELS,
         sections=SECTIONS,
         not_answered=NOT_ANSWERED,
-        slices=_by_column(context.metrics["slices"]),
-        classes=sum(row["support"] > 0 for row in context.metrics["per_class"].values()),
+        slices={name.replace("_", " "): rows for name, rows in by_column(context.metrics.slices).items()},
+        classes=sum(row.support > 0 for row in context.metrics.per_class.values()),
     )
     return re.sub(r"\n{3,}", "\n\n", card)
 
 
-def versions(metrics: dict[str, Any], training: TrainingRecord) -> dict[str, str]:
-    """Give what the figures depend on, by name: data, code, packages."""
+def versions(metrics: MetricsRecord, training: TrainingRecord) -> dict[str, str]:
+    """Return what the figures depend on, by name: data, code, packages."""
     packages = ", ".join(f"{name} {number}" for name, number in sorted(training.packages.items()))
     return {
-        "Data version": metrics["data_version"],
-        "Training rows": metrics["training_version"],
-        "Held-out rows": metrics["held_out_version"],
+        "Data version": metrics.data_version,
+        "Training rows": metrics.training_version,
+        "Held-out rows": metrics.held_out_version,
         "Git revision": training.git_revision,
         "Packages": packages,
     }
 
 
-def text(value: Any) -> str:
-    """Give text on one line in which Markdown and HTML mean nothing, also within a table."""
+def text(value: object) -> str:
+    """Return text on one line, escaped so that Markdown and HTML in it mean nothing, also within a table."""
     line = " ".join(str(value).split())
     return re.sub(r"([\\`*_{}\[\]<>#|~!&])", r"\\\1", line)
 
 
-def code(value: Any) -> str:
-    """Give a code span on one line; a pipe in it is escaped for tables, a backtick is replaced."""
+def code(value: object) -> str:
+    """Return a code span on one line; a pipe in it is escaped for tables, a backtick is replaced."""
     line = " ".join(str(value).split()).replace("`", "'").replace("|", r"\|")
     return f"`{line}`" if line else ""
 
 
-def _with_interval(value: float | None, bounds: list[float] | None) -> str:
+def _with_interval(value: float | None, bounds: Interval | None) -> str:
     return figure(value) if bounds is None else f"{figure(value)} ({interval(bounds)})"
 
 
-def _share(value: float | None, bounds: list[float] | None) -> str:
-    """Give a predictive value in per cent; of 1 % prevalence two decimals matter."""
+def _share(value: float | None, bounds: Interval | None) -> str:
+    """Return a predictive value in per cent; at 1 % prevalence two decimals matter."""
     if value is None or bounds is None:
         return "–" if value is None else f"{value:.2%}"
     return f"{value:.2%} ({bounds[0]:.2%}–{bounds[1]:.2%})"
-
-
-def _by_column(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    columns: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        columns.setdefault(row["column"].replace("_", " "), []).append(row)
-    return columns

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from skinlesion.evaluation.calibration import calibration_before_and_after
 from skinlesion.evaluation.decisions import abstained, decisions_summary
 from skinlesion.evaluation.metrics import measure_scored
@@ -12,26 +10,23 @@ from skinlesion.evaluation.risk_coverage import risk_coverage
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import Answers
+from skinlesion.registry.metrics_record import ModelFigures
 
 
-def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers) -> dict[str, Any]:
-    """Give the figures of `measure`, and `operating_point`, `calibration`, `risk_coverage` and `decisions`, as plain JSON.
+def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers) -> ModelFigures:
+    """Return all figures of a model.
 
-    Without a rule there is no threshold, no temperature and no abstaining to measure, and those three are None. answers:
-    what the model answered for the same images.
+    Without a rule there is no threshold, no temperature and no abstaining to measure; the figures of these are None.
+    answers: those of the model for the same images.
     """
-    figures = measure_scored(scored, threshold=rule.malignant_threshold if rule else None)
+    figures = dict(measure_scored(scored, threshold=rule.malignant_threshold if rule else None))
     if rule is None:
-        return figures | {
-            "operating_point": None,
-            "calibration": None,
-            "risk_coverage": risk_coverage(scored),
-            "decisions": None,
-        }
+        return ModelFigures(**figures, risk_coverage=risk_coverage(scored))
     reasons = abstained(rule, answers.probabilities, answers.known_distances)
-    return figures | {
-        "operating_point": operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
-        "calibration": calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
-        "risk_coverage": risk_coverage(scored, rule.confidence(scored.probabilities)),
-        "decisions": decisions_summary(scored.labels, answers.decisions, reasons),
-    }
+    return ModelFigures(
+        **figures,
+        operating_point=operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
+        calibration=calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
+        risk_coverage=risk_coverage(scored, rule.confidence(scored.probabilities)),
+        decisions=decisions_summary(scored.labels, answers.decisions, reasons),
+    )

@@ -1,4 +1,4 @@
-"""What the model does at the threshold that training fixed for malignant: no figure here chooses it."""
+"""What the model does at the threshold for malignant that training chose."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FiguresOfSums, Interval, all_or_none, bca, draw
 from skinlesion.evaluation.scored_images import Floats, ScoredImages
+from skinlesion.registry.metrics_record import OperatingPoint, PredictiveValues
 
 PREVALENCES: Final = (0.01, 0.02, 0.03, 0.04, 0.05)
-"""Of malignancy, where such a tool would be asked; a collection of excised lesions has far more."""
+"""Shares of malignant lesions where such a tool would be used; in a collection of excised lesions it is far higher."""
 
 SHARES: Final = ("sensitivity", "specificity")
 
 
 def operating_statistic(scored: ScoredImages, threshold: float) -> FiguresOfSums:
-    """Give sensitivity and specificity of `P(malignant) >= threshold`, malignant against the rest."""
+    """Return sensitivity and specificity of `P(malignant) >= threshold`, malignant against the rest."""
     called, malignant = scored.scores >= threshold, scored.malignant
     cells = (malignant & called, malignant & ~called, ~malignant & ~called, ~malignant & called)
     counts = np.stack([np.bincount(scored.groups, cell, scored.lesions) for cell in cells], axis=1)
@@ -29,7 +30,7 @@ def _shares(sums: Floats) -> dict[str, Floats]:
 
 
 def share_interval(scored: ScoredImages, name: str, drawn: Drawn) -> Interval | None:
-    """Give the interval of a sensitivity or specificity; None where its side has fewer than two lesions."""
+    """Return the interval of a sensitivity or specificity; None where fewer than two lesions are of its side."""
     lesions = scored.lesions_of(scored.malignant if name == "sensitivity" else ~scored.malignant)
     if lesions < 2 or not np.isfinite(drawn.point) or not len(drawn.values):
         return None
@@ -38,49 +39,53 @@ def share_interval(scored: ScoredImages, name: str, drawn: Drawn) -> Interval | 
 
 def operating_point(
     scored: ScoredImages, threshold: float, target: float | None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Any]:
-    """Give sensitivity, specificity and predictive values at a threshold fixed beforehand, as plain JSON.
+) -> OperatingPoint:
+    """Return sensitivity, specificity and predictive values at a threshold that was fixed beforehand.
 
-    `ppv` and `npv` are those of the held-out images, whose share of malignant lesions is `prevalence`; `at_prevalence`
-    has them by Bayes' rule from sensitivity and specificity, each with the interval that the resamples' own pairs give.
+    `ppv` and `npv` are those of the held-out images, whose share of malignant images is `prevalence`. `at_prevalence` has
+    them for other shares by Bayes' rule from sensitivity and specificity, with intervals from the pairs of each resample.
 
-    target: the sensitivity that the threshold was chosen for.
+    target: sensitivity that the threshold was chosen for.
     """
     found = draw([operating_statistic(scored, threshold)], scored.lesions, resamples, seed)
     intervals = {name: share_interval(scored, name, found[name]) for name in SHARES}
-    point = {name: _number(found[name].point) for name in SHARES}
     called, malignant = scored.scores >= threshold, scored.malignant
-    prevalence = float(malignant.mean())
-    return {
-        "threshold": threshold,
-        "target_sensitivity": target,
-        **point,
-        "intervals": intervals,
-        "called_malignant": int(called.sum()),
-        "caught": int((called & malignant).sum()),
-        "missed": int((~called & malignant).sum()),
-        "prevalence": prevalence,
-        "ppv": _ratio((called & malignant).sum(), called.sum()),
-        "npv": _ratio((~called & ~malignant).sum(), (~called).sum()),
-        "at_prevalence": [_at_prevalence(share, found, intervals) for share in PREVALENCES],
-    }
+    return OperatingPoint(
+        threshold=threshold,
+        target_sensitivity=target,
+        sensitivity=_number(found["sensitivity"].point),
+        specificity=_number(found["specificity"].point),
+        intervals=intervals,
+        called_malignant=int(called.sum()),
+        caught=int((called & malignant).sum()),
+        missed=int((~called & malignant).sum()),
+        prevalence=float(malignant.mean()),
+        ppv=_ratio((called & malignant).sum(), called.sum()),
+        npv=_ratio((~called & ~malignant).sum(), (~called).sum()),
+        at_prevalence=[_at_prevalence(share, found, intervals) for share in PREVALENCES],
+    )
 
 
-def _at_prevalence(prevalence: float, found: dict[str, Drawn], intervals: dict[str, Interval | None]) -> dict[str, Any]:
+def _at_prevalence(
+    prevalence: float, found: dict[str, Drawn], intervals: dict[str, Interval | None]
+) -> PredictiveValues:
     sensitivity, specificity = (found[name] for name in SHARES)
     varies = all(0 < share.point < 1 for share in (sensitivity, specificity))
-    row: dict[str, Any] = {"prevalence": prevalence, "intervals": {}}
+    points: dict[str, float | None] = {}
+    bounds: dict[str, Interval | None] = {}
     for name, function in (("ppv", _ppv), ("npv", _npv)):
-        row[name] = _number(float(function(np.float64(sensitivity.point), np.float64(specificity.point), prevalence)))
+        points[name] = _number(
+            float(function(np.float64(sensitivity.point), np.float64(specificity.point), prevalence))
+        )
         ends: Any = None
-        if row[name] is not None and None not in intervals.values():
+        if points[name] is not None and None not in intervals.values():
             values = function(sensitivity.values, specificity.values, prevalence)
-            # Both values grow with either share, so the ends of their intervals bound them where resampling shows nothing.
+            # Both values grow with either share, so where resampling shows no variation the ends of its interval bound them.
             ends = np.nanquantile(values, [0.025, 0.975]) if varies else None
             if ends is None:
                 ends = function(np.array(intervals["sensitivity"]), np.array(intervals["specificity"]), prevalence)
-        row["intervals"][name] = [float(end) for end in ends] if ends is not None and np.isfinite(ends).all() else None
-    return row
+        bounds[name] = [float(end) for end in ends] if ends is not None and np.isfinite(ends).all() else None
+    return PredictiveValues(prevalence=prevalence, ppv=points["ppv"], npv=points["npv"], intervals=bounds)
 
 
 def _ppv(sensitivity: Any, specificity: Any, prevalence: float) -> Any:

@@ -1,14 +1,26 @@
-"""A candidate against the model in service on the same lesions, by a paired bootstrap over them."""
+"""Two models on the same lesions: the difference of their figures with a bound and an interval from a paired bootstrap.
+
+The bootstrap draws lesions with all their images (Field & Welsh, "Bootstrapping clustered data", J. R. Stat. Soc. B 69:369,
+2007) and takes the same lesions for both models, so what makes a set of lesions easy or hard cancels (Efron & Tibshirani,
+"An introduction to the bootstrap", 1993, ch. 8). Bounds and intervals are percentiles of the resampled differences;
+resamples without a class that a figure needs are left out. The gate (`compare`) and the report (`paired_differences`) use
+the same resamples, so they cannot disagree.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, widened
-from skinlesion.evaluation.metrics import draw_figures, fewest_lesions
-from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
+from skinlesion.evaluation.lesion_bootstrap import LEVEL, RESAMPLES, Drawn, Interval, draw
+from skinlesion.evaluation.metrics import confusion_statistic, draw_figures, fewest_lesions
+from skinlesion.evaluation.operating_point import operating_statistic
+from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.registry.metrics_record import PairedFigure, Verdict
 
 MORE_IS_BETTER: Final = {
     "balanced_accuracy": True,
@@ -19,7 +31,69 @@ MORE_IS_BETTER: Final = {
     "specificity": True,
     "expected_calibration_error": False,
 }
-"""Figures that are compared, and whether more of each is better."""
+"""Figures that the report compares, and whether a higher value of each is better."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both models on the same images, and candidate minus champion.
+
+    lower: one-sided lower bound of that difference. All are None where the figure is undefined because a class is missing.
+    """
+
+    candidate: float | None
+    champion: float | None
+    difference: float | None
+    lower: float | None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The answers of a model for n images.
+
+    predicted: (n,) int64, the likeliest class of each image, an index into `LABELS`. positive: (n,) bool, whether the model
+    calls the image malignant at its operating point.
+    """
+
+    predicted: Ints
+    positive: Bools
+
+    @classmethod
+    def of(cls, probabilities: Floats, threshold: float | None) -> Decided:
+        """Return what follows from probabilities (n, 3) and the threshold for malignant; None: the likeliest class."""
+        predicted = probabilities.argmax(axis=1)
+        malignant = LABELS.index(MALIGNANT)
+        positive = predicted == malignant if threshold is None else probabilities[:, malignant] >= threshold
+        return cls(predicted, positive)
+
+
+def compare(
+    labels: Ints,
+    lesions: npt.ArrayLike,
+    candidate: Decided,
+    champion: Decided,
+    *,
+    confidence: float,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Difference, Difference]:
+    """Return the differences in balanced accuracy and in sensitivity for malignant at the operating points.
+
+    Args:
+        labels: (n,) int64, indices into `LABELS`.
+        lesions: n names.
+        candidate: answers for the n images.
+        champion: answers for the same n images.
+        confidence: of the one-sided bound; at 0.5 it is about the difference itself.
+        resamples: number of resamples.
+        seed: equal input and seed give equal bounds.
+    """
+    groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+    new, old = (_draw_decided(labels, groups, decided, resamples, seed) for decided in (candidate, champion))
+    accuracy, sensitivity = (
+        _bounded(new[name], old[name], confidence) for name in ("balanced_accuracy", "sensitivity")
+    )
+    return accuracy, sensitivity
 
 
 def paired_differences(
@@ -29,38 +103,62 @@ def paired_differences(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Give, for each figure that both models have, `difference` (new less old), its 95 % `interval` and a `verdict`.
+) -> dict[str, PairedFigure]:
+    """Return, for each figure that both models have, `difference` (new minus old), its 95 % `interval` and a `verdict`.
 
-    Both models answer for the same images, and each resample takes the same lesions of both, so that what makes a set of
-    lesions easy or hard cancels (Efron & Tibshirani 1993, ch. 8). `verdict` is better or worse where the interval is to
-    one side of 0, else "no clear difference". `resamples_better` is the share of resamples in which the new one is ahead.
+    `verdict` is better or worse where the interval excludes 0, else "no clear difference". `resamples_better` is the share
+    of resamples in which the new model is ahead. A figure that depends on a single lesion of a class has no interval.
 
-    thresholds: of the new and of the old model; each at its own. Raises ValueError when the images are not the same.
+    thresholds: of the new and of the old model, each at its own. Raises ValueError when the images are not the same.
     """
     if not (np.array_equal(new.labels, old.labels) and np.array_equal(new.groups, old.groups)):
         raise ValueError("a paired comparison needs the same images, in the same order, of both models")
     drawn_new = draw_figures(new, thresholds[0], resamples=resamples, seed=seed)
     drawn_old = draw_figures(old, thresholds[1], resamples=resamples, seed=seed)
-    rows: dict[str, Any] = {}
-    for name, more_is_better in MORE_IS_BETTER.items():
-        if name not in drawn_new or name not in drawn_old:
-            continue
-        drawn = drawn_new[name] - drawn_old[name]
-        if not np.isfinite(drawn.point):
-            continue
-        interval = widened(drawn, fewest_lesions(new, name))
-        values = drawn.values[np.isfinite(drawn.values)] * (1 if more_is_better else -1)
-        rows[name] = {
-            "difference": drawn.point,
-            "interval": interval,
-            "verdict": _verdict(interval, more_is_better),
-            "resamples_better": float(np.mean(values > 0)) if len(values) else None,
-        }
-    return rows
+    shared = [name for name in MORE_IS_BETTER if name in drawn_new and name in drawn_old]
+    return {
+        name: _row(drawn_new[name] - drawn_old[name], MORE_IS_BETTER[name], has_interval=fewest_lesions(new, name) > 1)
+        for name in shared
+        if np.isfinite(drawn_new[name].point - drawn_old[name].point)
+    }
 
 
-def _verdict(interval: list[float] | None, more_is_better: bool) -> str:
+def _draw_decided(labels: Ints, groups: Ints, decided: Decided, resamples: int, seed: int) -> dict[str, Drawn]:
+    """Return balanced accuracy and sensitivity at the operating point with their bootstraps."""
+    certain, malignant = np.eye(len(LABELS)), LABELS.index(MALIGNANT)
+    named = ScoredImages(labels, certain[decided.predicted], groups)
+    called = replace(named, probabilities=certain[np.where(decided.positive, malignant, malignant - 1)])
+    return draw([confusion_statistic(named), operating_statistic(called, 0.5)], named.lesions, resamples, seed)
+
+
+def _bounded(new: Drawn, old: Drawn, confidence: float) -> Difference:
+    difference = new - old
+    bounds = _percentiles(difference, [1 - confidence])
+    if bounds is None:
+        return Difference(None, None, None, None)
+    return Difference(new.point, old.point, difference.point, bounds[0])
+
+
+def _percentiles(difference: Drawn, shares: list[float]) -> list[float] | None:
+    """Return these quantiles of the resampled differences; None where the figure is undefined."""
+    values = difference.values[np.isfinite(difference.values)]
+    if not len(values) or not np.isfinite(difference.point):
+        return None
+    return [float(value) for value in np.quantile(values, shares)]
+
+
+def _row(difference: Drawn, more_is_better: bool, has_interval: bool) -> PairedFigure:
+    interval = _percentiles(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if has_interval else None
+    values = difference.values[np.isfinite(difference.values)] * (1 if more_is_better else -1)
+    return PairedFigure(
+        difference=difference.point,
+        interval=interval,
+        verdict=_verdict(interval, more_is_better),
+        resamples_better=float(np.mean(values > 0)) if len(values) else None,
+    )
+
+
+def _verdict(interval: Interval | None, more_is_better: bool) -> Verdict:
     if interval is None or interval[0] <= 0 <= interval[1]:
         return "no clear difference"
     return "better" if (interval[0] > 0) == more_is_better else "worse"

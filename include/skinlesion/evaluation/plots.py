@@ -1,7 +1,7 @@
-"""The report's figures as PNG bytes, drawn with matplotlib's objects so that nothing global is touched.
+"""The plots of the report as PNG bytes.
 
-Every figure is 960 pixels wide, meant to be shown at 480; that of robustness is twice as wide. Equal input gives equal bytes
-on one matplotlib version.
+A plot is 960 pixels wide, to be shown at 480; that of robustness is twice as wide. Equal input gives equal bytes with one
+version of matplotlib. Only objects of matplotlib are used, so its global state does not change.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.registry.metrics_record import Figures, ModelFigures, RiskCoverage, Robustness, RobustnessFigures
 
-# Okabe & Ito, "Color universal design" (2008): told apart by colour-blind readers, and in grey by their lightness.
+# Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#D55E00"
 INK: Final = "#1f2933"
@@ -27,17 +28,20 @@ RULE: Final = "#d9dee4"
 SHADES: Final = LinearSegmentedColormap.from_list("white to blue", ["#ffffff", "#9cc7e0", "#005a8f"])
 
 WIDTH: Final = 4.8
-"""Inches; at 200 dots an inch 960 pixels, so that 10 points stay legible at half size."""
+"""Inches; 960 pixels at 200 dots an inch, so text of 10 points is legible at half size."""
 DPI: Final = 200
 TEXT: Final = 9.5
 FEW_IN_A_BIN: Final = 10
-"""Images of a reliability bin below which its point is hollow and not joined to the others."""
+"""The point of a reliability bin with fewer images is hollow and not joined to the others."""
 
 
-def all_pngs(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """Give every plot that these figures have, as PNG by name.
+def all_pngs(
+    metrics: Figures, history: Sequence[Mapping[str, Any]], robustness: Robustness | None = None
+) -> dict[str, bytes]:
+    """Return every plot that there are figures for, as PNG by name.
 
-    metrics: from `measure`, with `risk_coverage`, `robustness`, `calibration` and `operating_point` where they were measured.
+    metrics: with the figures of the decision rule where it is `ModelFigures`. history: of training, a row an epoch.
+    robustness: None where it was not measured.
     """
     plots = {
         "confusion_matrix": confusion_matrix_png(metrics),
@@ -46,16 +50,16 @@ def all_pngs(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -
     }
     if history:
         plots["history"] = history_png(history)
-    if metrics.get("risk_coverage"):
-        plots["risk_coverage"] = risk_coverage_png(metrics["risk_coverage"])
-    if metrics.get("robustness"):
-        plots["robustness"] = robustness_png(metrics["robustness"])
+    if isinstance(metrics, ModelFigures) and metrics.risk_coverage:
+        plots["risk_coverage"] = risk_coverage_png(metrics.risk_coverage)
+    if robustness:
+        plots["robustness"] = robustness_png(robustness)
     return plots
 
 
-def confusion_matrix_png(metrics: Mapping[str, Any]) -> bytes:
-    """Draw counts and row percentages of `metrics["confusion_matrix"]` (rows truth, columns predicted) as PNG."""
-    counts = np.asarray(metrics["confusion_matrix"], dtype=np.int64)
+def confusion_matrix_png(metrics: Figures) -> bytes:
+    """Return counts and row percentages of the confusion matrix (rows diagnosis, columns predicted) as PNG."""
+    counts = np.asarray(metrics.confusion_matrix, dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     figure, axes = _figure(height=4.0)
@@ -79,15 +83,15 @@ def confusion_matrix_png(metrics: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
-def roc_png(metrics: Mapping[str, Any]) -> bytes:
-    """Draw `metrics["roc"]`, malignant against the rest, as PNG; says so where it is not measured."""
-    roc, auroc = metrics["roc"], metrics["malignant_auroc"]
-    if auroc is None or not roc["fpr"]:
+def roc_png(metrics: Figures) -> bytes:
+    """Return the ROC curve of malignant against the rest as PNG, or a sentence where it is not measured."""
+    roc, auroc = metrics.roc, metrics.malignant_auroc
+    if auroc is None or not roc.fpr:
         return _nothing("ROC curve not measured: malignant and\nother images are both needed.")
     figure, axes = _figure(height=4.4)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.fill_between(roc["fpr"], roc["tpr"], color=BLUE, alpha=0.08, linewidth=0)
-    axes.plot(roc["fpr"], roc["tpr"], color=BLUE, linewidth=2)
+    axes.fill_between(roc.fpr, roc.tpr, color=BLUE, alpha=0.08, linewidth=0)
+    axes.plot(roc.fpr, roc.tpr, color=BLUE, linewidth=2)
     point = _marked(metrics)
     if point is not None:
         x, y, words = point
@@ -103,7 +107,7 @@ def roc_png(metrics: Mapping[str, Any]) -> bytes:
             size=TEXT,
             color=ORANGE,
         )
-    interval = (metrics.get("intervals") or {}).get("malignant_auroc")
+    interval = metrics.intervals.get("malignant_auroc")
     words = f"AUROC {auroc:.3f}" + (f"\n95% interval {interval[0]:.3f}–{interval[1]:.3f}" if interval else "")
     axes.text(0.97, 0.05, words, ha="right", va="bottom", size=11, color=INK)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
@@ -112,53 +116,52 @@ def roc_png(metrics: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
-def _marked(metrics: Mapping[str, Any]) -> tuple[float, float, str] | None:
-    """Give the operating point, else the curve's point of 95 % sensitivity, as (x, y, words)."""
-    operating = metrics.get("operating_point")
-    if operating and operating["sensitivity"] is not None and operating["specificity"] is not None:
-        words = f"threshold {operating['threshold']:.3f}\nsensitivity {operating['sensitivity']:.1%}"
-        words += f"\nspecificity {operating['specificity']:.1%}"
-        return 1 - operating["specificity"], operating["sensitivity"], words
-    specificity = metrics.get("specificity_at_95_sensitivity")
+def _marked(metrics: Figures) -> tuple[float, float, str] | None:
+    """Return the operating point, else the point of the curve at 95 % sensitivity, as (x, y, text)."""
+    operating = metrics.operating_point if isinstance(metrics, ModelFigures) else None
+    if operating and operating.sensitivity is not None and operating.specificity is not None:
+        words = f"threshold {operating.threshold:.3f}\nsensitivity {operating.sensitivity:.1%}"
+        words += f"\nspecificity {operating.specificity:.1%}"
+        return 1 - operating.specificity, operating.sensitivity, words
+    specificity = metrics.specificity_at_95_sensitivity
     if specificity is None:
         return None
     return 1 - specificity, 0.95, f"sensitivity 95%,\nspecificity {specificity:.0%}"
 
 
-def reliability_png(metrics: Mapping[str, Any]) -> bytes:
-    """Draw how often the top class is right at each confidence, as PNG: `metrics["reliability"]`.
+def reliability_png(metrics: Figures) -> bytes:
+    """Return how often the likeliest class is right at each confidence, as PNG.
 
-    With `metrics["calibration"]`, the curve before temperature scaling stands behind it.
+    With `calibration`, the curve before temperature scaling is drawn behind it.
     """
-    filled = [part for part in metrics["reliability"] if part["count"]]
-    joined = [part for part in filled if part["count"] >= FEW_IN_A_BIN]
-    calibration = metrics.get("calibration")
-    before = calibration["held_out"]["before"] if calibration else None
+    filled = [part for part in metrics.reliability if part.count]
+    joined = [part for part in filled if part.count >= FEW_IN_A_BIN]
+    calibration = metrics.calibration if isinstance(metrics, ModelFigures) else None
+    before = calibration.held_out.before if calibration else None
     figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     for axes in (upper, lower):
         _dress(axes)
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     if before is not None:
-        shown = [part for part in before["reliability"] if part["count"] >= FEW_IN_A_BIN]
+        shown = [part for part in before.reliability if part.count >= FEW_IN_A_BIN]
         upper.plot(
-            [part["confidence"] for part in shown],
-            [part["accuracy"] for part in shown],
+            [part.confidence for part in shown],
+            [part.accuracy for part in shown],
             color=GREY, linewidth=1.2, marker="o", markersize=3.5,
-            label=f"before temperature: error {before['expected_calibration_error']:.3f}",
+            label=f"before temperature: error {before.expected_calibration_error:.3f}",
         )  # fmt: skip
-    error = metrics.get("expected_calibration_error")
     words = "calibration error" if before is None else "as saved: error"
     upper.plot(
-        [part["confidence"] for part in joined],
-        [part["accuracy"] for part in joined],
+        [part.confidence for part in joined],
+        [part.accuracy for part in joined],
         color=BLUE, linewidth=1.8, marker="o", markersize=5,
-        label=words if error is None else f"{words} {error:.3f}",
+        label=f"{words} {metrics.expected_calibration_error:.3f}",
     )  # fmt: skip
-    few = [part for part in filled if part["count"] < FEW_IN_A_BIN]
+    few = [part for part in filled if part.count < FEW_IN_A_BIN]
     upper.plot(
-        [part["confidence"] for part in few],
-        [part["accuracy"] for part in few],
+        [part.confidence for part in few],
+        [part.accuracy for part in few],
         color=BLUE, linestyle="none", marker="o", markersize=4, markerfacecolor="white", alpha=0.5,
     )  # fmt: skip
     upper.legend(frameon=False, fontsize=TEXT, labelcolor=INK, loc="upper left")
@@ -167,9 +170,9 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
     upper.set_ylabel("share that is right")
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     lower.bar(
-        [part["low"] for part in filled],
-        [part["count"] for part in filled],
-        width=[part["high"] - part["low"] for part in filled],
+        [part.low for part in filled],
+        [part.count for part in filled],
+        width=[part.high - part.low for part in filled],
         align="edge",
         color=BLUE,
         edgecolor="white",
@@ -183,11 +186,8 @@ def reliability_png(metrics: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
-def risk_coverage_png(risk: Mapping[str, Any]) -> bytes:
-    """Draw error and balanced accuracy of the most confident images against their share, as PNG.
-
-    risk: from `skinlesion.evaluation.risk_coverage.risk_coverage`.
-    """
+def risk_coverage_png(risk: RiskCoverage) -> bytes:
+    """Return error and balanced accuracy of the most confident images by their share, as PNG."""
     figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, 1, sharex=True)
     for axes, key, words, colour in (
@@ -195,16 +195,16 @@ def risk_coverage_png(risk: Mapping[str, Any]) -> bytes:
         (lower, "error", "share that is wrong", ORANGE),
     ):
         _dress(axes)
-        points = [(row["coverage"], row[key]) for row in risk["curve"] if row[key] is not None]
+        points = [(row.coverage, getattr(row, key)) for row in risk.curve if getattr(row, key) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=2)
         axes.set_ylabel(words)
         axes.set_xlim(0, 1.01)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.axvline(1 - risk["gain"]["abstained"], color=GREY, linewidth=1, linestyle=(0, (2, 2)))
-    gain = risk["gain"]
-    if gain["balanced_accuracy"] is not None:
-        words = f"{gain['balanced_accuracy']:+.3f} by not answering\nthe least certain {gain['abstained']:.0%}"
+        axes.axvline(1 - risk.gain.abstained, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+    gain = risk.gain
+    if gain.balanced_accuracy is not None:
+        words = f"{gain.balanced_accuracy:+.3f} by not answering\nthe least certain {gain.abstained:.0%}"
         upper.text(
             0.04, 0.06, words.replace("-", "−"), transform=upper.transAxes, va="bottom", size=TEXT, color=INK
         )  # fmt: skip
@@ -213,40 +213,41 @@ def risk_coverage_png(risk: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
-def robustness_png(robustness: Mapping[str, Any]) -> bytes:
-    """Draw AUROC and balanced accuracy against the strength of each alteration, a panel a kind, as one wide PNG.
+def robustness_png(robustness: Robustness) -> bytes:
+    """Return AUROC and balanced accuracy by the strength of each alteration, a panel a kind, as one wide PNG.
 
-    robustness: from `skinlesion.evaluation.robustness.robustness`. Where a figure is not measured there is no line.
+    A figure that is not measured has no line.
     """
-    curves = robustness["curves"]
+    curves = robustness.curves
     figure = Figure(figsize=(2 * WIDTH, 2.9), dpi=DPI, layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     lines = (("malignant_auroc", "malignant AUROC", BLUE), ("balanced_accuracy", "balanced accuracy", ORANGE))
     for axes, (name, curve) in zip(panels, curves.items(), strict=True):
         _dress(axes)
-        points = [{"strength": curve["unaltered"], **robustness["unaltered"]}, *curve["points"]]
-        points.sort(key=lambda point: point["strength"])
+        at: list[tuple[float, RobustnessFigures]] = [(curve.unaltered, robustness.unaltered)]
+        at = sorted([*at, *((point.strength, point) for point in curve.points)], key=lambda pair: pair[0])
         for key, words, colour in lines:
-            known = [point for point in points if point[key] is not None]
-            x, y = [point["strength"] for point in known], [point[key] for point in known]
+            known = [(strength, figures) for strength, figures in at if getattr(figures, key) is not None]
+            x, y = [strength for strength, _ in known], [getattr(figures, key) for _, figures in known]
             axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words)
-            if all(point[f"{key}_interval"] for point in known):
-                low, high = (np.array([point[f"{key}_interval"][end] for point in known]) for end in (0, 1))
+            bounds = [getattr(figures, f"{key}_interval") for _, figures in known]
+            if all(bounds):
+                low, high = ([interval[end] for interval in bounds] for end in (0, 1))
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-        axes.axvline(curve["unaltered"], color=GREY, linewidth=1, linestyle=(0, (2, 2)))
-        if curve["unaltered"] > points[0]["strength"] and curve["unaltered"] == points[-1]["strength"]:
+        axes.axvline(curve.unaltered, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+        if at[0][0] < curve.unaltered == at[-1][0]:
             axes.invert_xaxis()  # stronger to the right
         axes.set_title(name, size=11, color=INK)
-        axes.set_xlabel(curve["unit"])
+        axes.set_xlabel(curve.unit)
         axes.set_ylim(0.3, 1.0)
     panels[0].legend(frameon=False, fontsize=TEXT - 1, labelcolor=INK, loc="lower left")
     return _png(figure)
 
 
 def history_png(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw losses and balanced accuracy over the epochs of all phases, in the order given, as PNG.
+    """Return losses and balanced accuracy over the epochs of all phases, in the order given, as PNG.
 
-    An epoch may hold `phase`, `loss`, `val_loss` and `val_balanced_accuracy`; what it lacks is left out.
+    An epoch may have `phase`, `loss`, `val_loss` and `val_balanced_accuracy`; what it lacks is left out.
     """
     if not history:
         return _nothing("No training history.")

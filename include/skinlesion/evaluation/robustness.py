@@ -1,4 +1,4 @@
-"""What a little of rotation, light, blur, compression or scale does to the figures, on a sample of the held-out images."""
+"""What rotation, brightness, blur, compression and scale do to the figures, on a sample of the held-out images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
+from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, Interval, bca, draw, widened
 from skinlesion.evaluation.metrics import confusion_statistic, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
+from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
 Pixels = npt.NDArray[np.uint8]
 Alteration = Callable[[Pixels, float], Pixels]
@@ -26,22 +27,22 @@ FIGURES: Final = ("balanced_accuracy", "malignant_auroc")
 
 
 def rotated(image: Pixels, degrees: float) -> Pixels:
-    """Turn about the middle; what comes in from outside is the image mirrored at its edge."""
+    """Return the image rotated about its centre; what comes in from outside is the image mirrored at its edge."""
     return _warped(image, degrees, 1.0)
 
 
 def brightened(image: Pixels, factor: float) -> Pixels:
-    """Multiply the light by a factor."""
+    """Return the image with its brightness multiplied by a factor."""
     return np.clip(np.round(image * factor), 0, 255).astype(np.uint8)
 
 
 def blurred(image: Pixels, sigma: float) -> Pixels:
-    """Blur with a Gaussian of this standard deviation, in pixels of the 224."""
+    """Return the image blurred with a Gaussian of this standard deviation, in pixels of the 224."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
 
 
 def compressed(image: Pixels, quality: float) -> Pixels:
-    """Go through a JPEG of this quality."""
+    """Return the image as a JPEG of this quality has it."""
     content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
     assert decoded is not None, "OpenCV reads what it wrote"
@@ -49,7 +50,7 @@ def compressed(image: Pixels, quality: float) -> Pixels:
 
 
 def scaled(image: Pixels, factor: float) -> Pixels:
-    """Show the lesion larger (above 1) or smaller, as from another distance; edges as in `rotated`."""
+    """Return the image with the lesion larger (factor above 1) or smaller; edges as in `rotated`."""
     return _warped(image, 0.0, factor)
 
 
@@ -64,7 +65,7 @@ def _warped(image: Pixels, degrees: float, factor: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Curve:
-    """One kind of alteration: what its strength means, and the strengths tried, from nothing on in either direction."""
+    """One kind of alteration. unit: what its strength means; unaltered: the strength that alters nothing."""
 
     alter: Alteration
     unit: str
@@ -79,14 +80,14 @@ CURVES: Final[dict[str, Curve]] = {
     "JPEG quality": Curve(compressed, "quality", 95.0, (60.0, 30.0, 10.0)),
     "scale": Curve(scaled, "times the size", 1.0, (0.7, 0.85, 1.2, 1.5)),
 }
-"""Within what a dermatoscope, a phone and a messenger do to a picture; the last steps of each are beyond."""
+"""A dermatoscope, a phone or a messenger alters images as much; the last strengths of each go beyond that."""
 
 
 def choose_sample(rows: pd.DataFrame, lesions: int) -> Ints:
-    """Give the positions of at most so many held-out images, one a lesion, as evenly over the classes as they have lesions.
+    """Return the positions of at most `lesions` held-out images, one a lesion, as evenly over the classes as possible.
 
-    rows: columns image, group, label. Always the same ones for the same images: the first of a hash of their names. A
-    class of few lesions gives all, and the others more.
+    rows: columns image, group, label. The same images give the same sample: the first in the order of a hash of their
+    names. All lesions of a rare class are taken, and more of the others.
     """
     order = sorted(range(len(rows)), key=lambda at: hashlib.sha256(rows["image"].iloc[at].encode()).hexdigest())
     firsts = rows.iloc[order].assign(at=order).drop_duplicates("group")
@@ -99,9 +100,9 @@ def choose_sample(rows: pd.DataFrame, lesions: int) -> Ints:
 
 
 def altered(images: Sequence[Pixels]) -> Iterator[Callable[[], Pixels]]:
-    """Give what makes each image as it is, then altered in every way: the order that `robustness` expects answers in.
+    """Yield functions that return each image unaltered, then each alteration: the order that `robustness` expects.
 
-    Whoever asks the model makes the picture, on as many threads as he likes.
+    The caller runs them, on as many threads as there are.
     """
     for image in images:
         yield partial(_as_it_is, image)
@@ -116,21 +117,21 @@ def _as_it_is(image: Pixels) -> Pixels:
 
 
 def answers_expected(images: int) -> int:
-    """Give how many pictures `altered` makes of so many images."""
+    """Return the number of pictures that `altered` makes from this number of images."""
     return images * (1 + sum(len(curve.strengths) for curve in CURVES.values()))
 
 
-def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held_out_labels: Ints) -> dict[str, Any]:
-    """Give balanced accuracy and malignant AUROC against strength, each with its 95 % interval and the change.
+def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held_out_labels: Ints) -> Robustness:
+    """Return balanced accuracy and malignant AUROC by strength, each with its 95 % interval and the change.
 
     Args:
         labels: (n,) of the sample.
         lesions: n names, all different.
         probabilities: (m, 3) for the m pictures of `altered`, in its order.
-        held_out_labels: of all held-out images. The sample takes the classes evenly, so in the AUROC each image counts as
-            much as its class does there.
+        held_out_labels: of all held-out images. The classes are about even in the sample, so the AUROC weights each image
+            by the share of its class there.
 
-    `change` is the altered figure less the unaltered one, `change_interval` its interval from a paired bootstrap.
+    `change` is the altered figure minus the unaltered one, `change_interval` its interval from a paired bootstrap.
     """
     parts = probabilities.reshape(-1, len(labels), len(LABELS))
     shares = np.bincount(held_out_labels, minlength=len(LABELS)) / np.maximum(
@@ -138,23 +139,25 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
     )
     base_scored = ScoredImages.of(labels, parts[0], lesions)
     base = _draw(base_scored, shares)
-    result: dict[str, Any] = {"images": len(labels), "unaltered": _point(base_scored, base), "curves": {}}
-    position = 1
+    answers = iter(parts[1:])
+    curves: dict[str, RobustnessCurve] = {}
     for name, curve in CURVES.items():
         points = []
         for strength in curve.strengths:
-            scored = ScoredImages.of(labels, parts[position], lesions)
+            scored = ScoredImages.of(labels, next(answers), lesions)
             drawn = _draw(scored, shares)
-            point = {"strength": strength} | _point(scored, drawn)
+            changes: dict[str, float | Interval | None] = {}
             for figure in FIGURES:
                 change = drawn[figure] - base[figure]
-                known = point[figure] is not None
-                point[f"{figure}_change"] = change.point if known else None
-                point[f"{figure}_change_interval"] = widened(change, fewest_lesions(scored, figure)) if known else None
-            points.append(point)
-            position += 1
-        result["curves"][name] = {"unit": curve.unit, "unaltered": curve.unaltered, "points": points}
-    return result
+                known = bool(np.isfinite(drawn[figure].point))
+                changes[f"{figure}_change"] = change.point if known else None
+                changes[f"{figure}_change_interval"] = (
+                    widened(change, fewest_lesions(scored, figure)) if known else None
+                )
+            points.append(RobustnessPoint.model_validate({"strength": strength, **_figures(scored, drawn), **changes}))
+        curves[name] = RobustnessCurve(unit=curve.unit, unaltered=curve.unaltered, points=points)
+    unaltered = RobustnessFigures.model_validate(_figures(base_scored, base))
+    return Robustness(images=len(labels), unaltered=unaltered, curves=curves)
 
 
 def _draw(scored: ScoredImages, shares: Floats) -> dict[str, Drawn]:
@@ -162,10 +165,11 @@ def _draw(scored: ScoredImages, shares: Floats) -> dict[str, Drawn]:
     return draw([confusion_statistic(scored), pairs], scored.lesions, RESAMPLES_OF_A_POINT, seed=0)
 
 
-def _point(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Any]:
-    point: dict[str, Any] = {}
+def _figures(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, float | Interval | None]:
+    """Return the fields of `RobustnessFigures`."""
+    found: dict[str, float | Interval | None] = {}
     for figure in FIGURES:
         known = bool(np.isfinite(drawn[figure].point))
-        point[figure] = drawn[figure].point if known else None
-        point[f"{figure}_interval"] = bca(drawn[figure]) if known and fewest_lesions(scored, figure) > 1 else None
-    return point
+        found[figure] = drawn[figure].point if known else None
+        found[f"{figure}_interval"] = bca(drawn[figure]) if known and fewest_lesions(scored, figure) > 1 else None
+    return found

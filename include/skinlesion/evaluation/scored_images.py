@@ -1,4 +1,4 @@
-"""Images with their diagnosis' class and a model's probabilities: what every figure is made from."""
+"""Images with the class of their diagnosis and the probabilities of a model: every figure is computed from these."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 SUM_TOLERANCE: Final = 1e-3
-"""How far a row of probabilities may be from 1; float16 softmax outputs stay within it."""
+"""Largest distance of the sum of a row of probabilities from 1; float16 softmax outputs stay within it."""
 
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """n images that a model was asked about.
+    """n images and the probabilities that a model gave them.
 
     labels: (n,) int64, indices into `LABELS`. probabilities: (n, 3) float64 in the order of `LABELS`. groups: (n,) int64,
     the lesion of each image, 0..(number of lesions - 1).
@@ -34,7 +34,7 @@ class ScoredImages:
 
     @classmethod
     def of(cls, labels: Ints, probabilities: Floats, lesions: Sequence[str]) -> Self:
-        """Give checked images; `lesions` are n names.
+        """Return checked images; `lesions` are n names.
 
         Raises:
             DataError: there is no image.
@@ -46,7 +46,7 @@ class ScoredImages:
         return cls(labels, probabilities, groups.astype(np.int64))
 
     def part(self, at: Ints | Bools) -> Self:
-        """Give some of the images, chosen by position or by a mask."""
+        """Return some of the images, chosen by position or by a mask."""
         groups = np.unique(self.groups[at], return_inverse=True)[1]
         return type(self)(self.labels[at], self.probabilities[at], groups.astype(np.int64))
 
@@ -55,7 +55,7 @@ class ScoredImages:
 
     @property
     def lesions(self) -> int:
-        """How many lesions the images show."""
+        """Number of lesions that the images show."""
         return int(self.groups.max()) + 1 if len(self) else 0
 
     @property
@@ -84,7 +84,7 @@ class ScoredImages:
         return self.probabilities[:, LABELS.index(MALIGNANT)]
 
     def lesions_of(self, chosen: Bools) -> int:
-        """Count the lesions among the images chosen by a mask."""
+        """Return the number of lesions among the images chosen by a mask."""
         return len(np.unique(self.groups[chosen]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pydantic import JsonValue
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, version
 from skinlesion.data.training_view import view_files
-from skinlesion.evaluation.paired_bootstrap import Decided, Difference, compare
+from skinlesion.evaluation.paired import Decided, Difference, compare
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
@@ -26,6 +25,7 @@ from skinlesion.prediction.held_out_scores import stored_probabilities_of
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Verdict
@@ -205,29 +205,27 @@ def _file_differences(config: PromotionSettings, candidate: Candidate, rows: pd.
 
 
 def _data_checks(config: PromotionSettings, candidate: Candidate) -> Criterion:
-    verdict = _data_verdict(candidate)
+    unreadable = None
+    try:
+        metrics = MetricsRecord.read_if_there(candidate.metrics)
+    except DataError as error:
+        metrics, unreadable = None, str(error)
+    report = metrics.data.report if metrics else None
+    verdict = report.verdict if report else None
     passed = verdict in ("passed", "accepted") or not config.gate_require_data_checks
-    sentences = {
+    said = {
         "passed": "The data passed its checks.",
         "accepted": "What the data checks found was accepted by a person.",
         None: "No data report belongs to this version; run ingest and evaluate again.",
     }
+    sentence = unreadable or said.get(verdict, "The data did not pass its checks; correct it and train again.")
     return Criterion(
         name="require_data_checks",
         title="The data passed its checks",
         passed=passed,
-        sentence=sentences.get(verdict, "The data did not pass its checks; mend it and train again."),
+        sentence=sentence,
         numbers={"found": verdict},
     )
-
-
-def _data_verdict(candidate: Candidate) -> str | None:
-    """Return what the data checks said of the data that the candidate was measured on, None without a report."""
-    try:
-        report = json.loads(candidate.metrics.read_text())["data"]["report"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(report["verdict"]) if report else None
 
 
 def _size(config: PromotionSettings, candidate: Candidate) -> Criterion:
@@ -262,7 +260,7 @@ def _floors(
     from skinlesion.evaluation.metrics import measure
 
     figures = measure(labels, probabilities, lesions, resamples=0)
-    auroc, error = figures["malignant_auroc"], figures["expected_calibration_error"]
+    auroc, error = figures.malignant_auroc, figures.expected_calibration_error
     malignant = labels == LABELS.index(MALIGNANT)
     sensitivity = float(decided.positive[malignant].mean()) if malignant.any() else None
     yield _at_least("min_auroc", "Malignant AUROC", auroc, config.gate_min_auroc)

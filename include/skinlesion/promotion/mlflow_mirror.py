@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.settings import Folders, fingerprint
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import Figures, MetricsRecord
 from skinlesion.registry.report_files import report_files
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
@@ -148,7 +150,7 @@ def _write(client: MlflowClient, experiment: str, config: Folders, registry: Reg
     from mlflow.entities import Metric, Param, RunTag
 
     candidate = Candidate(layout.candidate(config.models, version.run))
-    training, metrics = TrainingRecord.read_if_there(candidate.training), _read_metrics(candidate)
+    training, metrics = TrainingRecord.read_if_there(candidate.training), _metrics(candidate)
     run = _run(client, experiment, version)
     identity = run.info.run_id
     trained_at = run.info.start_time
@@ -191,9 +193,9 @@ def _of_epochs(training: TrainingRecord | None) -> Iterator[tuple[str, float, in
                 yield f"epoch_{name}", value, step
 
 
-def _final(metrics: Mapping[str, object], measured: Measurement) -> dict[str, float]:
+def _final(metrics: MetricsRecord | None, measured: Measurement) -> dict[str, float]:
     """Return what evaluate measured, the headline with its intervals."""
-    found = _numbers(metrics)
+    found = _numbers({name: getattr(metrics, name) for name in Figures.model_fields} if metrics else {})
     for name, figure in measured.figures.items():
         for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
             if value is not None:
@@ -218,7 +220,7 @@ def _tags(
     registry: Registry,
     version: Version,
     training: TrainingRecord | None,
-    metrics: Mapping[str, object],
+    metrics: MetricsRecord | None,
 ) -> dict[str, str]:
     registered = registry.known.registered[version.number]
     verdict = version.verdict
@@ -228,9 +230,9 @@ def _tags(
         "state": version.state,
         "verdict": "none" if verdict is None else "passed" if verdict.passed else "lost",
         "verdict_lost": " ".join(verdict.lost)[:4000] if verdict is not None else "",
-        "data_version": str(metrics.get("data_version", "")),
+        "data_version": metrics.data_version if metrics else "",
         "training_version": version.training_version,
-        "held_out_version": str(metrics.get("held_out_version", "")),
+        "held_out_version": metrics.held_out_version if metrics else "",
         "git_revision": version.git_revision,
         "uv_lock_sha256": registered.lock_sha256,
         "licences": ", ".join(["code: Apache-2.0", *_licences_of_images(config.dataset)]),
@@ -284,9 +286,9 @@ def _set_aliases(client: MlflowClient, registry: Registry) -> None:
             client.delete_registered_model_alias(NAME, alias)
 
 
-def _read_metrics(candidate: Candidate) -> Mapping[str, object]:
+def _metrics(candidate: Candidate) -> MetricsRecord | None:
     try:
-        content: Mapping[str, object] = json.loads(candidate.metrics.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content
+        return MetricsRecord.read_if_there(candidate.metrics)
+    except DataError as error:
+        log.warning("MLflow: %s It gets none of these figures", error)
+        return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import Interval, MetricsRecord
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import writing
 from skinlesion.registry.versions import (
@@ -21,8 +21,8 @@ from skinlesion.registry.versions import (
 )
 
 
-def register(models: Path, candidate: Candidate, metrics: dict[str, Any] | None = None) -> Registered:
-    """Return the version of a candidate, a new one if its files are not registered; note metrics that are new.
+def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None = None) -> Registered:
+    """Give the version of a candidate, a new one where its files are not registered; note metrics that are new.
 
     A candidate whose files were removed by the retention setting and that was trained again is a new version too.
     Registering twice changes nothing. Raises DataError if the candidate's files are missing or altered.
@@ -44,24 +44,30 @@ def register(models: Path, candidate: Candidate, metrics: dict[str, Any] | None 
     return version
 
 
-def _measurement(metrics: dict[str, Any]) -> Measurement:
-    point = metrics.get("operating_point") or {}
-    point_intervals, intervals = point.get("intervals") or {}, metrics.get("intervals") or {}
-    recall = ((metrics.get("per_class") or {}).get("malignant") or {}).get("recall")
-    names = ("balanced_accuracy", "malignant_auroc", "expected_calibration_error")
-    figures = {name: _figure(metrics.get(name), intervals.get(name)) for name in names}
-    # A model without a threshold of its own works at the likeliest class.
-    figures["sensitivity"] = _figure(point.get("sensitivity", recall), point_intervals.get("sensitivity"))
-    figures["specificity"] = _figure(point.get("specificity"), point_intervals.get("specificity"))
+def _measurement(metrics: MetricsRecord) -> Measurement:
+    point, intervals = metrics.operating_point, metrics.intervals
+    figures = {
+        "balanced_accuracy": _figure(metrics.balanced_accuracy, intervals.get("balanced_accuracy")),
+        "malignant_auroc": _figure(metrics.malignant_auroc, intervals.get("malignant_auroc")),
+        "expected_calibration_error": _figure(
+            metrics.expected_calibration_error, intervals.get("expected_calibration_error")
+        ),
+        # A model without a decision rule has no threshold: it calls malignant what is most probably so.
+        "sensitivity": _figure(metrics.per_class["malignant"].recall, None),
+        "specificity": _figure(None, None),
+    }
+    if point is not None:
+        for name, value in (("sensitivity", point.sensitivity), ("specificity", point.specificity)):
+            figures[name] = _figure(value, point.intervals.get(name))
     return Measurement(
         at=history.now(),
         figures=figures,
-        images=metrics["images"],
-        lesions=metrics["lesions"],
-        held_out_version=metrics["held_out_version"],
+        images=metrics.images,
+        lesions=metrics.lesions,
+        held_out_version=metrics.held_out_version,
     )
 
 
-def _figure(value: float | None, interval: list[float] | None) -> Figure:
+def _figure(value: float | None, interval: Interval | None) -> Figure:
     low, high = interval or (None, None)
     return Figure(value=value, low=low, high=high)

@@ -1,11 +1,11 @@
-"""Evaluate: the candidate and the model in service on the held-out lesions; figures, plots, report, model card."""
+"""Evaluate the candidate, and the model in service, on the held-out lesions: figures, plots, report, model card."""
 
 from __future__ import annotations
 
-import json
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,23 +30,34 @@ from skinlesion.prediction.decision import DecisionRule, rule_beside
 from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_of, stored_answers_of, write_answers
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.metrics_record import (
+    DataReportLink,
+    MetricsRecord,
+    ModelInService,
+    PairedFigure,
+    Robustness,
+    SmokeSet,
+)
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
 if TYPE_CHECKING:
+    from skinlesion.evaluation.mistakes import Mistake
     from skinlesion.evaluation.scored_images import ScoredImages
 
-EVALUATION_VERSION: Final = 3
-"""Counts up when the figures or the report change for a reason that neither the data nor the model tells."""
+log = logging.getLogger(__name__)
+
+EVALUATION_VERSION: Final = 4
+"""Count it up when the figures or the report change though neither the data nor the model does."""
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
     """Measure the candidate on the held-out originals, write metrics.json, plots, report.html and model_card.md.
 
-    It becomes a version of the registry; what is in service does not change, that is promote's. The candidate is scored
-    from its saved LiteRT file, which train compared with .h5 and .keras.
+    The candidate becomes a version of the registry; the model in service stays. The candidate is scored from its saved LiteRT
+    file, which train compared with .h5 and .keras. Raises DataError when there is no trained candidate.
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
@@ -59,14 +70,10 @@ def evaluate(config: PipelineConfig) -> StageReport:
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
     key = evaluation_key(config, training, rows)
-    metrics = _read_metrics(candidate)
-    is_written = candidate.report.is_file() and candidate.model_card.is_file()
-    is_current = metrics is not None and metrics["key"] == key and is_written and not config.force
-    if not is_current:
-        metrics = _evaluate(config, candidate, training, rows, key)
-    assert metrics is not None
+    metrics = None if config.force else _current_metrics(candidate, key)
+    is_current = metrics is not None
+    metrics = metrics or _evaluate(config, candidate, training, rows, key)
     registered = register(config.models, candidate, metrics)
-    headline = {name: metrics[name] for name in ("balanced_accuracy", "malignant_auroc", "images", "lesions")}
     return StageReport(
         stage="evaluate",
         seen=len(rows),
@@ -75,7 +82,10 @@ def evaluate(config: PipelineConfig) -> StageReport:
         refused=0,
         seconds=watch.seconds(),
         details={
-            **headline,
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "malignant_auroc": metrics.malignant_auroc,
+            "images": metrics.images,
+            "lesions": metrics.lesions,
             "lesions_on_both_sides": len(on_both_sides(manifest, "group")),
             "run": candidate.run,
             "metrics_file": str(candidate.metrics),
@@ -86,41 +96,44 @@ def evaluate(config: PipelineConfig) -> StageReport:
 
 
 def evaluation_key(config: PipelineConfig, training: TrainingRecord, rows: pd.DataFrame) -> str:
-    """Give what metrics.json is named by: it is stale when the model, the held-out rows or this code are others."""
+    """Return what the figures depend on, hashed: metrics.json is stale when the model, the held-out rows or this code change."""
     return fingerprint([EVALUATION_VERSION, training.sha256, version(rows), config.robustness_lesions])
 
 
-def read_metrics(config: PipelineConfig) -> dict[str, Any]:
-    """Give what evaluate measured of the model in service. Raises DataError when there is none."""
+def read_metrics(config: PipelineConfig) -> MetricsRecord:
+    """Return the metrics of the model in service. Raises DataError when there are none."""
     candidate = candidate_in_service(config.models)
-    metrics = _read_metrics(candidate) if candidate else None
+    metrics = MetricsRecord.read_if_there(candidate.metrics) if candidate else None
     if metrics is None:
         raise DataError(
             f"No evaluated model is in service in {config.models}. Run the pipeline; `skinlesion models list` shows the "
-            "candidates and what the gate said of them."
+            "candidates and the verdicts of the gate."
         )
     return metrics
 
 
-def metrics_of(config: PipelineConfig, run: str) -> dict[str, Any]:
-    """Give what evaluate measured of a candidate. Raises DataError when it did not."""
-    metrics = _read_metrics(Candidate(layout.candidate(config.models, run)))
+def metrics_of(config: PipelineConfig, run: str) -> MetricsRecord:
+    """Return the metrics of a candidate. Raises DataError when it is not evaluated."""
+    metrics = MetricsRecord.read_if_there(Candidate(layout.candidate(config.models, run)).metrics)
     if metrics is None:
         raise DataError(f"Candidate {run} of {config.models} is not evaluated. Run evaluate.")
     return metrics
 
 
-def _read_metrics(candidate: Candidate) -> dict[str, Any] | None:
+def _current_metrics(candidate: Candidate, key: str) -> MetricsRecord | None:
+    """Return the metrics if they have this key and the files made from them are there; None means: evaluate again."""
     try:
-        metrics: dict[str, Any] = json.loads(candidate.metrics.read_text())
-    except (OSError, ValueError):
+        metrics = MetricsRecord.read_if_there(candidate.metrics)
+    except DataError as error:
+        log.warning("evaluate: %s It is written anew", error)
         return None
-    return metrics
+    is_written = candidate.report.is_file() and candidate.model_card.is_file()
+    return metrics if metrics is not None and metrics.key == key and is_written else None
 
 
 def _evaluate(
     config: PipelineConfig, candidate: Candidate, training: TrainingRecord, rows: pd.DataFrame, key: str
-) -> dict[str, Any]:
+) -> MetricsRecord:
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
     from skinlesion.evaluation.scored_images import ScoredImages
@@ -134,23 +147,29 @@ def _evaluate(
     catalog = read_catalog(config.dataset)
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
     figures = model_metrics(scored, rule, answers)
-    figures["warnings"] = list(training.warnings) + figures["warnings"]
-    data = data_summary(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
-    data["notes"] += _warm_start_note(training.warm_start)
-    metrics = {
-        "key": key,
-        "run": candidate.run,
-        "training_version": training.training_version,
-        "held_out_version": version(rows),
-        "data_version": data["version"],
-        "warm_start": training.warm_start.model_dump() if training.warm_start is not None else None,
-        **figures,
-        "out_of_distribution": _smoke(config, candidate, rule, rows),
-        "robustness": _robustness(config, candidate, rows, labels),
-        **_beside_model_in_service(config, candidate, rows, scored, threshold),
-        "slices": measure_slices(scored, slice_columns(rows["image"], catalog), threshold=threshold),
-        "data": data,
-    }
+    report = copy_report(config.dataset, catalog, candidate.data_report)
+    data = data_summary(
+        config,
+        catalog,
+        _warm_start_note(training.warm_start),
+        DataReportLink.model_validate(report) if report else None,
+    )
+    other, paired = _beside_model_in_service(config, candidate, rows, scored, threshold)
+    metrics = MetricsRecord(
+        **dict(figures.model_copy(update={"warnings": list(training.warnings) + figures.warnings})),
+        key=key,
+        run=candidate.run,
+        training_version=training.training_version,
+        held_out_version=version(rows),
+        data_version=data.version,
+        warm_start=training.warm_start.model_dump() if training.warm_start is not None else None,
+        out_of_distribution=_smoke(config, candidate, rule, rows),
+        robustness=_robustness(config, candidate, rows, labels),
+        model_in_service=other,
+        paired=paired,
+        slices=measure_slices(scored, slice_columns(rows["image"], catalog), threshold=threshold),
+        data=data,
+    )
     mistakes = worst_mistakes(config, candidate, rows, scored, answers.decisions)
     _write(candidate, training, rule, metrics, mistakes)
     return metrics
@@ -158,8 +177,8 @@ def _evaluate(
 
 def _smoke(
     config: PipelineConfig, candidate: Candidate, rule: DecisionRule | None, rows: pd.DataFrame
-) -> dict[str, Any] | None:
-    """Give what the rule decides on pictures that show no lesion; None without a rule, which alone could refuse them."""
+) -> SmokeSet | None:
+    """Return what the rule decides on pictures that show no lesion; None without a rule, as nothing else abstains."""
     from skinlesion.evaluation.decisions import smoke_summary
 
     if rule is None:
@@ -171,8 +190,8 @@ def _smoke(
 
 def _robustness(
     config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, labels: npt.NDArray[np.int64]
-) -> dict[str, Any] | None:
-    """Give the figures on altered images, each answered from one view; None where the setting says so."""
+) -> Robustness | None:
+    """Return the figures on altered images, without test-time augmentation; None where the setting switches it off."""
     from skinlesion.evaluation.robustness import altered, answers_expected, choose_sample, robustness
 
     if config.robustness_lesions == 0:
@@ -193,26 +212,24 @@ def _robustness(
 
 def _beside_model_in_service(
     config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float | None
-) -> dict[str, Any]:
-    """Give `model_in_service`, its figures on the same images, and `paired`, the differences; None without another one."""
+) -> tuple[ModelInService, dict[str, PairedFigure]] | tuple[None, None]:
+    """Return the figures of the model in service on the same images, and the differences; None without another model."""
     from skinlesion.evaluation.model_metrics import model_metrics
     from skinlesion.evaluation.paired import paired_differences
 
     champion = candidate_in_service(config.models)
     if champion is None or champion.run == candidate.run:
-        return {"model_in_service": None, "paired": None}
+        return None, None
     rule = rule_beside(champion.h5)
     answers = stored_answers_of(config, champion, rows)
     other = replace(scored, probabilities=answers.probabilities)
     thresholds = (threshold, rule.malignant_threshold if rule else None)
-    return {
-        "model_in_service": {"run": champion.run, **model_metrics(other, rule, answers)},
-        "paired": paired_differences(scored, other, thresholds),
-    }
+    in_service = ModelInService(**dict(model_metrics(other, rule, answers)), run=champion.run)
+    return in_service, paired_differences(scored, other, thresholds)
 
 
 def _warm_start_note(record: WarmStartRecord | None) -> list[str]:
-    """Say what a warm start went on from; nothing where training began with the built model."""
+    """Return a sentence about what a warm start went on from, none where training began with the built model."""
     if record is None:
         return []
     return [
@@ -225,35 +242,31 @@ def _write(
     candidate: Candidate,
     training: TrainingRecord,
     rule: DecisionRule | None,
-    metrics: dict[str, Any],
-    mistakes: list[dict[str, Any]],
+    metrics: MetricsRecord,
+    mistakes: list[Mistake],
 ) -> None:
-    """Write plots, report and model card, and metrics.json after them: it says that they are there."""
+    """Write plots, report and model card, and metrics.json after them, since it stands for all of them."""
     from skinlesion.evaluation import plots
     from skinlesion.evaluation.html_report import ReportContext, render_report
     from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
-    drawn = plots.all_pngs(metrics, training.history)
+    drawn = plots.all_pngs(metrics, training.history, metrics.robustness)
     report = render_report(
         ReportContext(
             title="Skin-lesion classifier: evaluation",
-            run_id=candidate.run,
             created=created,
             metrics=metrics,
             plots=drawn,
-            slices=metrics["slices"],
-            data=metrics["data"],
             versions=versions(metrics, training),
             settings=training.settings,
-            champion_metrics=metrics["model_in_service"],
             mistakes=mistakes,
             files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
         )
     )
-    card = render_model_card(CardContext(candidate.run, created, metrics, training, rule.as_json() if rule else None))
+    card = render_model_card(CardContext(created, metrics, training, rule))
     for name, content in drawn.items():
         atomic.write_bytes(candidate.folder / f"{name}.png", content)
     atomic.write_text(candidate.report, report)
     atomic.write_text(candidate.model_card, card)
-    atomic.write_text(candidate.metrics, json.dumps(metrics, indent=1, allow_nan=False))
+    metrics.write(candidate.metrics)

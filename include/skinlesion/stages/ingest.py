@@ -17,9 +17,10 @@ from skinlesion.data.examined_files import examined_files
 from skinlesion.data.folder import held_for_ingest, require_images
 from skinlesion.data.images.near_duplicates import find_near_duplicates, show_one_picture
 from skinlesion.data.labels import Labels
-from skinlesion.data.labels.classes import LABELS, UNKNOWN
+from skinlesion.data.labels.classes import UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
 from skinlesion.data.labels.of_dataset import as_files_are_called, labels_of_dataset
+from skinlesion.data.report.class_counts import class_counts
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.sources import collect
 from skinlesion.foundation import atomic, layout
@@ -139,21 +140,16 @@ def _read_decided(dataset: Path) -> pd.DataFrame:
 
 def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Any]:
     usable = contract.accepted(catalog)
-    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
-    by_label = {
-        label: {
-            split: {column: int(counts[column].get((label, split), 0)) for column in ("images", "lesions")}
-            for split in contract.SPLITS
-        }
-        for label in LABELS
-    }
+    by_class: dict[str, dict[str, dict[str, int]]] = {}
+    for label, split, images, lesions in class_counts(usable):
+        by_class.setdefault(label, {})[split] = {"images": images, "lesions": lesions}
     return {
         "accepted": len(usable),
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
         "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
         "other_files": others,
-        "classes": by_label,
+        "classes": by_class,
         "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
         "blank_dx": int((usable["dx"] == "").sum()),
         "layouts": labels.layouts,

@@ -191,7 +191,7 @@ def _figures(
     figures["specificity"] = float((~called[~malignant]).mean()) if not malignant.all() else None
     for when, probabilities in (("before", before), ("after", after)):
         error, bins = calibration_error(probabilities.argmax(axis=1) == labels, probabilities.max(axis=1))
-        figures[f"ece_{when}"], figures[f"reliability_{when}"] = error, bins
+        figures[f"ece_{when}"], figures[f"reliability_{when}"] = error, [one.model_dump() for one in bins]
     unsure = rule.confidence(after) < rule.least_confidence
     unlike = np.zeros(len(labels), dtype=np.bool_)
     if distances is not None and rule.most_distance is not None:

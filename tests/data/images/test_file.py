@@ -21,7 +21,7 @@ from skinlesion.data.images.file import (
     read_header,
     to_model_size,
 )
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 
 def drawn(size, seed=5):

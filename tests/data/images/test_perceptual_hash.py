@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinlesion.data.images.perceptual_hash import BITS, ORIENTATIONS, distances, look_of, orientations, parse_looks
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 
 def drawn(seed, size=(120, 90)):

@@ -6,7 +6,7 @@ import pytest
 
 from skinlesion.data.images.file import read_header
 from skinlesion.data.images.picture_match import SAME_PICTURE, grey_picture, likeness
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 SIZE = (300, 225)
 

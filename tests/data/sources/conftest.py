@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from skinlesion.data.sources import collect, http_download, isic_api, isic_archive, object_store
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.stages.settings import PipelineConfig
 

@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from skinlesion.data.images.file import encode_jpeg
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.serving.app import create_app

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.measured import metrics_record
 
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import pixels_for_model
 from skinlesion.prediction.serving.documents import Model, Predictions
+from skinlesion.prediction.serving.served_model import HEADLINE
 
 LABELS = ("benign", "malignant", "unknown")
 
@@ -68,14 +69,12 @@ def test_the_model_that_answers_is_described_with_its_operating_point_and_limits
 def test_headline_and_card_are_those_of_the_candidate_in_service(models: Any, serve: Any, problem: Any) -> None:
     candidate = models.folder / "candidates" / "run-a"
     candidate.mkdir(parents=True)
-    figures = {"balanced_accuracy": 0.71, "malignant_auroc": 0.9, "intervals": {}, "images": 9, "confusion_matrix": []}
-    (candidate / "metrics.json").write_text(json.dumps(figures))
+    metrics_record(balanced_accuracy=0.71, images=9).write(candidate / "metrics.json")
     (candidate / "model_card.md").write_text("# Model card\n<script>alert(1)</script>")
     with serve(models.folder) as served:
         model = served.client.get("/v1/model").json()
-        assert model["figures"] == {
-            name: figures[name] for name in ("balanced_accuracy", "malignant_auroc", "intervals", "images")
-        }
+        assert (model["figures"]["balanced_accuracy"], model["figures"]["images"]) == (0.71, 9)
+        assert set(model["figures"]) == set(HEADLINE)
         card = served.client.get(model["card"])
         assert card.text.startswith("# Model card")
         assert card.headers["content-type"] == "text/plain; charset=utf-8"

@@ -12,6 +12,7 @@ from skinlesion.data.catalog import is_unmapped
 from skinlesion.data.finding import Finding
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.report.class_counts import class_counts
 
 ROWS_LISTED: Final = 100
 """Of diagnoses, sources and pairs; the rest is counted."""
@@ -78,7 +79,7 @@ def contents(
         "lesions": int(images["group"].nunique()),
         "refused": len(refused),
         "checks": [finding.as_dict() for finding in findings],
-        "classes": _by_class(images),
+        "classes": [count._asdict() for count in class_counts(images)],
         "diagnoses": _by_diagnosis(images),
         "diagnoses_total": int(images["dx"].nunique()),
         "sources": _by_source(images),
@@ -89,16 +90,6 @@ def contents(
         "duplicates_total": len(pairs),
         "duplicates": [pair._asdict() for pair in pairs[:ROWS_LISTED]],
     }
-
-
-def _by_class(images: pd.DataFrame) -> list[dict[str, Any]]:
-    counts = images.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
-    return [
-        {"label": label, "split": split}
-        | {name: int(counts[name].get((label, split), 0)) for name in ("images", "lesions")}
-        for label in LABELS
-        for split in contract.SPLITS
-    ]
 
 
 def _by_diagnosis(images: pd.DataFrame) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from skinlesion.data.images.file import encode_jpeg
-from skinlesion.data.sources.drawn.sample import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
 
 class Example(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import queue
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,9 @@ from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry import in_service
 from skinlesion.registry.in_service import InService
+from skinlesion.registry.metrics_record import MetricsRecord
+
+log = logging.getLogger(__name__)
 
 MAIN_FIGURES: Final = (
     "balanced_accuracy", "malignant_auroc", "expected_calibration_error", "operating_point", "intervals", "images",
@@ -54,7 +57,7 @@ class ServedModel:
     sha256: dict[str, str]
     h5: Path
     rule: DecisionRule | None
-    figures: dict[str, Any] | None
+    figures: MetricsRecord | None
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
 
@@ -79,7 +82,7 @@ class ServedModel:
         """Return the main figures of the evaluation; None for a model that was not evaluated."""
         if self.figures is None:
             return None
-        return {name: self.figures[name] for name in MAIN_FIGURES if name in self.figures}
+        return self.figures.model_dump(mode="json", include=set(MAIN_FIGURES))
 
 
 def load(models: Path, threads: int) -> ServedModel:
@@ -120,7 +123,7 @@ def load(models: Path, threads: int) -> ServedModel:
         sha256=now.sha256,
         h5=now.h5,
         rule=rule,
-        figures=_read_json(candidate / "metrics.json"),
+        figures=_figures(candidate / "metrics.json"),
         card=_existing(candidate / "model_card.md"),
         _idle=_classifiers(content, rule, str(now.tflite), threads),
     )
@@ -159,12 +162,12 @@ def _rule(now: InService) -> DecisionRule | None:
         raise DataError(f"The decision rule of the model in service, run {now.run}, cannot be used: {error}.") from None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _figures(path: Path) -> MetricsRecord | None:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return MetricsRecord.read_if_there(path)
+    except DataError as error:
+        log.warning("%s The model is served without its figures", error)
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _existing(path: Path) -> Path | None:

@@ -17,15 +17,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis import is_recognised, label_of
-from skinlesion.data.sources.drawn.sample import (
-    COLUMNS,
-    PATTERNS,
-    SampleReport,
-    draw_lesion,
-    draw_view,
-    sample_rows,
-    write_sample,
-)
+from skinlesion.data.sources.drawn.diagnoses import PATTERNS
+from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
+from skinlesion.data.sources.drawn.sample import COLUMNS, SampleReport, sample_rows, write_sample
 from skinlesion.foundation.errors import DataError
 
 SMALL = (120, 90)
@@ -214,7 +208,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 
 def features(picture: np.ndarray) -> np.ndarray:
-    """Give what a person could measure by hand: colour against the skin's, spread of colours, asymmetry, edges."""
+    """Return what could be measured by hand: colour against the skin, spread of colours, asymmetry, edges."""
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) + 8
     frame = np.concatenate([small[:8].reshape(-1, 3), small[-8:].reshape(-1, 3)])
     absorbed = np.log(small / np.median(frame, axis=0))
@@ -237,7 +231,7 @@ def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> No
     assert 0.45 < balanced_accuracy_score(truth, predicted) < 0.98
 
 
-def test_what_lies_round_the_lesion_says_nothing_about_the_diagnosis() -> None:
+def test_what_surrounds_the_lesion_says_nothing_about_the_diagnosis() -> None:
     lesions = [draw_lesion(dx, np.random.default_rng(1), 64) for dx in sorted(PATTERNS)]
     for view in range(20):
         margins = [draw_view(lesion, np.random.default_rng(view), (200, 64))[:, :12].astype(int) for lesion in lesions]

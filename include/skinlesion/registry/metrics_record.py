@@ -1,0 +1,329 @@
+"""metrics.json: what evaluate measured of a candidate on the held-out images.
+
+A figure that the data cannot give is None (null in the file). Intervals are of 95 %. The functions of
+`skinlesion.evaluation` that return these types say how each figure is computed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from skinlesion.foundation.record import Record, RecordPart
+
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Low and high end."""
+Intervals = dict[str, Interval | None]
+"""By the name of the figure."""
+Verdict = Literal["better", "worse", "no clear difference"]
+
+
+class Part(RecordPart):
+    """Part of metrics.json; NaN and infinity are refused, as JSON has neither."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class ClassFigures(Part):
+    """Figures of one class. support: number of its images; lesions: number of its lesions."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    lesions: int
+
+
+class ReliabilityBin(Part):
+    """The images whose likeliest class has a probability in (low, high], how sure the model is and how often it is right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class Roc(Part):
+    """ROC curve of malignant against the rest: false and true positive rates."""
+
+    fpr: list[float]
+    tpr: list[float]
+
+
+class Figures(Part):
+    """Figures of a model's probabilities on a set of images, without a decision rule."""
+
+    images: int
+    lesions: int
+    balanced_accuracy: float
+    malignant_auroc: float | None
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    expected_calibration_error: float
+    specificity_at_95_sensitivity: float | None
+    intervals: Intervals
+    per_class: dict[str, ClassFigures]
+    confusion_matrix: list[list[int]]
+    reliability: list[ReliabilityBin]
+    roc: Roc
+    warnings: list[str]
+
+
+class PredictiveValues(Part):
+    """Predictive values at a prevalence of malignant lesions other than that of the held-out images."""
+
+    prevalence: float
+    ppv: float | None
+    npv: float | None
+    intervals: Intervals
+
+
+class OperatingPoint(Part):
+    """What the model does at the threshold for malignant that training chose."""
+
+    threshold: float
+    target_sensitivity: float | None
+    sensitivity: float | None
+    specificity: float | None
+    intervals: Intervals
+    called_malignant: int
+    caught: int
+    missed: int
+    prevalence: float
+    ppv: float | None
+    npv: float | None
+    at_prevalence: list[PredictiveValues]
+
+
+class Reliability(Part):
+    """The calibration error of a set of images and the bins that it is computed from."""
+
+    expected_calibration_error: float | None
+    reliability: list[ReliabilityBin]
+
+
+class BeforeAndAfter(Part):
+    """Calibration of a set of images before and after temperature scaling."""
+
+    before: Reliability
+    after: Reliability
+
+
+class Calibration(Part):
+    """Calibration on the held-out images and on the inner fold, where the temperature was chosen."""
+
+    temperature: float
+    held_out: BeforeAndAfter
+    inner_fold: BeforeAndAfter
+
+
+class RiskPoint(Part):
+    """Error and balanced accuracy of the share `coverage` of images of which the model is surest."""
+
+    coverage: float
+    error: float
+    balanced_accuracy: float | None
+
+
+class AbstainingGain(Part):
+    """What changes when the share `abstained` of images, the least certain, gets no answer."""
+
+    abstained: float
+    balanced_accuracy: float | None
+    interval: Interval | None
+    kept_balanced_accuracy: float | None
+    error: float
+
+
+class RiskCoverage(Part):
+    """The risk-coverage curve, the area under its error, and the gain of abstaining at one point of it."""
+
+    curve: list[RiskPoint]
+    area: float
+    gain: AbstainingGain
+
+
+class Decisions(Part):
+    """What the decision rule answers. by_class: for each class of diagnosis `images` and the number of each decision."""
+
+    images: int
+    answered_share: float
+    abstained_share: dict[str, float]
+    unknown_share: float
+    by_class: dict[str, dict[str, int]]
+
+
+class ModelFigures(Figures):
+    """All figures of one model; those of the decision rule are None for a model without one."""
+
+    operating_point: OperatingPoint | None = None
+    calibration: Calibration | None = None
+    risk_coverage: RiskCoverage | None = None
+    decisions: Decisions | None = None
+
+
+class ModelInService(ModelFigures):
+    """Figures of the model that was in service, on the same images. run: name of its candidate."""
+
+    run: str
+
+
+class PairedFigure(Part):
+    """The difference of one figure, the candidate minus the model in service.
+
+    resamples_better: share of the resamples in which the candidate is ahead.
+    """
+
+    difference: float
+    interval: Interval | None
+    verdict: Verdict
+    resamples_better: float | None
+
+
+class SmokeKind(Part):
+    """The share of pictures of one kind that are decided `unknown`."""
+
+    kind: str
+    pictures: int
+    unknown_share: float
+
+
+class SmokeSet(Part):
+    """The share of pictures without a lesion that are decided `unknown`, in all and by kind, the lowest share first."""
+
+    pictures: int
+    unknown_share: float | None
+    by_kind: list[SmokeKind]
+
+
+class RobustnessFigures(Part):
+    """Figures of a sample of the held-out images, altered or not."""
+
+    balanced_accuracy: float | None
+    balanced_accuracy_interval: Interval | None
+    malignant_auroc: float | None
+    malignant_auroc_interval: Interval | None
+
+
+class RobustnessPoint(RobustnessFigures):
+    """The figures at one strength of an alteration, and what they differ by from the unaltered ones."""
+
+    strength: float
+    balanced_accuracy_change: float | None
+    balanced_accuracy_change_interval: Interval | None
+    malignant_auroc_change: float | None
+    malignant_auroc_change_interval: Interval | None
+
+
+class RobustnessCurve(Part):
+    """One kind of alteration. unaltered: the strength that alters nothing."""
+
+    unit: str
+    unaltered: float
+    points: list[RobustnessPoint]
+
+
+class Robustness(Part):
+    """Figures under alterations of the images. images: size of the sample."""
+
+    images: int
+    unaltered: RobustnessFigures
+    curves: dict[str, RobustnessCurve]
+
+
+class Slice(Part):
+    """Figures of the images with one value in one column, for example sex = female.
+
+    n, n_lesions: number of its images and lesions. n_malignant: number of its malignant lesions. classes: those that occur.
+    """
+
+    column: str
+    value: str
+    n: int
+    n_lesions: int
+    n_malignant: int
+    classes: list[str]
+    balanced_accuracy: float | None = None
+    malignant_auroc: float | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    intervals: Intervals
+
+
+class SideCount(Part):
+    """Images and lesions of a class on one side of the split."""
+
+    label: str
+    split: str
+    images: int
+    lesions: int
+
+
+class DiagnosisCount(Part):
+    """Images of a diagnosis on each side of the split, and the class that the diagnosis counts as."""
+
+    dx: str
+    label: str
+    train: int
+    held_out: int
+
+
+class RefusedImage(Part):
+    """An image that could not be used, and why."""
+
+    image: str
+    reason: str
+
+
+class DataReportLink(Part):
+    """The data report beside this file. beyond: what its checks found and a person accepted, in sentences."""
+
+    file: str
+    verdict: str
+    beyond: list[str]
+
+
+class DataSummary(Part):
+    """What the model was trained and measured on, and what was refused.
+
+    refused: the first of the refused images; refused_total counts all. recorded_share: for each column, the share of images
+    for which it is known. report: None where no data report belongs to these images.
+    """
+
+    version: str
+    counts: list[SideCount]
+    diagnoses: list[DiagnosisCount]
+    recorded_share: dict[str, float]
+    refused: list[RefusedImage]
+    refused_total: int
+    refused_by_reason: dict[str, int]
+    notes: list[str]
+    report: DataReportLink | None
+
+
+class MetricsRecord(ModelFigures, Record):
+    """The content of metrics.json.
+
+    key: what the figures depend on; an evaluation with another key is stale. run: name of the candidate.
+    training_version, held_out_version: of the rows that it was trained and measured on; data_version: of the catalog.
+    warm_start: what training went on from, None where it began with the built model. out_of_distribution: None without a
+    decision rule; robustness: None where the setting switches it off; model_in_service, paired: None without another model.
+    """
+
+    remedy: ClassVar[str] = "Run evaluate again; it writes the file anew."
+
+    key: str
+    run: str
+    training_version: str
+    held_out_version: str
+    data_version: str
+    warm_start: dict[str, str | int] | None = None
+    out_of_distribution: SmokeSet | None = None
+    robustness: Robustness | None = None
+    model_in_service: ModelInService | None = None
+    paired: dict[str, PairedFigure] | None = None
+    slices: list[Slice]
+    data: DataSummary

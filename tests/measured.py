@@ -1,0 +1,52 @@
+"""A metrics.json for tests that need one but measure nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.registry.metrics_record import ClassFigures, DataReportLink, DataSummary, MetricsRecord, Roc
+
+
+def metrics_record(*, data_verdict: str | None = None, malignant_recall: float = 0.85, **changes: Any) -> MetricsRecord:
+    """Return a record of a model without a decision rule. data_verdict: of its data report; None: there is none."""
+    report = DataReportLink(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
+    recalls = dict.fromkeys(LABELS, 0.8) | {"malignant": malignant_recall}
+    values: dict[str, Any] = {
+        "images": 420,
+        "lesions": 400,
+        "balanced_accuracy": 0.8,
+        "malignant_auroc": 0.9,
+        "accuracy": 0.8,
+        "macro_f1": 0.8,
+        "log_loss": 0.5,
+        "expected_calibration_error": 0.02,
+        "specificity_at_95_sensitivity": 0.6,
+        "intervals": {},
+        "per_class": {
+            label: ClassFigures(precision=0.8, recall=recall, f1=0.8, support=140, lesions=130)
+            for label, recall in recalls.items()
+        },
+        "confusion_matrix": [[112, 14, 14], [14, 119, 7], [14, 14, 112]],
+        "reliability": [],
+        "roc": Roc(fpr=[0.0, 1.0], tpr=[0.0, 1.0]),
+        "warnings": [],
+        "key": "k3y",
+        "run": "run",
+        "training_version": "7ra1n",
+        "held_out_version": "h3ld",
+        "data_version": "da7a",
+        "slices": [],
+        "data": DataSummary(
+            version="da7a",
+            counts=[],
+            diagnoses=[],
+            recorded_share={},
+            refused=[],
+            refused_total=0,
+            refused_by_reason={},
+            notes=[],
+            report=report,
+        ),
+    }
+    return MetricsRecord(**(values | changes))
