@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from skinlesion.data.catalog import HELD_OUT
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
+from skinlesion.data.split import HELD_OUT
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS

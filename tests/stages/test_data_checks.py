@@ -72,7 +72,7 @@ def accepted(nights, config):
 
 
 def in_force(dataset):
-    return contract.catalog_path(dataset.folder).read_bytes(), contract.split_path(dataset.folder).read_bytes()
+    return layout.catalog(dataset.folder).read_bytes(), layout.split(dataset.folder).read_bytes()
 
 
 def failed_rows(dataset):
@@ -141,7 +141,7 @@ def test_a_small_night_does_not_fire(accepted, config):
 def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(accepted, config, snapshot, monkeypatch):
     before = snapshot(accepted.dataset.folder)
     monkeypatch.setattr("skinlesion.data.report.written.contents", None)
-    monkeypatch.setattr("skinlesion.data.report.pictures.Image", None)
+    monkeypatch.setattr("skinlesion.data.report.thumbnails.Image", None)
     ingest(config(**TIGHT))
     assert snapshot(accepted.dataset.folder) == before
 
@@ -167,7 +167,7 @@ def test_a_night_of_pictures_that_look_otherwise_leaves_the_accepted_catalog_in_
         ingest(config(**TIGHT))
     assert in_force(accepted.dataset) == before
     message = str(error.value)
-    assert f"{contract.catalog_path(accepted.dataset.folder)} stays as it was" in message
+    assert f"{layout.catalog(accepted.dataset.folder)} stays as it was" in message
     assert "at most 0.35 may be" in message
     assert "max_image_shift" in message
     assert "accept_data_changes=true" in message

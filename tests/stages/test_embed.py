@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.images.symmetry import WAYS, laid
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.images import near_duplicates
 from skinlesion.data.images.near_duplicates import MOST_LOOKED_AT, find_near_duplicates
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.built_model import BuiltModel

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN, require_no_leak
+from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import read_table, write_table

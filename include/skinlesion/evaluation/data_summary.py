@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any, Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import SPLITS, accepted, data_version, on_both_sides
+from skinlesion.data.catalog import accepted, class_counts, data_version
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.report.labels_summary import fallback_counts
+from skinlesion.data.split import SPLITS, on_both_sides
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
@@ -23,7 +24,6 @@ RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
 def data_summary(config: Folders, catalog: pd.DataFrame) -> dict[str, Any]:
     """Give counts by class and by diagnosis, what is recorded of the images, and what was refused, as plain JSON."""
     usable = accepted(catalog)
-    counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
     resized = BucketTable(layout.tables(config.dataset, "resize"), FILE_COLUMNS).read()
     refused = pd.concat(
         [
@@ -33,11 +33,7 @@ def data_summary(config: Folders, catalog: pd.DataFrame) -> dict[str, Any]:
     ).rename(columns={"refused": "reason"})
     return {
         "version": data_version(catalog),
-        "counts": [
-            {"label": label, "split": split, **{name: int(counts[name].get((label, split), 0)) for name in counts}}
-            for label in LABELS
-            for split in SPLITS
-        ],
+        "counts": [asdict(count) for count in class_counts(usable)],
         "diagnoses": _diagnoses(usable),
         "recorded_share": {name: _recorded_share(usable[name]) for name in RECORDED},
         "refused": refused.head(REFUSED_LISTED).to_dict("records"),

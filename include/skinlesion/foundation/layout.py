@@ -41,6 +41,16 @@ def output(dataset: Path) -> Path:
     return processed(dataset) / "output"
 
 
+def catalog(dataset: Path) -> Path:
+    """Return the catalog: one row an image."""
+    return dataset / "catalog.parquet"
+
+
+def split(dataset: Path) -> Path:
+    """Return the table of the sides that were decided."""
+    return dataset / "split.parquet"
+
+
 def manifest(dataset: Path) -> Path:
     """One row a file of the training view."""
     return dataset / "manifest.parquet"

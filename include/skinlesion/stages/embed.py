@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.data.catalog import TRAIN
 from skinlesion.data.images.symmetry import laid
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.split import TRAIN
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.progress import progress

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.data.catalog import on_both_sides, read_catalog
+from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.data.report.written import copy_report
+from skinlesion.data.split import on_both_sides
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.data_summary import data_summary
 from skinlesion.evaluation.no_lesions import PICTURES_OF_A_KIND, smoke_set
@@ -134,7 +135,8 @@ def _evaluate(
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
     figures = model_metrics(scored, rule, answers)
     figures["warnings"] = training["warnings"] + figures["warnings"]
-    data = data_summary(config, catalog) | {"report": copy_report(config.dataset, catalog, candidate.data_report)}
+    report = copy_report(config.dataset, catalog, candidate.data_report)
+    data = data_summary(config, catalog) | {"report": report and report.model_dump()}
     data["notes"] += _warm_start_note(training["warm_start"])
     metrics = {
         "key": key,

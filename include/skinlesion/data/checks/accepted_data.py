@@ -59,7 +59,7 @@ class AcceptedData:
 
 def read_accepted(dataset: Path) -> AcceptedData | None:
     """Give what a new catalog is compared with; None where there is none, or none that can be read."""
-    path = contract.catalog_path(dataset)
+    path = layout.catalog(dataset)
     if not path.is_file():
         return None
     try:
@@ -74,7 +74,7 @@ def read_accepted(dataset: Path) -> AcceptedData | None:
 
 def is_in_force(dataset: Path, catalog: pd.DataFrame) -> bool:
     """Tell whether this is the catalog in force. That is read column by column: two would not be held in memory."""
-    path = contract.catalog_path(dataset)
+    path = layout.catalog(dataset)
     try:
         return path.is_file() and all(
             read_table(path, {name: dtype})[name].equals(catalog[name]) for name, dtype in contract.COLUMNS.items()

@@ -53,7 +53,7 @@ def _failed(findings: list[Finding]) -> list[Finding]:
 
 
 def _message(config: CheckSettings, failed: list[Finding], where: str) -> str:
-    path = contract.catalog_path(config.dataset)
+    path = layout.catalog(config.dataset)
     kept = f"{path} stays as it was" if path.is_file() else f"{path} was not written"
     count = "a check" if len(failed) == 1 else f"{len(failed)} checks"
     meant = ""

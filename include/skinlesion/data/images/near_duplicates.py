@@ -26,6 +26,7 @@ from skinlesion.data.images.perceptual_hash import Looks, distances, orientation
 from skinlesion.data.images.picture_match import FARTHEST_MOVE, LIKENESS_VERSION, SAME_PICTURE, grey_picture, likeness
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.components import smallest_connected
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import Columns, empty, read_table, write_table
@@ -126,24 +127,18 @@ def _same_pictures(
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS), lost
 
 
-def show_one_picture(contents: pd.Series, pairs: pd.DataFrame) -> pd.Series:
-    """Give each content the name of the picture it shows: the smallest SHA-256 that pairs connect it with.
+def duplicate_sets(contents: pd.Series, pairs: pd.DataFrame) -> pd.Series:
+    """Return the name of the set of duplicates that each file content is in, str, aligned.
 
-    contents: SHA-256, or empty, which stays empty. Returns str, aligned.
+    It is the smallest SHA-256 that pairs connect the content with. contents: SHA-256, or empty, which stays empty.
     """
     if pairs.empty:
         return contents.astype("str")
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     names = np.unique(pairs[["first", "second"]].to_numpy(dtype=object))
-    ends = [np.searchsorted(names, pairs[end].to_numpy(dtype=object)) for end in ("first", "second")]
-    edges = coo_array((np.ones(len(pairs), dtype=bool), tuple(ends)), shape=(len(names), len(names)))
-    _, component = connected_components(edges, directed=False)
-    _, first = np.unique(component, return_index=True)  # names are sorted: the first is the smallest
-    picture = dict(zip(names, names[first][component], strict=True))
-    shown = contents.map(picture)
-    return shown.where(shown.notna(), contents).astype("str")
+    first, second = (np.searchsorted(names, pairs[end].to_numpy(dtype=object)) for end in ("first", "second"))
+    set_of = dict(zip(names, names[smallest_connected(first, second, len(names))], strict=True))
+    named = contents.map(set_of)
+    return named.where(named.notna(), contents).astype("str")
 
 
 class DuplicateTables:

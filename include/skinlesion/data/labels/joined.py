@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.diagnosis import label_of
-from skinlesion.data.labels.identities import one_name_each
+from skinlesion.data.labels.identities import one_id_each
 from skinlesion.data.labels.layouts import SHOWN, TEXTS, LabelTable, lacks_columns, read_table
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.foundation.errors import DataError
@@ -29,18 +29,33 @@ _AGES_APART: Final = 5.0  # years; `age_approx` is rounded to five
 _NO_DIAGNOSIS: Final = "no table gives this image a diagnosis"
 
 
-class Conflict(NamedTuple):
-    """Tables that give an image different values. what: `diagnoses`, `lesions`, `patients`, `sex`, `age`, `source`; values:
-    table, row and value, in the tables' order; becomes: what was made of it."""
+@dataclass(frozen=True, slots=True)
+class TableValue:
+    """A value in a table, and the number of its row; the header is row 1."""
+
+    table: str
+    row: int
+    value: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Different values that tables give to an image.
+
+    Attributes:
+        what: `diagnoses`, `lesions`, `patients`, `sex`, `age` or `source`.
+        values: the values, in the order of the tables.
+        becomes: what was made of them.
+    """
 
     image: str
     what: str
-    values: tuple[tuple[str, int, str], ...]
+    values: tuple[TableValue, ...]
     becomes: str
 
     def __str__(self) -> str:
-        said = ", ".join(f"{table} row {row} {value!r}" for table, row, value in self.values)
-        return f"{self.image!r} has different {self.what}: {said}; {self.becomes}"
+        values = ", ".join(f"{one.table} row {one.row} {one.value!r}" for one in self.values)
+        return f"{self.image!r} has different {self.what}: {values}; {self.becomes}"
 
 
 @dataclass(frozen=True)
@@ -202,7 +217,7 @@ class _Join:
             return
         rows = self._rows_of(torn)
         rows = rows[codes[rows] >= 0]
-        names, disputed = one_name_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
+        names, disputed = one_id_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
         self._list(disputed, column, what, [f"these {what} count as one"] * len(disputed))
         self._all[column] = _texts(names, codes)
 
@@ -274,13 +289,15 @@ class _Join:
             return
         self.conflict_counts[what] += len(images)
         listed = images[: CONFLICTS_LISTED - len(self.conflicts)]
-        said: dict[int, list[tuple[str, int, str]]] = {int(image): [] for image in listed}
+        said: dict[int, list[TableValue]] = {int(image): [] for image in listed}
         for position in self._rows_of(listed):
             row: Any = self._all.iloc[position]
             value = row[column]
             if value != "" and value == value:  # NaN: an age that is not given
                 text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
-                said[int(self._image[position])].append((self.names[self._table[position]], int(row["row"]), text))
+                said[int(self._image[position])].append(
+                    TableValue(self.names[self._table[position]], int(row["row"]), text)
+                )
         names = self._all["image"].to_numpy()[self._first_row]
         for image, outcome in zip(listed, becomes, strict=False):
             self.conflicts.append(Conflict(str(names[image]), what, tuple(said[int(image)]), outcome))

@@ -16,7 +16,7 @@ from skinlesion.data.labels.classes import BENIGN, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.collection import ISIC_2020, collection_of_lesion, collection_of_number
 from skinlesion.data.labels.csv_file import ROWS_LISTED, read_csv
 from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised, label_of
-from skinlesion.data.labels.picture_name import picture_of
+from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.foundation.errors import DataError
 
 OWN: Final = "own"
@@ -158,7 +158,7 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     rows["refused"] = named.where(named != "", problem)
     # The catalog has one row an image; this name keeps each of them in it, and no picture can be meant by it.
     rows["image"] = rows["image"].where(rows["image"] != "", "(row " + rows["row"].astype("str") + ")")
-    rows["picture"] = picture_of(rows["image"])
+    rows["picture"] = full_size_name(rows["image"])
     rows["lesion_collection"] = collection_of_lesion(rows["lesion_id"])
     numbered = ISIC_2020 if layout.name == ISIC_2020_LAYOUT else ""
     rows["collection"] = numbered or collection_of_number(rows["picture"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.labels.joined import Labels, join_tables
-from skinlesion.data.labels.picture_name import picture_of
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -51,8 +51,8 @@ def as_files_are_called(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     names = names.astype("str")
     has_file = rows["image"].isin(names)
     unnamed = names[~names.isin(rows["image"])].drop_duplicates()
-    other = pd.DataFrame({"picture": picture_of(unnamed), "other_name": unnamed})
-    twins = rows.assign(picture=picture_of(rows["image"])).merge(other, on="picture")
+    other = pd.DataFrame({"picture": full_size_name(unnamed), "other_name": unnamed})
+    twins = rows.assign(picture=full_size_name(rows["image"])).merge(other, on="picture")
     named_anew = rows["image"].isin(twins["image"])
     kept = rows[has_file | (rows["expected"] & ~named_anew)]
     return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True)
