@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from skinlesion.data.images.file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
-from skinlesion.data.images.perceptual_hash import look_of
+from skinlesion.data.images.perceptual_hash import descriptor_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
 from skinlesion.data.settings import DataSettings
@@ -154,7 +154,7 @@ def _buckets(files: pd.Series) -> set[int]:
 
 def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
     header = ImageHeader(format="", width=0, height=0, mode="")
-    digest = reason = look = ""
+    digest = reason = descriptor = ""
     statistics = NOT_KNOWN
     try:
         content = (folder / file.file).read_bytes()
@@ -162,7 +162,7 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
         small = check_decodes(content, header)
-        look, statistics = look_of(small), image_statistics(small)
+        descriptor, statistics = descriptor_of(small), image_statistics(small)
     except ImageRefused as refusal:
         reason = str(refusal)
     except FileNotFoundError:
@@ -174,6 +174,6 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         "format": header.format,
         "reason": reason,
         "settings": settings,
-        "look": look,
+        "look": descriptor,
         **statistics,
     }
