@@ -18,7 +18,7 @@ from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_dup
 from skinlesion.data.labels import Labels
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
-from skinlesion.data.labels.of_dataset import as_files_are_called, labels_of_dataset
+from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.sources import collect
 from skinlesion.data.split import (
@@ -107,7 +107,7 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     for image, names in twins.groupby("image")["file"]:
         more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
         files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
-    labelled = as_files_are_called(labels.rows, files["image"])
+    labelled = rows_of_files(labels.rows, files["image"])
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )

@@ -1,4 +1,4 @@
-"""Tables of diagnoses as their users have them: read in any known layout, joined, and told what cannot be used."""
+"""Tables of diagnoses: read in any known layout and joined into one row an image, with the reason for each unusable row."""
 
 from skinlesion.data.labels.joined import Conflict, Labels, join_tables, read_labels
 
