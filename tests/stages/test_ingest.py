@@ -60,7 +60,7 @@ def test_an_unusable_data_set_is_one_clear_error_and_leaves_nothing(few, config,
     assert snapshot(few.folder) == before
 
 
-def test_without_one_usable_image_the_reasons_are_told_and_no_catalog_is_written(few, config):
+def test_without_one_usable_image_the_error_has_the_reasons_and_no_catalog_is_written(few, config):
     for row in few.rows():
         few.original(f"{row['image']}.jpg").write_bytes(b"")
     with pytest.raises(

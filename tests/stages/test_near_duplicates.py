@@ -55,7 +55,7 @@ def pixels_of(dataset, image):
 
 
 def copy_of(dataset, image, name, kind="quarter turn", **values):
-    """Add a copy of an image to the data set, of a lesion of its own unless told otherwise."""
+    """Add a copy of an image to the data set, of a lesion of its own unless `values` name one."""
     content, suffix = COPIES[kind](pixels_of(dataset, image))
     dx = next(row["dx"] for row in dataset.rows() if row["image"] == image)
     return dataset.add(name, content, suffix, **({"dx": dx} | values))

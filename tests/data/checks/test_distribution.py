@@ -67,7 +67,7 @@ def test_counts_add_up_and_survive_json():
         distribution.from_lists(distribution.as_lists(both) | {"red": [1, 2]})
 
 
-def test_quantiles_are_told_in_the_words_of_the_property():
+def test_quantiles_are_shown_in_the_words_of_the_property():
     counts = distribution.count(images(100, width=1024, height=1024))
     sizes, aspects = OF_NAME["megapixels"], OF_NAME["aspect"]
     assert sizes.show(distribution.middle(sizes, counts["megapixels"])) in ("1 MP", "1.1 MP")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TextIO
+from typing import BinaryIO, Final, TextIO
 
 import numpy as np
 import pandas as pd
@@ -27,22 +27,11 @@ _EMPTY_LINE: Final = re.compile(rb"\n[\r\n]|\r\r")
 _EXPECTED: Final = "expected a header with image and dx, then one row an image"
 
 
-class CsvTable(NamedTuple):
-    """The chosen columns of a file.
+def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.DataFrame:
+    """Return columns of a file as text, and `row`, the record's number in the file (the header is 1).
 
-    Attributes:
-        header: the name of every column, in lower case.
-        cells: the chosen columns as text, and `row`, the record's number in the file (the header is 1).
-    """
-
-    header: list[str]
-    cells: pd.DataFrame
-
-
-def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTable:
-    """Return the columns that `choose` picks from the header, whose names are in lower case and without blanks around.
-
-    Fields are separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are skipped.
+    `choose` picks the columns from those of the header, whose names are in lower case and without blanks around. Fields are
+    separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are skipped.
 
     Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
     rows, or has a chosen column twice. Errors of `choose` pass through.
@@ -67,7 +56,7 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTab
             raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
     if cells.empty:
         raise DataError(f"{path} has a header but no rows: expected one row an image.")
-    return CsvTable(header, cells)
+    return cells
 
 
 def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:

@@ -84,11 +84,6 @@ class Labels:
         return next(iter(self.layouts)) if len(self.layouts) == 1 else f"the {len(self.layouts)} tables of labels"
 
 
-def read_labels(path: Path) -> pd.DataFrame:
-    """Return the rows of a single table, `LABEL_COLUMNS`, one row an image. Raises DataError as `join_tables` does."""
-    return join_tables([path]).rows
-
-
 def join_tables(
     paths: Sequence[Path], supplements: Collection[Path] = (), actinic_keratosis: str = "indeterminate"
 ) -> Labels:

@@ -144,7 +144,7 @@ def read_table(path: Path) -> LabelTable:
         layouts.append(layout)
         return [layout.image, *layout.diagnosis, *layout.fields.values()]
 
-    cells = read_csv(path, choose).cells
+    cells = read_csv(path, choose)
     [layout] = layouts
     rows = _in_own_terms(cells, layout)
     _refuse_two_meanings(rows, path)
