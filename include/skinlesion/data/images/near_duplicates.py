@@ -35,7 +35,7 @@ from skinlesion.foundation.workers import spread
 log = logging.getLogger(__name__)
 
 PAIR_COLUMNS: Final = {"first": "str", "second": "str", "likeness": "float32"}
-"""The columns of pairs.parquet: two contents (SHA-256, the first is the smaller) that are near-duplicates, and their likeness."""
+"""The columns of pairs.parquet: two contents (SHA-256, the smaller one first) that are near-duplicates, and their likeness."""
 
 COMPARED_COLUMNS: Final = {"sha256": "str"}
 """The columns of compared.parquet: the contents that were compared with each other."""
@@ -46,7 +46,8 @@ COMPARED_COLUMNS: Final = {"sha256": "str"}
 MOST_BITS: Final = 32
 MOST_COLOUR: Final = 10
 MOST_ASPECT: Final = 1.1
-"""Largest quotient of the two images' aspect ratios, long side by short side; a crop by 3 % at both ends of a side changes it by 1.064."""
+"""Largest quotient of the two images' aspect ratios, long side by short side. A crop by 3 % at both ends of a side changes
+the ratio by a factor of 1.064."""
 
 MOST_CANDIDATES: Final = 32
 """Number of images, the nearest ones, with which an image is compared by pixels. One is enough to join many copies."""
