@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.datasets import part_of
 from benchmarks.stages import run_stages
 from benchmarks.whole_process import python
-from skinlesion.data.images.symmetry import WAYS, laid
+from skinlesion.data.images.orientation import ORIENTATIONS, oriented
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
@@ -31,7 +31,7 @@ def embed(source: Path, weights: str, images: int, repeats: int) -> dict[str, An
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         part_of(source, folder / "dataset", images)
-        settings = {"weights": weights, "copies": 1, "stored_ways": WAYS}
+        settings = {"weights": weights, "copies": 1, "stored_ways": ORIENTATIONS}
         run_stages(folder, settings, BEFORE)
         in_memory, stage, process = [], [], []
         for _ in range(repeats):
@@ -60,7 +60,7 @@ def _in_memory(folder: Path) -> float:
     models = OneForEachThread(lambda: LiteRTModel(frozen))
 
     def run(image: Any) -> float:
-        return sum(float(models.get()(laid(image, way)).astype(np.float16)[0, 0, 0]) for way in range(WAYS))
+        return sum(float(models.get()(oriented(image, way)).astype(np.float16)[0, 0, 0]) for way in range(ORIENTATIONS))
 
     start = time.perf_counter()
     sum(spread(run, images, workers=cores_allowed(), kind="threads"))

@@ -167,15 +167,15 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "reason": "",
             "settings": config.fingerprint("ingest"),
             **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
-            "look": _looks(generator, len(names)),
+            "look": _descriptors(generator, len(names)),
         }
     )
     DuplicateTables(layout.tables(config.dataset, "duplicates")).write(empty(PAIR_COLUMNS), table["sha256"].tolist())
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")
 
 
-def _looks(generator: np.random.Generator, count: int) -> list[str]:
-    """Give looks of pictures that are not alike, in the colours that skin has (HAM10000: green 140, deviation 25)."""
+def _descriptors(generator: np.random.Generator, count: int) -> list[str]:
+    """Return descriptors of images that are not alike, in the colours that skin has (HAM10000: green 140, deviation 25)."""
     signs = generator.integers(0, 256, (count, BITS // 8), dtype=np.uint8)
     colours = np.clip(generator.normal((195, 140, 145), 25, (count, 3)), 0, 255).astype(np.uint8)
     return [row.tobytes().hex() for row in np.hstack([signs, colours])]

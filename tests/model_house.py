@@ -16,9 +16,9 @@ import pytest
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
 
-from skinlesion.data.catalog import HELD_OUT
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
+from skinlesion.data.split import HELD_OUT
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.decision import DecisionRule

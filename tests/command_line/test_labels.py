@@ -114,8 +114,8 @@ def test_tables_of_nothing_but_refused_rows_are_shown_too(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("image,dx\n,nv\n")
     found = labels_summary(join_tables([path]), 0.2)
-    assert (found["rows"], found["refused"], found["groups"]) == (1, 1, 0)
-    assert found["split"]["held_out_share"] == 0
+    assert (found.rows, found.refused, found.groups) == (1, 1, 0)
+    assert found.split.held_out_share == 0
 
 
 def test_words_beyond_those_listed_are_added_up(tmp_path):

@@ -1,220 +1,31 @@
+"""The catalog keeps its contract, and its version names what training sees."""
+
 from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import pandas as pd
 import pandera.errors
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from skinlesion.data.catalog import (
-    COLUMNS,
-    HELD_OUT,
-    SPLIT_COLUMNS,
-    TRAIN,
-    accepted,
-    assign_groups,
-    assign_sides,
-    data_version,
-    read_catalog,
-    require_no_leak,
-    write_catalog,
-)
-from skinlesion.data.labels.diagnosis import label_of
+from skinlesion.data.catalog import COLUMNS, accepted, data_version, read_catalog, write_catalog
+from skinlesion.data.split import HELD_OUT, SPLITS
 from skinlesion.foundation.errors import DataError, LeakError
-from skinlesion.foundation.tables import empty
-
-NOTHING_DECIDED = empty(SPLIT_COLUMNS)
 
 
-def table(rows):
-    """Give a table of images from (lesion_id, dx, source) rows, or dictionaries."""
-    if rows and not isinstance(rows[0], dict):
-        rows = [dict(zip(("lesion_id", "dx", "source"), row, strict=True)) for row in rows]
-    defaults = {"lesion_id": "", "patient_id": "", "dx": "nv", "source": "", "sha256": ""}
-    images = pd.DataFrame([defaults | {"image": f"I{number}"} | row for number, row in enumerate(rows)]).astype("str")
-    images["sha256"] = images["sha256"].where(images["sha256"] != "", "content of " + images["image"])
-    images["label"] = images["dx"].map(label_of)
-    images["group"] = assign_groups(images)
-    return images
-
-
-def many_rows(count, seed=0, longest=8):
-    draws = np.random.default_rng(seed)
-    rows = []
-    for lesion in range(count):
-        dx = str(draws.choice(["nv", "mel", "bkl", "bcc", "ak", "df"], p=[0.5, 0.15, 0.15, 0.1, 0.07, 0.03]))
-        source = str(draws.choice(["one", "two"], p=[0.7, 0.3]))
-        rows += [(f"L{seed}-{lesion}", dx, source)] * int(draws.choice([1, 2, 3, longest], p=[0.5, 0.3, 0.15, 0.05]))
-        if len(rows) >= count:
-            return rows[:count]
-    return rows
-
-
-def held(split):
-    return (split == HELD_OUT).mean()
-
-
-# --- Groups -------------------------------------------------------------------------------------------------------
-
-
-def test_a_group_is_the_lesion_else_the_patient_else_the_image():
-    images = table([{"lesion_id": "L", "patient_id": "P"}, {"patient_id": "P"}, {}, {"lesion_id": "L"}])
-    assert images["group"].tolist() == ["lesion:L", "patient:P", "image:I2", "lesion:L"]
-
-
-def test_equal_files_join_groups_also_along_a_chain():
-    images = table(
-        [
-            {"lesion_id": "B", "sha256": "x"},
-            {"lesion_id": "A", "sha256": "x"},
-            {"lesion_id": "B", "sha256": "y"},
-            {"patient_id": "P", "sha256": "y"},
-            {"lesion_id": "Z"},
-        ]
-    )
-    assert images["group"].tolist() == ["lesion:A"] * 4 + ["lesion:Z"]
-
-
-# --- Sides --------------------------------------------------------------------------------------------------------
-
-
-def test_shares_are_near_the_wanted_one_in_every_diagnosis_and_source():
-    images = table(many_rows(3000))
-    split, _ = assign_sides(images, NOTHING_DECIDED, 0.2)
-    assert held(split) == pytest.approx(0.2, abs=0.01)
-    for keys in (["label"], ["dx"], ["dx", "source"]):
-        for _, part in images.assign(split=split).groupby(keys):
-            assert held(part["split"]) == pytest.approx(0.2, abs=max(0.02, 8 / len(part)))
-
-
-def test_lesions_of_many_views_are_not_under_represented_among_the_held_out():
-    images = table(many_rows(3000))
-    split, _ = assign_sides(images, NOTHING_DECIDED, 0.2)
-    views = images.groupby("group")["image"].transform("size")
-    assert held(split[views >= 3]) == pytest.approx(0.2, abs=0.05)
-    assert held(split[views == 1]) == pytest.approx(0.2, abs=0.05)
-
-
-@pytest.mark.parametrize("fraction", [0.05, 0.5])
-def test_the_share_follows_the_setting(fraction):
-    split, _ = assign_sides(table(many_rows(3000)), NOTHING_DECIDED, fraction)
-    assert held(split) == pytest.approx(fraction, abs=0.01)
-
-
-@pytest.mark.parametrize("dx", ["mel", "nv", "ak"])
-@pytest.mark.parametrize("views", [1, 3])
-def test_the_second_lesion_of_a_class_is_held_out_and_the_first_is_not(dx, views):
-    for first in range(5):
-        rows = [(f"{lesion}", dx, "") for lesion in (first, "later") for _ in range(views)]
-        split, decided = assign_sides(table(rows[:views]), NOTHING_DECIDED, 0.2)
-        assert set(split) == {TRAIN}
-        split, _ = assign_sides(table(rows), decided, 0.2)
-        assert split.tolist() == [TRAIN] * views + [HELD_OUT] * views
-
-
-rows_of_images = st.lists(
-    st.tuples(
-        st.sampled_from(["", "a", "b", "c", "d"]), st.sampled_from(["nv", "mel", "ak"]), st.sampled_from(["", "s"])
-    ),
-    min_size=1,
-    max_size=40,
-)
-
-
-@settings(max_examples=25, deadline=None)
-@given(rows=rows_of_images, cut=st.integers(1, 40), fraction=st.sampled_from([0.05, 0.2, 0.5]))
-def test_no_image_changes_side_as_data_is_added_and_no_group_is_on_both(rows, cut, fraction):
-    decided, before = NOTHING_DECIDED, {}
-    for count in sorted({min(cut, len(rows)), len(rows)}):
-        images = table(rows[:count])
-        split, decided = assign_sides(images, decided, fraction)
-        require_no_leak(images.assign(split=split), ["group"])
-        now = dict(zip(images["image"], split, strict=True))
-        assert set(now.values()) <= {TRAIN, HELD_OUT}
-        assert {image: now[image] for image in before} == before
-        before = now
-    again, decided_again = assign_sides(images, decided, 0.5)
-    assert again.tolist() == split.tolist()
-    assert decided_again.equals(decided)
-
-
-def test_the_order_of_rows_does_not_matter():
-    images = table(many_rows(300))
-    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    shuffled, same = assign_sides(images.sample(frac=1, random_state=0), NOTHING_DECIDED, 0.2)
-    assert shuffled.sort_index().tolist() == split.tolist()
-    assert same.equals(decided)
-
-
-def test_growth_in_steps_keeps_the_share():
-    rows, decided = many_rows(3000), NOTHING_DECIDED
-    for count in (100, 700, 1500, 3000):
-        split, decided = assign_sides(table(rows[:count]), decided, 0.2)
-    assert held(split) == pytest.approx(0.2, abs=0.02)
-
-
-def test_when_groups_of_two_sides_turn_out_to_be_one_held_out_wins():
-    images = table(many_rows(100))
-    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    train, held_out = images["image"][split == TRAIN].iloc[0], images["image"][split == HELD_OUT].iloc[0]
-    joined = images.assign(
-        sha256=images["sha256"].where(~images["image"].isin([train, held_out]), "equal"),
-    )
-    joined["group"] = assign_groups(joined)
-    after, decided = assign_sides(joined, decided, 0.2)
-    moved = set(joined["image"][after != split])
-    assert moved == set(images["image"][images["lesion_id"] == images.set_index("image").loc[train, "lesion_id"]])
-    assert set(after[after != split]) == {HELD_OUT}
-    parted, _ = assign_sides(images, decided, 0.2)
-    assert parted.tolist() == after.tolist()
-
-
-def test_an_image_keeps_its_side_when_it_gets_a_lesion_id_later():
-    images = table([{} for _ in range(60)])
-    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    named = images.assign(lesion_id="L" + images["image"])
-    named["group"] = assign_groups(named)
-    after, _ = assign_sides(named, decided, 0.2)
-    assert after.tolist() == split.tolist()
-
-
-def test_what_went_away_keeps_its_decision():
-    images = table(many_rows(100))
-    _, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    _, later = assign_sides(images.head(10), decided, 0.2)
-    assert later.equals(decided)
-
-
-# --- Contract -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("key", ["group", "sha256"])
-def test_a_leak_is_an_error_that_names_the_value(key):
-    images = table([{"lesion_id": "A"}, {"lesion_id": "B"}, {"lesion_id": "C"}])
-    rows = images.assign(split=[TRAIN, HELD_OUT, TRAIN])
-    require_no_leak(rows, ["group", "sha256"])
-    leaking = rows.assign(**{key: ["same", "same", "other"]})
-    with pytest.raises(LeakError, match=rf"1 values of `{key}` lie on both sides of the split, the first: same\."):
-        require_no_leak(leaking, ["group", "sha256"])
-
-
-def test_values_that_are_not_known_are_no_leak():
-    require_no_leak(pd.DataFrame({"sha256": ["", ""], "split": [TRAIN, HELD_OUT]}), ["sha256"])
-
-
-def catalog_of(images):
-    split, _ = assign_sides(images, NOTHING_DECIDED, 0.2)
-    texts = dict.fromkeys(("file", "format", "sex", "site", "refused"), "")
-    rows = images.assign(split=split, size=1, width=1, height=1, age=50.0, **texts)
+def catalog_of(count):
+    """Return a catalog of accepted images, each a lesion of its own, alternately of either side."""
+    rows = pd.DataFrame({"image": [f"I{number}" for number in range(count)]})
     rows["sha256"] = [hashlib.sha256(image.encode()).hexdigest() for image in rows["image"]]
+    rows["group"] = "image:" + rows["image"]
+    rows["split"] = [SPLITS[number % 2] for number in range(count)]
+    texts = dict.fromkeys(("file", "format", "lesion_id", "patient_id", "sex", "site", "source", "refused"), "")
+    rows = rows.assign(dx="nv", label="benign", size=1, width=1, height=1, age=50.0, **texts)
     return rows[list(COLUMNS)].astype(COLUMNS)
 
 
 def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path):
-    catalog = catalog_of(table(many_rows(20)))
+    catalog = catalog_of(20)
     catalog.loc[0, "age"] = float("nan")
     assert write_catalog(tmp_path, catalog)
     assert read_catalog(tmp_path).equals(catalog)
@@ -231,7 +42,7 @@ def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path):
     [("label", "maybe"), ("split", "test"), ("split", ""), ("sha256", ""), ("age", 131.0), ("image", "I1")],
 )
 def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path, column, value):
-    catalog = catalog_of(table([("", "nv", "")] * 5))
+    catalog = catalog_of(5)
     catalog.loc[0, column] = value
     with pytest.raises(pandera.errors.SchemaErrors, match=r"image|label|split|hash|age"):
         write_catalog(tmp_path, catalog)
@@ -239,7 +50,7 @@ def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path, column, val
 
 
 def test_a_catalog_with_a_leak_is_not_written(tmp_path):
-    catalog = catalog_of(table(many_rows(50))).assign(group="lesion:one")
+    catalog = catalog_of(50).assign(group="lesion:one")
     with pytest.raises(LeakError):
         write_catalog(tmp_path, catalog)
     assert list(tmp_path.iterdir()) == []
@@ -247,50 +58,10 @@ def test_a_catalog_with_a_leak_is_not_written(tmp_path):
 
 @pytest.mark.parametrize(("column", "changes"), [("label", True), ("split", True), ("sha256", True), ("sex", False)])
 def test_the_data_version_names_contents_labels_and_sides(column, changes):
-    catalog = catalog_of(table(many_rows(20)))
+    catalog = catalog_of(20)
     other = catalog.copy()
     other.loc[0, column] = {"label": "unknown", "split": HELD_OUT}.get(column, "other")
     assert (data_version(other) != data_version(catalog)) == changes
     refused = pd.concat([catalog, catalog.head(1).assign(image="X", refused="why")], ignore_index=True)
     assert len(accepted(refused)) == len(catalog)
     assert data_version(refused) == data_version(catalog)
-
-
-def test_a_renamed_file_keeps_its_side() -> None:
-    images = table(many_rows(200)).assign(lesion_id="")
-    images["group"] = assign_groups(images)
-    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    renamed = images.assign(image="renamed " + images["image"])
-    renamed["group"] = assign_groups(renamed)
-    again, _ = assign_sides(renamed, decided, 0.5)
-    assert again.tolist() == split.tolist()
-
-
-def test_images_of_one_picture_are_one_group_whatever_their_files():
-    images = table([{"lesion_id": "A"}, {"lesion_id": "B"}, {"lesion_id": "C"}])
-    groups = assign_groups(images, pd.Series(["one", "other", "one"], index=images.index))
-    assert groups.tolist() == ["lesion:A", "lesion:B", "lesion:A"]
-
-
-def test_what_is_set_aside_binds_its_group_to_its_side_but_counts_for_no_share():
-    images = table(many_rows(100))
-    split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    held_out = images["image"][split == HELD_OUT].iloc[0]
-    is_aside = images["image"] == held_out
-    newcomer = table([{"lesion_id": "N", "image": "new"}]).assign(group=images["group"][is_aside].iloc[0])
-    used = pd.concat([images[~is_aside], newcomer], ignore_index=True)
-    after, table_after = assign_sides(used, decided, 0.2, set_aside=images[is_aside])
-    assert after.iloc[-1] == HELD_OUT
-    assert after.iloc[:-1].tolist() == split[~is_aside].tolist()
-    assert dict(table_after.itertuples(index=False))[f"image:{held_out}"] == HELD_OUT
-
-
-def test_a_group_that_is_set_aside_whole_is_decided_when_it_returns():
-    images = table(many_rows(50))
-    aside = table([{"lesion_id": "N", "image": "new"}])
-    _, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
-    _, unchanged = assign_sides(images, decided, 0.2, set_aside=aside)
-    assert unchanged.equals(decided)
-    split, later = assign_sides(pd.concat([images, aside], ignore_index=True), unchanged, 0.2)
-    assert split.iloc[-1] in (TRAIN, HELD_OUT)
-    assert "lesion:N" in set(later["key"])

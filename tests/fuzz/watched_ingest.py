@@ -18,7 +18,7 @@ from typing import Any
 
 from skinlesion.data import examined_files
 from skinlesion.data.catalog import read_catalog
-from skinlesion.data.labels import read_labels
+from skinlesion.data.labels import join_tables
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages import ingest, resize
@@ -59,7 +59,7 @@ def tables(config: PipelineConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def read(path: Path) -> list[str]:
-        labels = read_labels(path)
+        labels = join_tables([path]).rows
         return labels.loc[labels["refused"] == "", "image"].tolist()
 
     def take(path: Path) -> list[str]:

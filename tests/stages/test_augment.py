@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.images.file import read_header
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import Shard
 from skinlesion.stages.augment import augment, augmented_copy

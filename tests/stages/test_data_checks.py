@@ -72,7 +72,7 @@ def accepted(nights, config):
 
 
 def in_force(dataset):
-    return contract.catalog_path(dataset.folder).read_bytes(), contract.split_path(dataset.folder).read_bytes()
+    return layout.catalog(dataset.folder).read_bytes(), layout.split(dataset.folder).read_bytes()
 
 
 def failed_rows(dataset):
@@ -115,7 +115,14 @@ def upright(pixels):
 def test_a_first_night_has_nothing_to_compare_with(accepted):
     found = findings(accepted.dataset)
     assert found["Refused images"]["verdict"] == found["Classes to train on"]["verdict"] == "passed"
-    assert "no accepted catalog" in found["Look of the pictures"]["found"]
+    assert "no accepted catalog" in found["Appearance of the images"]["found"]
+
+
+def test_too_few_images_are_not_judged_and_that_is_said(accepted, config):
+    ingest(config(min_images_checked=1000, force=True))
+    classes = findings(accepted.dataset)["Classes to train on"]
+    assert (classes["verdict"], classes["bound"]) == ("not judged", 0)
+    assert classes["found"] == f"{ACCEPTED} images; fewer than 1000 are not judged."
 
 
 def test_more_of_the_same_is_accepted(accepted, config):
@@ -128,20 +135,20 @@ def test_more_of_the_same_is_accepted(accepted, config):
 def test_a_new_source_is_reported_and_stops_nothing(accepted, config):
     accepted.arrive(accepted.fresh, swapped, source="another hospital", dx="mel")
     ingest(config(**TIGHT))
-    told = findings(accepted.dataset)["New source"]
-    assert (told["verdict"], told["found"][:30]) == ("not judged", "40 images of another hospital:")
+    found = findings(accepted.dataset)["New source"]
+    assert (found["verdict"], found["found"][:30]) == ("not judged", "40 images of another hospital:")
 
 
 def test_a_small_night_does_not_fire(accepted, config):
     accepted.arrive(accepted.fresh[:19], black, dx="mel")
     ingest(config(**TIGHT))
-    assert findings(accepted.dataset)["New pictures"]["verdict"] == "not judged"
+    assert findings(accepted.dataset)["New images"]["verdict"] == "not judged"
 
 
 def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(accepted, config, snapshot, monkeypatch):
     before = snapshot(accepted.dataset.folder)
     monkeypatch.setattr("skinlesion.data.report.written.contents", None)
-    monkeypatch.setattr("skinlesion.data.report.pictures.Image", None)
+    monkeypatch.setattr("skinlesion.data.report.thumbnails.Image", None)
     ingest(config(**TIGHT))
     assert snapshot(accepted.dataset.folder) == before
 
@@ -160,18 +167,18 @@ def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(accepted, 
         (upright, "aspect moved most"),
     ],
 )
-def test_a_night_of_pictures_that_look_otherwise_leaves_the_accepted_catalog_in_force(accepted, config, spoil, moved):
+def test_a_night_of_images_that_look_different_leaves_the_accepted_catalog_in_force(accepted, config, spoil, moved):
     before = in_force(accepted.dataset)
     accepted.arrive(accepted.fresh, spoil)
-    with pytest.raises(DataError, match=rf"New pictures: of 40, .*({moved})") as error:
+    with pytest.raises(DataError, match=rf"New images: of 40, .*({moved})") as error:
         ingest(config(**TIGHT))
     assert in_force(accepted.dataset) == before
     message = str(error.value)
-    assert f"{contract.catalog_path(accepted.dataset.folder)} stays as it was" in message
+    assert f"{layout.catalog(accepted.dataset.folder)} stays as it was" in message
     assert "at most 0.35 may be" in message
     assert "max_image_shift" in message
     assert "accept_data_changes=true" in message
-    rows = [row for row in failed_rows(accepted.dataset) if row["title"] == "New pictures"]
+    rows = [row for row in failed_rows(accepted.dataset) if row["title"] == "New images"]
     fresh = {row["image"] for row in accepted.fresh}
     assert {row["image"] for row in rows} <= fresh
     assert len(rows) > FRESH / 3
@@ -225,7 +232,7 @@ WRONG = {
     "class gone": (unknown_is_gone, "require_classes", r"unknown had \d+ images in the accepted catalog"),
     "files gone": (half_are_gone, "max_lost_share", r"35 of 70 images of the accepted catalog are gone"),
     "rows gone": (half_the_table_is_gone, "max_lost_share", r"35 of 70 images of the accepted catalog are gone"),
-    "slipped": (diagnoses_slipped, "max_relabelled_share", r"of 70 images that the accepted catalog has are of anoth"),
+    "slipped": (diagnoses_slipped, "max_relabelled_share", r"of 70 images of the accepted catalog have another class"),
     "malignant": (all_new_are_malignant, "max_class_shift", r"malignant went from .* of 70 images to .* of 110, 0\."),
     "damaged": (new_are_damaged, "max_refused_share", r"40 of 40 new image files are refused"),
 }
@@ -269,14 +276,14 @@ def test_what_a_run_accepts_is_what_the_next_is_compared_with(accepted, config, 
 
 def test_a_camera_that_was_accepted_once_is_not_held_up_again(accepted, config):
     accepted.arrive(accepted.fresh[:20], of_another_size)
-    with pytest.raises(DataError, match="New pictures"):
+    with pytest.raises(DataError, match="New images"):
         ingest(config(**TIGHT))
     ingest(config(**TIGHT, accept_data_changes=True))
     accepted.arrive(accepted.fresh[20:], of_another_size)
     assert ingest(config(**TIGHT)).details["accepted"] == ACCEPTED + FRESH
 
 
-def test_looks_do_not_creep_away_night_by_night(accepted, config):
+def test_the_appearance_does_not_drift_away_night_by_night(accepted, config):
     def darker(share):
         return lambda pixels: (pixels * share).astype(np.uint8)
 
@@ -284,15 +291,15 @@ def test_looks_do_not_creep_away_night_by_night(accepted, config):
     accepted.arrive(accepted.fresh[:20], darker(0.85))
     ingest(config(**dark_nights))
     accepted.arrive(accepted.fresh[20:], darker(0.6))
-    with pytest.raises(DataError, match="New pictures"):
+    with pytest.raises(DataError, match="New images"):
         ingest(config(**dark_nights))
 
 
-def test_pictures_that_were_all_replaced_are_compared_with_those_that_were(accepted, config):
+def test_images_that_were_all_replaced_are_compared_with_those_that_were(accepted, config):
     for row in accepted.old:
         pixels = np.asarray(Image.open(accepted.dataset.original(f"{row['image']}.jpg")))
         accepted.dataset.put(f"{row['image']}.jpg", cv2.imencode(".jpg", dark(pixels)[..., ::-1])[1].tobytes())
-    with pytest.raises(DataError, match=r"New pictures: of 70, (brightness|red|green|blue) moved most"):
+    with pytest.raises(DataError, match=r"New images: of 70, (brightness|red|green|blue) moved most"):
         ingest(config(**TIGHT))
 
 
@@ -300,9 +307,9 @@ def test_a_source_is_judged_apart_from_the_others(accepted, config):
     accepted.dataset.write_rows([row | {"source": "AB"[at % 2]} for at, row in enumerate(accepted.dataset.rows())])
     ingest(config(**TIGHT))
     accepted.arrive(accepted.fresh, dark, source="B")
-    with pytest.raises(DataError, match="New pictures, B: of 40") as error:
+    with pytest.raises(DataError, match="New images, B: of 40") as error:
         ingest(config(**TIGHT))
-    assert "New pictures, A" not in str(error.value)
+    assert "New images, A" not in str(error.value)
 
 
 def test_a_first_night_that_fails_writes_no_catalog(nights, config, snapshot):
@@ -344,7 +351,7 @@ def test_a_run_that_is_killed_before_the_catalog_gives_the_same_report_again(acc
     ingest(config(**TIGHT))
     after = results(accepted.dataset.folder)
     assert {path for path in after if after[path] != between.get(path)} == {"catalog.parquet"}
-    assert findings(accepted.dataset)["New pictures"]["verdict"] == "passed"
+    assert findings(accepted.dataset)["New images"]["verdict"] == "passed"
 
 
 def test_a_formula_in_a_name_reaches_no_spreadsheet(accepted, config):

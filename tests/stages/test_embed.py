@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
-from skinlesion.data.images.symmetry import WAYS, laid
+from skinlesion.data.images.orientation import ORIENTATIONS, oriented
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -62,7 +62,7 @@ def trained_on(dataset):
 
 
 def store_of(dataset, models):
-    key = activations_key(require_built_model(models).weights_key, POOLED, WAYS)
+    key = activations_key(require_built_model(models).weights_key, POOLED, ORIENTATIONS)
     return FeatureStore(layout.features(dataset.folder) / key)
 
 
@@ -92,12 +92,12 @@ def test_stored_activations_are_those_of_keras_frozen_part(embedded, models):
 
     manifest = trained_on(embedded).head(6)
     pictures = [file.read() for file in view_files(embedded.folder, manifest)]
-    images = np.stack([laid(pixels, way) for pixels in pictures for way in range(WAYS)]).astype(np.float32)
+    images = np.stack([oriented(pixels, way) for pixels in pictures for way in range(ORIENTATIONS)]).astype(np.float32)
     frozen = frozen_part(load_classifier(layout.built_model(models)), POOLED)
-    expected = np.asarray(frozen(images, training=False)).reshape(6, WAYS, 1280)
+    expected = np.asarray(frozen(images, training=False)).reshape(6, ORIENTATIONS, 1280)
     found = np.stack([activations(embedded, models)[file] for file in manifest["file"]])
     assert found.dtype == np.float16
-    assert found.shape == (6, WAYS, 1280)
+    assert found.shape == (6, ORIENTATIONS, 1280)
     assert expected[:, 0].std(axis=0).max() > 0, "every image looks the same"
     assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
 

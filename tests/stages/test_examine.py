@@ -19,7 +19,7 @@ TABLES = ("catalog.parquet", "split.parquet", "tables/")
 
 
 def tables(snapshot, dataset):
-    """Give path -> SHA-256 of the catalog, the split and every part of a table."""
+    """Return the SHA-256, by path, of the catalog, the split and every part of a table."""
     return {path: digest for path, (digest, _) in snapshot(dataset.folder).items() if path.startswith(TABLES)}
 
 
@@ -134,7 +134,7 @@ def test_a_missing_folder_of_images_is_one_clear_error_before_any_shard(few, con
         examine(config(), Shard(1, 2))
 
 
-def test_wrong_labels_are_told_before_an_image_is_read(few, config):
+def test_wrong_labels_are_reported_before_an_image_is_read(few, config):
     few.labels.write_text("image,age\nA,3\n")
     with pytest.raises(DataError, match="lacks the column dx"):
         collect(config())

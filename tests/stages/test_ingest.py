@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from skinlesion.data import catalog as contract
-from skinlesion.data.catalog import HELD_OUT, TRAIN, accepted, read_catalog, require_no_leak
+from skinlesion.data.catalog import accepted, read_catalog
+from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, TRAIN, require_no_leak
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import read_table
@@ -24,7 +25,7 @@ def sides(dataset):
 
 
 def decisions(dataset):
-    return read_table(contract.split_path(dataset.folder), contract.SPLIT_COLUMNS)
+    return read_table(layout.split(dataset.folder), DECISION_COLUMNS)
 
 
 def remove_images(dataset):
@@ -59,7 +60,7 @@ def test_an_unusable_data_set_is_one_clear_error_and_leaves_nothing(few, config,
     assert snapshot(few.folder) == before
 
 
-def test_without_one_usable_image_the_reasons_are_told_and_no_catalog_is_written(few, config):
+def test_without_one_usable_image_the_error_has_the_reasons_and_no_catalog_is_written(few, config):
     for row in few.rows():
         few.original(f"{row['image']}.jpg").write_bytes(b"")
     with pytest.raises(
@@ -81,18 +82,18 @@ def test_an_empty_images_folder_is_one_clear_error(few, config, before):
 
 def test_the_split_cannot_be_decided_anew_by_losing_its_table(few, config):
     ingest(config())
-    contract.split_path(few.folder).unlink()
+    layout.split(few.folder).unlink()
     before = few.catalog()
     with pytest.raises(DataError, match=r"split\.parquet is missing though catalog\.parquet is there.*Restore it"):
         ingest(config())
     assert few.catalog().equals(before)
-    assert not contract.split_path(few.folder).exists()
+    assert not layout.split(few.folder).exists()
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2]])
 def test_a_damaged_split_table_is_one_clear_error_and_left_as_it_is(few, config, damage):
     ingest(config())
-    path = contract.split_path(few.folder)
+    path = layout.split(few.folder)
     path.write_bytes(damage(path.read_bytes()))
     damaged = path.read_bytes()
     with pytest.raises(DataError, match=r"split\.parquet cannot be read .*Restore it from a backup"):

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from tests.training_record import write_training_record
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.images import near_duplicates
-from skinlesion.data.images.near_duplicates import MOST_LOOKED_AT, find_near_duplicates
+from skinlesion.data.images.near_duplicates import MOST_CANDIDATES, find_near_duplicates
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.built_model import BuiltModel
@@ -53,7 +53,7 @@ def pixels_of(dataset, image):
 
 
 def copy_of(dataset, image, name, kind="quarter turn", **values):
-    """Add a copy of an image to the data set, of a lesion of its own unless told otherwise."""
+    """Add a copy of an image to the data set, of a lesion of its own unless `values` name one."""
     content, suffix = COPIES[kind](pixels_of(dataset, image))
     dx = next(row["dx"] for row in dataset.rows() if row["image"] == image)
     return dataset.add(name, content, suffix, **({"dx": dx} | values))
@@ -116,12 +116,12 @@ def test_copies_of_copies_are_one_group(few, config, picture):
 
 def test_a_crowd_of_copies_is_joined_although_each_is_compared_with_few(few, config, picture, monkeypatch):
     pixels = picture(7, (300, 225))
-    for quality in range(50, 50 + MOST_LOOKED_AT + 8):
+    for quality in range(50, 50 + MOST_CANDIDATES + 8):
         few.add(f"copy{quality}", as_jpeg(pixels, quality))
     looked_at = count(monkeypatch, "likeness")
     ingest(config())
     catalog = few.catalog()
-    copies = MOST_LOOKED_AT + 8
+    copies = MOST_CANDIDATES + 8
     assert catalog.loc[catalog.index.str.startswith("copy"), "group"].nunique() == 1
     assert len(looked_at) < copies * (copies - 1) / 2
 
@@ -158,7 +158,7 @@ def pairs_in(dataset):
 
 
 def test_a_second_run_compares_nothing_and_changes_no_file(with_copy, config, monkeypatch, snapshot):
-    searched, looked_at = count(monkeypatch, "_worth_a_look"), count(monkeypatch, "likeness")
+    searched, looked_at = count(monkeypatch, "_candidates"), count(monkeypatch, "likeness")
     before = snapshot(with_copy.folder)
     assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 1
     assert searched == looked_at == []
@@ -168,7 +168,7 @@ def test_a_second_run_compares_nothing_and_changes_no_file(with_copy, config, mo
 def test_only_a_new_picture_is_compared(with_copy, config, monkeypatch, jpeg):
     before = pairs_in(with_copy)
     with_copy.add("new", jpeg(99))
-    searched = count(monkeypatch, "_worth_a_look")
+    searched = count(monkeypatch, "_candidates")
     ingest(config())
     assert len(searched) == 1
     assert pairs_in(with_copy).equals(before)
@@ -178,7 +178,7 @@ def test_a_renamed_file_is_not_compared_again(with_copy, config, monkeypatch):
     path = with_copy.original("copy.jpg")
     path.rename(path.with_name("other.jpg"))
     with_copy.write_rows([row | {"image": row["image"].replace("copy", "other")} for row in with_copy.rows()])
-    searched = count(monkeypatch, "_worth_a_look")
+    searched = count(monkeypatch, "_candidates")
     ingest(config())
     assert searched == []
     groups = with_copy.catalog()["group"]
@@ -213,7 +213,7 @@ def test_a_damaged_or_lost_table_is_made_again(with_copy, config, name, damage):
 
 
 def test_other_thresholds_compare_all_anew_and_leave_no_old_table(with_copy, config, monkeypatch):
-    monkeypatch.setattr(near_duplicates, "SAME_PICTURE", 1.01)
+    monkeypatch.setattr(near_duplicates, "LEAST_LIKENESS", 1.01)
     assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 0
     assert len(list(layout.tables(with_copy.folder, "duplicates").iterdir())) == 1
     monkeypatch.undo()

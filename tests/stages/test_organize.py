@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, write_manifest
+from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError, LeakError
 from skinlesion.stages.organize import organize

@@ -1,14 +1,14 @@
-"""Keep a folder of files derived from images up to date: do what is missing or stale, remove what is no longer wanted.
+"""A folder of files derived from images, kept up to date: missing and stale files are made, unwanted ones removed.
 
-This is what makes resize and augment incremental, atomic and shardable. The stage keeps one row a file it made
-(`BucketTable`): from which input (content hash), under which settings, and how the file looked when it was finished.
+This makes resize and augment incremental, atomic and shardable. The stage keeps one row for each file that it made
+(`BucketTable`): the content hash of its input, the settings, and the size, time and hash of the finished file.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -32,11 +32,11 @@ COLUMNS: Final = {
     "mtime_ns": "int64",
     "refused": "str",
 }
-"""Of a stage's table: `source` is the input's content hash, `settings` the fingerprint, `sha256` that of the file's
-bytes, `refused` why there is no file."""
+"""The columns of a stage's table: `source` is the input's content hash, `settings` the fingerprint of the settings, `sha256`
+the hash of the file, `refused` the reason why there is no file."""
 
 SECONDS_BETWEEN_COMMITS: Final = 5.0
-"""How much work a killed run loses at most. A commit flushes the disk, which costs some 30 ms."""
+"""Seconds of work that a killed run loses at most. A commit flushes the disk, which takes some 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a job: the file's bytes as written, or the reason why there is none."""
+    """The result of a job: hash, size and time of the file, or the reason why there is none."""
 
     job: Job
     sha256: str = ""
@@ -62,7 +62,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Counts of one run, and the reasons of the images that were refused, by image."""
+    """The counts of one run, and the reason of each refused image, by its name."""
 
     wanted: int
     done: int
@@ -71,7 +71,7 @@ class Outcome:
 
 
 def write_made(job: Job, folder: Path, content: bytes) -> Made:
-    """Write the file of a job and say how it looks."""
+    """Write the file of a job; return its hash, size and time."""
     path = folder / job.name
     atomic.write_one_of_many(path, content)
     stat = path.stat()
@@ -92,11 +92,13 @@ def bring_up_to_date(
     kind: Literal["threads", "processes"],
     force: bool,
 ) -> Outcome:
-    """Make, of the wanted files that belong to the shard, those that are missing or stale, and remove the others.
+    """Make the wanted files of the shard that are missing or stale, and remove files that are not wanted.
 
-    wanted: columns name, image, source, input, one row a file. image_of: the image that a file's name belongs to, so
-    that a file nobody knows is found in the right shard. A file is stale when its row names another source or other
-    settings, or when it no longer is what the row says; an altered size or time is looked into by hash.
+    A file is stale when its row has another source or other settings, or when the file has changed since; where its size or
+    time is different, its hash decides.
+
+    wanted: columns name, image, source, input, one row a file. image_of: returns the image that a file's name belongs to,
+    so that an unknown file is found in the right shard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_partials(folder)
@@ -114,8 +116,9 @@ def bring_up_to_date(
 
     rows = current
     commit = _Committer(table, known)
-    jobs = sorted((Job(**job) for job in _records(todo)), key=lambda job: (bucket_of(job.image), job.name))
-    # What the table says of the files about to be replaced or removed must not outlive them.
+    jobs = [Job(*row) for row in todo[["name", "image", "source", "input"]].itertuples(index=False)]
+    jobs.sort(key=lambda job: (bucket_of(job.image), job.name))
+    # First the rows of files that are about to be replaced or removed go: they must not outlive the files.
     commit.write(rows)
     with progress(stage, len(jobs)) as advance:
         made: list[Made] = []
@@ -156,13 +159,13 @@ def _list(folder: Path, image_of: Callable[[str], str], buckets: set[int]) -> pd
 def _current(
     wanted: pd.DataFrame, known: pd.DataFrame, present: pd.DataFrame, settings: str, folder: Path
 ) -> pd.DataFrame:
-    """Give the known rows that need no work, with the times of files that were only touched brought up to date."""
+    """Return the known rows that need no work, with the present times of files whose content is unchanged."""
     valid = known[known["settings"] == settings].merge(wanted[["name", "source"]], on=["name", "source"])
     refused = valid[valid["refused"] != ""]
     filed = valid[valid["refused"] == ""].merge(present, on="name", suffixes=("", "_now"))
     untouched = (filed["size"] == filed["size_now"]) & (filed["mtime_ns"] == filed["mtime_ns_now"])
     same = [
-        is_same or _sha256(folder / name) == sha256
+        is_same or _has_hash(folder / name, sha256)
         for is_same, name, sha256 in zip(untouched, filed["name"], filed["sha256"], strict=True)
     ]
     filed = filed[pd.Series(same, index=filed.index, dtype=bool)]
@@ -170,37 +173,23 @@ def _current(
     return pd.concat([filed[list(COLUMNS)], refused[list(COLUMNS)]], ignore_index=True)
 
 
-def _sha256(path: Path) -> str:
+def _has_hash(path: Path, sha256: str) -> bool:
     try:
-        return sha256_of(path)
+        return sha256_of(path) == sha256
     except FileNotFoundError:
-        return ""
+        return False
 
 
 def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFrame:
     new = [
-        (
-            one.job.name,
-            one.job.image,
-            one.job.source,
-            settings,
-            one.sha256,
-            one.size,
-            one.mtime_ns,
-            one.refused,
-        )
+        (one.job.name, one.job.image, one.job.source, settings, one.sha256, one.size, one.mtime_ns, one.refused)
         for one in made
     ]
     return pd.concat([rows, pd.DataFrame(new, columns=list(COLUMNS)).astype(COLUMNS)], ignore_index=True)
 
 
-def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
-    for name, image, source, path in table[["name", "image", "source", "input"]].itertuples(index=False):
-        yield {"name": name, "image": image, "source": source, "input": path}
-
-
 class _Committer:
-    """Writes the buckets whose rows changed since they were last written."""
+    """Writer of the buckets whose rows changed since they were last written."""
 
     def __init__(self, table: BucketTable, known: pd.DataFrame) -> None:
         self._table = table
@@ -222,7 +211,7 @@ class _Committer:
 
     @staticmethod
     def _marks(rows: pd.DataFrame) -> dict[int, int]:
-        """Give an order-independent hash of each bucket's rows."""
+        """Return an order-independent hash of each bucket's rows."""
         if rows.empty:
             return {}
         hashes = pd.util.hash_pandas_object(rows[list(COLUMNS)], index=False)

@@ -1,22 +1,22 @@
 """What is known of each file under images/: hash, header, whether it decodes, statistics. A file is read once.
 
-One row a file, in a table of parts (`BucketTable`), so several shards can examine the images at the same time. A row is
-valid while the file's size and times are what it says.
+There is one row a file, in a table of parts (`BucketTable`), so that several shards can examine images at the same time. A
+row is valid while the file has the size and the times of the row.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from skinlesion.data.images.file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
-from skinlesion.data.images.perceptual_hash import look_of
+from skinlesion.data.images.perceptual_hash import descriptor_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
 from skinlesion.data.settings import DataSettings
@@ -41,13 +41,17 @@ FILE_COLUMNS: Final = {
     **STATISTICS,
     "look": "str",
 }
-"""What is remembered of a file, so that the next run need not read it again."""
+"""The columns that are stored of a file, so that the next run need not read it again. `look` is its descriptor (see
+`images.perceptual_hash`), `reason` why it cannot be used, `settings` the fingerprint of the settings."""
 
-_ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to look at again
+_ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to examine again
+
+
+_Row = dict[str, str | int | float]  # of FILE_COLUMNS
 
 
 class FileStat(NamedTuple):
-    """Of a file under images/: relative name, bytes, and the times by which a change shows."""
+    """A file under images/: its relative name, its size, and the times by which a change shows."""
 
     file: str
     size: int
@@ -56,7 +60,13 @@ class FileStat(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """One row of `FILE_COLUMNS` a file, how many of them were read now, and how many other files lie between them."""
+    """What is known of the files under images/.
+
+    Attributes:
+        files: `FILE_COLUMNS`, one row a file.
+        read: number of files that were read in this call.
+        others: number of files that are no images.
+    """
 
     files: pd.DataFrame
     read: int
@@ -64,12 +74,12 @@ class Examined(NamedTuple):
 
 
 def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = False) -> Examined:
-    """Read, hash and decode the shard's files under images/ that are new or have changed; give what is known of each.
+    """Read, hash and decode the files of the shard that are new or have changed; return what is known of all its files.
 
-    No lock is needed: a part of the table is replaced whole, and of two that write it at once the one loses only what it
-    has to read again.
+    No lock is needed: a part of the table is replaced whole, and where two processes write it at once, one of them only has
+    to read some files again.
 
-    again: read those that are known too.
+    again: read known files too.
     """
     folder = layout.images(config.dataset)
     buckets = set(shard.buckets())
@@ -104,7 +114,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
 
 
 def _list_files(folder: Path, buckets: set[int]) -> tuple[list[FileStat], int]:
-    """Give the image files of some buckets under a folder, sorted by name, and the number of files that are no images."""
+    """Return the image files of some buckets under a folder, sorted by name, and the number of files that are no images."""
     found: list[FileStat] = []
     others = 0
     for parent, folders, names in os.walk(folder):
@@ -126,8 +136,8 @@ def _list_files(folder: Path, buckets: set[int]) -> tuple[list[FileStat], int]:
     return sorted(found), others
 
 
-def _batches(rows: Iterator[dict[str, Any]], advance: Any) -> Iterator[pd.DataFrame]:
-    batch: list[dict[str, Any]] = []
+def _batches(rows: Iterator[_Row], advance: Callable[[int], None]) -> Iterator[pd.DataFrame]:
+    batch: list[_Row] = []
     for row in rows:
         batch.append(row)
         advance(1)
@@ -152,9 +162,9 @@ def _buckets(files: pd.Series) -> set[int]:
     return {_bucket(file) for file in files}
 
 
-def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> dict[str, Any]:
+def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> _Row:
     header = ImageHeader(format="", width=0, height=0, mode="")
-    digest = reason = look = ""
+    digest = reason = descriptor = ""
     statistics = NOT_KNOWN
     try:
         content = (folder / file.file).read_bytes()
@@ -162,7 +172,7 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
         small = check_decodes(content, header)
-        look, statistics = look_of(small), image_statistics(small)
+        descriptor, statistics = descriptor_of(small), image_statistics(small)
     except ImageRefused as refusal:
         reason = str(refusal)
     except FileNotFoundError:
@@ -174,6 +184,6 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         "format": header.format,
         "reason": reason,
         "settings": settings,
-        "look": look,
+        "look": descriptor,
         **statistics,
     }

@@ -1,17 +1,20 @@
-"""What a check found."""
+"""What a check of the data found: one figure beside its bound, and the images concerned."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from skinlesion.foundation.record import RecordPart
 
 Verdict = Literal["passed", "failed", "accepted", "not judged"]
 
 ROWS_NAMED: Final = 10
-"""So many rows are named in an error; the file beside it has all."""
+"""Number of images that an error names; the table beside the report has all."""
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """An image that a finding is about, and why."""
 
     image: str
@@ -19,20 +22,33 @@ class Row(NamedTuple):
     why: str
 
 
+class CheckResult(RecordPart):
+    """A finding as the data report stores it: of the images concerned, their number and the first `ROWS_NAMED`."""
+
+    check: str
+    title: str
+    figure: float | None
+    bound: float
+    verdict: Verdict
+    found: str
+    rows: int
+    first_rows: tuple[Row, ...]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One figure beside its bound.
 
     Attributes:
-        check: name of the check's setting.
+        check: name of the setting that is the bound.
         title: what was looked at.
-        figure: found; None where nothing could be found.
-        bound: at most this much passes.
-        verdict: `accepted` is a failure that the run was told to accept.
+        figure: the figure; None where nothing could be measured.
+        bound: the largest figure that passes.
+        verdict: `accepted` is a failure that the run was asked to accept.
         found: a sentence with the figure, for people.
-        remedy: what to do when it failed.
-        rows: the images concerned, those that say most first.
-        compares: whether it looks at what changed; a single run may accept that.
+        remedy: what to do when the check failed.
+        rows: the images concerned, the most telling first.
+        compares: whether the check compares with the accepted catalog; a single run may accept such a change.
     """
 
     check: str
@@ -45,18 +61,18 @@ class Finding:
     rows: tuple[Row, ...] = field(default=(), repr=False)
     compares: bool = True
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give the finding as JSON holds it; of the rows, their number and the first."""
-        return {
-            "check": self.check,
-            "title": self.title,
-            "figure": None if self.figure is None else round(self.figure, 4),
-            "bound": self.bound,
-            "verdict": self.verdict,
-            "found": self.found,
-            "rows": len(self.rows),
-            "first_rows": [row._asdict() for row in self.rows[:ROWS_NAMED]],
-        }
+    def result(self) -> CheckResult:
+        """Return the finding as the data report stores it."""
+        return CheckResult(
+            check=self.check,
+            title=self.title,
+            figure=None if self.figure is None else round(float(self.figure), 4),
+            bound=self.bound,
+            verdict=self.verdict,
+            found=self.found,
+            rows=len(self.rows),
+            first_rows=self.rows[:ROWS_NAMED],
+        )
 
     def __str__(self) -> str:
         named = ", ".join(f"{row.image} ({row.why})" for row in self.rows[:ROWS_NAMED])

@@ -1,4 +1,4 @@
-"""The folder of a data set as ingest needs it: there, with images/, and held by one process at a time."""
+"""The folder of a data set as ingest needs it: with images/, and locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skinlesion.foundation.lock import locked
 
 @contextmanager
 def held_for_ingest(config: SourceSettings) -> Iterator[None]:
-    """Hold the data set; a source makes one that is not there. Raises DataError without one.
+    """Hold the lock of the data set, which is made if a source will fill it. Raises DataError where there is none.
 
     Raises DatasetBusy while another process ingests it, or collects for it.
     """

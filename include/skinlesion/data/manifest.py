@@ -1,4 +1,4 @@
-"""The manifest: one row a file of the training view; what training and evaluation read."""
+"""The manifest: one row for each file of the training view, which training and evaluation read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN, require_no_leak
+from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import read_table, write_table
@@ -23,12 +23,15 @@ COLUMNS: Final = {
     "group": "str",
     "sha256": "str",
 }
-"""Of manifest.parquet, sorted by file: `file` is relative to processed_images/output/, `copy` 0 for an original, else
-the number of the augmented copy, `sha256` that of the file's bytes: of originals, equal pictures have equal bytes."""
+"""The columns of manifest.parquet, which is sorted by file.
+
+`file` is relative to processed_images/output/; `copy` is 0 for an original, else the number of the augmented copy; `sha256` is
+the hash of the file, which is the same for originals with the same pixels.
+"""
 
 
 def read_manifest(dataset: Path) -> pd.DataFrame:
-    """Read the manifest. Raises DataError when organize has not written one."""
+    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one."""
     path = layout.manifest(dataset)
     if not path.is_file():
         raise DataError(
@@ -38,15 +41,15 @@ def read_manifest(dataset: Path) -> pd.DataFrame:
 
 
 def write_manifest(dataset: Path, manifest: pd.DataFrame) -> bool:
-    """Write the manifest if it changed; tell whether it was written. Raises LeakError rather than write a leak."""
+    """Write the manifest if it changed; return whether it was written. Raises LeakError rather than write a leak."""
     require_clean_split(manifest)
     return write_table(layout.manifest(dataset), manifest, COLUMNS)
 
 
 def require_clean_split(manifest: pd.DataFrame) -> None:
-    """Raise LeakError unless no lesion and no picture is on both sides and no held-out image was augmented.
+    """Raise LeakError when a lesion or a file is on both sides of the split, DataError when a held-out image is augmented.
 
-    Called on every run by whoever is about to train or to evaluate.
+    Training and evaluation call this on every run.
     """
     require_no_leak(manifest, ["group", "image", "sha256"])
     augmented = manifest[(manifest["split"] == HELD_OUT) & (manifest["copy"] > 0)]
@@ -57,7 +60,7 @@ def require_clean_split(manifest: pd.DataFrame) -> None:
 
 
 def training_rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Give the rows to train on. Raises DataError when there is none."""
+    """Return the rows to train on. Raises DataError when there is none."""
     rows = manifest[manifest["split"] == TRAIN].reset_index(drop=True)
     if rows.empty:
         raise DataError("No image is left to train on: every lesion is held out or refused. Add labelled images.")
@@ -65,7 +68,7 @@ def training_rows(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def held_out_rows(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Give the rows to evaluate on. Raises DataError when there is none."""
+    """Return the rows to evaluate on. Raises DataError when there is none."""
     rows = manifest[manifest["split"] == HELD_OUT].reset_index(drop=True)
     if rows.empty:
         raise DataError(
@@ -76,6 +79,6 @@ def held_out_rows(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def version(rows: pd.DataFrame) -> str:
-    """Give 16 hex digits that name these rows: their files' contents, labels and sides."""
+    """Return 16 hex digits that name these rows: their files' contents, labels and sides."""
     hashes = pd.util.hash_pandas_object(rows[["file", "sha256", "label", "dx", "split", "group"]], index=False)
     return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()[:16]

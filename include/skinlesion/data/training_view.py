@@ -1,4 +1,4 @@
-"""Read the files of the training view, processed_images/output/, as the manifest lists them."""
+"""The files of the training view, processed_images/output/, as the manifest lists them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ViewFile:
     sha256: str
 
     def read(self) -> npt.NDArray[np.uint8]:
-        """Give its pixels, RGB uint8 (224, 224, 3). Raises OSError when its content is not that recorded."""
+        """Return its pixels, RGB uint8 (224, 224, 3). Raises OSError when its content has changed."""
         content = self.path.read_bytes()
         if sha256_of(content) != self.sha256:
-            raise OSError(f"{self.path} is not the file that organize listed; run the pipeline again from resize")
-        # The same pixels as OpenCV's and in the order wanted, in a third of the time: every view goes through here.
+            raise OSError(f"{self.path} has changed since organize listed it. Run the pipeline again from resize.")
+        # The same pixels as OpenCV's, as RGB, in a third of the time.
         pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB")
         return pixels
 
 
 def view_files(dataset: Path, rows: pd.DataFrame) -> list[ViewFile]:
-    """Give the files of rows of the manifest, in their order."""
+    """Return the files of these rows of the manifest, in the order of the rows."""
     folder = layout.output(dataset)
     return [ViewFile(folder / file, sha256) for file, sha256 in zip(rows["file"], rows["sha256"], strict=True)]

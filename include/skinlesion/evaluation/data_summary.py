@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import SPLITS, accepted, data_version, on_both_sides
+from skinlesion.data.catalog import accepted, class_counts, data_version
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
-from skinlesion.data.report.class_counts import class_counts
 from skinlesion.data.report.labels_summary import fallback_counts
+from skinlesion.data.split import SPLITS, on_both_sides
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
@@ -38,7 +39,7 @@ def data_summary(
     ).rename(columns={"refused": "reason"})
     return DataSummary(
         version=data_version(catalog),
-        counts=[SideCount(**count._asdict()) for count in class_counts(usable)],
+        counts=[SideCount(**asdict(count)) for count in class_counts(usable)],
         diagnoses=_diagnoses(usable),
         recorded_share={name: _recorded_share(usable[name]) for name in RECORDED},
         refused=[

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from skinlesion.data.catalog import SPLITS
+from skinlesion.data.split import SPLITS
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page

@@ -1,4 +1,4 @@
-"""Pages for people: one HTML file each that loads nothing, styles inline, pictures as data URIs, no script."""
+"""Pages for people: one HTML file each that loads nothing, with inline styles, images as data URIs and no script."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def environment(templates: Path) -> Environment:
-    """Give the environment in which a page is made from a folder's templates; every text is escaped.
+    """Return the Jinja environment for the templates of a folder; every text is escaped.
 
-    `{% include "style.css" %}` gives the style that the pages share.
+    `{% include "style.css" %}` inserts the style that the pages share.
     """
     made = Environment(
         loader=FileSystemLoader([templates, Path(__file__).with_name("templates")]),
@@ -28,5 +28,5 @@ def _count(value: float) -> str:
     return f"{value:,}"
 
 
-def _jpeg(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{b64encode(picture).decode()}"
+def _jpeg(image: bytes) -> str:
+    return f"data:image/jpeg;base64,{b64encode(image).decode()}"

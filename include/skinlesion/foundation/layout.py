@@ -1,4 +1,4 @@
-"""Where things lie under dataset/ and models/."""
+"""The paths of everything under dataset/ and models/."""
 
 from __future__ import annotations
 
@@ -7,99 +7,109 @@ from typing import Final
 
 
 def images(dataset: Path) -> Path:
-    """Originals; written by ingest's sources only."""
+    """Return the folder of original images, which only the sources of ingest write."""
     return dataset / "images"
 
 
 def diagnoses(dataset: Path) -> Path:
-    """The user's labels."""
+    """Return the path of the user's table of labels."""
     return dataset / "diagnoses.csv"
 
 
 def labels(dataset: Path) -> Path:
-    """Further tables of labels, *.csv, of any layout: the user's, and those that sources bring."""
+    """Return the folder of further tables of labels, *.csv of any layout: the user's, and those that sources bring."""
     return dataset / "labels"
 
 
 def tables(dataset: Path, stage: str) -> Path:
-    """What a stage remembers between runs."""
+    """Return the folder of what a stage stores between runs."""
     return dataset / "tables" / stage
 
 
 def processed(dataset: Path) -> Path:
-    """One 224x224 image for each accepted original."""
+    """Return the folder with one 224x224 image for each accepted original."""
     return dataset / "processed_images"
 
 
 def augmented(dataset: Path) -> Path:
-    """Augmentor's copies of training images."""
+    """Return the folder of Augmentor's copies of training images."""
     return processed(dataset) / "augmented"
 
 
 def output(dataset: Path) -> Path:
-    """The training view: one folder a class."""
+    """Return the training view: a folder with one folder a class."""
     return processed(dataset) / "output"
 
 
+def catalog(dataset: Path) -> Path:
+    """Return the path of the catalog: one row an image."""
+    return dataset / "catalog.parquet"
+
+
+def split(dataset: Path) -> Path:
+    """Return the path of the table of decided sides of the split."""
+    return dataset / "split.parquet"
+
+
 def manifest(dataset: Path) -> Path:
-    """One row a file of the training view."""
+    """Return the path of the manifest: one row a file of the training view."""
     return dataset / "manifest.parquet"
 
 
 def data_report(dataset: Path) -> Path:
-    """What the catalog in force holds, for people; data_report.json beside it has the figures."""
+    """Return the path of the report on the catalog in force; data_report.json beside it has its figures."""
     return dataset / "data_report.html"
 
 
 def failed_data_report(dataset: Path) -> Path:
-    """The same of a catalog that did not pass its checks; a .json and a .csv lie beside it."""
+    """Return the path of the report on a catalog that did not pass its checks; a .json and a .csv are beside it."""
     return dataset / "data_report_failed.html"
 
 
 def predictions(dataset: Path) -> Path:
-    """Tables that the prediction DAG writes."""
+    """Return the folder of the tables that the prediction DAG writes."""
     return dataset / "predictions"
 
 
 TABLE_OF_PREDICTIONS: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(csv|parquet)$"
-"""A plain name: whoever may start a run chooses what the table is called, never where it is written."""
+"""A plain file name: whoever may start a run chooses the name of the table, never the folder."""
 
 
 def features(dataset: Path) -> Path:
-    """Activations of the frozen part, one folder a kind."""
+    """Return the folder of stored activations of the frozen part, with one folder a kind."""
     return dataset / "features"
 
 
 def built_model(models: Path) -> Path:
-    """The model before training."""
+    """Return the path of the model before training."""
     return models / "skin_lesion_classifier.h5"
 
 
 def model_in_service(models: Path) -> Path:
-    """The trained model that predictions use."""
+    """Return the path of the trained model that predictions use."""
     return models / "skin_lesion_classifier_trained.h5"
 
 
 def candidates(models: Path) -> Path:
-    """One folder a trained candidate."""
+    """Return the folder with one folder a trained candidate."""
     return models / "candidates"
 
 
 def candidate(models: Path, run: str) -> Path:
-    """The folder of one trained candidate."""
+    """Return the folder of one trained candidate."""
     return candidates(models) / run
 
 
 def releases(models: Path) -> Path:
-    """One folder a switch: the files that it put in service, never changed afterwards."""
+    """Return the folder with one folder a switch: the files that it put in service, never changed afterwards."""
     return models / "releases"
 
 
 def release_in_service(models: Path) -> Path:
-    """A symbolic link to the release in service."""
+    """Return the path of the symbolic link to the release in service."""
     return models / "in_service"
 
 
 def registry(models: Path) -> Path:
-    """The versions and their history."""
+    """Return the folder of the versions and their history."""
     return models / "registry"

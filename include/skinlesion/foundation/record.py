@@ -79,8 +79,8 @@ class Record(RecordPart):
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False)
 
     def write(self, path: Path) -> None:
-        """Store the record in a file, whole or not at all."""
-        atomic.write_text(path, json.dumps(self.model_dump(mode="json"), indent=1))
+        """Store the record in a file, whole or not at all; leave a file that holds it already as it is."""
+        atomic.write_if_changed(path, json.dumps(self.model_dump(mode="json"), indent=1).encode())
 
     @classmethod
     def _of_json(cls, content: str | bytes, where: str) -> Self:

@@ -17,18 +17,18 @@ from skinlesion.foundation.shard import BUCKETS
 log = logging.getLogger(__name__)
 
 Columns = Mapping[str, str]
-"""Column name -> pandas dtype; the order is that of the file."""
+"""The pandas dtype of each column, by its name, in the order of the file."""
 
 
 def empty(columns: Columns) -> pd.DataFrame:
-    """Give a table with these columns and no rows."""
+    """Return a table with these columns and no rows."""
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
-    """Write the columns of a table as Parquet unless the file holds the same; tell whether it was written."""
+    """Write the columns of a table as Parquet unless the file holds the same; return whether it was written."""
     buffer = io.BytesIO()
-    # Without pandas' and Arrow's own descriptions of the schema: `columns` says it, and they have no checksum.
+    # Without pandas' and Arrow's own descriptions of the schema: they have no checksum, and `columns` has the same.
     content = pa.Table.from_pandas(table[list(columns)].astype(dict(columns)), preserve_index=False)
     pq.write_table(
         content.replace_schema_metadata(None), buffer, compression="zstd", store_schema=False, write_page_checksum=True
@@ -37,7 +37,7 @@ def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
 
 
 def read_table(path: Path, columns: Columns) -> pd.DataFrame:
-    """Read a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
+    """Return a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
     return _as_pandas([_read(path, columns)], columns)
 
 
@@ -54,18 +54,18 @@ def _as_pandas(parts: list[pa.Table], columns: Columns) -> pd.DataFrame:
 
 
 class BucketTable:
-    """A stage's own memory: one row a file it made, in `BUCKETS` parts so that shards never write to the same part."""
+    """A table of the files that a stage made, in `BUCKETS` parts, so that two shards never write to the same part."""
 
     def __init__(self, folder: Path, columns: Columns) -> None:
         self.folder = folder
         self.columns = columns
 
     def path(self, bucket: int) -> Path:
-        """Give the file of a bucket."""
+        """Return the path of a bucket."""
         return self.folder / f"{bucket:02d}.parquet"
 
     def read(self, buckets: Iterable[int] = range(BUCKETS)) -> pd.DataFrame:
-        """Give the rows of some buckets. A part that cannot be read counts as empty: its work is done again."""
+        """Return the rows of some buckets. A part that cannot be read counts as empty, so its work is done again."""
         parts = []
         for bucket in buckets:
             path = self.path(bucket)
@@ -78,7 +78,7 @@ class BucketTable:
         return _as_pandas(parts, self.columns) if parts else empty(self.columns)
 
     def write(self, bucket: int, rows: pd.DataFrame) -> bool:
-        """Replace a bucket's rows; tell whether anything changed."""
+        """Replace the rows of a bucket; return whether anything changed."""
         path = self.path(bucket)
         if rows.empty:
             existed = path.exists()

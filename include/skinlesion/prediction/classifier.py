@@ -20,7 +20,7 @@ from skinlesion.data.images.file import (
     read_header,
     to_model_size,
 )
-from skinlesion.data.images.symmetry import laid
+from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
@@ -60,7 +60,7 @@ class Classifier:
     def __call__(self, image: Pixels) -> Answer:
         """Give the answer for a picture."""
         views = 1 if self.rule is None else self.rule.views
-        outputs = [self._model.run(laid(image, way)) for way in range(views)]
+        outputs = [self._model.run(oriented(image, way)) for way in range(views)]
         probabilities = np.mean([output[0] for output in outputs], axis=0)
         distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
         if self.rule is None:

@@ -41,7 +41,7 @@ class DecisionRule:
     """The thresholds that a model was given on its inner fold, and what was measured there.
 
     temperature: what training's logits were divided by; the model's files have it folded in.
-    views: how many of `symmetry`'s ways to lay an image are averaged, 1, 2 or 4; the thresholds are for these.
+    views: how many of an image's orientations (`orientation`) are averaged, 1, 2 or 4; the thresholds are for these.
     malignant_threshold: the least P(malignant) that is called malignant, chosen to find `target_sensitivity` of the malignant.
     least_confidence: below it there is no answer; with `most_distance` it leaves `coverage` of the inner fold answered.
     most_distance: above it an image is unlike the training images; None where the model gives no distance.

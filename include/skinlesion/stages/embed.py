@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.data.catalog import TRAIN
-from skinlesion.data.images.symmetry import laid
+from skinlesion.data.images.orientation import oriented
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.split import TRAIN
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.progress import progress
@@ -95,7 +95,7 @@ def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> I
 
     def activations(file: ViewFile) -> Activations:
         model, pixels = models.get(), file.read()
-        return np.stack([model(laid(pixels, way)).astype(np.float16) for way in range(config.stored_ways)])
+        return np.stack([model(oriented(pixels, way)).astype(np.float16) for way in range(config.stored_ways)])
 
     return spread(activations, files, workers=config.workers_used(), kind="threads")
 
@@ -107,7 +107,7 @@ def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> I
     model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
     pictures = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
     ways = range(config.stored_ways)
-    results = accelerator.in_batches(model, (laid(pixels, way) for pixels in pictures for way in ways))
+    results = accelerator.in_batches(model, (oriented(pixels, way) for pixels in pictures for way in ways))
     for first in results:
         yield np.stack([first, *itertools.islice(results, len(ways) - 1)])
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.data.catalog import on_both_sides, read_catalog
+from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
 from skinlesion.data.report.written import copy_report
+from skinlesion.data.split import on_both_sides
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.data_summary import data_summary
 from skinlesion.evaluation.no_lesions import PICTURES_OF_A_KIND, smoke_set

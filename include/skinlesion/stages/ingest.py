@@ -9,24 +9,31 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data import catalog as contract
+from skinlesion.data.catalog import class_counts
 from skinlesion.data.checks.gate import check_and_report
 from skinlesion.data.examined_files import examined_files
 from skinlesion.data.folder import held_for_ingest, require_images
-from skinlesion.data.images.near_duplicates import find_near_duplicates, show_one_picture
+from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
 from skinlesion.data.labels import Labels
 from skinlesion.data.labels.classes import UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
-from skinlesion.data.labels.of_dataset import as_files_are_called, labels_of_dataset
-from skinlesion.data.report.class_counts import class_counts
+from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.sources import collect
+from skinlesion.data.split import (
+    HELD_OUT,
+    TRAIN,
+    assign_groups,
+    assign_sides,
+    on_both_sides,
+    read_decisions,
+    write_decisions,
+)
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
-from skinlesion.foundation.tables import empty, read_table, write_table
 from skinlesion.stages.settings import PipelineConfig
 
 _NAMES_LISTED: Final = 5  # in a reason; the rest is counted
@@ -54,11 +61,11 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     atomic.remove_partials(config.dataset)
     files, read, others = examined_files(config, again=config.force and not prepared)
     catalog = _catalog(labels, files)
-    decided = _read_decided(config.dataset)
+    decided = read_decisions(config.dataset)
     pairs = find_near_duplicates(config, files)
-    pictures = show_one_picture(catalog["sha256"], pairs)
+    duplicates = duplicate_sets(catalog["sha256"], pairs)
     usable = catalog["refused"] == ""
-    conflicts = conflicting_diagnoses(catalog[usable], pictures[usable])
+    conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable])
     catalog.loc[conflicts.index, "refused"] = conflicts
     set_aside = catalog.index.isin(conflicts.index)
     usable &= ~set_aside
@@ -69,15 +76,13 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
             "images, and one diagnosis for each picture."
         )
     # What is set aside still shows that two lesions are one.
-    grouped = catalog.assign(group=contract.assign_groups(catalog[usable | set_aside], pictures[usable | set_aside]))
+    grouped = catalog.assign(group=assign_groups(catalog[usable | set_aside], duplicates[usable | set_aside]))
     catalog.loc[usable, "group"] = grouped["group"]
-    split, decisions = contract.assign_sides(
-        catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside]
-    )
+    split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside])
     catalog.loc[usable, "split"] = split
     check_and_report(config, catalog, files, pairs)
     # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
-    write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
+    write_decisions(config.dataset, decisions)
     contract.write_catalog(config.dataset, catalog)
     return StageReport(
         stage="ingest",
@@ -88,7 +93,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         seconds=watch.seconds(),
         details={
             **_details(catalog, labels, others),
-            "duplicates": _duplicates(catalog, pictures, pairs, set_aside, decided),
+            "duplicates": _count_duplicates(catalog, duplicates, pairs, set_aside, decided),
             "sources": {name: source.model_dump() for name, source in sources.items()},
             "data_report": str(layout.data_report(config.dataset)),
         },
@@ -103,7 +108,7 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     for image, names in twins.groupby("image")["file"]:
         more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
         files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
-    labelled = as_files_are_called(labels.rows, files["image"])
+    labelled = rows_of_files(labels.rows, files["image"])
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )
@@ -120,34 +125,16 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
 
 
-def _read_decided(dataset: Path) -> pd.DataFrame:
-    path = contract.split_path(dataset)
-    if not path.exists():
-        if contract.catalog_path(dataset).exists():
-            raise DataError(
-                f"{path} is missing though {contract.catalog_path(dataset).name} is there: expected the table of which "
-                "lesion is held out. Restore it from a backup; or, to decide the split anew, which makes every earlier "
-                "evaluation incomparable, remove the catalog as well."
-            )
-        return empty(contract.SPLIT_COLUMNS)
-    try:
-        return read_table(path, contract.SPLIT_COLUMNS)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}): expected the table of which lesion is held out. Restore it from a backup."
-        ) from None
-
-
 def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Any]:
     usable = contract.accepted(catalog)
     by_class: dict[str, dict[str, dict[str, int]]] = {}
-    for label, split, images, lesions in class_counts(usable):
-        by_class.setdefault(label, {})[split] = {"images": images, "lesions": lesions}
+    for count in class_counts(usable):
+        by_class.setdefault(count.label, {})[count.split] = {"images": count.images, "lesions": count.lesions}
     return {
         "accepted": len(usable),
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
-        "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
+        "groups_on_both_sides": len(on_both_sides(usable, "group")),
         "other_files": others,
         "classes": by_class,
         "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
@@ -159,9 +146,9 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, An
     }
 
 
-def _duplicates(
+def _count_duplicates(
     catalog: pd.DataFrame,
-    pictures: pd.Series,
+    duplicates: pd.Series,
     pairs: pd.DataFrame,
     set_aside: npt.NDArray[np.bool_],
     decided: pd.DataFrame,
@@ -170,11 +157,11 @@ def _duplicates(
     taken = catalog[(catalog["refused"] == "") | set_aside]
     contents = pd.Index(taken["sha256"].unique())
     is_taken = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
-    shared = taken[pictures[taken.index].duplicated(keep=False)]
-    apart = contract.assign_groups(shared, pictures=pd.Series("", index=shared.index))
-    joined = contract.assign_groups(shared, pictures[shared.index])
-    was_trained_on = (decided["split"] == contract.TRAIN) & decided["key"].str.startswith("image:")
-    held_out = "image:" + taken.loc[taken["split"] == contract.HELD_OUT, "image"]
+    shared = taken[duplicates[taken.index].duplicated(keep=False)]
+    apart = assign_groups(shared, duplicates=pd.Series("", index=shared.index))
+    joined = assign_groups(shared, duplicates[shared.index])
+    was_trained_on = (decided["split"] == TRAIN) & decided["key"].str.startswith("image:")
+    held_out = "image:" + taken.loc[taken["split"] == HELD_OUT, "image"]
     return {
         "equal_files": len(taken) - len(contents),
         "near_duplicate_pairs": int(is_taken.sum()),

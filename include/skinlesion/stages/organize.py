@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion.data.catalog import HELD_OUT, TRAIN, accepted, on_both_sides, read_catalog
+from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, read_manifest, write_manifest
+from skinlesion.data.split import HELD_OUT, TRAIN, on_both_sides
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.data.images.symmetry import laid
+from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.evaluation.calibration import calibration_error
@@ -119,7 +119,7 @@ class _Network:
 
         def one(file: ViewFile) -> list[list[npt.NDArray[np.float32]]]:
             image = file.read()
-            return [self._models.get().run(laid(image, way)) for way in range(self._views)]
+            return [self._models.get().run(oriented(image, way)) for way in range(self._views)]
 
         outputs = self._spread(one, files)
         probabilities = np.array([[view[0] for view in views] for views in outputs]).reshape(

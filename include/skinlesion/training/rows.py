@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion.data.images.symmetry import laid
+from skinlesion.data.images.orientation import oriented
 from skinlesion.data.training_view import ViewFile
 from skinlesion.network.feature_store import StoredActivations
 
@@ -25,7 +25,7 @@ class InputSource(Protocol):
 
     @property
     def ways(self) -> int:
-        """In so many ways (see `skinlesion.data.images.symmetry`) each picture is there."""
+        """In so many ways (see `skinlesion.data.images.orientation`) each picture is there."""
         ...
 
     def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -83,7 +83,7 @@ class ImageSource:
 
     def take(self, positions: npt.NDArray[np.int64], ways: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Give the images at these positions, uint8."""
-        return np.stack([laid(self.files[at].read(), way) for at, way in zip(positions, ways, strict=True)])
+        return np.stack([oriented(self.files[at].read(), way) for at, way in zip(positions, ways, strict=True)])
 
 
 @dataclass(frozen=True)

@@ -61,13 +61,13 @@ def test_counts_add_up_and_survive_json():
     first, second = distribution.count(images(30, 1)), distribution.count(images(20, 2))
     both = distribution.total([first, second])
     assert distribution.images_in(both) == 50
-    again = distribution.from_json(distribution.as_json(both))
+    again = distribution.from_lists(distribution.as_lists(both))
     assert all((again[name] == both[name]).all() for name in both)
     with pytest.raises(ValueError, match="other bins"):
-        distribution.from_json(distribution.as_json(both) | {"red": [1, 2]})
+        distribution.from_lists(distribution.as_lists(both) | {"red": [1, 2]})
 
 
-def test_quantiles_are_told_in_the_words_of_the_property():
+def test_quantiles_are_shown_in_the_words_of_the_property():
     counts = distribution.count(images(100, width=1024, height=1024))
     sizes, aspects = OF_NAME["megapixels"], OF_NAME["aspect"]
     assert sizes.show(distribution.middle(sizes, counts["megapixels"])) in ("1 MP", "1.1 MP")

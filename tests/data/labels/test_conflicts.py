@@ -8,7 +8,7 @@ from skinlesion.data.labels.diagnosis import label_of
 
 
 def reasons(rows):
-    """Give image -> reason for rows (image, dx, picture[, label])."""
+    """Return the reason of each image that is set aside, of rows (image, dx, duplicates[, label])."""
     images = pd.DataFrame([row[:2] for row in rows], columns=["image", "dx"], index=range(10, 10 + len(rows)))
     images["label"] = [row[3] if len(row) > 3 else label_of(row[1]) for row in rows]
     pictures = pd.Series([row[2] for row in rows], index=images.index)

@@ -22,7 +22,7 @@ def test_each_code_has_its_class_whatever_its_case(label, codes):
 
 
 @pytest.mark.parametrize("dx", ["zebra", "melanomas", "m e l", "nv1", "other", "=1+1", "x" * 100_000])
-def test_an_unheard_of_code_is_unknown_and_told_apart(dx):
+def test_a_code_that_nobody_knows_is_unknown_and_recognisable_as_such(dx):
     assert label_of(dx) == "unknown"
     assert not is_recognised(dx)
 

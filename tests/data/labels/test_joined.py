@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinlesion.data.labels import join_tables
+from skinlesion.data.labels.joined import TableValue
 from skinlesion.foundation.errors import DataError
 
 HAM = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
@@ -92,7 +93,7 @@ def test_two_classes_refuse_the_image_and_name_table_row_and_value(join, one, ot
         ],
     ]
     [conflict] = labels.conflicts
-    assert conflict.values == (("table1.csv", 3, one), ("table2.csv", 2, other))
+    assert conflict.values == (TableValue("table1.csv", 3, one), TableValue("table2.csv", 2, other))
     assert (conflict.image, conflict.what, conflict.becomes) == ("A", "diagnoses", "refused")
     assert labels.conflict_counts == {"diagnoses": 1}
 
@@ -130,7 +131,7 @@ def test_ids_of_one_image_are_one_lesion_and_listed(join):
     assert values(labels, "image", "lesion_id") == [["A", "L1"], ["B", "L1"], ["C", "L1"], ["D", "L3"], ["E", "L1"]]
     [conflict] = labels.conflicts
     assert (conflict.image, conflict.what) == ("B", "lesions")
-    assert conflict.values == (("table1.csv", 3, "L1"), ("table2.csv", 2, "L2"))
+    assert conflict.values == (TableValue("table1.csv", 3, "L1"), TableValue("table2.csv", 2, "L2"))
 
 
 def test_the_archives_name_for_the_same_lesion_is_no_conflict(join):
@@ -180,9 +181,9 @@ def test_a_value_that_tables_disagree_on_is_not_known_and_listed(join):
     assert values(labels, "sex", "source") == [["", ""], ["male", "one"]]
     assert labels.rows["age"].fillna(-1).tolist() == [-1, 50]
     assert {conflict.what: conflict.values for conflict in labels.conflicts} == {
-        "sex": (("table1.csv", 2, "male"), ("table2.csv", 2, "female")),
-        "source": (("table1.csv", 2, "one"), ("table2.csv", 2, "two")),
-        "age": (("table1.csv", 2, "50"), ("table2.csv", 2, "56")),
+        "sex": (TableValue("table1.csv", 2, "male"), TableValue("table2.csv", 2, "female")),
+        "source": (TableValue("table1.csv", 2, "one"), TableValue("table2.csv", 2, "two")),
+        "age": (TableValue("table1.csv", 2, "50"), TableValue("table2.csv", 2, "56")),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skinlesion.data.labels import read_labels
+from skinlesion.data.labels import join_tables
 from skinlesion.foundation.errors import DataError
 
 
@@ -15,14 +15,14 @@ def read(tmp_path):
     def read(content):
         path = tmp_path / "diagnoses.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_labels(path)
+        return join_tables([path]).rows
 
     return read
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path):
     with pytest.raises(DataError, match=r"diagnoses\.csv is missing: expected a table with the columns image and dx"):
-        read_labels(tmp_path / "diagnoses.csv")
+        join_tables([tmp_path / "diagnoses.csv"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_any_bytes_are_a_table_or_a_data_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("labels") / "diagnoses.csv"
     path.write_bytes(b"image,dx\n" + content)
     try:
-        labels = read_labels(path)
+        labels = join_tables([path]).rows
     except DataError as error:
         assert str(path) in str(error)
     else:

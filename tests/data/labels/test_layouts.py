@@ -193,5 +193,5 @@ def test_a_row_that_contradicts_itself_is_refused(join, row, reason):
         ("image,dx\nmine_1,nv\n", ""),
     ],
 )
-def test_the_source_is_told_by_column_lesion_attribution_or_number(join, table, source):
+def test_the_source_follows_from_column_lesion_attribution_or_number(join, table, source):
     assert values(join(table), "source") == [[source]]

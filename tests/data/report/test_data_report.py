@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from html.parser import HTMLParser
 
@@ -16,9 +15,16 @@ from skinlesion.data.catalog import COLUMNS
 from skinlesion.data.finding import Finding, Row
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.labels.diagnosis import label_of
-from skinlesion.data.report import pictures
-from skinlesion.data.report.contents import DuplicatePair, contents, equal_files
-from skinlesion.data.report.page import Pictures, Sheet, render
+from skinlesion.data.report import thumbnails
+from skinlesion.data.report.contents import (
+    DataReport,
+    DuplicatePair,
+    ReasonCount,
+    UnmappedDiagnosis,
+    contents,
+    equal_files,
+)
+from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 
@@ -79,23 +85,30 @@ def test_images_and_lesions_are_counted_by_class_diagnosis_source_and_side():
             {"refused": "the file is empty"},
         ]
     )
-    assert (report["images"], report["lesions"], report["refused"]) == (5, 4, 1)
-    counts = {(row["label"], row["split"]): (row["images"], row["lesions"]) for row in report["classes"]}
+    assert (report.images, report.lesions, report.refused) == (5, 4, 1)
+    counts = {(row.label, row.split): (row.images, row.lesions) for row in report.classes}
     assert counts["benign", "train"] == (2, 1)
     assert counts["malignant", "train"] == counts["malignant", "held_out"] == counts["unknown", "train"] == (1, 1)
     assert counts["benign", "held_out"] == (0, 0)
-    by_dx = {row["dx"]: (row["label"], row["images"], row["held_out"], row["unmapped"]) for row in report["diagnoses"]}
+    by_dx = {row.dx: (row.label, row.images, row.held_out, row.unmapped) for row in report.diagnoses}
     assert by_dx == {
         "mel": ("malignant", 2, 1, False),
         "nv": ("benign", 2, 0, False),
         "zebra": ("unknown", 1, 0, True),
     }
-    by_source = {row["source"]: row for row in report["sources"]}
-    assert (by_source["A"]["benign"], by_source["A"]["malignant"], by_source["A"]["lesions"]) == (2, 1, 2)
-    assert (by_source["B"]["sizes"], by_source["A"]["usual_size"], by_source["A"]["brightness"]) == (2, "600x450", 100)
-    assert report["unmapped"] == [{"dx": "zebra", "images": 1, "examples": ["I0004"]}]
-    assert report["refused_because"] == [{"reason": "the file is empty", "images": 1}]
-    json.dumps(report)
+    by_source = {row.source: row for row in report.sources}
+    assert (by_source["A"].benign, by_source["A"].malignant, by_source["A"].lesions) == (2, 1, 2)
+    assert (by_source["B"].sizes, by_source["A"].usual_size, by_source["A"].brightness) == (2, "600x450", 100)
+    assert report.unmapped == [UnmappedDiagnosis(dx="zebra", images=1, examples=["I0004"])]
+    assert report.refused_because == [ReasonCount(reason="the file is empty", images=1)]
+
+
+def test_the_figures_are_read_as_they_were_written(tmp_path):
+    failed = Finding("x", "X", 1, 0, "failed", "one.", rows=(Row("I7", "I7.jpg", "gone"),))
+    rows = [{"dx": "zebra", "source": "A"}, {"refused": "why", "file": "I9.jpg"}]
+    report = reported(rows, [failed], [DuplicatePair("I1", "I2", "equal files")])
+    report.write(tmp_path / "data_report.json")
+    assert DataReport.read(tmp_path / "data_report.json") == report
 
 
 def test_every_list_is_bounded():
@@ -104,10 +117,10 @@ def test_every_list_is_bounded():
     catalog = catalog_of(rows)
     report = contents(catalog, images_of(catalog), [], equal_files(catalog))
     lists = ("diagnoses", "sources", "unmapped", "duplicates", "refused_because", "refused_files")
-    assert [len(report[name]) for name in lists] == [100, 100, 100, 100, 50, 48]
-    assert (report["diagnoses_total"], report["sources_total"], report["duplicates_total"]) == (600, 600, 400)
-    assert len(json.dumps(report)) < 200_000
-    assert report["refused_because"][0] == {"reason": "same", "images": 300}
+    assert [len(getattr(report, name)) for name in lists] == [100, 100, 100, 100, 50, 48]
+    assert (report.diagnoses_total, report.sources_total, report.duplicates_total) == (600, 600, 400)
+    assert len(report.line()) < 200_000
+    assert report.refused_because[0] == ReasonCount(reason="same", images=300)
 
 
 def test_equal_files_are_pairs_with_the_first_of_them():
@@ -124,10 +137,10 @@ def test_a_failed_check_is_the_headline_and_names_its_rows():
     failed = Finding(
         "max_lost_share", "Lost images", 0.5, 0.1, "failed", "3 of 6 images.", rows=(Row("I7", "I7.jpg", "gone"),)
     )
-    page = Page(render(reported([{}], [failed]), Pictures()))
+    page = Page(render(reported([{}], [failed]), Thumbnails()))
     assert "Training data that was not accepted" in page.text
     assert re.search(r"Lost images max_lost_share 0\.5 0\.1 failed 3 of 6 images\. 1 image I7: gone", page.text)
-    passed = Page(render(reported([{}]), Pictures()))
+    passed = Page(render(reported([{}]), Thumbnails()))
     assert "not accepted" not in passed.text
 
 
@@ -136,7 +149,7 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text():
     rows = [{"dx": hostile, "source": hostile, "image": HOSTILE}, {"refused": HOSTILE, "file": HOSTILE}]
     finding = Finding(HOSTILE, HOSTILE, None, 0.1, "accepted", HOSTILE, rows=(Row(HOSTILE, HOSTILE, HOSTILE),))
     report = reported(rows, [finding], [DuplicatePair(HOSTILE, HOSTILE, HOSTILE)])
-    shown = Pictures([Sheet("benign", [HOSTILE], b"\xff\xd8")], {"I0001": b"\xff\xd8"}, {HOSTILE: b"\xff\xd8"})
+    shown = Thumbnails([ContactSheet("benign", [HOSTILE], b"\xff\xd8")], {"I0001": b"\xff\xd8"}, {HOSTILE: b"\xff\xd8"})
     html = render(report, shown)
     page = Page(html)
     assert "script" not in page.tags
@@ -147,15 +160,15 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text():
     assert not re.search(r"url\(|@import", html)
 
 
-# --- Pictures -----------------------------------------------------------------------------------------------------
+# --- Thumbnails ---------------------------------------------------------------------------------------------------
 
 
 def test_a_contact_sheet_takes_one_image_of_a_lesion_and_the_same_ones_in_any_order():
     catalog = catalog_of([{"group": f"L{at // 2}", "dx": ("nv", "mel")[at % 2]} for at in range(400)])
-    chosen = pictures.chosen(catalog)
-    again = pictures.chosen(catalog.sample(frac=1, random_state=1))
+    chosen = thumbnails.chosen(catalog)
+    again = thumbnails.chosen(catalog.sample(frac=1, random_state=1))
     for label in ("benign", "malignant"):
-        assert len(chosen[label]) == pictures.COLUMNS * pictures.ROWS
+        assert len(chosen[label]) == thumbnails.COLUMNS * thumbnails.ROWS
         assert chosen[label]["group"].is_unique
         assert list(chosen[label]["image"]) == list(again[label]["image"])
     assert chosen["unknown"].empty
@@ -174,17 +187,17 @@ def folder(tmp_path):
 
 def test_what_can_be_shown_of_a_refused_file_is_shown(folder):
     files = ["red.jpg", "clear.png", "moving.gif", "cut.jpg", "drawing.jpg", "gone.jpg", "../outside.jpg"]
-    small = pictures.thumbnails(folder, files, max_pixels=10**6, workers=2)
+    small = thumbnails.thumbnails(folder, files, max_pixels=10**6, workers=2)
     assert [picture is not None for picture in small] == [True, True, True, False, False, False, False]
-    assert pictures.thumbnails(folder, ["red.jpg"], max_pixels=59_999, workers=1) == [None]
+    assert thumbnails.thumbnails(folder, ["red.jpg"], max_pixels=59_999, workers=1) == [None]
 
 
 def test_a_place_on_a_sheet_is_empty_where_there_is_no_picture(folder):
-    sheet = pictures.contact_sheet(folder, ["red.jpg", "cut.jpg"] * 7, max_pixels=10**6, workers=2)
+    sheet = thumbnails.contact_sheet(folder, ["red.jpg", "cut.jpg"] * 7, max_pixels=10**6, workers=2)
     (folder / "sheet.jpg").write_bytes(sheet)
     pixels = np.asarray(Image.open(folder / "sheet.jpg")).astype(int)
-    assert pixels.shape == (2 * pictures.SIDE, pictures.COLUMNS * pictures.SIDE, 3)
-    middle = pictures.SIDE // 2
+    assert pixels.shape == (2 * thumbnails.SIDE, thumbnails.COLUMNS * thumbnails.SIDE, 3)
+    middle = thumbnails.SIDE // 2
     assert np.abs(pixels[middle, middle] - (200, 20, 20)).max() < 8
-    assert np.abs(pixels[middle, middle + pictures.SIDE] - 128).max() < 8
+    assert np.abs(pixels[middle, middle + thumbnails.SIDE] - 128).max() < 8
     assert np.abs(pixels[-middle, -middle] - 128).max() < 8

@@ -1,1 +1,1 @@
-"""Is tonight's data what training should go on from? Checks of a new catalog before it replaces the accepted one."""
+"""Checks of a new catalog before it replaces the accepted one: is it data that training should use?"""

@@ -1,8 +1,7 @@
-"""The last accepted catalog, and what its pictures look like: what a new catalog is compared with."""
+"""The last accepted catalog and the appearance of its images: what a new catalog is compared with."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,28 +15,46 @@ from skinlesion.data import catalog as contract
 from skinlesion.data.checks import distribution
 from skinlesion.data.checks.distribution import Counts
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.tables import read_table
 
 log = logging.getLogger(__name__)
 
 COMPARED: Final = ("image", "file", "sha256", "label", "split", "source", "refused")
-"""Columns of the accepted catalog that the checks look at."""
+"""The columns of the accepted catalog that the checks read."""
 
 SOURCES_KEPT: Final = 100
-"""Sources with pictures of their own; the rest are kept together, so that a free-text column fills no disk."""
+"""Number of sources whose appearance is kept; the rest is kept together, so that a free-text column fills no disk."""
 
 OTHERS: Final = "(other sources)"
 """Stands for the sources that are too small to be judged alone."""
 
-VERSION: Final = 1
-
 
 @dataclass(frozen=True)
-class Look:
-    """What the pictures of a source look like: all of them, and those that looked otherwise when a person accepted them."""
+class Appearance:
+    """The distributions of the properties of a source's images.
+
+    Attributes:
+        all: of all images.
+        excused: of those that looked different when a person accepted them.
+    """
 
     all: dict[str, Counts] = field(default_factory=distribution.nothing)
     excused: dict[str, Counts] = field(default_factory=distribution.nothing)
+
+
+class StoredAppearance(RecordPart):
+    """An `Appearance` as it is stored: the number of images in each bin, by property."""
+
+    all: dict[str, list[int]]
+    excused: dict[str, list[int]]
+
+
+class StoredAppearances(Record):
+    """The appearance of each source of a catalog: tables/data_checks/<data version>.json."""
+
+    sources: dict[str, StoredAppearance]
 
 
 @dataclass(frozen=True)
@@ -47,19 +64,19 @@ class AcceptedData:
     Attributes:
         version: its data version.
         rows: its accepted rows, columns `COMPARED`.
-        contents: SHA-256 of every file that it knows, refused ones too.
-        looks: by source; empty where they are not stored.
+        contents: SHA-256 of every file that it has, refused ones too.
+        appearances: by source; empty where they are not stored.
     """
 
     version: str
     rows: pd.DataFrame
     contents: pd.Series
-    looks: dict[str, Look]
+    appearances: dict[str, Appearance]
 
 
 def read_accepted(dataset: Path) -> AcceptedData | None:
-    """Give what a new catalog is compared with; None where there is none, or none that can be read."""
-    path = contract.catalog_path(dataset)
+    """Return what a new catalog is compared with; None where there is no catalog, or none that can be read."""
+    path = layout.catalog(dataset)
     if not path.is_file():
         return None
     try:
@@ -69,12 +86,12 @@ def read_accepted(dataset: Path) -> AcceptedData | None:
         return None
     version = contract.data_version(rows)
     accepted = contract.accepted(rows).reset_index(drop=True)
-    return AcceptedData(version, accepted, rows["sha256"], _read_looks(_path(dataset, version)))
+    return AcceptedData(version, accepted, rows["sha256"], _read_appearances(_path(dataset, version)))
 
 
 def is_in_force(dataset: Path, catalog: pd.DataFrame) -> bool:
-    """Tell whether this is the catalog in force. That is read column by column: two would not be held in memory."""
-    path = contract.catalog_path(dataset)
+    """Return whether this is the catalog in force, which is read column by column to hold no second one in memory."""
+    path = layout.catalog(dataset)
     try:
         return path.is_file() and all(
             read_table(path, {name: dtype})[name].equals(catalog[name]) for name, dtype in contract.COLUMNS.items()
@@ -84,56 +101,61 @@ def is_in_force(dataset: Path, catalog: pd.DataFrame) -> bool:
 
 
 def is_among(values: pd.Series, others: pd.Series) -> pd.Series:
-    """Tell of each text whether it is one of the others. `Series.isin` takes seconds for a million texts."""
+    """Return, for each text, whether it is one of the others. `Series.isin` takes seconds for a million texts."""
     wanted, found = (pa.chunked_array(pa.array(texts.astype("str"), pa.large_string())) for texts in (values, others))
     return pd.Series(pc.is_in(wanted, found.combine_chunks()).to_numpy(), index=values.index)
 
 
-def looks_of(images: pd.DataFrame, excused: pd.Series, before: dict[str, Look]) -> dict[str, Look]:
-    """Give the look of each source once these images are accepted.
+def appearances_of(images: pd.DataFrame, excused: pd.Series, before: dict[str, Appearance]) -> dict[str, Appearance]:
+    """Return the appearance of each source once these images are accepted.
 
-    images: a column `source` and what `distribution.count` needs. excused: of each image, whether it came in a night of
-    which a person accepted the look; a source without such images keeps those of before. A night that passed by itself
-    excuses nothing: the looks could creep away night by night.
+    A night that passed by itself excuses nothing: the appearance could drift away night by night.
+
+    images: a column `source` and the columns that `distribution.count` needs. excused: for each image, whether it came in a
+    night whose appearance a person accepted; a source without such images keeps those of `before`.
     """
     sources = images["source"].value_counts()
     kept = set(sources.index[:SOURCES_KEPT])
     source = images["source"].where(images["source"].isin(kept), OTHERS)
-    looks = {}
+    appearances = {}
     for name, part in images.groupby(source, sort=True):
         odd = part[excused.loc[part.index]]
-        known = distribution.count(odd) if len(odd) else before.get(str(name), Look()).excused
-        looks[str(name)] = Look(distribution.count(part), known)
-    return looks
+        known = distribution.count(odd) if len(odd) else before.get(str(name), Appearance()).excused
+        appearances[str(name)] = Appearance(distribution.count(part), known)
+    return appearances
 
 
-def write_looks(dataset: Path, version: str, looks: dict[str, Look], accepted: AcceptedData | None) -> None:
-    """Write the looks of a new catalog under its data version, before the catalog itself; those in force stay.
+def write_appearances(
+    dataset: Path, version: str, appearances: dict[str, Appearance], accepted: AcceptedData | None
+) -> None:
+    """Write the appearances of a new catalog under its data version, before the catalog itself; those in force stay.
 
-    So the looks of the catalog in force are there, whenever the process is killed.
+    So the appearances of the catalog in force are there whenever the process is killed.
     """
-    stored = {
-        source: {"all": distribution.as_json(look.all), "excused": distribution.as_json(look.excused)}
-        for source, look in looks.items()
-    }
+    stored = StoredAppearances(
+        sources={
+            source: StoredAppearance(all=distribution.as_lists(one.all), excused=distribution.as_lists(one.excused))
+            for source, one in appearances.items()
+        }
+    )
     path = _path(dataset, version)
-    atomic.write_if_changed(path, json.dumps({"version": VERSION, "sources": stored}).encode())
+    atomic.write_if_changed(path, stored.line().encode())
     needed = {path, *([_path(dataset, accepted.version)] if accepted else [])}
     for other in set(path.parent.glob("*.json")) - needed:
         other.unlink(missing_ok=True)
     atomic.remove_partials(path.parent)
 
 
-def _read_looks(path: Path) -> dict[str, Look]:
+def _read_appearances(path: Path) -> dict[str, Appearance]:
     try:
-        stored = json.loads(path.read_text())
-        if stored["version"] != VERSION:
-            return {}
         return {
-            source: Look(distribution.from_json(look["all"]), distribution.from_json(look["excused"]))
-            for source, look in stored["sources"].items()
+            source: Appearance(distribution.from_lists(one.all), distribution.from_lists(one.excused))
+            for source, one in StoredAppearances.read(path).sources.items()
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        return {}
+    except (OSError, DataError, ValueError, KeyError) as error:
+        log.warning("%s cannot be read (%s): new images are compared with the accepted files themselves", path, error)
         return {}
 
 

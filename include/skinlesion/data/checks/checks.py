@@ -11,26 +11,26 @@ import pandas as pd
 from skinlesion.data import catalog as contract
 from skinlesion.data.catalog import is_unmapped
 from skinlesion.data.checks import distribution
-from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Look, is_among, looks_of
+from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Appearance, appearances_of, is_among
 from skinlesion.data.checks.distribution import PROPERTIES, Counts, Property
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.finding import Finding, Row, Verdict
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
 
 NEEDED: Final = (BENIGN, MALIGNANT)
-"""Classes without which there is nothing to tell apart. `unknown` may be empty: no lesion need be indeterminate."""
+"""The classes without which nothing can be trained. `unknown` may be empty: no lesion need be indeterminate."""
 
-A_CLASS: Final = 10
-"""Images; so many made a class that is missed when it is gone."""
+FEWEST_OF_A_CLASS: Final = 10
+"""Number of images from which a class of the accepted catalog is missed when it is gone."""
 
 NORMAL_95: Final = 1.96
 
 OFF: Final = 1.0
-"""No share and no distance is larger, so this bound switches a check off."""
+"""The bound that switches a check off: no share and no distance is larger."""
 
 
 def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
-    """Give what can be said of a catalog without another to compare with. catalog: `catalog.COLUMNS`."""
+    """Return the findings on a catalog without another to compare it with. catalog: `catalog.COLUMNS`."""
     images = contract.accepted(catalog)
     files = catalog[catalog["file"] != ""]
     refused = files[files["refused"] != ""]
@@ -43,7 +43,7 @@ def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
             refused,
             len(files),
             "of {total:,} image files are refused",
-            remedy="Mend or remove the files, or give them rows in the table of diagnoses",
+            remedy="Repair or remove the files, or give them rows in the table of diagnoses",
             compares=False,
             why="refused",
         ),
@@ -65,17 +65,17 @@ def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
 def check_changes(
     config: CheckSettings, catalog: pd.DataFrame, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData | None
 ) -> list[Finding]:
-    """Give what changed against the accepted catalog.
+    """Return the findings on what changed against the accepted catalog.
 
-    catalog: `catalog.COLUMNS`. images: its accepted rows with the columns of `image_statistics.COLUMNS` as well. new: from
-    `is_new`.
+    catalog: `catalog.COLUMNS`. images: its accepted rows, with the columns of `images.statistics.COLUMNS` as well. new: what
+    `is_new` returns for them.
     """
     if accepted is None:
         titles = {
             "max_lost_share": "Lost images",
             "max_relabelled_share": "Changed classes",
             "max_class_shift": "Shares of the classes",
-            "max_image_shift": "Look of the pictures",
+            "max_image_shift": "Appearance of the images",
         }
         none = "there is no accepted catalog to compare with."
         return [
@@ -95,7 +95,7 @@ def check_changes(
 
 
 def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
-    """Tell of each image whether its content was not in the accepted catalog."""
+    """Return, for each image, whether its content was not in the accepted catalog."""
     if accepted is None:
         return pd.Series(True, index=images.index)
     return ~is_among(images["sha256"], accepted.contents)
@@ -107,13 +107,16 @@ def _verdict(config: CheckSettings, *, passed: bool) -> Verdict:
     return "accepted" if config.accept_data_changes else "failed"
 
 
-def _too_few(config: CheckSettings, check: str, title: str, total: int, what: str) -> Finding | None:
-    """Give the finding of a check that is off or has too little to go by; None where it is to be judged."""
+def _unjudged(config: CheckSettings, check: str, title: str, images: int) -> Finding | None:
+    """Return the finding of a check that is switched off or has too few images; None where it is to be judged."""
     bound = getattr(config, check)
-    if bound >= OFF:
+    is_off = bound >= OFF
+    if check == "require_classes":
+        bound, is_off = 0, not config.require_classes
+    if is_off:
         return Finding(check, title, None, bound, "not judged", "the check is switched off.")
-    if total < config.min_images_checked:
-        few = f"{total} {what}; fewer than {config.min_images_checked} are not judged."
+    if images < config.min_images_checked:
+        few = f"{images} images; fewer than {config.min_images_checked} are not judged."
         return Finding(check, title, None, bound, "not judged", few)
     return None
 
@@ -130,8 +133,8 @@ def _share(
     compares: bool,
     why: str,
 ) -> Finding:
-    """Judge a share. rows: those that count against it; why: the column that says what is wrong with each."""
-    if unjudged := _too_few(config, check, title, total, "images"):
+    """Return the finding on a share. rows: those that count against it; why: the column with the reason of each."""
+    if unjudged := _unjudged(config, check, title, total):
         return unjudged
     bound, figure = getattr(config, check), len(rows) / total
     return Finding(
@@ -153,11 +156,15 @@ def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
 
 def _missing_needed(config: CheckSettings, images: pd.DataFrame) -> Finding:
     title = "Classes to train on"
-    if unjudged := _classes_unjudged(config, title, len(images)):
+    if unjudged := _unjudged(config, "require_classes", title, len(images)):
         return unjudged
     counts = images["label"].value_counts()
     missing = [label for label in NEEDED if not counts.get(label)]
-    found = f"no image of {len(images):,} is {' or '.join(missing)}." if missing else "benign and malignant are there."
+    found = (
+        f"no image of {len(images):,} is {' or '.join(missing)}."
+        if missing
+        else "there are benign and malignant images."
+    )
     return Finding(
         "require_classes",
         title,
@@ -170,12 +177,6 @@ def _missing_needed(config: CheckSettings, images: pd.DataFrame) -> Finding:
     )
 
 
-def _classes_unjudged(config: CheckSettings, title: str, images: int) -> Finding | None:
-    if not config.require_classes:
-        return Finding("require_classes", title, None, 0, "not judged", "the check is switched off.")
-    return _too_few(config, "require_classes", title, images, "images") if images < config.min_images_checked else None
-
-
 def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
     files = catalog[(catalog["file"] != "") & ~is_among(catalog["sha256"], accepted.contents)]
     yield _share(
@@ -185,7 +186,7 @@ def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: Acc
         files[files["refused"] != ""],
         len(files),
         "of {total:,} new image files are refused",
-        remedy="Mend or remove the files, or give them rows in the table of diagnoses",
+        remedy="Repair or remove the files, or give them rows in the table of diagnoses",
         compares=True,
         why="refused",
     )
@@ -193,12 +194,12 @@ def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: Acc
 
 def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
     title = "Classes that were there"
-    if unjudged := _classes_unjudged(config, title, len(accepted.rows)):
+    if unjudged := _unjudged(config, "require_classes", title, len(accepted.rows)):
         yield unjudged
         return
     before, now = accepted.rows["label"].value_counts(), images["label"].value_counts()
-    gone = [label for label in LABELS if before.get(label, 0) >= A_CLASS and not now.get(label)]
-    told = " and ".join(f"{label} had {before[label]} images" for label in gone)
+    gone = [label for label in LABELS if before.get(label, 0) >= FEWEST_OF_A_CLASS and not now.get(label)]
+    had = " and ".join(f"{label} had {before[label]} images" for label in gone)
     rows = accepted.rows[accepted.rows["label"].isin(gone)]
     yield Finding(
         "require_classes",
@@ -206,7 +207,7 @@ def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: Accepte
         len(gone),
         0,
         _verdict(config, passed=not gone),
-        f"{told} in the accepted catalog and has none now." if gone else "every class still has images.",
+        f"{had} in the accepted catalog and has none now." if gone else "every class still has images.",
         "Correct the column of diagnoses, or set require_classes=false.",
         _rows(rows, rows["label"].radd("was ")),
     )
@@ -240,7 +241,7 @@ def _relabelled(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedD
         "Changed classes",
         changed.assign(why=changed["label_was"] + ", now " + changed["label"]),
         len(both),
-        "of {total:,} images that the accepted catalog has are of another class now",
+        "of {total:,} images of the accepted catalog have another class now",
         remedy="Correct the column of diagnoses",
         compares=True,
         why="why",
@@ -248,16 +249,18 @@ def _relabelled(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedD
 
 
 def _judged_as(accepted: AcceptedData, enough: int) -> dict[str, str]:
-    """Give, for each source that the accepted catalog has, itself where it has enough images, else `OTHERS`."""
+    """Return, for each source of the accepted catalog, the source itself where it has enough images, else `OTHERS`."""
     counts = accepted.rows["source"].value_counts()
     return {
-        str(source): str(source) if images >= enough and (source in accepted.looks or not accepted.looks) else OTHERS
+        str(source): str(source)
+        if images >= enough and (source in accepted.appearances or not accepted.appearances)
+        else OTHERS
         for source, images in counts.items()
     }
 
 
 def _where(source: str, source_of: dict[str, str]) -> str:
-    """Give the words for a source in a title; none where there is but one."""
+    """Return the words for a source in a title; none where there is only one source."""
     if len(source_of) == 1:
         return ""
     return f", {source}" if source else ", images without a source"
@@ -272,7 +275,7 @@ def _class_shifts(
         source = str(name)
         title = f"Shares of the classes{_where(source, source_of)}"
         rows = now.get(source, images.iloc[:0])
-        if unjudged := _too_few(config, "max_class_shift", title, min(len(old), len(rows)), "images"):
+        if unjudged := _unjudged(config, "max_class_shift", title, min(len(old), len(rows))):
             yield unjudged
             continue
         shares = [table["label"].value_counts(normalize=True).reindex(LABELS, fill_value=0.0) for table in (old, rows)]
@@ -296,7 +299,7 @@ def _class_shifts(
 
 
 def _moved(before: float, after: float, n: int, m: int) -> float:
-    """Give by how much two shares differ beyond what chance explains (95 %, normal approximation)."""
+    """Return by how much two shares differ beyond what chance explains (95 %, normal approximation)."""
     together = (before * n + after * m) / (n + m)
     return max(0.0, abs(after - before) - NORMAL_95 * sqrt(together * (1 - together) * (1 / n + 1 / m)))
 
@@ -304,52 +307,56 @@ def _moved(before: float, after: float, n: int, m: int) -> float:
 def _image_shifts(
     config: CheckSettings, images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
 ) -> Iterator[Finding]:
-    looks = _looks(images, new, accepted, source_of)
+    appearances = _judged_appearances(images, new, accepted, source_of)
     for name, rows in images.groupby(images["source"].map(source_of)):
         source = str(name)
-        look = looks.get(source, Look())
+        before = appearances.get(source, Appearance())
         added = rows[new.loc[rows.index]]
         where = _where(source, source_of)
-        yield _image_shift(config, f"New pictures{where}", look, added, with_excused=True)
-        yield _image_shift(config, f"All pictures{where}", look, rows, with_excused=False)
+        yield _image_shift(config, f"New images{where}", before, added, with_excused=True)
+        yield _image_shift(config, f"All images{where}", before, rows, with_excused=False)
 
 
-def _looks(images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]) -> dict[str, Look]:
-    """Give the accepted look of each source as it is judged: small sources together."""
-    stored = accepted.looks
-    if not stored:  # a catalog of before there were any: from its files that are still there
+def _judged_appearances(
+    images: pd.DataFrame, new: pd.Series, accepted: AcceptedData, source_of: dict[str, str]
+) -> dict[str, Appearance]:
+    """Return the accepted appearance of each source as it is judged: small sources together."""
+    stored = accepted.appearances
+    if not stored:  # the file is gone or cannot be read: take the accepted files that are still there
         known = images[~new]
-        stored = looks_of(known, pd.Series(False, index=known.index), {})
-    together: dict[str, list[Look]] = {}
-    for source, look in stored.items():
-        together.setdefault(source_of.get(source, OTHERS), []).append(look)
+        stored = appearances_of(known, pd.Series(False, index=known.index), {})
+    together: dict[str, list[Appearance]] = {}
+    for source, appearance in stored.items():
+        together.setdefault(source_of.get(source, OTHERS), []).append(appearance)
     return {
-        source: Look(
-            distribution.total([look.all for look in looks]), distribution.total([look.excused for look in looks])
+        source: Appearance(
+            distribution.total([one.all for one in several]), distribution.total([one.excused for one in several])
         )
-        for source, looks in together.items()
+        for source, several in together.items()
     }
 
 
-def _image_shift(config: CheckSettings, title: str, look: Look, images: pd.DataFrame, *, with_excused: bool) -> Finding:
-    """Judge what pictures look like by the property that moved most.
+def _image_shift(
+    config: CheckSettings, title: str, accepted: Appearance, images: pd.DataFrame, *, with_excused: bool
+) -> Finding:
+    """Return the finding on the appearance of images, judged by the property that moved most.
 
-    New pictures pass when they are like the accepted ones, or like others that looked otherwise and were accepted: a
-    camera that was accepted once is not held up again.
+    New images pass when they are like all accepted ones, or like those that looked different and that a person accepted: a
+    camera that was accepted once does not fail again.
     """
     check, enough = "max_image_shift", config.min_images_checked
     now = distribution.count(images)
-    known = min(distribution.images_in(look.all), distribution.images_in(now))
-    if unjudged := _too_few(config, check, title, known, "pictures"):
+    known = min(distribution.images_in(accepted.all), distribution.images_in(now))
+    if unjudged := _unjudged(config, check, title, known):
         return unjudged
-    moved = {one.name: distribution.distance(look.all[one.name], now[one.name]) for one in PROPERTIES}
-    if with_excused and distribution.images_in(look.excused) >= enough:
-        excused = {one.name: distribution.distance(look.excused[one.name], now[one.name]) for one in PROPERTIES}
+    moved = {one.name: distribution.distance(accepted.all[one.name], now[one.name]) for one in PROPERTIES}
+    if with_excused and distribution.images_in(accepted.excused) >= enough:
+        excused = {one.name: distribution.distance(accepted.excused[one.name], now[one.name]) for one in PROPERTIES}
         moved = min(moved, excused, key=lambda figures: max(figures.values()))
     worst = max(PROPERTIES, key=lambda one: moved[one.name])
     beyond = [one.title for one in PROPERTIES if moved[one.name] > config.max_image_shift and one is not worst]
     also = f" So did {', '.join(beyond)}." if beyond else ""
-    before, after = (distribution.middle(worst, counts[worst.name]) for counts in (look.all, now))
+    before, after = (distribution.middle(worst, counts[worst.name]) for counts in (accepted.all, now))
     return Finding(
         check,
         title,
@@ -358,14 +365,14 @@ def _image_shift(config: CheckSettings, title: str, look: Look, images: pd.DataF
         _verdict(config, passed=moved[worst.name] <= config.max_image_shift),
         f"of {len(images):,}, {worst.title} moved most: its median from {worst.show(before)} to {worst.show(after)}, a "
         f"distance of {moved[worst.name]:.2f} beyond chance; at most {config.max_image_shift:g} may be.{also}",
-        "Look at the pictures: a scanner, a white balance, the order of colours? Give those of another camera a `source` "
+        "Look at the images: a scanner, a white balance, the order of colours? Give those of another camera a `source` "
         "of their own, or raise max_image_shift.",
-        _strangest(worst, look.all[worst.name], images) if moved[worst.name] > config.max_image_shift else (),
+        _strangest(worst, accepted.all[worst.name], images) if moved[worst.name] > config.max_image_shift else (),
     )
 
 
 def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row, ...]:
-    """Give the images that lie outside the middle nine tenths of the accepted ones, the farthest first."""
+    """Return the images outside the middle nine tenths of the accepted ones, the farthest first."""
     low, high = (distribution.middle(one, before, quantile) for quantile in (0.05, 0.95))
     values = one.of(images)
     beyond = (low - values).where(values < low, values - high)
@@ -377,5 +384,5 @@ def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row
 def _new_sources(config: CheckSettings, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
     counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
     for source, number in list(counts.items())[:20]:
-        told = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
-        yield Finding("max_image_shift", "New source", None, config.max_image_shift, "not judged", told)
+        found = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
+        yield Finding("max_image_shift", "New source", None, config.max_image_shift, "not judged", found)

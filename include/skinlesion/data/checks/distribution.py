@@ -1,32 +1,32 @@
-"""Distributions of what pictures look like, as counts over fixed bins: small, additive, comparable from night to night."""
+"""Distributions of properties of images, as counts over fixed bins: small, additive, comparable from night to night."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 Counts = npt.NDArray[np.int64]
-"""Images in each bin of a property."""
+"""The number of images in each bin of a property."""
 
 SMIRNOV_95: Final = 1.358
-"""By chance two samples of one distribution lie sqrt(1/n + 1/m) times this apart, at most, 95 times in 100 (Smirnov,
-Ann. Math. Stat. 19:279, 1948)."""
+"""In 95 of 100 cases two samples of one distribution are at most sqrt(1/n + 1/m) times this apart (Smirnov, Ann. Math.
+Stat. 19:279, 1948)."""
 
 
 @dataclass(frozen=True)
 class Property:
-    """Something that a picture has one number of. `low`..`high` are cut into `bins`; values beyond go to the ends.
+    """A property with one number for each image. `low`..`high` is cut into `bins`; values beyond fall into the end bins.
 
     Attributes:
-        name: in the tables.
-        title: for people, as the subject of a sentence.
-        of: from a table with a column each of `image_statistics.COLUMNS`, width and height.
-        show: a value as people read it; `low` and `high` may be logarithms of it.
+        name: name in the tables.
+        title: name for people, as the subject of a sentence.
+        of: function of a table with the columns of `images.statistics.COLUMNS`, width and height; returns the values.
+        show: function that returns a value as people read it; `low` and `high` may be logarithms of it.
     """
 
     name: str
@@ -90,7 +90,7 @@ PROPERTIES: Final = (
 
 
 def count(images: pd.DataFrame) -> dict[str, Counts]:
-    """Give, by the property's name, how many of the images fall into each bin; what is not known is not counted."""
+    """Return, by the name of the property, the number of images in each bin; unknown values are not counted."""
     counts = {}
     for one in PROPERTIES:
         values = one.of(images).to_numpy(dtype=np.float64)
@@ -100,24 +100,24 @@ def count(images: pd.DataFrame) -> dict[str, Counts]:
 
 
 def nothing() -> dict[str, Counts]:
-    """Give the counts of no image."""
+    """Return the counts of no image."""
     return {one.name: np.zeros(one.bins, dtype=np.int64) for one in PROPERTIES}
 
 
 def total(many: list[dict[str, Counts]]) -> dict[str, Counts]:
-    """Give the counts of several sets of images together."""
+    """Return the counts of several sets of images together."""
     return {name: np.sum([none, *(counts[name] for counts in many)], axis=0) for name, none in nothing().items()}
 
 
 def images_in(counts: dict[str, Counts]) -> int:
-    """Give the number of images whose pictures are known."""
+    """Return the number of images whose properties are known."""
     return int(counts["brightness"].sum())
 
 
 def distance(before: Counts, after: Counts) -> float:
-    """Give the Kolmogorov-Smirnov distance of two distributions beyond what chance explains: 0 (none) to 1 (disjoint).
+    """Return the Kolmogorov-Smirnov distance of two distributions beyond what chance explains: 0 (none) to 1 (disjoint).
 
-    At the edges of bins: it may come out a little smaller than on the values themselves, never larger.
+    It is taken at the edges of bins, so it may be a little smaller than on the values themselves, never larger.
     """
     n, m = int(before.sum()), int(after.sum())
     if not n or not m:
@@ -127,18 +127,18 @@ def distance(before: Counts, after: Counts) -> float:
 
 
 def middle(one: Property, counts: Counts, quantile: float = 0.5) -> float:
-    """Give the middle of the bin in which a quantile lies. Expects at least one image."""
+    """Return the middle of the bin in which a quantile lies. Expects at least one image."""
     place = int(np.searchsorted(np.cumsum(counts), quantile * counts.sum()))
     return one.low + (place + 0.5) * (one.high - one.low) / one.bins
 
 
-def as_json(counts: dict[str, Counts]) -> dict[str, list[int]]:
-    """Give the counts as JSON holds them."""
+def as_lists(counts: dict[str, Counts]) -> dict[str, list[int]]:
+    """Return the counts as lists, which JSON can hold."""
     return {name: bins.tolist() for name, bins in counts.items()}
 
 
-def from_json(stored: dict[str, Any]) -> dict[str, Counts]:
-    """Give the counts that `as_json` stored. Raises KeyError or ValueError when they are of other bins."""
+def from_lists(stored: dict[str, list[int]]) -> dict[str, Counts]:
+    """Return the counts that `as_lists` returned. Raises KeyError or ValueError when they are of other bins."""
     counts = {one.name: np.asarray(stored[one.name], dtype=np.int64) for one in PROPERTIES}
     if any(counts[one.name].shape != (one.bins,) for one in PROPERTIES):
         raise ValueError("counts over other bins")

@@ -1,11 +1,11 @@
-"""What a new catalog passes before it replaces the accepted one; its report is written either way."""
+"""The checks that a new catalog passes before it replaces the accepted one; its report is written either way."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from skinlesion.data import catalog as contract
-from skinlesion.data.checks.accepted_data import is_in_force, looks_of, read_accepted, write_looks
+from skinlesion.data.checks.accepted_data import appearances_of, is_in_force, read_accepted, write_appearances
 from skinlesion.data.checks.checks import check_alone, check_changes, is_new
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.checks.tables import require_sound
@@ -20,12 +20,12 @@ from skinlesion.foundation.errors import DataError
 def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
-    Called before the split and the catalog are written, so that these stay as they are when a check fails. Everything
-    written here names the catalog that it belongs to; when the process is killed before that is written, the next run
-    writes the same.
+    Call it before the split and the catalog are written, so that these stay as they are when a check fails. Everything that
+    is written here names the catalog that it belongs to; when the process is killed before the catalog is written, the next
+    run writes the same.
 
-    catalog: `catalog.COLUMNS`, with groups and sides. files: columns file and those of `image_statistics.COLUMNS`.
-    pairs: the near-duplicates among them, as `find_near_duplicates` gives.
+    catalog: `catalog.COLUMNS`, with groups and sides. files: columns file and those of `images.statistics.COLUMNS`.
+    pairs: the near-duplicates among them, as `find_near_duplicates` returns them.
     """
     dataset = config.dataset
     findings = check_alone(config, catalog)
@@ -40,10 +40,10 @@ def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.Dat
     duplicates = equal_files(catalog) + near_duplicates(catalog, pairs)
     if failed := _failed(findings):
         page, table = write_failed_report(config, catalog, images, findings, duplicates)
-        raise DataError(_message(config, failed, f"All rows: {table}; with pictures: {page}"))
-    looks_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
-    looks = looks_of(images, new & looks_excused, accepted.looks if accepted else {})
-    write_looks(dataset, contract.data_version(catalog), looks, accepted)
+        raise DataError(_message(config, failed, f"All rows: {table}; with images: {page}"))
+    is_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
+    appearances = appearances_of(images, new & is_excused, accepted.appearances if accepted else {})
+    write_appearances(dataset, contract.data_version(catalog), appearances, accepted)
     write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates)
     remove_failed_report(dataset)
 
@@ -53,7 +53,7 @@ def _failed(findings: list[Finding]) -> list[Finding]:
 
 
 def _message(config: CheckSettings, failed: list[Finding], where: str) -> str:
-    path = contract.catalog_path(config.dataset)
+    path = layout.catalog(config.dataset)
     kept = f"{path} stays as it was" if path.is_file() else f"{path} was not written"
     count = "a check" if len(failed) == 1 else f"{len(failed)} checks"
     meant = ""

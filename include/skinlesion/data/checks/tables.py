@@ -1,4 +1,4 @@
-"""What the tables of ingest must hold, whatever they say of the data: the contract, checked before anything is written."""
+"""The contract of the tables of ingest, which is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CELLS_NAMED: Final = 10
 
 
 def images_schema() -> DataFrameSchema:
-    """Give what an accepted image's row holds beside the catalog's contract: a size, and statistics of its pixels."""
+    """Return the contract of accepted images beyond the catalog's own: a size, and statistics of the pixels."""
     import pandera.pandas as pa
 
     return pa.DataFrameSchema(
@@ -46,7 +46,7 @@ def require_sound(catalog: pd.DataFrame, images: pd.DataFrame) -> None:
             named = "; ".join(_cell(cell, table) for cell in cells.head(CELLS_NAMED).itertuples())
             more = f"; and {len(cells) - CELLS_NAMED} more" if len(cells) > CELLS_NAMED else ""
             raise DataError(
-                f"{len(cells)} cells of the new catalog break its contract: {named}{more}. Mend these rows of the table "
+                f"{len(cells)} cells of the new catalog break its contract: {named}{more}. Correct these rows of the table "
                 "of diagnoses; if they are right, remove dataset/tables/ingest so that the images are read again."
             ) from None
 

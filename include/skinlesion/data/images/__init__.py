@@ -1,1 +1,1 @@
-"""One image file, what is seen in its pixels, and which files show the same picture."""
+"""One image file, what its pixels show, and which files are near-duplicates of each other."""

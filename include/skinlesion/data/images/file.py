@@ -1,4 +1,4 @@
-"""One image file: what its header says, whether it decodes whole, its pixels at the model's size."""
+"""One image file: its header, whether it decodes whole, and its pixels at the size of the model's input."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from skinlesion.data.settings import IMAGE_SIDE
 Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-"""Names of image files, lower case. Files of other names are not looked into."""
+"""The suffixes of image files, in lower case. Files with other suffixes are not opened."""
 
 SMALL_SIDE: Final = 64
-"""Pixels; the short side that `check_decodes` gives at least, where the file has so many."""
+"""Pixels on the short side of what `check_decodes` returns, at least, where the file has so many."""
 
-_JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview picture behind the first
+_JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview image behind the first
 FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
-"""As Pillow's openers are called (MPO is opened as JPEG). Others are never tried: PostScript's would start Ghostscript."""
+"""The formats that Pillow may open (MPO is opened as JPEG). No others are tried: PostScript would start Ghostscript."""
 
 _OPENCV_REDUCED: Final = {
     1: cv2.IMREAD_COLOR,
@@ -36,11 +36,11 @@ _MODES_OPENCV_READS: Final = ("RGB", "L")
 _MODES_PILLOW_CONVERTS: Final = ("P", "CMYK", "YCbCr", "RGBA", "LA", "PA", "I;16", "I;16L", "I;16B")
 _MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
 
-# This module is the gate: it looks at the header's size before anything is decoded (`check_header`), for any Pillow
-# image of the process. Pillow's own limit would warn below ours and raise without telling the size above it.
+# `check_header` compares the size in the header with the limit before anything is decoded. Pillow's own limit would warn
+# below ours, and above it raise an error that does not name the size.
 Image.MAX_IMAGE_PIXELS = None
 
-# Whoever reads many images has a thread a core; OpenCV's own threads would compete with them for one image.
+# Many images are read with one thread a core; OpenCV's own threads would compete with them.
 cv2.setNumThreads(1)
 
 
@@ -50,9 +50,10 @@ class ImageRefused(Exception):
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image file says of itself before it is decoded. Sizes in pixels, as stored (before EXIF rotation).
+    """The header of an image file. Sizes are in pixels, as stored (before EXIF rotation).
 
-    has_exif: it has EXIF data, which may say that it is to be turned.
+    Attributes:
+        has_exif: whether the file has EXIF data, which may ask for a rotation.
     """
 
     format: str
@@ -63,12 +64,12 @@ class ImageHeader:
 
     @property
     def is_jpeg(self) -> bool:
-        """Tell whether the file is a JPEG, whatever its name."""
+        """Return whether the file is a JPEG, whatever its name."""
         return self.format in _JPEG
 
 
 def read_header(content: bytes) -> ImageHeader:
-    """Read the header of an image file. Raises ImageRefused when it is no image that has a meaning here."""
+    """Return the header of an image file. Raises ImageRefused when it is no image, or of a kind that cannot be used."""
     if not content:
         raise ImageRefused("the file is empty")
     try:
@@ -88,7 +89,7 @@ def read_header(content: bytes) -> ImageHeader:
 
 
 def check_header(header: ImageHeader, *, max_pixels: int, min_side: int) -> None:
-    """Refuse by size alone. Raises ImageRefused."""
+    """Raise ImageRefused when the image is too large or too small."""
     pixels = header.width * header.height
     if pixels > max_pixels:
         raise ImageRefused(f"{header.width}x{header.height} pixels; at most {max_pixels:,} are decoded")
@@ -97,11 +98,11 @@ def check_header(header: ImageHeader, *, max_pixels: int, min_side: int) -> None
 
 
 def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
-    """Decode the file whole; give a small picture of it, RGB uint8 (height, width, 3), for what only needs its gist.
+    """Decode the whole file; return a reduced image, RGB uint8 (height, width, 3).
 
-    Its short side is at least `SMALL_SIDE` where the file's is; EXIF rotation is not applied. Raises ImageRefused when any
-    of the file is missing or damaged: libjpeg-turbo reads every bit of a JPEG even when it scales to one eighth, and only
-    its strict mode turns "corrupt data" into an error; Pillow and OpenCV fill the hole with grey and say nothing.
+    The short side is at least `SMALL_SIDE` where the file's is; EXIF rotation is not applied. Raises ImageRefused when any
+    part of the file is missing or damaged. libjpeg-turbo reads every bit of a JPEG even when it scales to one eighth, and
+    only its strict mode turns "corrupt data" into an error; Pillow and OpenCV fill the gap with grey and report nothing.
     """
     try:
         if header.is_jpeg:
@@ -116,7 +117,7 @@ def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
         else:
             if header.format == "PNG":
                 with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                    image.verify()  # the checksums, which Pillow does not look at when it decodes
+                    image.verify()  # the checksums, which Pillow ignores when it decodes
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
                 _refuse_transparency(image)
@@ -133,7 +134,7 @@ def check_decodes(content: bytes, header: ImageHeader) -> Pixels:
 
 
 def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
-    """Give the pixels, RGB uint8 (height, width, 3), EXIF rotation applied.
+    """Return the pixels, RGB uint8 (height, width, 3), EXIF rotation applied.
 
     A JPEG may come smaller than stored, by 2, 4 or 8, as long as its short side stays at least `side`: libjpeg skips
     the fine detail that the resize would average away. Raises ImageRefused.
@@ -154,10 +155,10 @@ def decode(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixel
 
 
 def decode_checked(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
-    """Give what `decode` gives of a file that `check_decodes` has nothing against. Raises ImageRefused.
+    """Return what `decode` returns, of a file that passes `check_decodes`. Raises ImageRefused.
 
-    For a plain JPEG that is one pass instead of two, and half the time: libjpeg-turbo gives the same pixels through
-    simplejpeg, whose strict mode reports damage, as through OpenCV. OpenCV alone turns pictures as EXIF says.
+    A plain JPEG takes one pass instead of two, and half the time: libjpeg-turbo gives the same pixels through simplejpeg,
+    whose strict mode reports damage, as through OpenCV. Only OpenCV applies EXIF rotation.
     """
     if not header.is_jpeg or header.mode not in _MODES_OPENCV_READS or header.has_exif:
         check_decodes(content, header)
@@ -172,11 +173,11 @@ def decode_checked(content: bytes, header: ImageHeader, side: int = IMAGE_SIDE) 
 
 
 def to_model_size(pixels: Pixels, header: ImageHeader, side: int = IMAGE_SIDE) -> Pixels:
-    """Give RGB uint8 (side, side, 3) from the pixels that `decode` gave; as in the recipe, the aspect is not kept.
+    """Return pixels that `decode` returned at the model's size, RGB uint8 (side, side, 3).
 
-    INTER_AREA averages over all pixels that become one. Where decoding has averaged already and less than two pixels
-    become one, INTER_LINEAR does as well in a sixth of the time: on 600x450 JPEGs it is 0.69 grey levels off full
-    decoding with INTER_AREA, where INTER_AREA is 0.67 off.
+    As in the recipe, the aspect ratio is not kept. INTER_AREA averages over all pixels that become one. Where decoding has
+    averaged already and fewer than two pixels become one, INTER_LINEAR is as good in a sixth of the time: on 600x450 JPEGs
+    it differs by 0.69 grey levels from full decoding with INTER_AREA, and INTER_AREA differs by 0.67.
     """
     if pixels.shape[:2] == (side, side):
         return pixels
@@ -186,7 +187,7 @@ def to_model_size(pixels: Pixels, header: ImageHeader, side: int = IMAGE_SIDE) -
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """Give RGB uint8 (height, width, 3) as the bytes of a JPEG file."""
+    """Return the bytes of a JPEG file with these pixels, RGB uint8 (height, width, 3)."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     encoded, buffer = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
@@ -195,7 +196,7 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
 
 
 def _reduction(header: ImageHeader, side: int) -> int:
-    """By how much a JPEG may be made smaller while it is decoded."""
+    """Return the factor by which a JPEG may be reduced while it is decoded: 8, 4, 2 or 1."""
     return next((factor for factor in (8, 4, 2) if min(header.width, header.height) >= factor * side), 1)
 
 
@@ -210,10 +211,11 @@ def _refuse_transparency(image: Image.Image) -> None:
 def _rgb(image: Image.Image) -> Pixels:
     if "transparency" in image.info:  # none is transparent; Pillow warns of a palette with alpha otherwise
         image = image.convert("RGBA")
-    return np.asarray(_eight_bit(image).convert("RGB"), dtype=np.uint8)
+    return np.asarray(eight_bit(image).convert("RGB"), dtype=np.uint8)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Return an image of 16-bit grey levels with 8 bits, any other as it is."""
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))

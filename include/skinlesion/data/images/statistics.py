@@ -1,4 +1,4 @@
-"""A few numbers by which a change of camera, light or file handling shows: brightness, contrast, colours."""
+"""Statistics of an image that show a change of camera, light or file handling: brightness, contrast, colours."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COLUMNS: Final = dict.fromkeys(
     ),
     "float32",
 )  # fmt: skip
-"""Name and dtype. Means over the pixels and their standard deviations (`_spread`), grey levels 0..255."""
+"""Name and dtype: means over the pixels and their standard deviations (`_spread`), in grey levels 0..255."""
 
 NOT_KNOWN: Final = dict.fromkeys(COLUMNS, float("nan"))
-"""Of a file that does not decode."""
+"""The values for a file that does not decode."""
 
 
 def image_statistics(small: Pixels) -> dict[str, float]:
-    """Give the values of `COLUMNS` for a picture, RGB uint8 (height, width, 3).
+    """Return the values of `COLUMNS` for an image, RGB uint8 (height, width, 3).
 
     Brightness is the luma of ITU-R BT.601; saturation the mean of the largest minus the smallest colour of a pixel,
     which unlike HSV's does not jump in dark pixels.

@@ -1,5 +1,5 @@
-"""Tables of diagnoses as their users have them: read in any known layout, joined, and told what cannot be used."""
+"""Tables of diagnoses: read in any known layout and joined into one row an image, with the reason for each unusable row."""
 
-from skinlesion.data.labels.joined import Conflict, Labels, join_tables, read_labels
+from skinlesion.data.labels.joined import Conflict, Labels, join_tables
 
-__all__ = ["Conflict", "Labels", "join_tables", "read_labels"]
+__all__ = ["Conflict", "Labels", "join_tables"]

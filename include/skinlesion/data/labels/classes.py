@@ -1,4 +1,4 @@
-"""The three classes that the model tells apart, and the class of each short code of a diagnosis."""
+"""The three classes that the model distinguishes, and the class of each short code of a diagnosis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MALIGNANT: Final = "malignant"
 UNKNOWN: Final = "unknown"
 
 LABELS: Final = (BENIGN, MALIGNANT, UNKNOWN)
-"""Class order everywhere: alphabetical, as Keras orders directories. The model's output i is LABELS[i]."""
+"""The order of the classes everywhere: alphabetical, as Keras orders directories. Output i of the model is LABELS[i]."""
 
 # The ISIC Archive's own top level (Malignant / Benign / Indeterminate) for the codes of its challenges and HAM10000.
 # Actinic keratosis is `Indeterminate` there. HAM10000's `akiec` mixes actinic keratosis with Bowen's disease, so it is
@@ -28,8 +28,8 @@ LABEL_OF_DX: Final[dict[str, str]] = {
     "unknown": UNKNOWN,
     "": UNKNOWN,
 }
-"""Short codes. `skinlesion.data.labels.taxonomy` knows the names in full."""
+"""The class of each short code. `skinlesion.data.labels.taxonomy` has the full names."""
 
 ACTINIC_KERATOSIS: Final = frozenset({"ak", "akiec"})
-"""Whose class the setting `actinic_keratosis` decides. The other half of `akiec` is Bowen's disease, which is malignant:
-where actinic keratosis counts as malignant, all of `akiec` does."""
+"""The codes whose class the setting `actinic_keratosis` decides. The other half of `akiec` is Bowen's disease, which is
+malignant: where actinic keratosis counts as malignant, all of `akiec` does."""

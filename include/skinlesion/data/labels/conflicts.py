@@ -1,4 +1,4 @@
-"""Which images show the same picture under two diagnoses: one is wrong, and nobody here can say which."""
+"""Duplicates with different diagnoses: one of the diagnoses is wrong, and the program cannot know which."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ import pandas as pd
 from skinlesion.data.labels.classes import UNKNOWN
 
 NO_DIAGNOSIS: Final = ("", "unknown")
-"""What a table says where it names none; the class may still be known (ISIC 2020)."""
+"""The values of a table without a diagnosis; the class may still be known (ISIC 2020)."""
 
 
-def conflicting_diagnoses(images: pd.DataFrame, pictures: pd.Series) -> pd.Series:
-    """Give the reason why an image is set aside, for those that are, by the rows' index.
+def conflicting_diagnoses(images: pd.DataFrame, duplicates: pd.Series) -> pd.Series:
+    """Return the reason of each image that is set aside, by the index of its row.
 
-    images: columns image, dx, label. pictures: the name of the picture each shows, aligned. All images of a picture are
-    set aside when two of them differ in diagnosis or in class; an image with neither is, when another has one, alone.
+    All images of a set of duplicates are set aside when two of them differ in diagnosis or in class. When only some of them
+    have a diagnosis, those without one are set aside.
+
+    images: columns image, dx, label. duplicates: the name of each image's set of duplicates, aligned, as `duplicate_sets`
+    returns it.
     """
-    shared = images[pictures.duplicated(keep=False) & (pictures != "")]
+    shared = images[duplicates.duplicated(keep=False) & (duplicates != "")]
     reasons: dict[object, str] = {}
-    for _, same in shared.sort_values("image").groupby(pictures[shared.index], sort=True):
+    for _, same in shared.sort_values("image").groupby(duplicates[shared.index], sort=True):
         if same["dx"].nunique() > 1 or same["label"].nunique() > 1:
             reasons.update(_reasons(same))
     return pd.Series(reasons, dtype="str").sort_index()
 
 
 def _reasons(same: pd.DataFrame) -> dict[object, str]:
-    """Give index and reason of those images of one picture that are set aside."""
-    says_nothing = same["dx"].isin(NO_DIAGNOSIS) & (same["label"] == UNKNOWN)
-    diagnosed = same[~says_nothing]
+    """Return the index and the reason of those images of one set of duplicates that are set aside."""
+    has_none = same["dx"].isin(NO_DIAGNOSIS) & (same["label"] == UNKNOWN)
+    diagnosed = same[~has_none]
     if diagnosed.empty:
         return {}
     first = diagnosed.iloc[0]
     reasons: dict[object, str] = {
         index: f"the same picture as {first['image']}, which has the diagnosis {_diagnosis(first)}; this one has none"
-        for index in same.index[says_nothing]
+        for index in same.index[has_none]
     }
     named = diagnosed.loc[~diagnosed["dx"].isin(NO_DIAGNOSIS), "dx"]
     if named.nunique() < 2 and diagnosed["label"].nunique() < 2:

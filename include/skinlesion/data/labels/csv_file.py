@@ -1,4 +1,4 @@
-"""Read the wanted columns of a CSV file as text, in bounded memory, and say exactly where it is no table."""
+"""Reading columns of a CSV file as text, in bounded memory, with an error that names the line that is wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TextIO
+from typing import BinaryIO, Final, TextIO
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import pyarrow.csv
 from skinlesion.foundation.errors import DataError
 
 ROWS_LISTED: Final = 10
-"""So many rows are named in an error; the rest is counted."""
+"""Number of rows that an error names; the rest is counted."""
 
 _LONGEST_LINE: Final = 1 << 20  # characters; the longest in the ISIC Archive's metadata have about a thousand
 _ROWS_AT_A_TIME: Final = 1 << 16
@@ -27,21 +27,14 @@ _EMPTY_LINE: Final = re.compile(rb"\n[\r\n]|\r\r")
 _EXPECTED: Final = "expected a header with image and dx, then one row an image"
 
 
-class CsvTable(NamedTuple):
-    """The wanted columns of a file. header: every column's name, lower case; cells: text, and `row`, the record's number
-    in the file (the header is 1)."""
+def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.DataFrame:
+    """Return columns of a file as text, and `row`, the record's number in the file (the header is 1).
 
-    header: list[str]
-    cells: pd.DataFrame
-
-
-def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTable:
-    """Read the columns that `choose` picks from the header, whose names it is given in lower case without blanks around.
-
-    Fields are separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are left out.
+    `choose` picks the columns from those of the header, whose names are in lower case and without blanks around. Fields are
+    separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are skipped.
 
     Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
-    rows, or has a chosen column twice; and what `choose` raises.
+    rows, or has a chosen column twice. Errors of `choose` pass through.
     """
     if not path.is_file():
         raise DataError(
@@ -63,7 +56,7 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> CsvTab
             raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
     if cells.empty:
         raise DataError(f"{path} has a header but no rows: expected one row an image.")
-    return CsvTable(header, cells)
+    return cells
 
 
 def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:
@@ -76,7 +69,7 @@ def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:
 
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:
-    """Give the lines of the file from its start; none is longer than `_LONGEST_LINE`, so that memory is bounded."""
+    """Yield the lines of the file from its start; none is longer than `_LONGEST_LINE`, so that memory is bounded."""
     text.seek(0)
     for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
         if len(line) == _LONGEST_LINE:
@@ -101,7 +94,7 @@ def _records(path: Path, text: TextIO, separator: str) -> Iterator[list[str]]:
 
 
 def _read_plain(file: BinaryIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame | None:
-    """Read a plain file ten times as fast as `_read_any`; None where it is not plain, or no table."""
+    """Return the cells of a plain file, ten times as fast as `_read_any`; None where the file is not plain, or no table."""
     quotes = _plain_quotes(file, separator)
     if quotes is None:
         return None
@@ -124,9 +117,10 @@ def _read_plain(file: BinaryIO, width: int, columns: dict[str, int], separator: 
 
 
 def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
-    """Give the number of quotes of a file that has no empty line and quotes around whole fields only, else None.
+    """Return the number of quotes of a file that has no empty line and quotes around whole fields only, else None.
 
-    Arrow neither counts empty lines nor minds a quote in the wrong place; nor a long field, so a long line is not plain.
+    Arrow does not count empty lines and accepts a quote in the wrong place and a long field, so a file with a long line is
+    not plain either.
     """
     is_end = np.isin(np.arange(256), list(f"{separator}\n\r".encode()))
     quotes = position = 0

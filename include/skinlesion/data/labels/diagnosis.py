@@ -1,4 +1,4 @@
-"""From a diagnosis (`dx`) to one of the three classes the model tells apart."""
+"""From a diagnosis (`dx`) to one of the three classes that the model distinguishes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from skinlesion.data.labels.taxonomy import find
 
 
 def label_of(dx: str, actinic_keratosis: str = "indeterminate") -> str:
-    """Give the class of a diagnosis: a short code, or a name of the ISIC Archive's taxonomy at any level.
+    """Return the class of a diagnosis: a short code, or a name of the ISIC Archive's taxonomy at any level.
 
-    Letters' case and surrounding blanks do not matter. What is not recognised is `unknown`; `is_recognised` tells the two
-    apart so that it can be counted. actinic_keratosis: the setting of this name.
+    Case and surrounding blanks do not matter. A diagnosis that is not recognised is `unknown`, and `is_recognised` returns
+    False for it, so that it can be counted. actinic_keratosis: the setting of this name.
     """
     code = normalise_dx(dx)
     if code not in LABEL_OF_DX:
@@ -24,7 +24,7 @@ def label_of(dx: str, actinic_keratosis: str = "indeterminate") -> str:
 
 
 def is_recognised(dx: str) -> bool:
-    """Tell whether `label_of` knows the diagnosis rather than falling back to `unknown`."""
+    """Return whether `label_of` recognises the diagnosis, instead of falling back to `unknown`."""
     code = normalise_dx(dx)
     if code in LABEL_OF_DX:
         return True
@@ -32,7 +32,7 @@ def is_recognised(dx: str) -> bool:
 
 
 def canonical_dx(dx: str) -> str:
-    """Give a diagnosis as the catalog stores it: the short code where there is one, else the name in lower case.
+    """Return a diagnosis as the catalog stores it: the short code where there is one, else the name in lower case.
 
     `Melanoma Invasive` is `mel`; `Lentigo NOS`, which has no code, is `lentigo nos`; so is what is not recognised.
     """
@@ -44,5 +44,5 @@ def canonical_dx(dx: str) -> str:
 
 
 def normalise_dx(dx: str) -> str:
-    """Give the diagnosis in lower case, without surrounding blanks."""
+    """Return the diagnosis in lower case, without surrounding blanks."""
     return dx.strip().lower()

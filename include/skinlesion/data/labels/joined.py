@@ -1,4 +1,4 @@
-"""Several tables of one set of images become one row an image; what they disagree on is listed, never guessed."""
+"""Several tables of one set of images, joined into one row an image; what they disagree on is listed, never guessed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.diagnosis import label_of
-from skinlesion.data.labels.identities import one_name_each
+from skinlesion.data.labels.identities import one_id_each
 from skinlesion.data.labels.layouts import SHOWN, TEXTS, LabelTable, lacks_columns, read_table
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.foundation.errors import DataError
@@ -23,35 +23,53 @@ LABEL_COLUMNS: Final = (
 )  # fmt: skip
 
 CONFLICTS_LISTED: Final = 1000
-"""So many conflicts are kept with their rows; the rest is counted."""
+"""Number of conflicts that are kept with their rows; the rest is counted."""
 
 _AGES_APART: Final = 5.0  # years; `age_approx` is rounded to five
 _NO_DIAGNOSIS: Final = "no table gives this image a diagnosis"
 
 
-class Conflict(NamedTuple):
-    """Tables that give an image different values. what: `diagnoses`, `lesions`, `patients`, `sex`, `age`, `source`; values:
-    table, row and value, in the tables' order; becomes: what was made of it."""
+@dataclass(frozen=True, slots=True)
+class TableValue:
+    """A value in a table, and the number of its row; the header is row 1."""
+
+    table: str
+    row: int
+    value: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Different values that tables give to an image.
+
+    Attributes:
+        what: `diagnoses`, `lesions`, `patients`, `sex`, `age` or `source`.
+        values: the values, in the order of the tables.
+        becomes: what was made of them.
+    """
 
     image: str
     what: str
-    values: tuple[tuple[str, int, str], ...]
+    values: tuple[TableValue, ...]
     becomes: str
 
     def __str__(self) -> str:
-        said = ", ".join(f"{table} row {row} {value!r}" for table, row, value in self.values)
-        return f"{self.image!r} has different {self.what}: {said}; {self.becomes}"
+        values = ", ".join(f"{one.table} row {one.row} {one.value!r}" for one in self.values)
+        return f"{self.image!r} has different {self.what}: {values}; {self.becomes}"
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a set of tables says.
+    """The content of a set of tables.
 
-    rows: `LABEL_COLUMNS`, one row an image, in the order of the tables. label: the class of dx. Text that is not known is
-    empty, age in years or NaN. row: where the image is named first. refused: why the row cannot be used. expected: whether
-    an image of this name should be there.
-    layouts: table -> its layout. refined: (from, to) -> images whose diagnosis a table says more exactly than another.
-    conflicts: the first `CONFLICTS_LISTED`; conflict_counts: all, by what they are about.
+    Attributes:
+        rows: `LABEL_COLUMNS`, one row an image, in the order of the tables. `label` is the class of dx; text that is not
+            known is empty; `age` is in years or NaN; `row` is where the image is named first; `refused` is why the row
+            cannot be used; `expected` is whether an image of this name should be there.
+        layouts: the layout of each table, by its name.
+        refined: number of images to which one table gives a finer diagnosis than another, by (coarser, finer).
+        conflicts: the first `CONFLICTS_LISTED` conflicts.
+        conflict_counts: number of all conflicts, by what they are about.
     """
 
     rows: pd.DataFrame
@@ -62,30 +80,25 @@ class Labels:
 
     @property
     def title(self) -> str:
-        """What a message calls the tables."""
+        """The name of the tables in a message."""
         return next(iter(self.layouts)) if len(self.layouts) == 1 else f"the {len(self.layouts)} tables of labels"
-
-
-def read_labels(path: Path) -> pd.DataFrame:
-    """Read a single table: `LABEL_COLUMNS`, one row an image. Raises DataError as `join_tables` does."""
-    return join_tables([path]).rows
 
 
 def join_tables(
     paths: Sequence[Path], supplements: Collection[Path] = (), actinic_keratosis: str = "indeterminate"
 ) -> Labels:
-    """Join tables of any layout by the image's name; a smaller copy (`_downsampled`) and its original are one image.
+    """Return tables of any layout joined by the image's name; a smaller copy (`_downsampled`) and its original are one.
 
-    Of different values the first table's counts, with these exceptions:
+    Where values differ, that of the first table counts, with these exceptions:
 
-    - dx: the one that refines all others (`scc` for `akiec`). Else, where all have one class, that class; where they have
-      not, the image is refused.
+    - dx: the one that refines all others (`scc` for `akiec`). Without such a one it is their class if they have one class;
+      otherwise the image is refused.
     - lesion_id, patient_id: all ids of an image are one lesion, one patient: the same side of the split.
     - sex, age (when more than five years apart), source: not known.
 
-    All but a refinement, and an id of the archive beside one of another kind, is a conflict and listed.
+    Each of these is listed as a conflict, except a refinement, and an id of the archive beside one of another kind.
 
-    supplements: tables of these paths add to what the others say; an image that only they name need not be there.
+    supplements: paths of tables that only add to the others; an image that only they name need not be there.
     actinic_keratosis: the setting of this name.
 
     Raises DataError when a table cannot be used or contradicts itself, or when none gives a diagnosis.
@@ -109,9 +122,9 @@ def join_tables(
 
 
 class _Join:
-    """The rows of all tables one below the other, and for each the number of its image.
+    """The rows of all tables one below the other, and for each row the number of its image.
 
-    Codes below are numbers of different values, -1 for a value that is not given.
+    Codes number the different values of a column; -1 stands for a value that is not given.
     """
 
     def __init__(self, tables: Sequence[LabelTable], actinic_keratosis: str) -> None:
@@ -127,28 +140,28 @@ class _Join:
         if len(tables) > 1:
             nameless = self._all["image"].str.startswith("(row ")
             where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
-            for column in ("image", "picture"):
+            for column in ("image", "full_size"):
                 self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
         self._diagnoses = np.array([bool(table.layout.diagnosis) for table in tables])
-        numbers, pictures = pd.factorize(self._all["picture"])
+        numbers, images = pd.factorize(self._all["full_size"])
         self._image = numbers.astype(np.int64)
-        self._count = len(pictures)
+        self._count = len(images)
         # Reversed, so that the first of an image is written last.
         self._first_row = np.empty(self._count, dtype=np.int64)
         self._first_row[self._image[::-1]] = np.arange(len(self._all))[::-1]
 
     def rows(self) -> pd.DataFrame:
-        """Give the joined rows, all of `LABEL_COLUMNS` but `expected`."""
+        """Return the joined rows, all columns of `LABEL_COLUMNS` except `expected`."""
         rows = self._all.iloc[self._first_row][["image", "row"]].reset_index(drop=True)
         for column, what in (("lesion_id", "lesions"), ("patient_id", "patients")):
             self._join_identities(column, what)
-        told = {column: self._agreed(column) for column in TEXTS}
+        values = {column: self._agreed(column) for column in TEXTS}
         for column, what in (("sex", "sex"), ("source", "source")):
-            told[column] = self._without_disputed(column, what, told[column])
+            values[column] = self._without_disputed(column, what, values[column])
         for column in ("lesion_id", "patient_id", "sex", "site", "source"):
-            rows[column] = told[column]
+            rows[column] = values[column]
         for column in ("lesion_collection", "attribution", "collection"):
-            rows["source"] = rows["source"].where(rows["source"] != "", told[column])
+            rows["source"] = rows["source"].where(rows["source"] != "", values[column])
         rows["age"] = self._ages()
         dx, disputed = self._diagnosis()
         rows["dx"] = pd.Series(dx, dtype="str")
@@ -162,7 +175,7 @@ class _Join:
         return rows
 
     def named_by(self, tables: Sequence[bool]) -> npt.NDArray[np.bool_]:
-        """Tell of each image whether one of these tables names it."""
+        """Return, for each image, whether one of these tables names it."""
         named = np.zeros(self._count, dtype=bool)
         named[self._image[np.array(tables)[self._table]]] = True
         return named
@@ -178,8 +191,8 @@ class _Join:
         first[self._image[given]] = codes[given]
         return first
 
-    def _torn(self, codes: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the images of which two rows give different values."""
+    def _disputed(self, codes: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the numbers of the images for which two rows have different values."""
         return np.unique(self._image[(codes >= 0) & (codes != first[self._image])])
 
     def _agreed(self, column: str) -> pd.Series:
@@ -188,21 +201,21 @@ class _Join:
         codes, values = self._codes(column)
         return _texts(values, self._first(codes))
 
-    def _without_disputed(self, column: str, what: str, told: pd.Series) -> pd.Series:
+    def _without_disputed(self, column: str, what: str, values: pd.Series) -> pd.Series:
         codes, _ = self._codes(column)
-        torn = self._torn(codes, self._first(codes))
-        self._list(torn, column, what, ["not known"] * len(torn))
-        told.iloc[torn] = ""
-        return told
+        disputed_images = self._disputed(codes, self._first(codes))
+        self._list(disputed_images, column, what, ["not known"] * len(disputed_images))
+        values.iloc[disputed_images] = ""
+        return values
 
     def _join_identities(self, column: str, what: str) -> None:
         codes, values = self._codes(column)
-        torn = self._torn(codes, self._first(codes))
-        if not len(torn):
+        disputed_images = self._disputed(codes, self._first(codes))
+        if not len(disputed_images):
             return
-        rows = self._rows_of(torn)
+        rows = self._rows_of(disputed_images)
         rows = rows[codes[rows] >= 0]
-        names, disputed = one_name_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
+        names, disputed = one_id_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
         self._list(disputed, column, what, [f"these {what} count as one"] * len(disputed))
         self._all[column] = _texts(names, codes)
 
@@ -211,30 +224,30 @@ class _Join:
         given = np.flatnonzero(~np.isnan(ages))[::-1]
         first = np.full(self._count, np.nan)
         first[self._image[given]] = ages[given]
-        torn = np.unique(self._image[np.abs(ages - first[self._image]) > _AGES_APART])
-        self._list(torn, "age", "age", ["not known"] * len(torn))
-        first[torn] = np.nan
+        disputed_images = np.unique(self._image[np.abs(ages - first[self._image]) > _AGES_APART])
+        self._list(disputed_images, "age", "age", ["not known"] * len(disputed_images))
+        first[disputed_images] = np.nan
         return first
 
     def _diagnosis(self) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-        """Give the dx of each image, and why its dx cannot be told."""
+        """Return the dx of each image, and the reason where the tables leave it open."""
         codes, values = self._codes("dx")
         dx = self._agreed("dx").to_numpy(dtype=object)
         disputed = np.full(self._count, "", dtype=object)
-        torn = self._torn(codes, self._first(codes))
-        if not len(torn):
+        disputed_images = self._disputed(codes, self._first(codes))
+        if not len(disputed_images):
             return dx, disputed
-        said: dict[int, list[str]] = {int(image): [] for image in torn}
-        for position in self._rows_of(torn):
+        values_of: dict[int, list[str]] = {int(image): [] for image in disputed_images}
+        for position in self._rows_of(disputed_images):
             if codes[position] >= 0:
-                said[int(self._image[position])].append(values[codes[position]])
-        told: dict[tuple[str, ...], tuple[str, bool]] = {}
+                values_of[int(self._image[position])].append(values[codes[position]])
+        joined: dict[tuple[str, ...], tuple[str, bool]] = {}
         becomes: dict[int, str] = {}
-        for image, given in said.items():
+        for image, given in values_of.items():
             different = tuple(dict.fromkeys(given))
-            if different not in told:
-                told[different] = self._tell(different)
-            chosen, is_conflict = told[different]
+            if different not in joined:
+                joined[different] = self._joined_dx(different)
+            chosen, is_conflict = joined[different]
             dx[image] = chosen
             if is_conflict:
                 becomes[image] = f"counts as {chosen}" if chosen else "refused"
@@ -246,8 +259,8 @@ class _Join:
         self._list(np.array(list(becomes), dtype=np.int64), "dx", "diagnoses", list(becomes.values()))
         return dx, disputed
 
-    def _tell(self, given: Sequence[str]) -> tuple[str, bool]:
-        """Give the diagnosis that these make together, empty when it cannot be told, and whether they disagree."""
+    def _joined_dx(self, given: Sequence[str]) -> tuple[str, bool]:
+        """Return the diagnosis that results from these, empty when they leave it open, and whether they disagree."""
         finest = [dx for dx in given if all(refines(dx, other) for other in given)]
         if finest:
             return finest[0], False
@@ -257,14 +270,14 @@ class _Join:
     def _reasons(self, images: list[int], codes: npt.NDArray[np.int64], values: pd.Index) -> list[str]:
         rows = self._rows_of(np.array(images, dtype=np.int64))
         rows = rows[codes[rows] >= 0]
-        said: dict[int, list[str]] = {image: [] for image in images}
+        values_of: dict[int, list[str]] = {image: [] for image in images}
         where = zip(rows, self._table[rows], self._all["row"].to_numpy()[rows], codes[rows], strict=True)
         for position, table, row, code in where:
-            said[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code][:SHOWN]!r}")
-        return ["the tables give it different diagnoses: " + ", ".join(said[image]) for image in images]
+            values_of[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code][:SHOWN]!r}")
+        return ["the tables give it different diagnoses: " + ", ".join(values_of[image]) for image in images]
 
     def _rows_of(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the positions of these images' rows, in the tables' order."""
+        """Return the positions of the rows of these images, in the order of the tables."""
         is_meant = np.zeros(self._count, dtype=bool)
         is_meant[images] = True
         return np.flatnonzero(is_meant[self._image])
@@ -274,18 +287,20 @@ class _Join:
             return
         self.conflict_counts[what] += len(images)
         listed = images[: CONFLICTS_LISTED - len(self.conflicts)]
-        said: dict[int, list[tuple[str, int, str]]] = {int(image): [] for image in listed}
+        values_of: dict[int, list[TableValue]] = {int(image): [] for image in listed}
         for position in self._rows_of(listed):
             row: Any = self._all.iloc[position]
             value = row[column]
             if value != "" and value == value:  # NaN: an age that is not given
                 text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
-                said[int(self._image[position])].append((self.names[self._table[position]], int(row["row"]), text))
+                values_of[int(self._image[position])].append(
+                    TableValue(self.names[self._table[position]], int(row["row"]), text)
+                )
         names = self._all["image"].to_numpy()[self._first_row]
         for image, outcome in zip(listed, becomes, strict=False):
-            self.conflicts.append(Conflict(str(names[image]), what, tuple(said[int(image)]), outcome))
+            self.conflicts.append(Conflict(str(names[image]), what, tuple(values_of[int(image)]), outcome))
 
 
 def _texts(values: pd.Index, codes: npt.NDArray[np.int64]) -> pd.Series:
-    """Give the text of each code; -1 is an empty one."""
+    """Return the text of each code, empty for -1."""
     return pd.Series(values.astype("str").append(pd.Index([""], dtype="str")).take(codes))

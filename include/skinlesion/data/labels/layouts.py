@@ -1,4 +1,4 @@
-"""The layouts of tables of diagnoses that are in circulation, recognised by their columns, in the project's own terms."""
+"""The layouts of tables of diagnoses that are in use, recognised by their columns and read in the project's own terms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skinlesion.data.labels.classes import BENIGN, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.collection import ISIC_2020, collection_of_lesion, collection_of_number
 from skinlesion.data.labels.csv_file import ROWS_LISTED, read_csv
 from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised, label_of
-from skinlesion.data.labels.picture_name import picture_of
+from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.foundation.errors import DataError
 
 OWN: Final = "own"
@@ -29,7 +29,7 @@ ISIC_ARCHIVE: Final = "isic-archive"
 METADATA: Final = "metadata"
 
 IMAGE_COLUMNS: Final = ("image", "image_id", "image_name", "isic_id")
-"""Of the image's name; the first of these that a table has."""
+"""The columns for the image's name; the first of these that a table has is read."""
 
 FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "lesion_id": ("lesion_id",),
@@ -40,7 +40,7 @@ FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "source": ("source",),
     "attribution": ("attribution",),
 }
-"""What a table may say of an image beside its diagnosis, and the columns that say it; the first that a table has."""
+"""What a table may have of an image beside its diagnosis, and the columns for it; the first that a table has is read."""
 
 ONE_HOT_CODES: Final = ("mel", "nv", "bcc", "ak", "akiec", "bkl", "df", "vasc", "scc", "unk")
 _ONE_HOT_ALWAYS: Final = frozenset({"mel", "nv", "bcc", "bkl", "df", "vasc"})
@@ -48,13 +48,13 @@ _LEVELS: Final = ("diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "d
 _TARGET: Final = ("diagnosis", "benign_malignant", "target")
 
 NOT_GIVEN: Final = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null", "-"})
-"""Words for something that is not known. Taken for an id, they would make one lesion of everything."""
+"""Words for a value that is not known. Taken for an id, they would make one lesion of all such images."""
 
 SHOWN: Final = 80
-"""So many characters of a value stand in a message."""
+"""Number of characters of a value in a message."""
 
 TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
-ROW_COLUMNS: Final = ("image", "picture", "dx", "age", *TEXTS, "row", "refused")
+ROW_COLUMNS: Final = ("image", "full_size", "dx", "age", *TEXTS, "row", "refused")
 
 _LONGEST_NAME: Final = 200  # bytes: a file name holds 255, and suffixes of ours need some
 _PLAIN_NAME: Final = rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_NAME - 1}}}"
@@ -63,8 +63,14 @@ _AUGMENTED: Final = re.compile(r"__aug\d+$")
 
 
 class Layout(NamedTuple):
-    """What the columns of a table mean. name: one of the constants above; image: the column of the name; diagnosis: the
-    columns that tell the diagnosis, empty where there are none; fields: column of each of `FIELD_COLUMNS` that is there."""
+    """The meaning of a table's columns.
+
+    Attributes:
+        name: one of the constants above.
+        image: the column of the image's name.
+        diagnosis: the columns of the diagnosis; empty where there are none.
+        fields: the column of each of `FIELD_COLUMNS` that the table has.
+    """
 
     name: str
     image: str
@@ -73,11 +79,13 @@ class Layout(NamedTuple):
 
 
 class LabelTable(NamedTuple):
-    """A table in the project's terms: `ROW_COLUMNS`, one row an image, text that is not known is empty, age in years or NaN.
+    """A table in the project's own terms.
 
-    picture: the image's name without the mark of a smaller copy. dx: as the catalog stores it. row: the record's number in
-    the file; the header is 1. refused: why the row cannot be used. lesion_collection, collection: the source as the lesion's
-    id tells it, and as the image's number or the layout does.
+    Attributes:
+        rows: `ROW_COLUMNS`, one row an image; text that is not known is empty, `age` is in years or NaN. `full_size` is the
+            image's name without the mark of a smaller copy; `dx` is as in the catalog; `row` is the record's number in the
+            file (the header is 1); `refused` is why the row cannot be used; `lesion_collection` is the source by the
+            lesion's id, and `collection` the source by the image's number or the layout.
     """
 
     path: Path
@@ -86,7 +94,7 @@ class LabelTable(NamedTuple):
 
 
 def recognise(header: list[str], path: Path) -> Layout:
-    """Give the layout of a table with these columns, in lower case. Raises DataError when it has none of the known ones."""
+    """Return the layout of a table with these columns, in lower case. Raises DataError when the layout is not known."""
     image = next((name for name in IMAGE_COLUMNS if name in header), None)
     fields = {field: name for field, names in FIELD_COLUMNS.items() if (name := _first_in(names, header))}
     one_hot = tuple(code for code in ONE_HOT_CODES if code in header)
@@ -113,7 +121,7 @@ def recognise(header: list[str], path: Path) -> Layout:
 
 
 def lacks_columns(missing: list[str], header: list[str]) -> str:
-    """Say what a table lacks, what was expected and what was found."""
+    """Return the sentences on what a table lacks, what was expected and what was found."""
     return (
         f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
         f"expected image and dx, found: {', '.join(header)[:300]}. Or the columns of a table of ISIC 2018 to 2020, of "
@@ -122,9 +130,9 @@ def lacks_columns(missing: list[str], header: list[str]) -> str:
 
 
 def read_table(path: Path) -> LabelTable:
-    """Read a table of any known layout.
+    """Return a table of any known layout.
 
-    A row that repeats another is dropped. An image without a name is called `(row 7)`.
+    A row that repeats another is dropped. An image without a name gets the name `(row 7)`.
 
     Raises DataError as `read_csv` does, when the layout is not known, or when the table gives an image two diagnoses,
     lesions or patients; every such row is named.
@@ -136,11 +144,11 @@ def read_table(path: Path) -> LabelTable:
         layouts.append(layout)
         return [layout.image, *layout.diagnosis, *layout.fields.values()]
 
-    cells = read_csv(path, choose).cells
+    cells = read_csv(path, choose)
     [layout] = layouts
     rows = _in_own_terms(cells, layout)
     _refuse_two_meanings(rows, path)
-    return LabelTable(path, layout, rows.drop_duplicates("picture", ignore_index=True))
+    return LabelTable(path, layout, rows.drop_duplicates("full_size", ignore_index=True))
 
 
 def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
@@ -156,12 +164,12 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     rows["row"] = cells["row"]
     named = _name_problems(rows["image"])
     rows["refused"] = named.where(named != "", problem)
-    # The catalog has one row an image; this name keeps each of them in it, and no picture can be meant by it.
+    # The catalog has one row an image; with this name each such row stays in it, and no file can have the name.
     rows["image"] = rows["image"].where(rows["image"] != "", "(row " + rows["row"].astype("str") + ")")
-    rows["picture"] = picture_of(rows["image"])
+    rows["full_size"] = full_size_name(rows["image"])
     rows["lesion_collection"] = collection_of_lesion(rows["lesion_id"])
     numbered = ISIC_2020 if layout.name == ISIC_2020_LAYOUT else ""
-    rows["collection"] = numbered or collection_of_number(rows["picture"])
+    rows["collection"] = numbered or collection_of_number(rows["full_size"])
     texts = [name for name in ROW_COLUMNS if name not in ("age", "row")]
     return rows[list(ROW_COLUMNS)].astype(dict.fromkeys(texts, "str"))
 
@@ -174,7 +182,7 @@ def _first_in(names: tuple[str, ...], header: list[str]) -> str | None:
 
 
 def _diagnoses(cells: pd.DataFrame, layout: Layout) -> tuple[pd.Series, pd.Series]:
-    """Give the diagnosis of each row as the catalog stores it, and why a row's diagnosis cannot be told."""
+    """Return the diagnosis of each row as the catalog stores it, and the problem of each row whose diagnosis is unclear."""
     columns = layout.diagnosis
     nothing = pd.Series("", index=cells.index, dtype="str")
     if not columns:
@@ -191,35 +199,35 @@ def _diagnoses(cells: pd.DataFrame, layout: Layout) -> tuple[pd.Series, pd.Serie
 def _from_one_hot(cells: pd.DataFrame, codes: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:
     numbers = np.column_stack([_numbers(cells[code], _number) for code in codes])
     is_one = numbers == 1
-    told = (is_one.sum(axis=1) == 1) & (is_one | (numbers == 0)).all(axis=1)
-    dx = np.where(told, np.array(codes, dtype=object)[is_one.argmax(axis=1)], "")
+    is_clear = (is_one.sum(axis=1) == 1) & (is_one | (numbers == 0)).all(axis=1)
+    dx = np.where(is_clear, np.array(codes, dtype=object)[is_one.argmax(axis=1)], "")
     problem = np.full(len(cells), "", dtype=object)
-    problem[~told] = [
+    problem[~is_clear] = [
         "expected one 1 and else 0 in the columns of diagnoses; found "
         + ", ".join(f"{code.upper()}={text[:20]}" for code, text in zip(codes, row, strict=True))
-        for row in cells.loc[~told, list(codes)].itertuples(index=False)
+        for row in cells.loc[~is_clear, list(codes)].itertuples(index=False)
     ]
     return pd.Series(dx, index=cells.index, dtype="str"), pd.Series(problem, index=cells.index, dtype="str")
 
 
 def _from_rows(
-    cells: pd.DataFrame, columns: tuple[str, ...], tell: Callable[..., tuple[str, str]]
+    cells: pd.DataFrame, columns: tuple[str, ...], read: Callable[..., tuple[str, str]]
 ) -> tuple[pd.Series, pd.Series]:
-    """Apply `tell` once to each different combination of these columns' values."""
+    """Return diagnosis and problem of each row: `read` is called once for each different combination of the values."""
     numbers = np.zeros(len(cells), dtype=np.int64)
     for name in columns:
         codes, values = pd.factorize(cells[name])
         numbers, _ = pd.factorize(numbers * len(values) + codes)
     _, examples = np.unique(numbers, return_index=True)
-    told = [
-        tell(*(text.strip() for text in row)) for row in cells[list(columns)].iloc[examples].itertuples(index=False)
+    pairs = [
+        read(*(text.strip() for text in row)) for row in cells[list(columns)].iloc[examples].itertuples(index=False)
     ]
-    dx, problem = (pd.Series([pair[part] for pair in told], dtype="str").take(numbers) for part in (0, 1))
+    dx, problem = (pd.Series([pair[part] for pair in pairs], dtype="str").take(numbers) for part in (0, 1))
     return dx.set_axis(cells.index), problem.set_axis(cells.index)
 
 
 def _from_levels(*names: str) -> tuple[str, str]:
-    """Give the deepest name that the taxonomy knows: a newer release of the archive may have finer ones."""
+    """Return the deepest name that the taxonomy has, and the problem; a newer release of the archive may have finer names."""
     given = [name for name in names if name]
     if not given:
         return "", ""
@@ -230,28 +238,28 @@ def _from_levels(*names: str) -> tuple[str, str]:
 
 
 def _from_target(diagnosis: str = "", benign_malignant: str = "", target: str = "") -> tuple[str, str]:
-    """Give the diagnosis where its class is the one that `benign_malignant` or `target` tells, else that class.
+    """Return the diagnosis if it has the class of `benign_malignant` or `target`, else that class; and the problem.
 
-    ISIC 2020 has the diagnosis `unknown` on 27,124 benign images. Actinic keratosis stays: its class is a setting.
+    ISIC 2020 has the diagnosis `unknown` for 27,124 benign images. Actinic keratosis stays, because its class is a setting.
     """
     dx = canonical_dx(diagnosis)
-    told = "indeterminate" if benign_malignant.lower().startswith("indeterminate") else benign_malignant.lower()
-    if told not in ("", BENIGN, MALIGNANT, "indeterminate"):
+    named_class = "indeterminate" if benign_malignant.lower().startswith("indeterminate") else benign_malignant.lower()
+    if named_class not in ("", BENIGN, MALIGNANT, "indeterminate"):
         return "", f"benign_malignant is {benign_malignant[:SHOWN]!r}; expected benign or malignant"
     if target:
         number = _number(target)
         if number not in (0, 1):
             return "", f"target is {target[:SHOWN]!r}; expected 0 or 1"
         by_number = MALIGNANT if number == 1 else BENIGN
-        if told in (BENIGN, MALIGNANT) and told != by_number:
+        if named_class in (BENIGN, MALIGNANT) and named_class != by_number:
             return "", f"benign_malignant is {benign_malignant!r} but target is {target[:SHOWN]!r}"
-        told = told or by_number
-    if not told or dx in ("ak", "akiec"):
+        named_class = named_class or by_number
+    if not named_class or dx in ("ak", "akiec"):
         return dx, ""
     if label_of(dx) == UNKNOWN:
-        return (dx if told == "indeterminate" and dx and is_recognised(dx) else told), ""
-    if label_of(dx) != label_of(told):
-        return "", f"diagnosis {diagnosis[:SHOWN]!r} is {label_of(dx)} but the table calls the image {told}"
+        return (dx if named_class == "indeterminate" and dx and is_recognised(dx) else named_class), ""
+    if label_of(dx) != label_of(named_class):
+        return "", f"diagnosis {diagnosis[:SHOWN]!r} is {label_of(dx)} but the table calls the image {named_class}"
     return dx, ""
 
 
@@ -259,13 +267,13 @@ def _from_target(diagnosis: str = "", benign_malignant: str = "", target: str = 
 
 
 def _texts(texts: pd.Series, convert: Callable[[str], str]) -> pd.Series:
-    """Apply a function once to each different text."""
+    """Return the results of a function that is called once for each different text."""
     numbers, values = pd.factorize(texts)
     return pd.Series([convert(str(value)) for value in values], dtype="str").take(numbers).set_axis(texts.index)
 
 
 def _numbers(texts: pd.Series, convert: Callable[[str], float]) -> npt.NDArray[np.float64]:
-    """Apply a function once to each different text."""
+    """Return the results of a function that is called once for each different text."""
     numbers, values = pd.factorize(texts)
     return np.array([convert(str(value)) for value in values], dtype=np.float64)[numbers]
 
@@ -317,10 +325,10 @@ def _name_problem(image: str) -> str:
 
 
 def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
-    repeated = rows[rows["picture"].duplicated(keep=False)]
+    repeated = rows[rows["full_size"].duplicated(keep=False)]
     for column, what in (("dx", "diagnoses"), ("lesion_id", "lesions"), ("patient_id", "patients")):
-        meanings = repeated.groupby("picture")[column].nunique()
-        torn = repeated[repeated["picture"].isin(meanings[meanings > 1].index)].sort_values(["picture", "row"])
+        meanings = repeated.groupby("full_size")[column].nunique()
+        torn = repeated[repeated["full_size"].isin(meanings[meanings > 1].index)].sort_values(["full_size", "row"])
         if torn.empty:
             continue
         listed = [
@@ -329,6 +337,6 @@ def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
         ]
         more = f" and {len(torn) - ROWS_LISTED} more rows" if len(torn) > ROWS_LISTED else ""
         raise DataError(
-            f"{path} gives {torn['picture'].nunique()} images two {what}; expected one each. "
+            f"{path} gives {torn['full_size'].nunique()} images two {what}; expected one each. "
             f"{'; '.join(listed)}{more}. Remove the wrong rows."
         )

@@ -1,4 +1,4 @@
-"""The tables of labels that lie in a data set, and their rows as its files are called."""
+"""The tables of labels of a data set, and their rows under the names of its files."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.labels.joined import Labels, join_tables
-from skinlesion.data.labels.picture_name import picture_of
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
 
 def label_tables(dataset: Path) -> list[Path]:
-    """Give diagnoses.csv and labels/*.csv in order of name; either may be missing. Raises DataError when both are."""
+    """Return the paths of diagnoses.csv and labels/*.csv, sorted by name. Raises DataError when there are none."""
     first, folder = layout.diagnoses(dataset), layout.labels(dataset)
     tables = [first] if first.exists() else []
     if folder.is_dir():
@@ -32,7 +32,7 @@ def label_tables(dataset: Path) -> list[Path]:
 
 
 def labels_of_dataset(config: DataSettings) -> Labels:
-    """Join the data set's tables. Where there is a diagnoses.csv, those in labels/ only add to what it says.
+    """Return the joined tables of the data set. Where there is a diagnoses.csv, those in labels/ only add to it.
 
     Raises DataError as `label_tables` and `join_tables` do.
     """
@@ -42,17 +42,17 @@ def labels_of_dataset(config: DataSettings) -> Labels:
     return join_tables(tables, supplements, config.actinic_keratosis)
 
 
-def as_files_are_called(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Give the joined rows under the names that files have, and without those that need no file and have none.
+def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """Return the joined rows under the names of the files, without those that have no file and need none.
 
-    A file that is the smaller copy (`_downsampled`) or the original of an image in the tables takes that image's row; where
-    both are there, each has the row. names: of the files, without suffix.
+    A file that is the smaller copy (`_downsampled`) or the original of an image in the tables gets the row of that image;
+    where both files are there, each gets it. names: the names of the files, without suffix.
     """
     names = names.astype("str")
     has_file = rows["image"].isin(names)
     unnamed = names[~names.isin(rows["image"])].drop_duplicates()
-    other = pd.DataFrame({"picture": picture_of(unnamed), "other_name": unnamed})
-    twins = rows.assign(picture=picture_of(rows["image"])).merge(other, on="picture")
+    other = pd.DataFrame({"full_size": full_size_name(unnamed), "other_name": unnamed})
+    twins = rows.assign(full_size=full_size_name(rows["image"])).merge(other, on="full_size")
     named_anew = rows["image"].isin(twins["image"])
     kept = rows[has_file | (rows["expected"] & ~named_anew)]
     return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True)

@@ -1,4 +1,4 @@
-"""The ISIC Archive's taxonomy of diagnoses: the short code and the class of a name, and which of two is finer.
+"""The ISIC Archive's taxonomy of diagnoses: the short code and the class of a name, and which of two names is finer.
 
 The names and their tree are those of the package `isic-metadata`; a name's first level (Malignant, Benign,
 Indeterminate) gives its class.
@@ -25,8 +25,8 @@ ROOTS_OF_CODE: Final[dict[str, tuple[str, ...]]] = {
     "df": ("Dermatofibroma",),
     "vasc": ("Benign soft tissue proliferations - Vascular", "Hemorrhagic lesions"),
 }
-"""What each code of the challenges stands for: these names and everything below them. After the descriptions of the
-classes in Tschandl, Rosendahl, Kittler, Sci. Data 5, 180161 (2018), and of the ISIC challenge of 2019."""
+"""The names that each code of the challenges stands for, with everything below them. From the descriptions of the classes
+in Tschandl, Rosendahl, Kittler, Sci. Data 5, 180161 (2018), and of the ISIC challenge of 2019."""
 
 OTHER_NAMES: Final[dict[str, str]] = {
     "actinic keratosis": "Solar or actinic keratosis",
@@ -45,21 +45,21 @@ OTHER_NAMES: Final[dict[str, str]] = {
     "squamous cell carcinoma": "Squamous cell carcinoma, NOS",
     "vascular lesion": "Benign soft tissue proliferations - Vascular",
 }
-"""The archive's earlier words (`LegacyDxEnum` of isic-metadata), which ISIC 2020 uses, and their names now. Not `other` and
-`adnexal tumor`: they say nothing of the class."""
+"""The archive's earlier words (`LegacyDxEnum` of isic-metadata), which ISIC 2020 uses, and their present names. `other` and
+`adnexal tumor` are not here, because no class follows from them."""
 
 _CLASS_OF_TOP: Final = {"Malignant": MALIGNANT, "Benign": BENIGN, "Indeterminate": UNKNOWN}
 
 
 class Diagnosis(NamedTuple):
-    """A diagnosis of the taxonomy: `dx` as the catalog stores it, its class."""
+    """A diagnosis of the taxonomy: `dx` as the catalog stores it, and its class."""
 
     dx: str
     label: str
 
 
 def find(name: str) -> Diagnosis | None:
-    """Give what a name at any level of the taxonomy stands for, or a path of names joined by `:`; None for any other word.
+    """Return the diagnosis of a name at any level of the taxonomy, or of a path of names joined by `:`; None for other words.
 
     Case, surrounding and repeated blanks, underscores for blanks, and apostrophes do not matter.
     """
@@ -67,7 +67,7 @@ def find(name: str) -> Diagnosis | None:
 
 
 def refines(finer: str, coarser: str) -> bool:
-    """Tell whether one diagnosis, as the catalog stores it, only says more exactly what another says.
+    """Return whether one diagnosis, as the catalog stores it, is the same as another or a finer name for it.
 
     `mel` refines `malignant`, `ak` and `scc` refine `akiec`, anything refines a blank and `unknown`. Words that are not
     recognised, and `unk` (ISIC 2019: none of the other classes), are refined by nothing else and refine nothing else.
@@ -85,7 +85,7 @@ def _key(name: str) -> str:
 
 @cache
 def _path_of_name() -> dict[str, str]:
-    """Give the path in the tree of each name; a name occurs in one place only."""
+    """Return the path of each name in the tree; a name occurs in one place only."""
     return {member.value.rpartition(":")[2]: member.value for member in DiagnosisEnum}
 
 
@@ -107,7 +107,7 @@ def _by_name() -> dict[str, Diagnosis]:
 
 @cache
 def _roots(dx: str) -> tuple[str, ...]:
-    """Give the paths that a diagnosis covers, empty for one that the taxonomy does not have."""
+    """Return the paths that a diagnosis covers, empty for one that the taxonomy does not have."""
     if dx == "akiec":
         return _roots("ak") + _roots("scc")
     if dx in ROOTS_OF_CODE:

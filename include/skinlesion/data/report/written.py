@@ -1,25 +1,34 @@
-"""Where the data report lies, and when it is written."""
+"""The data report on disk: where it lies, when it is written, and how it is read."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
-from skinlesion.data import catalog as contract
-from skinlesion.data.finding import Finding
-from skinlesion.data.report import pictures as drawn
-from skinlesion.data.report.contents import DuplicatePair, contents
-from skinlesion.data.report.page import Pictures, Sheet, render
+from skinlesion.data.catalog import data_version
+from skinlesion.data.finding import Finding, Verdict
+from skinlesion.data.report import thumbnails
+from skinlesion.data.report.contents import DataReport, DuplicatePair, contents
+from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import RecordPart
 from skinlesion.foundation.spreadsheet import csv_text
 
 PAIRS_SHOWN: Final = 24
-"""Pairs of duplicates whose pictures are shown; further ones are named."""
+"""Number of pairs of duplicates that are shown; further ones are named."""
+
+
+class LinkedReport(RecordPart):
+    """The data report as a model's report links to it: its file, its verdict, and what the failed checks found."""
+
+    file: str
+    verdict: Verdict
+    beyond: list[str]
 
 
 def write_report(
@@ -27,16 +36,16 @@ def write_report(
     page: Path,
     catalog: pd.DataFrame,
     images: pd.DataFrame,
-    findings: list[Finding],
-    duplicates: Iterable[DuplicatePair],
+    findings: Sequence[Finding],
+    duplicates: Sequence[DuplicatePair],
 ) -> None:
     """Write the report of a catalog to page (.html) and, first, its figures beside it (.json).
 
-    catalog, images: as for `contents`. duplicates: pairs that show the same picture.
+    catalog, images: as for `contents`. duplicates: pairs of images that are duplicates of each other.
     """
     report = contents(catalog, images, findings, duplicates)
-    shown = _pictures(config, catalog, images, report)
-    atomic.write_if_changed(page.with_suffix(".json"), json.dumps(report, indent=1).encode())
+    shown = _thumbnails(config, catalog, images, report)
+    report.write(page.with_suffix(".json"))
     atomic.write_if_changed(page, render(report, shown).encode())
 
 
@@ -44,13 +53,13 @@ def write_failed_report(
     config: DataSettings,
     catalog: pd.DataFrame,
     images: pd.DataFrame,
-    findings: list[Finding],
-    duplicates: Iterable[DuplicatePair],
+    findings: Sequence[Finding],
+    duplicates: Sequence[DuplicatePair],
 ) -> tuple[Path, Path]:
-    """Write the report of a catalog that did not pass, and a table of every row concerned; give the paths of both."""
+    """Write the report of a catalog that did not pass, and a table of every image concerned; return the paths of both."""
     page = layout.failed_data_report(config.dataset)
     rows = [
-        (finding.check, finding.title, *row)
+        (finding.check, finding.title, row.image, row.file, row.why)
         for finding in findings
         if finding.verdict == "failed"
         for row in finding.rows
@@ -62,66 +71,58 @@ def write_failed_report(
 
 
 def remove_failed_report(dataset: Path) -> None:
-    """Remove what an earlier run left of data that did not pass."""
+    """Remove the report that an earlier run wrote of data that did not pass."""
     for suffix in (".html", ".json", ".csv"):
         layout.failed_data_report(dataset).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def is_reported(dataset: Path, catalog: pd.DataFrame) -> bool:
-    """Tell whether the report is there and is that of this catalog."""
-    report = read_report(dataset)
-    return report is not None and _key(report) == _key_of(catalog)
+    """Return whether the report is there and is that of this catalog."""
+    return _report_of(dataset, catalog) is not None
 
 
-def copy_report(dataset: Path, catalog: pd.DataFrame, target: Path) -> dict[str, Any] | None:
-    """Copy the page to where a model's report can link to it; give its name, verdict and the checks that failed.
+def copy_report(dataset: Path, catalog: pd.DataFrame, target: Path) -> LinkedReport | None:
+    """Copy the page to where a model's report can link to it, and return what that report says of it.
 
-    None, and no copy, where the report is not there or is not that of this catalog.
+    Return None, and copy nothing, where the report is not there or is not that of this catalog.
     """
-    report = read_report(dataset)
-    if report is None or _key(report) != _key_of(catalog):
+    report = _report_of(dataset, catalog)
+    if report is None:
         return None
     atomic.write_if_changed(target, layout.data_report(dataset).read_bytes())
-    beyond = [check["found"] for check in report["checks"] if check["verdict"] == "accepted"]
-    return {"file": target.name, "verdict": report["verdict"], "beyond": beyond}
+    beyond = [check.found for check in report.checks if check.verdict == "accepted"]
+    return LinkedReport(file=target.name, verdict=report.verdict, beyond=beyond)
 
 
-def read_report(dataset: Path) -> dict[str, Any] | None:
-    """Give the figures of the catalog in force; None where the report is not there whole."""
+def _report_of(dataset: Path, catalog: pd.DataFrame) -> DataReport | None:
+    """Return the figures of this catalog; None where the report is of another one, or is not there whole."""
     page = layout.data_report(dataset)
     try:
-        report: dict[str, Any] = json.loads(page.with_suffix(".json").read_text())
-        _key(report)
-    except (OSError, ValueError, KeyError, TypeError):
+        report = DataReport.read(page.with_suffix(".json"))
+    except (OSError, DataError):
         return None
-    return report if page.is_file() else None
+    refused = int((catalog["refused"] != "").sum())
+    is_same = (report.data_version, report.refused) == (data_version(catalog), refused)
+    return report if is_same and page.is_file() else None
 
 
-def _key(report: dict[str, Any]) -> tuple[str, int]:
-    return report["data_version"], report["refused"]
-
-
-def _key_of(catalog: pd.DataFrame) -> tuple[str, int]:
-    return contract.data_version(catalog), int((catalog["refused"] != "").sum())
-
-
-def _pictures(config: DataSettings, catalog: pd.DataFrame, images: pd.DataFrame, report: dict[str, Any]) -> Pictures:
+def _thumbnails(config: DataSettings, catalog: pd.DataFrame, images: pd.DataFrame, report: DataReport) -> Thumbnails:
     folder = layout.images(config.dataset)
     limits = {"max_pixels": config.max_image_pixels, "workers": config.workers_used()}
     sheets = []
-    for label, rows in drawn.chosen(images).items():
+    for label, rows in thumbnails.chosen(images).items():
         if not rows.empty:
-            files = rows["file"].tolist()
-            sheets.append(Sheet(label, rows["image"].tolist(), drawn.contact_sheet(folder, files, **limits)))
+            jpeg = thumbnails.contact_sheet(folder, rows["file"].tolist(), **limits)
+            sheets.append(ContactSheet(label, rows["image"].tolist(), jpeg))
 
     def shown(files: dict[str, str]) -> dict[str, bytes]:
-        small = drawn.thumbnails(folder, list(files.values()), **limits)
+        small = thumbnails.thumbnails(folder, list(files.values()), **limits)
         return {image: jpeg for image, jpeg in zip(files, small, strict=True) if jpeg is not None}
 
-    paired = {image for pair in report["duplicates"][:PAIRS_SHOWN] for image in (pair["first"], pair["second"])}
+    paired = {image for pair in report.duplicates[:PAIRS_SHOWN] for image in (pair.first, pair.second)}
     rows = catalog[catalog["image"].isin(paired)]
-    return Pictures(
+    return Thumbnails(
         sheets,
-        shown({row["image"]: row["file"] for row in report["refused_files"]}),
+        shown({refused.image: refused.file for refused in report.refused_files}),
         shown(dict(zip(rows["image"], rows["file"], strict=True))),
     )

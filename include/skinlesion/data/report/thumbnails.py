@@ -1,4 +1,4 @@
-"""Small pictures for the data report: thumbnails and contact sheets, as JPEG."""
+"""Thumbnails and contact sheets for the data report, as JPEG."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from skinlesion.data.images.file import FORMATS, Pixels, encode_jpeg
+from skinlesion.data.images.file import FORMATS, Pixels, eight_bit, encode_jpeg
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation.workers import spread
 
 SIDE: Final = 80
-"""Pixels of a picture in a contact sheet."""
+"""Side in pixels of an image in a contact sheet."""
 
 COLUMNS: Final = 12
 ROWS: Final = 4
@@ -25,11 +25,13 @@ ROWS: Final = 4
 THUMBNAIL_SIDE: Final = 128
 QUALITY: Final = 82
 
-_GROUND: Final = 128  # grey level behind a picture and of empty places: on a light and on a dark page
+_GROUND: Final = 128  # grey level behind images and of empty places, which suits a light and a dark page
 
 
 def chosen(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Give, by class, the images of its contact sheet: by their content's hash, one of a lesion. The same every night.
+    """Return, by class, the images of its contact sheet, one a lesion.
+
+    They are chosen by the hash of their content, so they are the same every night.
 
     images: columns label, group, sha256, file.
     """
@@ -38,10 +40,10 @@ def chosen(images: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def contact_sheet(folder: Path, files: list[str], *, max_pixels: int, workers: int) -> bytes:
-    """Give one JPEG with the middle of each file's picture, COLUMNS abreast; a place is empty where there is none."""
+    """Return one JPEG with the middle of each image, COLUMNS in a row; a place is empty where the file cannot be shown."""
     abreast = min(len(files), COLUMNS)
     sheet = np.full((-(-len(files) // COLUMNS) * SIDE, abreast * SIDE, 3), _GROUND, dtype=np.uint8)
-    show = partial(_picture, folder=folder, side=SIDE, max_pixels=max_pixels)
+    show = partial(_pixels, folder=folder, side=SIDE, max_pixels=max_pixels)
     for place, pixels in enumerate(spread(show, files, workers=workers, kind="threads")):
         if pixels is not None:
             top, left = place // COLUMNS * SIDE, place % COLUMNS * SIDE
@@ -50,13 +52,13 @@ def contact_sheet(folder: Path, files: list[str], *, max_pixels: int, workers: i
 
 
 def thumbnails(folder: Path, files: list[str], *, max_pixels: int, workers: int) -> list[bytes | None]:
-    """Give a JPEG of each file, its long side THUMBNAIL_SIDE; None where nothing of it can be shown."""
+    """Return a JPEG of each file, its long side THUMBNAIL_SIDE pixels; None where the file cannot be shown."""
     show = partial(_thumbnail, folder=folder, max_pixels=max_pixels)
     return list(spread(show, files, workers=workers, kind="threads"))
 
 
 def _thumbnail(file: str, *, folder: Path, max_pixels: int) -> bytes | None:
-    pixels = _picture(file, folder=folder, side=THUMBNAIL_SIDE, max_pixels=max_pixels)
+    pixels = _pixels(file, folder=folder, side=THUMBNAIL_SIDE, max_pixels=max_pixels)
     if pixels is None:
         return None
     scale = THUMBNAIL_SIDE / max(pixels.shape[:2])
@@ -65,7 +67,7 @@ def _thumbnail(file: str, *, folder: Path, max_pixels: int) -> bytes | None:
 
 
 def _middle(pixels: Pixels) -> Pixels:
-    """Give the square in the middle, RGB uint8 (SIDE, SIDE, 3)."""
+    """Return the square in the middle, resized to RGB uint8 (SIDE, SIDE, 3)."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -73,10 +75,10 @@ def _middle(pixels: Pixels) -> Pixels:
     return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _picture(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | None:
-    """Give RGB uint8 (height, width, 3) of a file that may be damaged; nothing here is trained on.
+def _pixels(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | None:
+    """Return RGB uint8 (height, width, 3) of a file that may be damaged, for people to see; None where it cannot be shown.
 
-    A JPEG comes smaller than stored, its sides at least `side` where they are.
+    A JPEG is reduced while it is decoded, to sides of at least `side` where it has so many pixels.
     """
     try:
         with Image.open(io.BytesIO((folder / file).read_bytes()), formats=FORMATS) as image:
@@ -84,16 +86,14 @@ def _picture(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels |
                 return None
             image.draft("RGB", (side, side))
             return np.asarray(_on_ground(ImageOps.exif_transpose(image)), dtype=np.uint8)
-    except Exception:  # whatever a decoder makes of a damaged file: there is no picture to show
+    except Exception:  # decoders raise many kinds of errors on damaged files; each means that it cannot be shown
         return None
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
-    """Give the picture in RGB, what is transparent filled with the ground's grey."""
+    """Return the image in RGB, with grey behind what is transparent."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (_GROUND, _GROUND, _GROUND, 255))
         return Image.alpha_composite(ground, image).convert("RGB")
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    return eight_bit(image).convert("RGB")
