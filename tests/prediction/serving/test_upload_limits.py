@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 MIB = 2**20
-SOON = 2.0
-"""Seconds in which a refusal comes."""
+SOON = 5.0
+"""Seconds in which a refusal comes, while other programs keep all cores busy."""
 
 
 def part(name: str, content: bytes, field: str = "images") -> bytes:
@@ -60,7 +60,7 @@ def test_an_upload_that_says_it_is_too_large_is_refused_before_it_is_sent(shared
 
 
 def test_a_client_that_sends_it_all_the_same_gets_the_answer(shared: Any, problem: Any) -> None:
-    response = post(shared, part("a.jpg", bytes(64 * MIB)) + b"--XX--\r\n")
+    response = post(shared, part("a.jpg", bytes(40 * MIB)) + b"--XX--\r\n")
     assert response.status_code == 413
     problem(response)
 
