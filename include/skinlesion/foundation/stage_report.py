@@ -1,19 +1,25 @@
-"""What a stage says when it is done."""
+"""What a stage reports when it has finished."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+
+from pydantic import Field, JsonValue
+
+from skinlesion.foundation.record import RecordPart
 
 
-@dataclass(frozen=True)
-class StageReport:
-    """Counts of one stage's run; small enough for XCom.
+class StageReport(RecordPart):
+    """Counts of one stage's run, small enough for an XCom of Airflow.
 
-    seen: items that the stage looked at; done: items it worked on in this run; skipped: items that were up to date;
-    refused: items that cannot be used. `details` holds what the stage has to say beyond that; JSON-able.
+    Attributes:
+        stage: name of the stage.
+        seen: number of items that the stage examined.
+        done: number of items on which it worked in this run.
+        skipped: number of items that were up to date.
+        refused: number of items that cannot be used.
+        seconds: duration of the run.
+        details: what the stage reports beyond the counts.
     """
 
     stage: str
@@ -22,48 +28,25 @@ class StageReport:
     skipped: int
     refused: int
     seconds: float
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give the report as one flat JSON-able dictionary."""
-        counts = {
-            "stage": self.stage,
-            "seen": self.seen,
-            "done": self.done,
-            "skipped": self.skipped,
-            "refused": self.refused,
-            "seconds": self.seconds,
-        }
-        return counts | self.details
-
-    @classmethod
-    def merge(cls, reports: Sequence[Self]) -> Self:
-        """Give one report for the shards of a stage: counts are added, the slowest shard gives the seconds."""
-        first = reports[0]
-        details = {key: value for report in reports for key, value in report.details.items()}
-        return cls(
-            stage=first.stage,
-            seen=sum(report.seen for report in reports),
-            done=sum(report.done for report in reports),
-            skipped=sum(report.skipped for report in reports),
-            refused=sum(report.refused for report in reports),
-            seconds=max(report.seconds for report in reports),
-            details=details,
-        )
+    def as_dict(self) -> dict[str, JsonValue]:
+        """Return counts and details side by side in one dictionary, as a task of Airflow returns them."""
+        return self.model_dump(mode="json", exclude={"details"}) | self.details
 
     def __str__(self) -> str:
         text = f"{self.stage}: seen={self.seen} done={self.done} skipped={self.skipped} refused={self.refused}"
-        said = ", ".join(f"{key}={value}" for key, value in self.details.items() if not isinstance(value, dict | list))
         nothing = " (nothing to do)" if self.done == 0 else ""
-        return f"{text} in {self.seconds:.1f} s{nothing}" + (f" [{said}]" if said else "")
+        shown = ", ".join(f"{key}={value}" for key, value in self.details.items() if not isinstance(value, dict | list))
+        return f"{text} in {self.seconds:.1f} s{nothing}" + (f" [{shown}]" if shown else "")
 
 
 class Stopwatch:
-    """Seconds since it was made, for a stage's report."""
+    """Measures the seconds since it was made."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
 
     def seconds(self) -> float:
-        """Give the seconds that have passed."""
+        """Return the seconds that have passed."""
         return round(time.monotonic() - self._start, 3)

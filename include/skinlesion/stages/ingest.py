@@ -1,15 +1,16 @@
-"""Ingest: labels and image files become the catalog; what cannot be used is refused with its reason."""
+"""Ingest: labels and image files become the catalog; images that cannot be used are refused with a reason."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from pydantic import JsonValue
 
 from skinlesion.data import catalog as contract
 from skinlesion.data.checks.gate import check_and_report
@@ -28,18 +29,21 @@ from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import empty, read_table, write_table
 from skinlesion.stages.settings import PipelineConfig
 
-_NAMES_LISTED: Final = 5  # in a reason; the rest is counted
+_NAMES_LISTED: Final = 5
+"""Names in a reason. Further names are counted."""
 
 
 def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
-    """Take what the sources have, then write catalog.parquet and split.parquet from the tables of labels and images/.
+    """Bring new files of the sources in, then write catalog.parquet and split.parquet from the tables of labels and images/.
 
-    A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
-    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog. Raises
-    DatasetBusy while another process ingests the same data set.
+    A file is read, hashed and decoded once; later runs read it again only if its size or one of its times changed. A single
+    image or row that cannot be used is refused in the catalog. Raises DataError if the data set as a whole cannot be used, and
+    DatasetBusy while another process ingests it.
 
-    prepared: the stages collect and examine have run, so no source is asked again, and with `force` no file is read a
-    second time. What is not known is read all the same: a file that came after them, a part of the table that was lost.
+    Args:
+        config: the settings.
+        prepared: whether the stages collect and examine have run. Then no source is read again, and with `force` no file is
+            read a second time. A file without a record (it came later, or its part of the table was lost) is still read.
     """
     with held_for_ingest(config):
         return _ingest(config, prepared)
@@ -47,7 +51,7 @@ def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
 
 def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     watch = Stopwatch()
-    sources = {} if prepared else collect(config)
+    sources: dict[str, JsonValue] = {} if prepared else dict(collect(config))
     require_images(config.dataset)
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
@@ -67,7 +71,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
             f"{len(files)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
             "images, and one diagnosis for each picture."
         )
-    # What is set aside still shows that two lesions are one.
+    # Images that are set aside still show that two lesions are the same.
     grouped = catalog.assign(group=contract.assign_groups(catalog[usable | set_aside], pictures[usable | set_aside]))
     catalog.loc[usable, "group"] = grouped["group"]
     split, decisions = contract.assign_sides(
@@ -75,7 +79,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     )
     catalog.loc[usable, "split"] = split
     check_and_report(config, catalog, files, pairs)
-    # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
+    # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
     write_table(contract.split_path(config.dataset), decisions, contract.SPLIT_COLUMNS)
     contract.write_catalog(config.dataset, catalog)
     return StageReport(
@@ -95,7 +99,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
 
 
 def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
-    """Join labels and files into rows of `catalog.COLUMNS`; group and split are still empty."""
+    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty."""
     files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
@@ -120,6 +124,7 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_decided(dataset: Path) -> pd.DataFrame:
+    """Return the decisions of earlier runs about which lesions are held out; empty before the first run."""
     path = contract.split_path(dataset)
     if not path.exists():
         if contract.catalog_path(dataset).exists():
@@ -137,10 +142,11 @@ def _read_decided(dataset: Path) -> pd.DataFrame:
         ) from None
 
 
-def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Any]:
+def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, JsonValue]:
+    """Return counts of the catalog for the report of the stage."""
     usable = contract.accepted(catalog)
     counts = usable.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
-    by_label = {
+    by_label: dict[str, JsonValue] = {
         label: {
             split: {column: int(counts[column].get((label, split), 0)) for column in ("images", "lesions")}
             for split in contract.SPLITS
@@ -154,9 +160,9 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, An
         "groups_on_both_sides": len(contract.on_both_sides(usable, "group")),
         "other_files": others,
         "classes": by_label,
-        "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
+        "unrecognised_dx": dict(fallback_counts(usable["dx"], listed=100)),
         "blank_dx": int((usable["dx"] == "").sum()),
-        "layouts": labels.layouts,
+        "layouts": dict(labels.layouts),
         "conflicts": dict(labels.conflict_counts),
         "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
@@ -169,8 +175,8 @@ def _duplicates(
     pairs: pd.DataFrame,
     set_aside: npt.NDArray[np.bool_],
     decided: pd.DataFrame,
-) -> dict[str, int]:
-    """Count the copies among the images that are used or set aside, and what follows from them."""
+) -> dict[str, JsonValue]:
+    """Return counts of the duplicates among the images that are used or set aside, and of their consequences."""
     taken = catalog[(catalog["refused"] == "") | set_aside]
     contents = pd.Index(taken["sha256"].unique())
     is_taken = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)
