@@ -51,7 +51,8 @@ class ImageSource:
 
     def take(self, positions: npt.NDArray[np.int64], orientations: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the images at these positions, uint8 (len(positions), 224, 224, 3), each in its one of the orientations."""
-        return np.stack([laid(self.files[at].read(), way) for at, way in zip(positions, orientations, strict=True)])
+        chosen = zip(positions, orientations, strict=True)
+        return np.stack([laid(self.files[position].read(), orientation) for position, orientation in chosen])
 
 
 @dataclass(frozen=True)
