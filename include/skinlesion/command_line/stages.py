@@ -79,11 +79,7 @@ def _run_one(stage: str, config: PipelineConfig, shard: Shard | None, json_file:
 
 
 def _announcer(quiet: bool) -> Callable[[StageReport], None]:
-    def announce(report: StageReport) -> None:
-        if not quiet:
-            out.print(str(report), markup=False)
-
-    return announce
+    return lambda report: None if quiet else out.print(str(report), markup=False)
 
 
 def _print_headline(config: PipelineConfig, metrics: dict[str, Any]) -> None:

@@ -26,8 +26,8 @@ class StageReport(RecordPart):
     seen: int
     done: int
     skipped: int
-    refused: int
     seconds: float
+    refused: int = 0
     details: dict[str, JsonValue] = Field(default_factory=dict)
 
     def as_dict(self) -> dict[str, JsonValue]:

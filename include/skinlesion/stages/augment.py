@@ -52,7 +52,6 @@ def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seen=outcome.wanted,
         done=outcome.done,
         skipped=outcome.wanted - outcome.done,
-        refused=0,
         seconds=watch.seconds(),
         details={"removed": outcome.removed, "copies": config.copies},
     )

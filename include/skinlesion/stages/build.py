@@ -54,7 +54,6 @@ def build(config: PipelineConfig) -> StageReport:
         seen=1,
         done=int(not is_current),
         skipped=int(is_current),
-        refused=0,
         seconds=watch.seconds(),
         details={"model": str(path), "weights": config.weights, "weights_key": weights.key},
     )

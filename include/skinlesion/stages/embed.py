@@ -45,7 +45,6 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
             seen=0,
             done=0,
             skipped=0,
-            refused=0,
             seconds=watch.seconds(),
             details={
                 "why": "training with this loader reads the images",
@@ -71,7 +70,6 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seen=len(mine),
         done=len(todo),
         skipped=len(mine) - len(todo),
-        refused=0,
         seconds=watch.seconds(),
         details={
             "cut": config.stored_cut,

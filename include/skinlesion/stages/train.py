@@ -72,7 +72,6 @@ def train(config: PipelineConfig) -> StageReport:
         seen=len(rows),
         done=0 if is_current else len(rows),
         skipped=len(rows) if is_current else 0,
-        refused=0,
         seconds=watch.seconds(),
         details=details,
     )

@@ -21,13 +21,7 @@ from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, confidence
 from skinlesion.registry.model_files import DISTANCE_FILE
 from skinlesion.training.settings import TrainingSettings
-from skinlesion.training.thresholds import (
-    fit_temperature,
-    lower_quantile,
-    malignant_threshold,
-    tempered,
-    upper_quantile,
-)
+from skinlesion.training.thresholds import fit_temperature, malignant_threshold, tempered
 
 if TYPE_CHECKING:
     import keras
@@ -83,9 +77,12 @@ def calibrate(
     unanswered = 1 - config.coverage
     shares = np.bincount(data.labels[originals], minlength=len(LABELS)) / originals.sum()
     class_shares = tuple(float(share) for share in shares)
-    least = 0.0
+    least, most = 0.0, None
     if len(labels):
-        least = lower_quantile(confidence(probabilities, class_shares), (1 - UNLIKE_SHARE) * unanswered)
+        unsure = (1 - UNLIKE_SHARE) * unanswered
+        least = float(np.quantile(confidence(probabilities, class_shares), unsure, method="lower"))
+    if distances is not None:
+        most = float(np.quantile(distances, 1 - UNLIKE_SHARE * unanswered, method="higher"))
     rule = DecisionRule(
         temperature=temperature,
         views=config.prediction_views,
@@ -93,7 +90,7 @@ def calibrate(
         target_sensitivity=config.target_sensitivity,
         least_confidence=least,
         coverage=config.coverage,
-        most_distance=None if distances is None else upper_quantile(distances, UNLIKE_SHARE * unanswered),
+        most_distance=most,
         class_shares=class_shares,
         distance=None if distance is None else {"file": DISTANCE_FILE, "layers": list(LAYERS)},
         warnings=tuple(_warnings(len(labels), lacking, distance)),

@@ -137,6 +137,7 @@ def diagnosis_targets(rows: pd.DataFrame, weighting: str) -> Targets | None:
 
 
 def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32]:
+    """Return the weight of each class from its number of images; the setting `class_weighting` names the formula."""
     counts = np.array(images, dtype=np.float64)
     power = {"none": 0.0, "sqrt-inverse": 0.5, "inverse": 1.0}[weighting]
     raw = np.divide(1.0, counts**power, out=np.zeros_like(counts), where=counts > 0)
@@ -213,10 +214,9 @@ def phases_from_activations(
         images = ImageSource(view_files(config.dataset, data.rows), config.stored_ways)
         return phase("full", data, None, images, fine, config.epochs, 1)
 
-    head = head_below_tail if config.fine_tune == "tail" else head_on_vectors
     if config.fine_tune == "none":
-        return [head]
-    fine_tuning = tail if config.fine_tune == "tail" else full
+        return [head_on_vectors]
+    head, fine_tuning = (head_below_tail, tail) if config.fine_tune == "tail" else (head_on_vectors, full)
     return [head, fine_tuning] if config.head_epochs and data.warm_start is None else [fine_tuning]
 
 

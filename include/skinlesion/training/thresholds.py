@@ -75,13 +75,3 @@ def malignant_threshold(probabilities: Floats, labels: Ints, sensitivity: float)
     counted = (1 - weight) * scores / scores.sum() + weight * malignant / max(1.0, malignant.sum())
     order = np.argsort(scores, kind="stable")
     return float(np.interp((1 - sensitivity) * counted.sum(), np.cumsum(counted[order]), scores[order]))
-
-
-def lower_quantile(values: Floats, share: float) -> float:
-    """Return the largest of the values below which at most this share of them lies."""
-    return float(np.quantile(values, share, method="lower"))
-
-
-def upper_quantile(values: Floats, share: float) -> float:
-    """Return the smallest of the values above which at most this share of them lies."""
-    return float(np.quantile(values, 1 - share, method="higher"))
