@@ -4,7 +4,7 @@ The features of a layer are the mean of each channel over the image and the loga
 distance is that to the mean of the training images under their covariance, which is shrunk (Ledoit & Wolf, J. Multivar. Anal.
 88:365, 2004), as in Lee et al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018. The
 distance of an image is the larger one of an early and a late layer. The early layer recognises noise, blank fields, drawings
-and wrong colours, the late layer recognises scenes and textures that have the colour of skin. docs/training.md compares
+and wrong colours, the late layer recognises scenes and textures that have the colour of skin. docs/experiments.md compares
 other choices.
 """
 

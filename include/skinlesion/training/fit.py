@@ -67,7 +67,7 @@ def fit_phase(
 def _compile(part: keras.Model, phase: Phase, config: TrainingSettings) -> None:
     """Compile a part with AdamW, whose learning rate warms up for one epoch and then decays along a cosine to nearly 0.
 
-    docs/training.md shows where the constants come from.
+    docs/experiments.md shows where the constants come from.
     """
     steps = max(1, len(phase.training))
     schedule = keras.optimizers.schedules.CosineDecay(

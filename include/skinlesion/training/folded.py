@@ -3,7 +3,7 @@
 A frozen BatchNormalization after a convolution multiplies each output channel by s = gamma / sqrt(variance + epsilon) and
 shifts it. In MobileNetV2 s ranges from 0.1 to 75 between the channels of one layer, so one step of an optimizer on the kernel
 W moves some channels hundreds of times as far as others: fine-tuning above block_12 first destroys what the backbone learnt
-on ImageNet (docs/training.md has the figures). Therefore the folded kernel W' = W s is trained (Jacob et al. 2018,
+on ImageNet (docs/experiments.md has the figures). Therefore the folded kernel W' = W s is trained (Jacob et al. 2018,
 arXiv:1712.05877, eq. 14), whose magnitude no longer depends on s, and afterwards W = W' / s. gamma, beta and the statistics
 do not change.
 """
