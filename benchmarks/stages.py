@@ -41,7 +41,7 @@ def run_stages(folder: Path, settings: dict[str, Any], stages: Iterable[str] = S
             "done": said["done"],
             "images_per_second": round(said["done"] / process.seconds, 1),
             "own_seconds": said["seconds"],
-            "run": said.get("run"),
+            "run": said["details"].get("run"),
         }
     return measured
 

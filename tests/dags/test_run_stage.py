@@ -25,7 +25,7 @@ def settings_of(retrain: DAG, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def noted(stage: str, config: PipelineConfig, shard: Any = None, **options: bool) -> StageReport:
             seen.append(config)
-            return StageReport(stage, 0, 0, 0, 0, 0.0, {})
+            return StageReport(stage=stage, seen=0, done=0, skipped=0, refused=0, seconds=0.0)
 
         context = {"params": params, "dag_run": SimpleNamespace(run_type=run_type)}
         monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)

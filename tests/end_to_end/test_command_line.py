@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_writes_every_stages_report_and_the_metrics(ran: Path) -> None:
     written = json.loads((ran / "report.json").read_text())
+    assert written["format_version"] == 1
     assert [stage["stage"] for stage in written["stages"]] == list(STAGES)
+    assert written["stages"][-1]["details"]["run"] == written["metrics"]["run"]
     for stage in written["stages"]:
         assert stage["seen"] == stage["done"] + stage["skipped"]
         assert stage["seconds"] >= 0
@@ -133,9 +136,21 @@ def test_predict_takes_any_of_a_candidates_files(ran: Path, suffix: str) -> None
 
 def test_a_stage_can_be_run_alone_and_in_shards(ran: Path) -> None:
     for shard in ("1/2", "2/2"):
-        result = skinlesion("resize", "--dataset", ran / "dataset", "--shard", shard)
+        result = skinlesion("resize", "--dataset", ran / "dataset", "--shard", shard, "--json", ran / "resize.json")
         assert result.returncode == 0
         assert "done=0" in result.stdout
+        written = json.loads((ran / "resize.json").read_text())
+        assert [stage["stage"] for stage in written["stages"]] == ["resize"]
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["skinlesion", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"skinlesion {version('skinlesion')}\n"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def activations(dataset: Path) -> np.ndarray:
     (folder,) = layout.features(dataset).iterdir()
     contents = training_rows(read_manifest(dataset))["sha256"].tolist()
     stored = FeatureStore(folder).open(contents)
-    return stored.take(np.arange(len(contents)))
+    every = np.arange(len(contents))
+    return np.stack([stored.take(every, np.full(len(every), at)) for at in range(stored.orientations)], axis=1)
 
 
 def candidate_in(models: Path) -> Candidate:

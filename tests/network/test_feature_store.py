@@ -13,6 +13,12 @@ def rows(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 2, 3)).astype(np.float16)
 
 
+def whole_rows(stored, positions):
+    """All orientations of each row."""
+    taken = [stored.take(positions, np.full(len(positions), at)) for at in range(stored.orientations)]
+    return np.stack(taken, axis=1)
+
+
 @pytest.fixture
 def store(tmp_path):
     return FeatureStore(tmp_path / "features")
@@ -25,9 +31,9 @@ def test_rows_are_given_in_the_order_asked_for_across_parts(store):
     stored = store.open(["e", "a", "d", "a"])
     expected = np.stack([second[1], first[0], second[0], first[0]])
     assert (len(stored), stored.shape) == (4, (2, 3))
-    assert np.array_equal(stored.take(np.arange(4)), expected)
-    assert np.array_equal(stored.take(np.array([3, 0])), expected[[3, 0]])
-    assert stored.take(np.array([0])).dtype == np.float16
+    assert np.array_equal(whole_rows(stored, np.arange(4)), expected)
+    assert np.array_equal(whole_rows(stored, np.array([3, 0])), expected[[3, 0]])
+    assert whole_rows(stored, np.array([0])).dtype == np.float16
 
 
 def test_a_row_that_is_not_stored_is_an_error_that_says_what_to_do(store):
@@ -70,7 +76,7 @@ def test_a_harmed_part_goes_and_the_others_stay(store, harm):
     harm(part)
     assert store.index()["sha256"].tolist() == ["c"]
     assert len(list(store.folder.iterdir())) == 2
-    assert np.array_equal(store.open(["c"]).take(np.array([0])), rows(1, 1))
+    assert np.array_equal(whole_rows(store.open(["c"]), np.array([0])), rows(1, 1))
 
 
 def test_a_touched_part_is_still_good(store):
@@ -114,7 +120,7 @@ def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store):
     assert store.remove_unused(set(wanted)) == 2
     assert len(list(store.folder.glob("part-*.npy"))) == 1
     assert sorted(store.index()["sha256"]) == sorted(wanted)
-    assert np.array_equal(store.open(wanted).take(np.arange(len(wanted))), expected[1:-1])
+    assert np.array_equal(whole_rows(store.open(wanted), np.arange(len(wanted))), expected[1:-1])
     assert store.compact(set(wanted)) == 0
 
 
@@ -123,7 +129,7 @@ def test_merged_parts_are_as_large_as_whole_ones(store, monkeypatch):
     contents, expected = small_parts(store, 23)
     assert store.compact(set(contents)) == 23
     assert sorted(store.index()["part"].value_counts()) == [3, 5, 5, 5, 5]
-    assert np.array_equal(store.open(contents).take(np.arange(23)), expected)
+    assert np.array_equal(whole_rows(store.open(contents), np.arange(23)), expected)
 
 
 def test_a_damaged_part_is_not_copied(store):
@@ -137,7 +143,7 @@ def test_a_damaged_part_is_not_copied(store):
     store.compact(set(contents))
     others = [name for name in contents if name != "c4"]
     assert sorted(store.index()["sha256"]) == sorted(others)
-    assert np.array_equal(store.open(others).take(np.arange(len(others))), np.delete(expected, 4, axis=0))
+    assert np.array_equal(whole_rows(store.open(others), np.arange(len(others))), np.delete(expected, 4, axis=0))
 
 
 def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tidied(store, monkeypatch):
@@ -146,10 +152,10 @@ def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tid
         killed.setattr(store, "_remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.compact(set(contents))
-    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    assert np.array_equal(whole_rows(store.open(contents), np.arange(len(contents))), expected)
     store.compact(set(contents))
     store.remove_unused(set(contents))
-    assert np.array_equal(store.open(contents).take(np.arange(len(contents))), expected)
+    assert np.array_equal(whole_rows(store.open(contents), np.arange(len(contents))), expected)
     assert len(list(store.folder.glob("part-*.npy"))) <= MOST_SMALL_PARTS
 
 
@@ -167,11 +173,11 @@ def test_a_part_holds_some_forty_megabytes(store):
     assert rows_in_a_part((5000, 5000)) == 1
 
 
-def test_one_item_of_a_row_is_read_without_the_others(tmp_path):
+def test_one_orientation_of_a_row_is_read_without_the_others(tmp_path):
     store = FeatureStore(tmp_path)
     first, second = np.arange(24, dtype=np.float16).reshape(3, 4, 2), -np.arange(16, dtype=np.float16).reshape(2, 4, 2)
     store.add(["a", "b", "c"], first)
     store.add(["d", "e"], second)
     stored = store.open(["e", "a", "c"])
-    found = stored.take_items(np.array([1, 0, 2, 1]), np.array([3, 0, 2, 1]))
+    found = stored.take(np.array([1, 0, 2, 1]), np.array([3, 0, 2, 1]))
     assert np.array_equal(found, np.stack([first[0, 3], second[1, 0], first[2, 2], first[0, 1]]))

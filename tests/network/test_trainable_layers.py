@@ -4,7 +4,7 @@ import pytest
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.network.backbone import BackboneWeights
-from skinlesion.network.classifier import build_classifier, seed_dropout, set_trainable, trained_part
+from skinlesion.network.classifier import build_classifier, seed_dropout, set_trainable
 from skinlesion.network.settings import POOLED
 from skinlesion.stages.settings import PipelineConfig
 
@@ -26,6 +26,10 @@ def fit_a_step(model: keras.Model) -> None:
     targets = np.eye(len(LABELS), dtype=np.float32)[[0, 1, 2, 1]]
     model.compile(optimizer=keras.optimizers.SGD(1e-3), loss="categorical_crossentropy", jit_compile=False)
     model.fit(inputs, targets, batch_size=4, epochs=1, verbose=0)
+
+
+def trained_part(model: keras.Model, cut: str) -> keras.Model:
+    return keras.Model(model.get_layer(cut).output, model.output)
 
 
 @pytest.mark.parametrize("from_layer", [POOLED, CUT, None], ids=["head", "tail", "full"])

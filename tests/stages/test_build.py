@@ -70,7 +70,7 @@ def test_embed_after_build_never_imports_tensorflow(processed, head_only, frozen
     settings = head_only()
     build(settings)
     code = (
-        "import sys; from pathlib import Path; from skinlesion.foundation.settings import PipelineConfig; "
+        "import sys; from pathlib import Path; from skinlesion.stages.settings import PipelineConfig; "
         "from skinlesion.stages.embed import embed; "
         f"config = PipelineConfig.of({{'dataset': Path({str(settings.dataset)!r}), "
         f"'models': Path({str(settings.models)!r}), 'weights': 'random', 'fine_tune': 'none'}}); "

@@ -70,7 +70,9 @@ def activations(dataset, models):
     """Give file of the view -> its stored activations."""
     manifest = trained_on(dataset)
     stored = store_of(dataset, models).open(list(manifest["sha256"]))
-    return dict(zip(manifest["file"], stored.take(np.arange(len(stored))), strict=True))
+    every = np.arange(len(stored))
+    rows = np.stack([stored.take(every, np.full(len(every), at)) for at in range(stored.orientations)], axis=1)
+    return dict(zip(manifest["file"], rows, strict=True))
 
 
 def same(one, other):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from skinlesion.network.backbone import BackboneWeights
-from skinlesion.network.classifier import build_classifier, set_trainable, trained_part
+from skinlesion.network.classifier import build_classifier, set_trainable
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.folded import FoldedPart
 
@@ -21,6 +21,10 @@ def model() -> keras.Model:
             weights[0][0] = 0  # a channel that BatchNormalization switches off
             layer.set_weights(weights)
     return built
+
+
+def trained_part(model: keras.Model, cut: str) -> keras.Model:
+    return keras.Model(model.get_layer(cut).output, model.output)
 
 
 @pytest.mark.parametrize("from_layer", [CUT, None], ids=["tail", "full"])

@@ -10,7 +10,7 @@ from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.inner_fold import auroc_error, choose_inner_fold, measure_inner_fold
 from skinlesion.training.phases import batch_size_used, class_weights, diagnosis_targets
 from skinlesion.training.resumable import is_worth_keeping, shortfall
-from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, SubsetSource, Targets
+from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, Targets
 
 
 def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: Any) -> OneViewAnEpoch:
@@ -20,6 +20,7 @@ def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: An
     return OneViewAnEpoch(
         ArraySource(np.arange(rows, dtype=np.float32)[:, np.newaxis]),
         [Targets(images % 3, np.array([1, 2, 3], dtype=np.float32))],
+        positions=np.arange(rows),
         batch_size=batch_size,
         images=images,
         seed=seed,
@@ -45,24 +46,22 @@ def test_over_epochs_every_view_is_taken() -> None:
     assert seen == {0, 1, 2, 3, 4}
 
 
-def test_every_way_to_lay_a_picture_is_taken_and_an_inner_fold_takes_it_as_it_is() -> None:
-    class Ways:
-        ways = 8
+def test_every_orientation_is_taken_in_training_and_the_original_one_in_the_inner_fold() -> None:
+    class Orientations:
+        orientations = 8
 
-        def __len__(self) -> int:
-            return 5
+        def take(self, positions: Any, orientations: Any) -> Any:
+            return np.stack([positions, orientations], axis=1).astype(np.float16)
 
-        def take(self, positions: Any, ways: Any) -> Any:
-            return np.stack([positions, ways], axis=1).astype(np.float16)
-
+    rows = np.arange(5)
     targets = [Targets(np.zeros(5, dtype=np.int64), np.ones(3, dtype=np.float32))]
-    training = OneViewAnEpoch(Ways(), targets, batch_size=2, images=np.arange(5), seed=0)
+    training = OneViewAnEpoch(Orientations(), targets, rows, batch_size=2, images=rows, seed=0)
     seen = set()
     for epoch in range(40):
         training.start_epoch(epoch)
         seen |= {tuple(row) for index in range(len(training)) for row in training[index][0].tolist()}
-    assert seen == {(row, way) for row in range(5) for way in range(8)}
-    fixed = Batches(Ways(), targets, batch_size=2)
+    assert seen == {(row, orientation) for row in range(5) for orientation in range(8)}
+    fixed = Batches(Orientations(), targets, rows, batch_size=2)
     assert [row for index in range(len(fixed)) for row in fixed[index][0].tolist()] == [[row, 0] for row in range(5)]
 
 
@@ -80,8 +79,9 @@ def test_an_epoch_depends_on_its_number_and_the_seed_not_on_those_before() -> No
 
 
 def test_batches_carry_one_hot_labels_and_their_classes_weights() -> None:
-    source = SubsetSource(ArraySource(np.arange(10, dtype=np.float16)[:, np.newaxis]), np.array([9, 0, 5]))
-    batches = Batches(source, [Targets(np.array([2, 0, 1]), np.array([1, 2, 3], dtype=np.float32))], batch_size=2)
+    source = ArraySource(np.arange(10, dtype=np.float16)[:, np.newaxis])
+    targets = Targets(np.array([0, 1, 1, 1, 1, 1, 1, 1, 1, 2]), np.array([1, 2, 3], dtype=np.float32))
+    batches = Batches(source, [targets], np.array([9, 0, 5]), batch_size=2)
     assert len(batches) == 2
     inputs, labels, weights = batches[0]
     assert inputs.dtype == np.float32
@@ -94,7 +94,7 @@ def test_batches_carry_one_hot_labels_and_their_classes_weights() -> None:
 def test_with_two_targets_each_output_gets_its_own() -> None:
     classes = Targets(np.array([0, 1]), np.array([1, 2], dtype=np.float32))
     diagnoses = Targets(np.array([3, 0]), np.array([5, 6, 7, 8], dtype=np.float32))
-    batches = Batches(ArraySource(np.zeros((2, 1))), [classes, diagnoses], batch_size=2)
+    batches = Batches(ArraySource(np.zeros((2, 1))), [classes, diagnoses], np.arange(2), batch_size=2)
     _, one_hot, weights = batches[0]
     assert [part.tolist() for part in one_hot] == [[[1, 0], [0, 1]], [[0, 0, 0, 1], [1, 0, 0, 0]]]
     assert [part.tolist() for part in weights] == [[1, 2], [8, 5]]
@@ -213,7 +213,8 @@ def test_the_inner_fold_is_measured_by_class_as_far_as_it_can_tell_them() -> Non
 
     def measured(numbers: list[int], probabilities: list[list[float]]) -> dict[str, float]:
         targets = Targets(np.array(numbers), np.ones(3, dtype=np.float32))
-        return measure_inner_fold(Part(), Batches(ArraySource(np.array(probabilities)), [targets], batch_size=2))  # type: ignore[arg-type]
+        batches = Batches(ArraySource(np.array(probabilities)), [targets], np.arange(len(numbers)), batch_size=2)
+        return measure_inner_fold(Part(), batches)  # type: ignore[arg-type]
 
     found = measured([0, 1, 2], [[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.6, 0.2, 0.2]])
     assert found["val_malignant_auroc"] == 1.0
@@ -221,3 +222,24 @@ def test_the_inner_fold_is_measured_by_class_as_far_as_it_can_tell_them() -> Non
     assert "val_malignant_auroc" not in measured([0, 2], [[0.8, 0.1, 0.1], [0.2, 0.1, 0.7]])
     assert set(measured([1, 1], [[0.8, 0.1, 0.1]] * 2)) == {"val_loss", "val_balanced_accuracy"}
     assert measured([], np.empty((0, 3)).tolist()) == {}
+
+
+def test_an_epoch_takes_only_the_rows_at_its_positions() -> None:
+    images = np.array([0, 0, 1, 1])
+    data = OneViewAnEpoch(
+        ArraySource(np.arange(9, dtype=np.float32)[:, np.newaxis]),
+        [Targets(np.arange(9) % 3, np.array([1, 2, 3], dtype=np.float32))],
+        positions=np.array([8, 3, 5, 1]),
+        batch_size=4,
+        images=images,
+        seed=0,
+    )
+    seen = set()
+    for number in range(30):
+        data.start_epoch(number)
+        inputs, one_hot, _ = data[0]
+        rows = inputs[:, 0].astype(int)
+        assert one_hot.argmax(axis=1).tolist() == (rows % 3).tolist()
+        assert sorted(row in (5, 1) for row in rows) == [False, True], "one view of each image"
+        seen |= set(rows.tolist())
+    assert seen == {8, 3, 5, 1}

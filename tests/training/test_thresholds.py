@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from skinlesion.training.thresholds import (
-    fit_temperature,
-    lower_quantile,
-    malignant_threshold,
-    tempered,
-    upper_quantile,
-)
+from skinlesion.training.thresholds import fit_temperature, malignant_threshold, tempered
 
 
 def drawn(images: int, seed: int, spread: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -77,10 +71,3 @@ def test_a_threshold_is_found_without_any_malignant_image_and_without_any_image(
     logits, _ = drawn(200, seed=0)
     assert 0 < malignant_threshold(softmax(logits, axis=1), np.zeros(200, dtype=np.int64), 0.95) < 0.5
     assert malignant_threshold(np.empty((0, 3)), np.empty(0, dtype=np.int64), 0.95) == 0.5
-
-
-def test_quantiles_leave_at_most_their_share_outside() -> None:
-    values = np.arange(1.0, 101.0)
-    low, high = lower_quantile(values, 0.04), upper_quantile(values, 0.01)
-    assert ((values < low).mean(), (values > high).mean()) == pytest.approx((0.03, 0.0), abs=0.011)
-    assert (values < lower_quantile(values, 0.0)).sum() == (values > upper_quantile(values, 0.0)).sum() == 0

@@ -1,4 +1,4 @@
-"""A GPU, where there is one: TensorFlow runs the frozen part on it, in batches."""
+"""A GPU, if the machine has one: TensorFlow runs the frozen part on it, in batches."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import keras
 
 BATCH: Final = 256
-"""Images a call; large enough to fill a GPU, 154 MB of float32 pixels."""
+"""Images a batch: enough to fill a GPU, 154 MB of float32 pixels."""
 
 _DEVICE_FILES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # Nvidia; Nvidia under WSL; AMD
 
 
 def is_there() -> bool:
-    """Tell whether TensorFlow can use a GPU. Without a device file it is not asked: its import takes seconds."""
+    """Return whether TensorFlow can use a GPU. Without a device file the import of TensorFlow, seconds, is saved."""
     if not any(path for pattern in _DEVICE_FILES for path in Path("/dev").glob(pattern)):
         return False
     quiet_tensorflow.load()
@@ -32,9 +32,9 @@ def is_there() -> bool:
 
 
 def in_batches(model: keras.Model, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.float16]]:
-    """Give the model's output, float16, for each image, RGB uint8 (224, 224, 3), in their order.
+    """Yield the model's output, float16, for each image, RGB uint8 (224, 224, 3), in their order.
 
-    The images are asked for a batch at a time. Without TensorFloat-32, whose 10 bits of mantissa would show in the
+    The images are consumed one batch at a time. TensorFloat-32 is switched off: its mantissa of 10 bits would show in the
     stored activations.
     """
     import tensorflow as tf

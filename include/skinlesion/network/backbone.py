@@ -25,34 +25,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREPROCESSING_VERSION: Final = 1
-"""Counts up when the pixels that the network sees change for a reason that no setting tells."""
+"""Number of the preprocessing. Count it up when the pixels that the network sees change for a reason that is no setting."""
 
 KERAS_FILE: Final = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-"""The name under which Keras caches and downloads MobileNetV2 (1.0, 224) without top."""
+"""Name of the file in which Keras caches MobileNetV2 (width 1.0, 224 pixels) without its top."""
 
 
 class WeightsUnavailable(OSError):
-    """ImageNet's weights are not in the cache and cannot be downloaded now; another try may succeed."""
+    """ImageNet's weights are not in Keras's cache and cannot be downloaded now. A later attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class BackboneWeights:
-    """Where the weights come from. `path` is None for random ones; `key` names their content."""
+    """The initial weights of the backbone.
+
+    Attributes:
+        path: the .h5 file that holds them; None for random weights.
+        key: names their content.
+    """
 
     path: Path | None
     key: str
 
 
 def keras_cache_path() -> Path:
-    """Give the path where Keras looks for ImageNet's weights before it downloads them."""
+    """Return the path where Keras looks for ImageNet's weights before it downloads them."""
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     return Path(home) / "models" / KERAS_FILE
 
 
 def find_weights(config: ModelSettings) -> BackboneWeights:
-    """Find the backbone's weights; ImageNet's are downloaded when Keras has no file of them.
+    """Return the backbone's initial weights. ImageNet's are downloaded unless they are in Keras's cache.
 
-    Raises DataError for a path without a file and WeightsUnavailable when the download fails; both say where to put
+    Raises DataError for a path without a file and WeightsUnavailable if the download fails. Both messages say where to put
     the file.
     """
     if config.weights == "random":
@@ -74,7 +79,7 @@ def _download() -> None:
 
     log.info("ImageNet weights are not in Keras's cache; downloading them")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras announces a download on standard output
+        with contextlib.redirect_stdout(sys.stderr):  # Keras reports a download on standard output
             keras.applications.MobileNetV2(
                 weights="imagenet", include_top=False, input_shape=(IMAGE_SIDE, IMAGE_SIDE, 3)
             )
@@ -86,9 +91,9 @@ def _download() -> None:
 
 
 def build_backbone(weights: BackboneWeights) -> keras.Model:
-    """Give the backbone: RGB 0..255 float32 (n, 224, 224, 3) to activations (n, 7, 7, 1280).
+    """Return the backbone, which maps images, RGB 0..255 float32 (n, 224, 224, 3), to activations (n, 7, 7, 1280).
 
-    Rescaling to [-1, 1] is its first layer, so that nobody who feeds it can get that wrong.
+    Its first layer rescales pixels to [-1, 1] as MobileNetV2 expects, so that no caller has to.
     """
     import keras
 
@@ -110,11 +115,11 @@ def build_backbone(weights: BackboneWeights) -> keras.Model:
 
 
 def _prepare_random(backbone: keras.Model) -> None:
-    """Give a random backbone weights that keep some of the picture through its 52 layers.
+    """Set random weights, in place, that preserve part of the image through the 52 layers of the backbone.
 
-    With Keras's own initial weights every image looks the same behind the last layer. Here depthwise kernels average,
-    pointwise ones are orthogonal (Saxe et al., arXiv:1312.6120), and BatchNormalization's statistics are those of a batch
-    of coloured blobs, so that a head can at least tell colours apart.
+    With Keras's own initial weights the activations of the last layer are the same for every image. Here depthwise kernels
+    average, pointwise kernels are orthogonal (Saxe et al., arXiv:1312.6120), and the statistics of BatchNormalization are
+    those of a batch of coloured blobs, so that a head can at least distinguish colours.
     """
     import keras
 
@@ -124,7 +129,7 @@ def _prepare_random(backbone: keras.Model) -> None:
         elif isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1):
             layer.kernel.assign(keras.initializers.Orthogonal(seed=number)(layer.kernel.shape))
     draws = np.random.default_rng(0)
-    sizes = (3, 5, 8, 14, 28, 56, 112, 224)  # of the blobs' grid: from large to fine
+    sizes = (3, 5, 8, 14, 28, 56, 112, 224)  # sides of the grids of colours: from large blobs to fine ones
     grids = [draws.uniform(0, 255, (size, size, 3)).astype(np.float32) for size in sizes]
     blobs = np.stack([cv2.resize(grid, (IMAGE_SIDE, IMAGE_SIDE)) for grid in grids])
     normalisations = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -136,6 +141,6 @@ def _prepare_random(backbone: keras.Model) -> None:
         layer.momentum = momentum
 
 
-def activations_key(weights_key: str, cut: str, ways: int) -> str:
-    """Give the name of the folder that stores these activations, of so many ways to lay each picture."""
-    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{ways}"
+def activations_key(weights_key: str, cut: str, orientations: int) -> str:
+    """Return the name of the folder that stores the activations of the layer `cut` for this number of orientations."""
+    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{orientations}"

@@ -1,10 +1,10 @@
-"""The classifier: backbone, pooling, Dense, Dropout, softmax(3); which of its layers are trained."""
+"""The classifier: backbone, pooling, and a head of Dense, Dropout and a softmax over three classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +18,9 @@ from skinlesion.network.settings import POOLED, ModelSettings
 if TYPE_CHECKING:
     import keras
 
-HEAD_LAYERS: Final = ("head_dense", "head_dropout", "probabilities")
-
 
 def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.Model:
-    """Give the untrained classifier: RGB 0..255 float32 (n, 224, 224, 3) to probabilities (n, 3) in `LABELS`' order."""
+    """Return the untrained classifier: from RGB 0..255 float32 (n, 224, 224, 3) to probabilities (n, 3) in `LABELS`' order."""
     import keras
 
     keras.utils.set_random_seed(config.seed)
@@ -35,9 +33,9 @@ def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.M
 
 
 def load_classifier(path: Path) -> keras.Model:
-    """Load a saved classifier, .h5 or .keras, for inference; code in the file (a Lambda layer) is not run.
+    """Return a saved classifier, .h5 or .keras, not compiled. Code in the file (a Lambda layer) is not executed.
 
-    Raises DataError when the file is missing or is no such model.
+    Raises DataError if the file is missing or holds another kind of model.
     """
     import keras
 
@@ -52,16 +50,16 @@ def load_classifier(path: Path) -> keras.Model:
         raise DataError(
             f"{path} maps {loaded.input_shape} to {loaded.output_shape}; expected {expected[0]} to {expected[1]}."
         )
-    # A loaded .h5 wants its input as a list of one; here every classifier takes a tensor.
+    # A model from a .h5 file expects a list of one input; every classifier here takes a tensor.
     return keras.Model(loaded.inputs[0], loaded.outputs[0], name=loaded.name)
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model whole or not at all, in the format that the suffix says."""
+    """Write a model whole or not at all, in the format of the suffix."""
     from absl import logging as absl_logging
 
     verbosity = absl_logging.get_verbosity()
-    # Keras calls .h5 legacy at each save; the recipe's users ask for it, and .keras lies beside it.
+    # At each save Keras warns that .h5 is a legacy format; users of the recipe expect it, and train writes .keras too.
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
         with atomic.replacing(path) as partial:
@@ -71,24 +69,17 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def frozen_part(model: keras.Model, cut: str) -> keras.Model:
-    """Give the part from the image to the cut layer; it shares its weights with the model."""
+    """Return the part of the model from the image to the layer `cut`. It shares its weights with the model."""
     import keras
 
     return keras.Model(model.input, model.get_layer(cut).output, name="frozen_part")
 
 
-def trained_part(model: keras.Model, cut: str) -> keras.Model:
-    """Give the part from the cut layer's activations to the probabilities; it shares its weights with the model."""
-    import keras
-
-    return keras.Model(model.get_layer(cut).output, model.output, name="trained_part")
-
-
 def set_trainable(model: keras.Model, *, from_layer: str | None) -> None:
-    """Make the layers after `from_layer` trainable, or every layer for None, and freeze the rest.
+    """Make the layers after `from_layer` trainable, or all layers if it is None, and freeze the others.
 
-    BatchNormalization stays frozen everywhere: calling a model with training=False does not keep its statistics during
-    `fit` in Keras 3 (keras#20285), and a batch of augmented lesions is not what they were estimated on.
+    BatchNormalization stays frozen everywhere. Its statistics were estimated on ImageNet, not on a batch of augmented
+    lesions, and training=False in the call of a layer does not preserve them during `fit` in Keras 3 (keras-team/keras#20285).
     """
     import keras
 
@@ -100,7 +91,7 @@ def set_trainable(model: keras.Model, *, from_layer: str | None) -> None:
 
 
 def seed_dropout(model: keras.Model, seed: Sequence[int]) -> None:
-    """Set what the model's Dropout layers draw next, so that an epoch can be repeated without those before it."""
+    """Seed the Dropout layers of the model, in place, so that an epoch can be repeated without the epochs before it."""
     import keras
 
     state = np.random.SeedSequence(seed).generate_state(2, dtype=np.uint32)

@@ -1,10 +1,11 @@
-"""How unlike the training images a picture is: a Mahalanobis distance of what an early and a late layer see.
+"""How unlike the training images an image is: a Mahalanobis distance between the activations of two layers.
 
-For each channel of a layer its mean over the picture and the logarithm of its deviation; of these vectors the distance to
-the training images' mean under their covariance, shrunk (Ledoit & Wolf, J. Multivar. Anal. 88:365, 2004), as in Lee et al.,
-"A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018. The larger of the two layers' distances
-counts. The early layer sees noise, blank fields, drawings and wrong colours, the late one scenes and textures of skin's
-colour. docs/experiments.md has what was compared.
+The features of a layer are the mean of each channel over the image and the logarithm of its standard deviation. Their
+distance is that to the mean of the training images under their covariance, which is shrunk (Ledoit & Wolf, J. Multivar. Anal.
+88:365, 2004), as in Lee et al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018. The
+distance of an image is the larger one of an early and a late layer. The early layer recognises noise, blank fields, drawings
+and wrong colours, the late layer recognises scenes and textures that have the colour of skin. docs/experiments.md compares
+other choices.
 """
 
 from __future__ import annotations
@@ -27,27 +28,29 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 LAYERS: Final = {"Conv1_relu": 32, "block_12_add": 96}
-"""Names and channels. Layers between them see sharpness before all: they would flag the same lesions photographed at
-another resolution."""
+"""Names of the layers and their numbers of channels. The layers between these respond to sharpness above all: they would
+flag the same lesions photographed at another resolution."""
 
 SOFTENED: Final = 0.01
-"""Added to a deviation before its logarithm: a channel that is off is like one that is nearly off."""
+"""Added to a standard deviation before its logarithm, so that a channel without activation is close to one with little."""
 
 SMALLEST_SPREAD: Final = 1e-3
-"""A feature that is the same in all training images counts as having this deviation."""
+"""Smallest standard deviation of a feature over the training images: a feature that is the same in all has this one."""
 
 RIDGE: Final = 1e-4
-"""Added to the variance of each feature, whose own is 1: pictures that are all alike have none."""
+"""Added to the variance of each standardised feature, so that the covariance of images that are all alike has an inverse."""
 
 SCALE_QUANTILE: Final = 0.95
-"""This quantile of unseen images' distances is 1 on each layer's scale."""
+"""On the scale of each layer, this quantile of the distances of unseen images is 1."""
 
 
 @dataclass(frozen=True)
 class FeatureDistance:
-    """For each of `LAYERS` the training images' mean, float32 (d,), and what makes their distance: float32 (d, d).
+    """The distance to the training images. That of a feature vector x of one layer is the length of (x - mean) @ whitening.
 
-    The distance of a vector x is the length of (x - mean) @ whitening.
+    Attributes:
+        means: for each of `LAYERS` the mean of the training images, float32 (d,).
+        whitenings: for each of `LAYERS` a square root of the inverse covariance, scaled, float32 (d, d).
     """
 
     means: tuple[Array, ...]
@@ -55,11 +58,14 @@ class FeatureDistance:
 
     @classmethod
     def fit(cls, originals: Array, shifted: Array, unseen: Array) -> Self:
-        """Give the distance to training images.
+        """Return the distance to training images.
 
-        originals: features (n, d) of the images as they are. shifted: (m, d), of `other_camera`'s pictures of them, which are
-        as good training images. unseen: (k, d), of images that are not among them, since these lie further out; their
-        95 % quantile is 1 on each layer's scale.
+        Args:
+            originals: features (n, d) of the training images.
+            shifted: features (m, d) of the same images as another camera would show them (`other_camera`). They count as
+                training images too.
+            unseen: features (k, d) of images that are not among the training images, whose distances are larger. The scale
+                of each layer is set such that `SCALE_QUANTILE` of these is 1.
         """
         from sklearn.covariance import LedoitWolf
 
@@ -78,13 +84,13 @@ class FeatureDistance:
         return cls(tuple(means), tuple(whitenings))
 
     def __call__(self, features: Array) -> Floats:
-        """Give the distance of each vector, features (n, d), float64 (n,)."""
+        """Return the distance of each feature vector (n, d), a float64 array of shape (n,)."""
         layers = zip(_by_layer(features), self.means, self.whitenings, strict=True)
         lengths = [np.linalg.norm((vectors - mean) @ whitening, axis=1) for vectors, mean, whitening in layers]
         return np.asarray(np.max(lengths, axis=0))
 
     def write(self, path: Path) -> None:
-        """Write it as an .npz file, whole or not at all."""
+        """Write the distance as an .npz file, whole or not at all."""
         arrays = {f"mean_{index}": mean for index, mean in enumerate(self.means)}
         arrays |= {f"whitening_{index}": whitening for index, whitening in enumerate(self.whitenings)}
         with atomic.replacing(path) as partial, partial.open("wb") as file:
@@ -92,43 +98,46 @@ class FeatureDistance:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Give what `write` wrote. Raises DataError when it is missing or damaged."""
+        """Return the distance that `write` wrote. Raises DataError if the file is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 means = tuple(arrays[f"mean_{index}"] for index in range(len(LAYERS)))
                 whitenings = tuple(arrays[f"whitening_{index}"] for index in range(len(LAYERS)))
-        except Exception as error:  # a zip file, an array or a key: each has its own
+        except Exception as error:  # NumPy raises errors of the zip file, of the array and of its name
             raise DataError(
-                f"{path} cannot be read ({error}): expected what the decision rule beside it computes distances with. "
-                "If the pipeline wrote it, train again with `force`."
+                f"{path} cannot be read ({error}): expected the arrays with which the decision rule beside it computes "
+                "distances. If the pipeline wrote the file, train again with `force`."
             ) from None
         return cls(means, whitenings)
 
 
 def other_camera(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Give the picture in another light, white balance and sharpness: what must not count as unlike the training images."""
+    """Return the image in another light, white balance and sharpness, none of which makes it unlike the training images."""
     lit = image * (rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3))
     blurred = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.3, 1.5))
-    # Above 1 the difference to the blurred picture is exaggerated: sharper.
+    # A factor above 1 sharpens (unsharp masking), a factor below 1 blurs.
     return np.clip(blurred + rng.uniform(0, 2) * (lit - blurred), 0, 255).astype(np.uint8)
 
 
 def with_features(model: keras.Model) -> keras.Model:
-    """Give the classifier with a second output, the features (n, d) that distances are made from."""
+    """Return the classifier with a second output, the features (n, d) of which distances are computed."""
     import keras
 
     return keras.Model(model.inputs[0], [model.outputs[0], keras.ops.concatenate(_features(model), axis=1)])
 
 
 def with_distance(model: keras.Model, distance: FeatureDistance) -> keras.Model:
-    """Give the classifier with a second output, the distance (n, 1). Raises DataError when it is for another network."""
+    """Return the classifier with a second output, the distance (n, 1). Raises DataError if it is for another network."""
     import keras
 
     ops = keras.ops
     features = _features(model)
     expected, found = [mean.shape for mean in distance.means], [feature.shape[1:] for feature in features]
     if expected != found:
-        raise DataError(f"The decision rule's distances are for features of {expected}, the model has {found}.")
+        raise DataError(
+            f"The distances of the decision rule are for features of the shapes {expected}; the model has {found}. Put the "
+            "files of one candidate together."
+        )
     lengths = [
         ops.sqrt(ops.sum(ops.square(ops.matmul(feature - mean, whitening)), axis=1, keepdims=True))
         for feature, mean, whitening in zip(features, distance.means, distance.whitenings, strict=True)
@@ -148,8 +157,8 @@ def _features(model: keras.Model) -> list[Any]:
             seen = model.get_layer(name).output
         except ValueError:
             raise DataError(
-                f"The model has no layer {name}: the decision rule beside it is not for this network. Remove the rule to "
-                "predict without it."
+                f"The model has no layer {name}: the decision rule beside it is for another network. Put the files of one "
+                "candidate together."
             ) from None
         mean = ops.mean(seen, axis=(1, 2), keepdims=True)
         deviation = ops.sqrt(ops.mean(ops.square(seen - mean), axis=(1, 2)))
@@ -158,5 +167,5 @@ def _features(model: keras.Model) -> list[Any]:
 
 
 def _by_layer(features: Array) -> list[Array]:
-    """Give each layer's part of feature vectors (n, d): a mean and a deviation for each channel."""
+    """Return the part of each layer in feature vectors (n, d): a mean and a deviation for each channel."""
     return np.split(features, np.cumsum([2 * channels for channels in LAYERS.values()])[:-1], axis=1)

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.lock import DatasetBusy, locked
 from skinlesion.foundation.tables import empty, read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -36,29 +36,29 @@ INDEX_COLUMNS: Final = {
     "part_size": "int64",
     "part_mtime_ns": "int64",
 }
-"""Of a part's index: which file content (`sha256`) lies in which row, and how the part's file was when it was written."""
+"""Columns of a part's index: which file content (`sha256`) is in which row, and the part's state when it was written."""
 
 BYTES_IN_A_PART: Final = 40_000_000
-"""About 1,000 rows of block_12_add's activations: what a killed run loses, and what is held in memory while writing."""
+"""About 1,000 rows of block_12_add's activations. A killed run loses at most this, and so much is held in memory."""
 
 MOST_ROWS_IN_A_PART: Final = 4096
-"""Of small rows, as pooled vectors are: a killed run would lose much work in few bytes."""
+"""Limit for small rows, such as pooled vectors: a killed run would otherwise lose much work in few bytes."""
 
 MOST_SMALL_PARTS: Final = 16
-"""Each night and shard leaves a part; more than so many that are not half full are put together."""
+"""Each night and shard leaves a part. When more than this number are less than half full, they are merged."""
 
 ABANDONED_AFTER: Final = timedelta(days=30)
-"""A store fills a disk (0.4 GB a thousand images): what other weights or another cut have left goes after so long."""
+"""A store takes 0.4 GB for a thousand images: those of other weights or of another cut are removed after this time."""
 
 
 def rows_in_a_part(shape: tuple[int, ...]) -> int:
-    """Give how many rows of this shape, float16, make a full part."""
+    """Return how many rows of this shape, float16, make a full part."""
     return max(1, min(MOST_ROWS_IN_A_PART, BYTES_IN_A_PART // (2 * int(np.prod(shape)))))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Where the rows of a part's file lie: the array begins at `offset`, (rows, *shape) float16."""
+    """A part's file. Its array, float16 (rows, *shape), begins at byte `offset`."""
 
     path: Path
     offset: int
@@ -66,15 +66,11 @@ class _Part:
 
     @classmethod
     def of(cls, path: Path) -> _Part:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f"{path} is written in another version of NumPy's format, {version}")
-            shape, _, _ = np.lib.format.read_array_header_1_0(file)
-            return cls(path, file.tell(), tuple(shape[1:]))
+        array = np.load(path, mmap_mode="r")
+        return cls(path, array.offset, array.shape[1:])
 
     def read(self, items: npt.NDArray[np.int64], into: Activations, positions: npt.NDArray[np.int64]) -> None:
-        """Read to positions of an array what it is made of, rows or items of rows; item i follows the i before it."""
+        """Read the items with these numbers to these positions of an array. An item has the shape of the array's rows."""
         size = 2 * int(np.prod(into.shape[1:]))
         with self.path.open("rb", buffering=0) as file:
             for item, position in zip(items.tolist(), positions.tolist(), strict=True):
@@ -84,12 +80,15 @@ class _Part:
 
 @dataclass(frozen=True)
 class StoredActivations:
-    """Rows of the store, in the order asked for; read when asked for.
+    """Rows of the store in the order in which they were asked for, read from disk when they are taken.
 
-    Read, not memory-mapped: the pages that a mapping has touched count as the process's memory until the kernel takes
-    them back, and an epoch touches every one.
+    They are read, not memory-mapped: the pages of a mapping count as memory of the process until the kernel reclaims them,
+    and an epoch touches every page.
 
-    part and row: int64 (n,), where each wanted row lies.
+    Attributes:
+        parts: the parts that hold the rows.
+        part: int64 (n,), the part that holds each row.
+        row: int64 (n,), the number of each row within its part.
     """
 
     parts: Sequence[_Part]
@@ -101,34 +100,31 @@ class StoredActivations:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row."""
+        """Shape of one row: (orientations, ...)."""
         return self.parts[0].shape
 
-    def take(self, positions: npt.NDArray[np.int64]) -> Activations:
-        """Give the rows at these positions, float16 (len(positions), ...)."""
-        return self._read(positions, self.row[positions], self.shape)
+    @property
+    def orientations(self) -> int:
+        """Number of orientations of each image that are stored."""
+        return self.shape[0]
 
-    def take_items(self, positions: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> Activations:
-        """Give one item, along the row's first axis, of each of the rows at these positions, float16 (n, ...)."""
-        return self._read(positions, self.row[positions] * self.shape[0] + items, self.shape[1:])
-
-    def _read(
-        self, positions: npt.NDArray[np.int64], items: npt.NDArray[np.int64], shape: tuple[int, ...]
-    ) -> Activations:
-        result = np.empty((len(positions), *shape), dtype=np.float16)
-        of_part = self.part[positions]
-        for part in np.unique(of_part):
-            here = np.flatnonzero(of_part == part)
+    def take(self, positions: npt.NDArray[np.int64], orientations: npt.NDArray[np.int64]) -> Activations:
+        """Return the activations, float16 (len(positions), ...), of these rows, each in its one of the orientations."""
+        result = np.empty((len(positions), *self.shape[1:]), dtype=np.float16)
+        items = self.row[positions] * self.orientations + orientations
+        part_of = self.part[positions]
+        for part in np.unique(part_of):
+            here = np.flatnonzero(part_of == part)
             self.parts[part].read(items[here], result, here)
         return result
 
 
 class FeatureStore:
-    """Activations under features/<key>/: part-<hash>.npy and part-<hash>.parquet, its index.
+    """Activations under features/<key>/: part-<hash>.npy, and part-<hash>.parquet, its index.
 
-    A part's name is the hash of the contents it holds, so the same work gives the same name; the index is written after
-    the part. A part that is no longer what its index says is removed, and its rows are missing again. The folder's time is
-    that of its last use.
+    The name of a part is the hash of the contents that it holds, so the same work results in the same name. The index is
+    written after the part. A part that differs from what its index says is removed, and its rows count as missing. The
+    modification time of the folder is that of the store's last use.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,7 +134,7 @@ class FeatureStore:
         atomic.remove_partials(folder)
 
     def index(self) -> pd.DataFrame:
-        """Give what is stored: columns sha256, part (file name), row; each content once, parts in order of name."""
+        """Return what is stored: `INDEX_COLUMNS` and part (file name), one row for each content, parts in order of name."""
         tables = [empty(INDEX_COLUMNS).assign(part=pd.Series(dtype="str"))]
         for path in sorted(self.folder.glob("part-*.parquet")):
             table = self._checked(path)
@@ -147,25 +143,22 @@ class FeatureStore:
         return pd.concat(tables, ignore_index=True).drop_duplicates("sha256", ignore_index=True)
 
     def add(self, contents: Sequence[str], activations: Activations) -> str:
-        """Store rows: activations float16 (len(contents), ...), contents the sha256 of the files they come from.
+        """Store rows and return the name of their part.
 
-        Gives the part's name.
+        Args:
+            contents: the SHA-256 of the files that the rows come from.
+            activations: float16 (len(contents), ...).
         """
         name = hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
         path = self.folder / f"part-{name}.npy"
-        rows = np.ascontiguousarray(activations)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
-        crc = zlib.crc32(rows.data.cast("B"), zlib.crc32(header.getvalue()))
-        with atomic.replacing(path) as partial, partial.open("wb") as file:  # closed, then flushed and renamed
-            file.write(header.getvalue())
-            file.write(rows.data)
+        with atomic.replacing(path) as partial, partial.open("wb") as file:
+            np.save(file, activations)
         stat = path.stat()
         index = pd.DataFrame(
             {
                 "sha256": list(contents),
                 "row": np.arange(len(contents)),
-                "part_crc32": crc,
+                "part_crc32": zlib.crc32(path.read_bytes()),
                 "part_size": stat.st_size,
                 "part_mtime_ns": stat.st_mtime_ns,
             }
@@ -174,7 +167,7 @@ class FeatureStore:
         return path.name
 
     def open(self, contents: Sequence[str]) -> StoredActivations:
-        """Give the activations of these file contents, in this order. Raises KeyError when one is not stored."""
+        """Return the activations of these file contents, in this order. Raises KeyError if one is not stored."""
         index = self.index().set_index("sha256")
         missing = sorted(set(contents) - set(index.index))
         if missing:
@@ -185,7 +178,7 @@ class FeatureStore:
         return StoredActivations(parts, part.astype(np.int64), rows["row"].to_numpy(dtype=np.int64))
 
     def remove_unused(self, contents: set[str]) -> int:
-        """Remove the parts that hold none of these contents, or none that an earlier part does not; give their number."""
+        """Remove the parts without which all of these contents are still stored; return how many were removed."""
         listed = sorted(self.folder.glob("part-*.parquet"))
         index = self.index()
         needed = set(index.loc[index["sha256"].isin(contents), "part"])
@@ -195,10 +188,10 @@ class FeatureStore:
         return len(unused)
 
     def compact(self, contents: set[str]) -> int:
-        """Put small parts together when they have become many, leaving rows of other contents out; give their number.
+        """Merge the small parts if there are too many; return how many were merged. Rows of other contents are dropped.
 
-        The new part is there before an old one goes, so a kill leaves rows twice, never none. One shard does it at a
-        time: the others, which find the lock taken, leave it.
+        A new part is complete before the old ones are removed, so a kill leaves rows twice, never none. Only one shard does
+        it at a time; the others skip it.
         """
         index = self.index()
         wanted = index[index["sha256"].isin(contents)]
@@ -206,43 +199,41 @@ class FeatureStore:
             return 0
         full = rows_in_a_part(_Part.of(self.folder / wanted["part"].iloc[0]).shape)
         counts = wanted["part"].value_counts()
-        small = sorted(counts.index[counts < full / 2])
+        small = counts[counts < full / 2].sort_index()
         if len(small) <= MOST_SMALL_PARTS:
             return 0
+        first_rows = small.cumsum() - small
         try:
-            with FileLock(self.folder / ".compaction.lock", timeout=0, fallback_to_soft=False):
-                gathered: list[str] = []
-                for names in _filling(small, counts, full):
-                    gathered += self._merge(names, wanted)
-        except Timeout:
+            with locked(self.folder, "compaction", wait=0):
+                for _, together in small.groupby(first_rows // full):
+                    self._merge(wanted[wanted["part"].isin(together.index)])
+        except DatasetBusy:
             return 0
-        log.info("%d small parts of %s put together", len(gathered), self.folder.name)
-        return len(gathered)
+        log.info("%d small parts of %s were merged", len(small), self.folder.name)
+        return len(small)
 
-    def _merge(self, names: Sequence[str], wanted: pd.DataFrame) -> list[str]:
-        """Write the wanted rows of some parts as one part and remove them; give their names. A damaged one is removed."""
+    def _merge(self, rows: pd.DataFrame) -> None:
+        """Write rows of the index as one part, then remove the parts that they were in. A damaged part is only removed."""
         contents: list[str] = []
         arrays = []
-        for name in names:
-            rows = wanted[wanted["part"] == name]
-            expected = read_table((self.folder / name).with_suffix(".parquet"), INDEX_COLUMNS)["part_crc32"].iloc[0]
-            content = (self.folder / name).read_bytes()
-            if zlib.crc32(content) != expected:
-                log.warning("%s is damaged; its rows are computed again", self.folder / name)
-                self._remove((self.folder / name).with_suffix(".parquet"))
-                continue
-            arrays.append(np.load(io.BytesIO(content))[rows["row"].to_numpy()])
-            contents += rows["sha256"].tolist()
+        for name, of_part in rows.groupby("part"):
+            path = self.folder / str(name)
+            content = path.read_bytes()
+            if zlib.crc32(content) == of_part["part_crc32"].iloc[0]:
+                arrays.append(np.load(io.BytesIO(content))[of_part["row"].to_numpy()])
+                contents += of_part["sha256"].tolist()
+            else:
+                log.warning("%s is damaged; its rows are computed again", path)
         merged = self.add(contents, np.concatenate(arrays)) if arrays else ""
-        for name in names:
-            if name != merged:  # a part alone in its group, all of whose rows are wanted
-                self._remove((self.folder / name).with_suffix(".parquet"))
-        return list(names)
+        # The new part has the name of an old one when it consists of that part alone, with all of its rows.
+        for name in set(rows["part"]) - {merged}:
+            self._remove((self.folder / name).with_suffix(".parquet"))
 
     def _checked(self, index_path: Path) -> pd.DataFrame | None:
+        """Return the index of a part; None, and remove the part, if either is damaged."""
         part = index_path.with_suffix(".npy")
         if not index_path.exists():
-            return None  # compacted by another shard since it was listed
+            return None  # merged by another shard since it was listed
         try:
             table = read_table(index_path, INDEX_COLUMNS)
             stat = part.stat()
@@ -262,26 +253,13 @@ class FeatureStore:
 
 
 def remove_abandoned(features: Path) -> int:
-    """Remove the stores under features/ that no run has used for `ABANDONED_AFTER`; give their number."""
+    """Remove the stores under features/ that no run has used for `ABANDONED_AFTER`; return how many were removed."""
     latest = time.time() - ABANDONED_AFTER.total_seconds()
     removed = 0
     for folder in features.glob("*/"):
-        with suppress(FileNotFoundError):  # another shard is at it too
+        with suppress(FileNotFoundError):  # another shard removes it at the same time
             if folder.stat().st_mtime < latest:
                 shutil.rmtree(folder, ignore_errors=True)
                 log.info("%s has not been used for %d days: removed", folder, ABANDONED_AFTER.days)
                 removed += 1
     return removed
-
-
-def _filling(names: Sequence[str], rows: pd.Series, full: int) -> list[list[str]]:
-    """Give the names in groups, in order, each of which fills a part as far as whole ones do."""
-    groups: list[list[str]] = [[]]
-    filled = 0
-    for name in names:
-        if filled + rows[name] > full:
-            groups.append([])
-            filled = 0
-        groups[-1].append(name)
-        filled += rows[name]
-    return groups

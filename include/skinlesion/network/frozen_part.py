@@ -1,4 +1,4 @@
-"""The frozen part of the network as LiteRT runs it: a file beside the activations that it gives."""
+"""The frozen part of the network as LiteRT runs it: a file beside the activations that it computes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import keras
 
 
-def frozen_part_path(dataset: Path, weights_key: str, cut: str, ways: int) -> Path:
-    """Give the path of the .tflite file that maps an image to the activations of the layer `cut`."""
-    return layout.features(dataset) / activations_key(weights_key, cut, ways) / "frozen_part.tflite"
+def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: int) -> Path:
+    """Return the path of the .tflite file that maps an image to the activations of the layer `cut`."""
+    return layout.features(dataset) / activations_key(weights_key, cut, orientations) / "frozen_part.tflite"
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether the file is there as it was written."""
+    """Return whether the file exists and has the SHA-256 that was written beside it."""
     try:
         return sha256_of(path) == _digest_path(path).read_text()
     except (OSError, ValueError):

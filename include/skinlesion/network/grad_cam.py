@@ -1,7 +1,8 @@
-"""Grad-CAM: which places of an image speak for a class.
+"""Grad-CAM: which regions of an image raise the score of a class.
 
-Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017. It shows
-where the last convolution saw what raised the class's score, 7x7 places enlarged; it says neither why nor whether rightly.
+Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017. The map has
+the resolution of the last convolution, 7x7, and is enlarged. It shows where the network responds, neither why nor whether
+rightly.
 """
 
 from __future__ import annotations
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 LAST_CONVOLUTION: Final = "out_relu"
-"""MobileNetV2's last activations, (7, 7, 1280)."""
+"""Name of the layer of MobileNetV2's last activations, (7, 7, 1280)."""
+
 STRONGEST: Final = 0.5
-"""Opacity of the overlay where the heat is 1; where it is 0 the image is left as it is."""
+"""Opacity of the overlay where the heat is 1. Where the heat is 0 the overlay is transparent."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """heat: float32 (224, 224), 0..1, about 1 at the strongest place; all 0 where nothing speaks for the class.
+    """The heat map of an image for a class.
 
-    overlay: RGB uint8 (224, 224, 3), the image with the heat on it.
+    Attributes:
+        heat: float32 (224, 224), 0..1, about 1 at its maximum; all 0 if no region raises the score.
+        overlay: RGB uint8 (224, 224, 3), the image with the heat on it.
     """
 
     heat: npt.NDArray[np.float32]
@@ -38,40 +42,40 @@ class HeatMap:
 
 
 class GradCam:
-    """Heat maps of a classifier; make one and use it for many images, from one thread at a time."""
+    """Computes heat maps of a classifier. Make one and call it for many images, from one thread at a time."""
 
     def __init__(self, model: keras.Model) -> None:
-        """Take a classifier as `skinlesion.network.classifier.load_classifier` gives it.
+        """Take a classifier as `skinlesion.network.classifier.load_classifier` returns it.
 
-        Raises ValueError for a model without a convolution's activations (n, h, w, channels).
+        Raises ValueError for a model in which no layer has activations of shape (n, h, w, channels).
         """
         import keras
         import tensorflow as tf
 
         last = model.layers[-1]
-        # Before the softmax: behind it, the gradient of a certain answer is nearly nothing everywhere.
+        # The gradient is that of the logit: after the softmax, the gradient of a probability near 1 is nearly 0 everywhere.
         is_softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
         activations = _last_activations(model)
-        seen = keras.Model(model.inputs[0], activations)
-        judged = keras.Model(activations, last.input if is_softmax else model.outputs[0])
+        convolutions = keras.Model(model.inputs[0], activations)
+        head = keras.Model(activations, last.input if is_softmax else model.outputs[0])
 
-        def scores(places: Any) -> Any:
-            hidden = judged(places, training=False)
+        def scores(maps: Any) -> Any:
+            hidden = head(maps, training=False)
             if is_softmax:
                 return tf.matmul(hidden, last.kernel) + last.bias
             return tf.math.log(tf.maximum(hidden, 1e-12))
 
         def gradients(image: Any, label: Any) -> tuple[Any, Any]:
-            places = seen(image, training=False)
+            maps = convolutions(image, training=False)
             with tf.GradientTape() as tape:
-                tape.watch(places)
-                score = scores(places)[:, label]
-            return places, tape.gradient(score, places)
+                tape.watch(maps)
+                score = scores(maps)[:, label]
+            return maps, tape.gradient(score, maps)
 
         self._gradients = tf.function(gradients, reduce_retracing=True)
 
     def __call__(self, image: Pixels, label: str) -> HeatMap:
-        """Give the heat map of one image, RGB uint8 (224, 224, 3), for a class of `LABELS`."""
+        """Return the heat map of one image, RGB uint8 (224, 224, 3), for a class of `LABELS`."""
         import tensorflow as tf
 
         batch = tf.constant(image[np.newaxis], dtype=tf.float32)
@@ -81,19 +85,19 @@ class GradCam:
         if small.max() > 0:
             small = small / small.max()
         heat = cv2.resize(small.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        heat = np.clip(heat, 0, 1)  # a cubic overshoots
+        heat = np.clip(heat, 0, 1)  # cubic interpolation overshoots
         return HeatMap(heat, overlay(image, heat))
 
 
 def overlay(image: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
-    """Give an image, RGB uint8 (h, w, 3), with a heat map (h, w), 0..1, on it, from clear over red to yellow."""
+    """Return an image, RGB uint8 (h, w, 3), with a heat map (h, w), 0..1, on it, from transparent over red to yellow."""
     colours = cv2.applyColorMap(np.round(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     opacity = (STRONGEST * heat)[..., np.newaxis]
     return np.round((1 - opacity) * image + opacity * colours).astype(np.uint8)
 
 
 def _last_activations(model: keras.Model) -> Any:
-    """Give the output of `out_relu`, in another network that of the last layer with a place in the image."""
+    """Return the output of `out_relu`, in another network that of the last layer that still has height and width."""
     names = [layer.name for layer in model.layers]
     if LAST_CONVOLUTION in names:
         return model.get_layer(LAST_CONVOLUTION).output

@@ -1,4 +1,4 @@
-"""Models as LiteRT (XNNPACK) runs them on a CPU."""
+"""Models that LiteRT runs on a CPU, with its XNNPACK kernels."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Model = TypeVar("Model")
 
 
 def convert_to_litert(model: keras.Model, path: Path) -> None:
-    """Write a model as LiteRT runs it; see `converted`."""
+    """Write a model as a .tflite file, whole or not at all."""
     atomic.write_bytes(path, converted(model))
 
 
 def converted(model: keras.Model) -> bytes:
-    """Give the content of a .tflite file of a model: float32, a batch of one, the outputs in the model's order.
+    """Return the content of a .tflite file of a model: float32, a batch of one, the outputs in the model's order.
 
-    `model.export(format="litert")`, and the converter when it is given the model, give the same outputs but go through a
-    SavedModel, which takes five times as long; the warning that recommends it is kept from the user.
+    `model.export(format="litert")` and `TFLiteConverter.from_keras_model` result in the same outputs but go through a
+    SavedModel, which takes five times as long. The converter's warning that recommends a SavedModel is not shown.
     """
     import tensorflow as tf
     from absl import logging as absl_logging
@@ -48,14 +48,14 @@ def converted(model: keras.Model) -> bytes:
 
 
 class LiteRTModel:
-    """A model run by LiteRT (XNNPACK) on one thread, one image a call.
+    """A model that LiteRT runs on one thread, one image at a time.
 
-    One image a call is the fastest on a CPU, and it makes an image's result independent of what else is in a batch. To
-    use more cores make one for each thread: `invoke` releases the interpreter's lock.
+    One image at a time is fastest on a CPU, and the result for an image does not depend on the others of a batch. To use
+    more cores make one model for each thread (`OneForEachThread`): `invoke` releases Python's global interpreter lock.
     """
 
     def __init__(self, model: Path | bytes) -> None:
-        """Load a .tflite file, or what one would hold. Raises DataError when LiteRT cannot run it."""
+        """Load a .tflite file, or the content of one. Raises DataError if LiteRT cannot run it."""
         from ai_edge_litert.interpreter import Interpreter
 
         content = model if isinstance(model, bytes) else model.read_bytes()
@@ -65,7 +65,7 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             name = "The converted model" if isinstance(model, bytes) else str(model)
             raise DataError(
-                f"{name} is no model that LiteRT can run ({str(error).splitlines()[0]}). If the pipeline wrote it, delete "
+                f"{name} is not a model that LiteRT can run ({str(error).splitlines()[0]}). If the pipeline wrote it, delete "
                 "it: the next run writes it again."
             ) from None
         self._input = self._interpreter.get_input_details()[0]["index"]
@@ -73,29 +73,29 @@ class LiteRTModel:
 
     @property
     def outputs(self) -> int:
-        """How many outputs the model has."""
+        """Number of outputs of the model."""
         return len(self._outputs)
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Give the first output, float32, for one image, RGB uint8 (224, 224, 3)."""
+        """Return the first output, float32, for one image, RGB uint8 (224, 224, 3)."""
         return self.run(image)[0]
 
     def run(self, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
-        """Give every output, float32, for one image, RGB uint8 (224, 224, 3)."""
+        """Return every output, float32, for one image, RGB uint8 (224, 224, 3)."""
         self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output)[0] for output in self._outputs]
 
 
 class OneForEachThread(Generic[Model]):
-    """Gives each thread a model of its own, made when the thread first asks."""
+    """Holds one model for each thread, made when the thread first needs it."""
 
     def __init__(self, make: Callable[[], Model]) -> None:
         self._make = make
         self._of_thread = threading.local()
 
     def get(self) -> Model:
-        """Give this thread's model."""
+        """Return the model of this thread."""
         if not hasattr(self._of_thread, "model"):
             self._of_thread.model = self._make()
         model: Model = self._of_thread.model

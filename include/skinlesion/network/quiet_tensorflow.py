@@ -10,10 +10,10 @@ from skinlesion.foundation.cores import cores_allowed
 
 
 def load() -> None:
-    """Import TensorFlow, once a process; what it wrote to standard error is shown only if the import fails.
+    """Import TensorFlow unless this process has done so. What it writes to standard error is shown if the import fails.
 
-    TF_CPP_MIN_LOG_LEVEL does not reach these lines (oneDNN's note, "before absl::InitializeLog()"): they come before
-    it is read. They go to the file descriptor, so Python's redirection does not reach them either.
+    TF_CPP_MIN_LOG_LEVEL does not silence these lines (oneDNN's note, "before absl::InitializeLog()"), which come before it
+    is read. They go to the file descriptor, where Python's redirection does not catch them either.
     """
     if "tensorflow" in sys.modules:
         return

@@ -9,7 +9,7 @@ from pydantic import field_validator
 from skinlesion.foundation.settings import RunSettings, setting
 
 POOLED: Final = "global_average_pooling"
-"""The layer behind the whole backbone, which gives one vector of 1280 values an image."""
+"""Name of the layer after the whole backbone, which pools an image to one vector of 1280 values."""
 
 CUT_LAYERS: Final = (
     "block_6_project_BN",
@@ -20,7 +20,7 @@ CUT_LAYERS: Final = (
     "block_15_add",
     "block_16_project_BN",
 )
-"""Layers of MobileNetV2 after which the frozen part may end: the ends of its blocks from the sixth on."""
+"""Names of the layers of MobileNetV2 at which the frozen part may end: the last ones of its blocks from the sixth on."""
 
 
 class ModelSettings(RunSettings):

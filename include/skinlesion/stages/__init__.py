@@ -1,5 +1,5 @@
-"""The stages of a run, one file each, in this order: ingest, resize, augment, organize, build, embed, train, evaluate.
-Collect and examine are what ingest begins with, for runs over several workers.
+"""The stages of a run, one file each, in this order: ingest, resize, augment, organize, build, embed, train, evaluate, promote.
 
-A stage calls down (catalog, backbone, ...) and never another stage; stages meet only through what lies on disk.
+Collect and examine are the first steps of ingest, for runs on several workers. A stage never calls another stage: stages
+communicate only through the files that they leave.
 """

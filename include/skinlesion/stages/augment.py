@@ -1,4 +1,4 @@
-"""Augment: Augmentor's copies of the training images, seeded and named by us."""
+"""Augment: copies of the training images, altered at random by Augmentor and reproducible by their seeds."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _SEPARATOR = "__aug"
 
 
 def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Write processed_images/augmented/<image>__aug01.jpg ... for each training image; held-out images get none.
+    """Write processed_images/augmented/<image>__aug01.jpg and so on for each training image; held-out images get no copies.
 
-    A copy depends on its image's pixels, the settings and the seed, not on the number of workers or the order.
+    A copy depends on the pixels of its image, the settings and the seed, not on the number of workers or the order.
     """
     watch = Stopwatch()
     wanted = _wanted(config)
@@ -53,13 +53,13 @@ def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seen=outcome.wanted,
         done=outcome.done,
         skipped=outcome.wanted - outcome.done,
-        refused=0,
         seconds=watch.seconds(),
         details={"removed": outcome.removed, "copies": config.copies},
     )
 
 
 def _wanted(config: PipelineConfig) -> pd.DataFrame:
+    """Return the copies that there should be: columns name, image, source (SHA-256 of the resized image), input (its path)."""
     catalog = accepted(read_catalog(config.dataset))
     resized = BucketTable(layout.tables(config.dataset, "resize"), COLUMNS).read()
     resized = resized[resized["refused"] == ""]
@@ -90,11 +90,11 @@ def _augment_one(job: Job, *, folder: Path, config: PipelineConfig) -> Made:
 
 
 def augmented_copy(image: Image.Image, seed: str, config: PipelineConfig) -> Image.Image:
-    """Give Augmentor's copy of an image that this seed stands for; the same size.
+    """Return the copy of an image that Augmentor makes with this seed, in the same size.
 
-    Augmentor draws from the global generators of `random` and NumPy: they are seeded for each operation and put back
-    as they were, so the copy is the same whatever else draws from them. Its own pipeline rounds probabilities to
-    tenths and names files at random, so its operations are called one by one.
+    Augmentor draws from the global generators of `random` and NumPy. They are seeded for each operation and restored
+    afterwards, so the copy is the same whatever else draws from them. The operations are called one by one because
+    Augmentor's own pipeline rounds probabilities to tenths and names files at random.
     """
     draws = random.Random(hashlib.sha256(seed.encode()).digest())
     python_state, numpy_state = random.getstate(), np.random.get_state()

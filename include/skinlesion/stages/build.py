@@ -1,4 +1,4 @@
-"""Build: the classifier before training, models/skin_lesion_classifier.h5, and its frozen part as embed runs it."""
+"""Build: the classifier before training, models/skin_lesion_classifier.h5, and its frozen part in the format that embed runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def build(config: PipelineConfig) -> StageReport:
-    """Write the untrained classifier unless the one that lies there has the same weights and settings.
+    """Write the untrained classifier unless there is one with the same weights and settings.
 
-    On a CPU its frozen part is converted here rather than in embed, which then needs no TensorFlow: no time to import it,
-    and a quarter of the memory.
+    For a CPU its frozen part is converted here rather than in embed. Embed then does not import TensorFlow, which saves time
+    and three quarters of its memory.
     """
     watch = Stopwatch()
     weights = find_weights(config)
@@ -47,13 +47,12 @@ def build(config: PipelineConfig) -> StageReport:
 
             write_frozen_part(model or load_classifier(path), config.stored_cut, frozen)
     if config.weights == "random":
-        log.warning("The backbone's weights are random: what is trained on it is good for trying things out only")
+        log.warning("The weights of the backbone are random: a model trained on it is only good for trying things out")
     return StageReport(
         stage="build",
         seen=1,
         done=int(not is_current),
         skipped=int(is_current),
-        refused=0,
         seconds=watch.seconds(),
         details={"model": str(path), "weights": config.weights, "weights_key": weights.key},
     )

@@ -1,4 +1,4 @@
-"""Collect: what the sources have comes into the data set, once, before several workers examine its images."""
+"""Collect: bring new files of the sources into the data set, once, before several workers examine its images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from skinlesion.stages.settings import PipelineConfig
 
 
 def collect(config: PipelineConfig) -> StageReport:
-    """Bring what the sources have into images/ and labels/, as ingest does by itself; counts files over all sources.
+    """Bring new files of the sources into images/ and labels/, as ingest alone would. The report counts files of all sources.
 
-    Raises DataError when the data set has no images/ or its tables of labels cannot be used, and DatasetBusy while another
+    Raises DataError if the data set has no images/ or its tables of labels cannot be used, and DatasetBusy while another
     process ingests it.
     """
     watch = Stopwatch()
     with held_for_ingest(config):
         sources = collect_from_sources(config)
         require_images(config.dataset)
-        # Ingest reads the tables again; a wrong one is told here, before the images are read for hours.
+        # Ingest reads the tables again. Here they are checked before reading the images, which takes hours.
         labels_of_dataset(config)
     arrived = sum(source.arrived for source in sources.values())
     skipped = sum(source.already_there + source.waiting for source in sources.values())

@@ -1,4 +1,4 @@
-"""Embed: the frozen part runs once for each file that is trained on; its activations are stored."""
+"""Embed: run the frozen part of the network once for each training file and store its activations."""
 
 from __future__ import annotations
 
@@ -29,22 +29,28 @@ from skinlesion.stages.settings import PipelineConfig
 
 
 def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Store the activations of the training files of the manifest that have none yet, under features/<key>/.
+    """Store the activations of the training files in the manifest that have none yet, under features/<key>/.
 
-    A file's row holds those of its picture laid in `stored_ways` ways, float16 (ways, ...). Stores that no run has used for a
-    month, of other weights or another cut, are removed.
-    Held-out files get none: training must not read them, and evaluation runs the whole model.
+    The row of a file holds the activations of `stored_ways` orientations, float16 (orientations, ...). Held-out files have
+    none: training must not read them, and evaluation runs the whole model. Stores of other weights or of another cut that no
+    run has used for a month are removed.
 
-    Raises OSError when a file is not what the manifest says (something else writes to the folder; a retry may help).
+    Raises OSError if a file differs from the manifest (another process writes to the folder; a retry may help).
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
     if config.stored_cut is None:
-        details = {
-            "why": "this way of training reads the images",
-            "stores_removed": remove_abandoned(layout.features(config.dataset)),
-        }
-        return StageReport("embed", 0, 0, 0, 0, watch.seconds(), details)
+        return StageReport(
+            stage="embed",
+            seen=0,
+            done=0,
+            skipped=0,
+            seconds=watch.seconds(),
+            details={
+                "why": "training with this loader reads the images",
+                "stores_removed": remove_abandoned(layout.features(config.dataset)),
+            },
+        )
     built = require_built_model(config.models)
     store_key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
     store = FeatureStore(layout.features(config.dataset) / store_key)
@@ -64,11 +70,10 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seen=len(mine),
         done=len(todo),
         skipped=len(mine) - len(todo),
-        refused=0,
         seconds=watch.seconds(),
         details={
             "cut": config.stored_cut,
-            "ways": config.stored_ways,
+            "orientations": config.stored_ways,
             "device": device,
             "parts_compacted": compacted,
             "parts_removed": removed,
@@ -78,7 +83,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 
 
 def _embed(config: PipelineConfig, built: BuiltModel, cut: str, store: FeatureStore, files: list[ViewFile]) -> str:
-    """Run the frozen part on these files and store what it gives; tell on what it ran."""
+    """Run the frozen part on these files, store the activations and return the name of the device on which it ran."""
     if accelerator.is_there():
         results = _on_tensorflow(config, cut, files)
         device = "TensorFlow on a GPU"
@@ -95,7 +100,7 @@ def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> I
 
     def activations(file: ViewFile) -> Activations:
         model, pixels = models.get(), file.read()
-        return np.stack([model(oriented(pixels, way)).astype(np.float16) for way in range(config.stored_ways)])
+        return np.stack([model(oriented(pixels, at)).astype(np.float16) for at in range(config.stored_ways)])
 
     return spread(activations, files, workers=config.workers_used(), kind="threads")
 
@@ -105,11 +110,11 @@ def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> I
     from skinlesion.network.classifier import frozen_part, load_classifier
 
     model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
-    pictures = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
-    ways = range(config.stored_ways)
-    results = accelerator.in_batches(model, (oriented(pixels, way) for pixels in pictures for way in ways))
+    images = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
+    orientations = range(config.stored_ways)
+    results = accelerator.in_batches(model, (oriented(pixels, at) for pixels in images for at in orientations))
     for first in results:
-        yield np.stack([first, *itertools.islice(results, len(ways) - 1)])
+        yield np.stack([first, *itertools.islice(results, len(orientations) - 1)])
 
 
 def _store(
@@ -119,7 +124,7 @@ def _store(
     storing: ThreadPoolExecutor,
     advance: Callable[[int], None],
 ) -> None:
-    """Store the results part by part. A part is written while the next one is computed, and no more than one."""
+    """Store the results part by part. One part is written while the next one is computed."""
     first = next(results)
     full = rows_in_a_part(first.shape)
     writing: Future[str] | None = None
@@ -137,8 +142,9 @@ def _store(
 
 
 def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Path:
+    """Return the .tflite file of the frozen part, which is written again if it was removed or damaged since build."""
     path = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways)
-    if not is_whole(path):  # build wrote it; removed or damaged since then
+    if not is_whole(path):
         quiet_tensorflow.load()
         from skinlesion.network.classifier import load_classifier
 

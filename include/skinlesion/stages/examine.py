@@ -1,4 +1,4 @@
-"""Examine: each new image file is read, hashed and decoded, so that ingest finds it known."""
+"""Examine: read, hash and decode each new image file, so that ingest need not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from skinlesion.stages.settings import PipelineConfig
 
 
 def examine(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Do for a shard of images/ what ingest otherwise does by itself: remember of each file what it holds.
+    """Record for a shard of images/ what each file holds, as ingest otherwise does for all of them.
 
-    `refused` counts the files that cannot be used; ingest says why. Raises DataError when images/ is missing.
+    `refused` in the report counts the files that cannot be used; the report of ingest has the reasons. Raises DataError if
+    images/ is missing.
     """
     watch = Stopwatch()
     require_images(config.dataset)

@@ -1,14 +1,15 @@
-"""Ingest: labels and image files become the catalog; what cannot be used is refused with its reason."""
+"""Ingest: labels and image files become the catalog; images that cannot be used are refused with a reason."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import JsonValue
 
 from skinlesion.data import catalog as contract
 from skinlesion.data.catalog import class_counts
@@ -36,18 +37,21 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.stages.settings import PipelineConfig
 
-_NAMES_LISTED: Final = 5  # in a reason; the rest is counted
+_NAMES_LISTED: Final = 5
+"""Names in a reason. Further names are counted."""
 
 
 def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
-    """Take what the sources have, then write catalog.parquet and split.parquet from the tables of labels and images/.
+    """Bring new files of the sources in, then write catalog.parquet and split.parquet from the tables of labels and images/.
 
-    A file is read, hashed and decoded once; later runs read it again only when its size or a time changed. Raises
-    DataError when the data set as a whole cannot be used; a single bad image or row is refused in the catalog. Raises
-    DatasetBusy while another process ingests the same data set.
+    A file is read, hashed and decoded once; later runs read it again only if its size or one of its times changed. A single
+    image or row that cannot be used is refused in the catalog. Raises DataError if the data set as a whole cannot be used, and
+    DatasetBusy while another process ingests it.
 
-    prepared: the stages collect and examine have run, so no source is asked again, and with `force` no file is read a
-    second time. What is not known is read all the same: a file that came after them, a part of the table that was lost.
+    Args:
+        config: the settings.
+        prepared: whether the stages collect and examine have run. Then no source is read again, and with `force` no file is
+            read a second time. A file without a record (it came later, or its part of the table was lost) is still read.
     """
     with held_for_ingest(config):
         return _ingest(config, prepared)
@@ -81,7 +85,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside])
     catalog.loc[usable, "split"] = split
     check_and_report(config, catalog, files, pairs)
-    # The sides first: a catalog whose sides are not written down could be decided otherwise after a crash.
+    # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
     write_decisions(config.dataset, decisions)
     contract.write_catalog(config.dataset, catalog)
     return StageReport(
@@ -93,7 +97,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         seconds=watch.seconds(),
         details={
             **_details(catalog, labels, others),
-            "duplicates": _count_duplicates(catalog, duplicates, pairs, set_aside, decided),
+            "duplicates": dict(_count_duplicates(catalog, duplicates, pairs, set_aside, decided)),
             "sources": {name: source.model_dump() for name, source in sources.items()},
             "data_report": str(layout.data_report(config.dataset)),
         },
@@ -101,7 +105,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
 
 
 def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
-    """Join labels and files into rows of `catalog.COLUMNS`; group and split are still empty."""
+    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty."""
     files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
@@ -125,11 +129,14 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
 
 
-def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Any]:
+def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, JsonValue]:
+    """Return the counts of the catalog that the stage reports."""
     usable = contract.accepted(catalog)
-    by_class: dict[str, dict[str, dict[str, int]]] = {}
-    for count in class_counts(usable):
-        by_class.setdefault(count.label, {})[count.split] = {"images": count.images, "lesions": count.lesions}
+    counts = class_counts(usable)
+    by_class: dict[str, JsonValue] = {
+        label: {each.split: {"images": each.images, "lesions": each.lesions} for each in counts if each.label == label}
+        for label in LABELS
+    }
     return {
         "accepted": len(usable),
         "data_version": contract.data_version(catalog),
@@ -137,9 +144,9 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, An
         "groups_on_both_sides": len(on_both_sides(usable, "group")),
         "other_files": others,
         "classes": by_class,
-        "unrecognised_dx": fallback_counts(usable["dx"], listed=100),
+        "unrecognised_dx": dict(fallback_counts(usable["dx"], listed=100)),
         "blank_dx": int((usable["dx"] == "").sum()),
-        "layouts": labels.layouts,
+        "layouts": dict(labels.layouts),
         "conflicts": dict(labels.conflict_counts),
         "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
@@ -152,8 +159,8 @@ def _count_duplicates(
     pairs: pd.DataFrame,
     set_aside: npt.NDArray[np.bool_],
     decided: pd.DataFrame,
-) -> dict[str, int]:
-    """Count the copies among the images that are used or set aside, and what follows from them."""
+) -> dict[str, JsonValue]:
+    """Return counts of the duplicates among the images that are used or set aside, and of their consequences."""
     taken = catalog[(catalog["refused"] == "") | set_aside]
     contents = pd.Index(taken["sha256"].unique())
     is_taken = (contents.get_indexer(pairs["first"]) >= 0) & (contents.get_indexer(pairs["second"]) >= 0)

@@ -24,10 +24,10 @@ from skinlesion.stages.settings import PipelineConfig
 
 
 def organize(config: PipelineConfig) -> StageReport:
-    """Link each processed and augmented image into its class's folder and write manifest.parquet.
+    """Link each processed and augmented image into the folder of its class and write manifest.parquet.
 
-    Links come first, then the manifest that names them, then stale links go: whoever reads the manifest finds its files.
-    A training image whose picture is also held out is left out, with its copies: held-out wins.
+    New links are made before the manifest is written and stale links are removed after it, so that every file of a manifest
+    exists. A training image that is equal to a held-out image is left out, together with its copies.
     """
     watch = Stopwatch()
     output = layout.output(config.dataset)
@@ -69,13 +69,13 @@ def organize(config: PipelineConfig) -> StageReport:
 
 
 def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
-    """Give the rows of the manifest with their `source` paths, and how many images were left out and refused."""
+    """Return the rows of the manifest with their `source` paths, the number of images left out, and of those refused."""
     catalog = accepted(read_catalog(config.dataset))
     originals = _made(config, "resize", layout.processed(config.dataset))
     refused = int((~catalog["image"].isin(originals["image"])).sum())
     rows = originals.assign(copy=0).merge(catalog[["image", "label", "split", "dx", "group"]], on="image")
     held_out = rows[rows["split"] == HELD_OUT]
-    # Equal pixels become equal files, and so do some that differ.
+    # Compared after resizing: equal originals become equal files, and so do some that differ.
     is_twin = rows["sha256"].isin(held_out["sha256"])
     twins = rows[(rows["split"] == TRAIN) & is_twin]
     rows = rows[~rows["image"].isin(twins["image"])]
@@ -89,13 +89,14 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
 
 
 def _made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
+    """Return the files that a stage made: columns name, image, sha256, source (path)."""
     made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read()
     made = made[made["refused"] == ""]
     return made[["name", "image", "sha256"]].assign(source=str(folder) + "/" + made["name"])
 
 
 def _present(output: Path) -> dict[str, os.stat_result]:
-    """Give what lies in the class folders: file (class/name) -> stat."""
+    """Return the state of each file in the class folders by its name (class/name)."""
     return {
         f"{label}/{entry.name}": entry.stat(follow_symlinks=False)
         for label in LABELS
@@ -105,19 +106,20 @@ def _present(output: Path) -> dict[str, os.stat_result]:
 
 
 def _manifest_before(dataset: Path) -> pd.DataFrame:
+    """Return the manifest of the last run; empty if it is missing or damaged."""
     try:
         return read_manifest(dataset)
-    except (DataError, OSError, pa.ArrowException):  # missing or damaged: written anew
+    except (DataError, OSError, pa.ArrowException):
         return empty(COLUMNS)
 
 
 def _needs_link(
     wanted: pd.DataFrame, present: dict[str, os.stat_result], before: pd.DataFrame, force: bool
 ) -> pd.DataFrame:
-    """Give the wanted rows whose link is missing or shows another file.
+    """Return the wanted rows whose link is missing or is a link to another file.
 
-    A link is right when it is the source's own inode; where the file system has no links, the copy is right when it was
-    made from the same content and still has its size.
+    A link is right if it has the inode of the source. On a file system without links, a copy is right if it was made from the
+    same content and still has its size.
     """
     if force:
         return wanted
@@ -136,12 +138,13 @@ def _needs_link(
 
 
 def _link(source: Path, target: Path) -> None:
-    with suppress(OSError):  # a stale link, another file system, one without links
+    """Link or copy a file, whole or not at all, in the place of what is there."""
+    with suppress(OSError):  # there is a stale link, the file system is another one, or it has no links
         os.link(source, target)
         return
     with atomic.replacing(target, durable=False) as partial:
         partial.unlink(missing_ok=True)
         try:
             os.link(source, partial)
-        except OSError:  # another file system, or one without links
+        except OSError:  # the file system is another one, or it has no links
             shutil.copyfile(source, partial)

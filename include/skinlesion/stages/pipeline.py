@@ -4,44 +4,65 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
+from pydantic import Field, JsonValue
+
+from skinlesion.foundation.record import Record
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages.settings import PipelineConfig
 
 STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
-"""In the order of a run; each is a module of `skinlesion.stages` with one public function of the same name."""
+"""The stages of a run in their order. Each is a module of `skinlesion.stages` with one public function of the same name."""
 
 PREPARING: Final = ("collect", "examine")
-"""What ingest otherwise begins with, as stages of their own: the sources are asked once, then several workers can share the
-reading of the images."""
+"""The first steps of ingest as stages of their own: the sources are read once, then several workers share the reading of the
+images."""
 
 NIGHTLY: Final = (*PREPARING, *STAGES[:-1])
-"""What the nightly DAG runs. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
+"""The stages of the nightly DAG. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
 
 SHARDED: Final = frozenset({"examine", "resize", "augment", "embed"})
-"""Stages that take a shard, so that several workers can share them."""
+"""The stages that take a shard, so that several workers can share them."""
+
+
+class RunReport(Record):
+    """What `--json` writes for `skinlesion run` and for each stage.
+
+    Attributes:
+        stages: the report of each stage, in their order.
+        metrics: what evaluate measured, as in metrics.json; empty for a single stage.
+    """
+
+    stages: tuple[StageReport, ...]
+    metrics: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **options: bool) -> StageReport:
-    """Run one stage, or one shard of it. Imports the stage's module only now: some pull in TensorFlow.
+    """Run one stage, or one shard of it, and return its report.
 
-    options: what a stage takes besides, as ingest's `prepared`.
+    The module of the stage is imported only now, since some import TensorFlow.
+
+    Args:
+        stage: its name.
+        config: the settings.
+        shard: the slice of the images, for a stage of `SHARDED`; None for all images.
+        options: further arguments of the stage, such as `prepared` of ingest.
     """
     function: Callable[..., StageReport] = getattr(importlib.import_module(f"skinlesion.stages.{stage}"), stage)
     return function(config, **options) if shard is None else function(config, shard, **options)
 
 
 def run_all(config: PipelineConfig, announce: Callable[[StageReport], None]) -> Sequence[StageReport]:
-    """Run every stage in order; `announce` hears each report as it comes. The first error ends the run."""
+    """Run every stage in order and return their reports. The first error ends the run.
+
+    Args:
+        config: the settings.
+        announce: called with each report when its stage has finished.
+    """
     reports = []
     for stage in STAGES:
         reports.append(run_stage(stage, config))
         announce(reports[-1])
     return reports
-
-
-def summary(reports: Sequence[StageReport], metrics: dict[str, Any]) -> dict[str, Any]:
-    """Give what `skinlesion run --json` writes."""
-    return {"stages": [report.as_dict() for report in reports], "metrics": metrics}

@@ -18,9 +18,9 @@ from skinlesion.training.warm_start import candidate_to_evaluate
 
 
 def promote(config: PipelineConfig) -> StageReport:
-    """Judge the candidate of this data and these settings, once; put it in service if it passes and nobody must approve.
+    """Judge the candidate of this data and these settings, once. Put it in service if it passes and no approval is required.
 
-    A candidate that loses is no error: the report says why, and what a person can do.
+    A candidate that fails is no error: the report says why it failed and what a person can do.
     """
     watch = Stopwatch()
     rows = training_rows(read_manifest(config.dataset))
@@ -58,6 +58,6 @@ def promote(config: PipelineConfig) -> StageReport:
             "promoted": is_promoted,
             "in_service": now.version if now is not None else None,
             "model": str(layout.model_in_service(config.models)),
-            "versions_without_files": removed,
+            "versions_without_files": [*removed],
         },
     )

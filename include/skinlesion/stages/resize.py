@@ -18,11 +18,11 @@ from skinlesion.foundation.tables import BucketTable
 from skinlesion.stages.settings import PipelineConfig
 
 VERSION: Final = 2
-"""Counts up when the processed images change for a reason that no setting shows; all of them are then made anew."""
+"""Count it up when the processed images change for a reason that is no setting. All of them are then made again."""
 
 
 def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Write processed_images/<image>.jpg for each accepted original; remove those whose original is gone."""
+    """Write processed_images/<image>.jpg for each accepted original. Those whose original is gone are removed."""
     watch = Stopwatch()
     images = accepted(read_catalog(config.dataset))
     folder = str(layout.images(config.dataset))
@@ -58,7 +58,7 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 
 
 def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Made:
-    # A row of no source is stale: the next run looks again, also when the file is back as ingest saw it.
+    # A row without a source is stale: the next run tries again, even if the file is then as ingest read it.
     for_now = replace(job, source="")
     try:
         content = Path(job.input).read_bytes()
@@ -68,7 +68,7 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
         check_header(header, max_pixels=max_pixels, min_side=1)
         pixels = to_model_size(decode(content, header), header)
     except FileNotFoundError:
-        return Made(for_now, refused="the file went away after ingest had read it")
+        return Made(for_now, refused="the file was removed after ingest had read it")
     except ImageRefused as refusal:
         return Made(job, refused=str(refusal))
     return write_made(job, folder, encode_jpeg(pixels, quality))

@@ -1,4 +1,4 @@
-"""Train: the head, then the layers above the cut, on the training lesions; writes the candidate."""
+"""Train: train the head, then the layers above the cut, on the training lesions, and write the candidate."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import os
 import shutil
 import subprocess
 from importlib.metadata import version as package_version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from skinlesion.network.feature_distance import FeatureDistance
-    from skinlesion.training.phases import Phase, TrainingSet
+    from skinlesion.training.phases import TrainingSet
 
 log = logging.getLogger(__name__)
 
 PARITY: Final = 1e-4
-"""Largest difference of probabilities between the model in memory and each of its files."""
+"""Largest difference allowed between the probabilities of the trained model and those of each of its files."""
 
 _IMAGES_COMPARED: Final = 8
+"""Number of images on which the model and its files are compared."""
 
 
 def train(config: PipelineConfig) -> StageReport:
-    """Train the candidate that data and settings lead to, unless it is there; go on with one that was interrupted.
+    """Train the candidate of this data and these settings unless it is complete. An interrupted training is continued.
 
-    The same data, settings and seed give bit-identical weights on the same machine.
+    The same data, settings and seed result in bit-identical weights on the same machine.
     """
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
@@ -60,7 +61,7 @@ def train(config: PipelineConfig) -> StageReport:
             shutil.rmtree(candidate.folder, ignore_errors=True)
         record = _train(config, rows, built, candidate, warm)
     assert record is not None
-    details = {
+    details: dict[str, JsonValue] = {
         "run": candidate.run,
         "epochs": len(record.history),
         "warm_start": record.warm_start.model_dump() if record.warm_start is not None else None,
@@ -71,7 +72,6 @@ def train(config: PipelineConfig) -> StageReport:
         seen=len(rows),
         done=0 if is_current else len(rows),
         skipped=len(rows) if is_current else 0,
-        refused=0,
         seconds=watch.seconds(),
         details=details,
     )
@@ -86,6 +86,7 @@ def _train(
 
     from skinlesion.network.classifier import load_classifier
     from skinlesion.training.calibration import calibrate
+    from skinlesion.training.fit import fit_phase
     from skinlesion.training.inner_fold import choose_inner_fold
     from skinlesion.training.phases import (
         TrainingSet,
@@ -106,9 +107,9 @@ def _train(
         phases = phases_from_image_data_generator(config, model, data)
     else:
         phases = phases_from_activations(config, model, built, data)
-    history: list[dict[str, Any]] = []
+    history: list[dict[str, JsonValue]] = []
     for number, make_phase in enumerate(phases, start=1):
-        history += _fit(config, model, make_phase, candidate, number)
+        history += fit_phase(config, model, make_phase(), number, candidate.backup / f"phase-{number}")
     images = _some_images(config, data)
     _require_numbers(model, images, config)
     rule, distance = calibrate(config, model, data)
@@ -138,78 +139,8 @@ def _train(
     return record
 
 
-def _fit(
-    config: PipelineConfig, model: keras.Model, make_phase: Any, candidate: Candidate, number: int
-) -> list[dict[str, Any]]:
-    """Run one phase, or what is left of it, and give its history; the model then has the weights of its best epoch."""
-    import keras
-
-    from skinlesion.network.classifier import seed_dropout, set_trainable
-    from skinlesion.training.folded import FoldedPart
-    from skinlesion.training.inner_fold import measure_inner_fold
-    from skinlesion.training.resumable import ResumableTraining
-
-    folder = candidate.backup / f"phase-{number}"
-    phase: Phase = make_phase()
-    set_trainable(model, from_layer=phase.trainable_from)
-    folded = FoldedPart(phase.part)
-    training = ResumableTraining(
-        folder,
-        measure=lambda part: measure_inner_fold(part, phase.inner_fold),
-        patience=config.patience,
-        epochs=phase.epochs,
-        phase=phase.name,
-    )
-    if not training.finished:
-        _compile(folded.model, phase, config)
-        with progress("train", phase.epochs, unit="epochs") as advance:
-            advance(training.state["epoch"])
-
-            def start_epoch(epoch: int, logs: Any) -> None:
-                phase.training.start_epoch(epoch)
-                seed_dropout(folded.model, [config.seed, number, epoch])
-
-            order = keras.callbacks.LambdaCallback(
-                on_epoch_begin=start_epoch,
-                on_epoch_end=lambda epoch, logs: advance(1),
-            )
-            folded.model.fit(phase.training, epochs=phase.epochs, verbose=0, shuffle=False, callbacks=[training, order])
-    training.load_best(folded.model)
-    folded.unfold()
-    history: list[dict[str, Any]] = training.state["history"]
-    return history
-
-
-def _compile(part: keras.Model, phase: Phase, config: PipelineConfig) -> None:
-    """AdamW, one epoch of warm-up, then a cosine to near nothing; see docs for where these figures come from."""
-    import keras
-
-    steps = max(1, len(phase.training))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=phase.learning_rate / 10,
-        decay_steps=max(1, steps * (phase.epochs - 1)),
-        alpha=0.03,
-        warmup_target=phase.learning_rate,
-        warmup_steps=steps,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        global_clipnorm=1.0,
-        use_ema=True,
-        ema_momentum=1 - 1 / max(2, steps),  # about one epoch is averaged over
-    )
-    losses = [keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights]
-    part.compile(
-        optimizer=optimizer,
-        loss=losses if len(losses) > 1 else losses[0],
-        loss_weights=list(phase.loss_weights) if len(losses) > 1 else None,
-        jit_compile=False,  # XLA is ten times slower here on a CPU
-    )
-
-
 def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.uint8]:
-    """Give a few training images, RGB (n, 224, 224, 3), that the model's files are compared on."""
+    """Return a few training images, RGB (n, 224, 224, 3), on which the model and its files are compared."""
     from skinlesion.data.training_view import view_files
 
     some = data.rows[data.rows["copy"] == 0].head(_IMAGES_COMPARED)
@@ -217,6 +148,7 @@ def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.ui
 
 
 def _require_numbers(model: keras.Model, images: npt.NDArray[np.uint8], config: PipelineConfig) -> None:
+    """Raise DataError if the training diverged."""
     if not np.isfinite(np.asarray(model(images.astype(np.float32), training=False))).all():
         raise DataError(
             "Training diverged: the model's probabilities are not numbers. Lower `learning_rate` "
@@ -227,7 +159,7 @@ def _require_numbers(model: keras.Model, images: npt.NDArray[np.uint8], config: 
 def _export(
     model: keras.Model, candidate: Candidate, images: npt.NDArray[np.uint8], distance: FeatureDistance | None
 ) -> None:
-    """Write the model's three files, each checked against the model in memory; LiteRT's gives the distance as well."""
+    """Write the model's three files, each compared with the model in memory. The .tflite file computes distances as well."""
     from skinlesion.network.classifier import load_classifier, save_model
     from skinlesion.network.feature_distance import with_distance
     from skinlesion.network.litert import LiteRTModel, convert_to_litert
@@ -245,21 +177,21 @@ def _export(
     _require_parity(candidate.tflite.name, expected, np.stack([litert(image) for image in images]))
 
 
-def _require_parity(name: str, expected: Any, found: Any) -> None:
+def _require_parity(name: str, expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> None:
     difference = float(np.abs(expected - found).max())
     if difference > PARITY:
-        raise RuntimeError(f"{name} gives probabilities that differ by {difference:.2g} from the trained model's")
+        raise RuntimeError(f"The probabilities of {name} differ from those of the trained model by {difference:.2g}")
 
 
 def _warnings(data: TrainingSet) -> list[str]:
-    """Say what a reader of the result must know about the training data."""
+    """Return and log what a reader of the result must know about the training data, in sentences."""
     sentences = []
     for label in LABELS:
         lesions = data.rows.loc[data.rows["label"] == label, "group"].nunique()
         if lesions == 0:
             sentences.append(f"No training image is of class {label}: the model never learnt it.")
         elif lesions < 2:
-            sentences.append(f"Class {label} has a single training lesion: early stopping cannot look at the class.")
+            sentences.append(f"Class {label} has a single training lesion: early stopping cannot measure the class.")
     for sentence in sentences:
         log.warning("%s", sentence)
     return sentences

@@ -1,13 +1,14 @@
-"""What is decided on the inner fold once the network is trained: temperature, thresholds, when not to answer."""
+"""Calibration of a trained network on the inner fold: temperature, operating point, and when there is no answer."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
 from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
@@ -20,13 +21,7 @@ from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, confidence
 from skinlesion.registry.model_files import DISTANCE_FILE
 from skinlesion.training.settings import TrainingSettings
-from skinlesion.training.thresholds import (
-    fit_temperature,
-    lower_quantile,
-    malignant_threshold,
-    tempered,
-    upper_quantile,
-)
+from skinlesion.training.thresholds import fit_temperature, malignant_threshold, tempered
 
 if TYPE_CHECKING:
     import keras
@@ -36,31 +31,35 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SAMPLED: Final = 1000
-"""So many training originals say what training images look like, each as it is and as another camera would show it."""
+"""Number of training originals to which distances are measured, each as it is and as another camera would show it."""
 
 FEWEST_SAMPLED: Final = 40
-"""With fewer there is no distance: every image would be unlike them."""
+"""With fewer training originals no distance is computed: every image would be unlike them."""
 
 UNLIKE_SHARE: Final = 0.2
-"""Of the images that get no answer, those unlike the training images; the others lack confidence."""
+"""Of the images without an answer, the share that is unlike the training images. For the others confidence is too low."""
 
 SMALLEST_PROBABILITY: Final = 1e-30
+"""Smaller probabilities count as this one, so that they have a logarithm."""
 
 LAST_LAYER: Final = "probabilities"
+"""Name of the classifier's softmax layer."""
 
-_WIDTH: Final = 2 * sum(LAYERS.values())  # of the features
+_FEATURES: Final = 2 * sum(LAYERS.values())
+"""Number of features of which distances are computed."""
 
 
 def calibrate(
     config: TrainingSettings, model: keras.Model, data: TrainingSet
 ) -> tuple[DecisionRule, FeatureDistance | None]:
-    """Divide the model's logits by the temperature that fits the inner fold, in place; give its rule and distance.
+    """Divide the model's logits, in place, by the temperature that fits the inner fold; return its decision rule and distance.
 
-    A model that was calibrated before, as at a warm start, gets the temperature that its probabilities still lack. There is no
-    distance where too few images were trained on.
+    The temperature is relative to the model as it is: if it was calibrated before, as at a warm start, it may be near 1. The
+    distance is None if the model was trained on fewer than `FEWEST_SAMPLED` images.
     """
     network = _Network(config, model)
     originals = (data.rows["copy"] == 0).to_numpy()
@@ -78,9 +77,12 @@ def calibrate(
     unanswered = 1 - config.coverage
     shares = np.bincount(data.labels[originals], minlength=len(LABELS)) / originals.sum()
     class_shares = tuple(float(share) for share in shares)
-    least = 0.0
+    least, most = 0.0, None
     if len(labels):
-        least = lower_quantile(confidence(probabilities, class_shares), (1 - UNLIKE_SHARE) * unanswered)
+        unsure = (1 - UNLIKE_SHARE) * unanswered
+        least = float(np.quantile(confidence(probabilities, class_shares), unsure, method="lower"))
+    if distances is not None:
+        most = float(np.quantile(distances, 1 - UNLIKE_SHARE * unanswered, method="higher"))
     rule = DecisionRule(
         temperature=temperature,
         views=config.prediction_views,
@@ -88,7 +90,7 @@ def calibrate(
         target_sensitivity=config.target_sensitivity,
         least_confidence=least,
         coverage=config.coverage,
-        most_distance=None if distances is None else upper_quantile(distances, UNLIKE_SHARE * unanswered),
+        most_distance=most,
         class_shares=class_shares,
         distance=None if distance is None else {"file": DISTANCE_FILE, "layers": list(LAYERS)},
         warnings=tuple(_warnings(len(labels), lacking, distance)),
@@ -100,13 +102,13 @@ def calibrate(
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:
-    """Divide what the model's last softmax is given by the temperature: its kernel and its bias."""
+    """Divide the model's logits by the temperature, in place: the kernel and the bias of its softmax layer."""
     last = model.get_layer(LAST_LAYER)
     last.set_weights([weights / np.float32(temperature) for weights in last.get_weights()])
 
 
 class _Network:
-    """The classifier as LiteRT runs it on every thread, before calibration, with the features of distances."""
+    """The classifier before calibration, with the features of distances, run by LiteRT on every thread."""
 
     def __init__(self, config: TrainingSettings, model: keras.Model) -> None:
         content = converted(with_features(model))
@@ -115,7 +117,7 @@ class _Network:
         self._workers = config.workers_used()
 
     def scores(self, files: Sequence[ViewFile]) -> tuple[Floats, Floats]:
-        """Give log-probabilities (n, views, 3) and features (n, views, d) of n files."""
+        """Return the log-probabilities (n, views, 3) and the features (n, views, d) of n files."""
 
         def one(file: ViewFile) -> list[list[npt.NDArray[np.float32]]]:
             image = file.read()
@@ -125,23 +127,23 @@ class _Network:
         probabilities = np.array([[view[0] for view in views] for views in outputs]).reshape(
             -1, self._views, len(LABELS)
         )
-        features = np.array([[view[1] for view in views] for views in outputs]).reshape(-1, self._views, _WIDTH)
+        features = np.array([[view[1] for view in views] for views in outputs]).reshape(-1, self._views, _FEATURES)
         return np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY)), features
 
     def features(self, files: Sequence[ViewFile]) -> tuple[Floats, Floats]:
-        """Give the features (n, d) of n files, and those of the same pictures as another camera would show them."""
+        """Return the features (n, d) of n files, and those of the same images as another camera would show them."""
 
         def one(numbered: tuple[int, ViewFile]) -> list[npt.NDArray[np.float32]]:
             number, file = numbered
             image = file.read()
-            pictures = (image, other_camera(image, np.random.default_rng(number)))
-            return [self._models.get().run(picture)[1] for picture in pictures]
+            shifted = other_camera(image, np.random.default_rng(number))
+            return [self._models.get().run(pixels)[1] for pixels in (image, shifted)]
 
-        both = np.array(self._spread(one, list(enumerate(files))), dtype=np.float64).reshape(-1, 2, _WIDTH)
+        both = np.array(self._spread(one, list(enumerate(files))), dtype=np.float64).reshape(-1, 2, _FEATURES)
         return both[:, 0], both[:, 1]
 
-    def _spread(self, function: Any, items: Sequence[Any]) -> list[Any]:
-        results = []
+    def _spread(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        results: list[Result] = []
         with progress("calibrate", len(items)) as advance:
             for result in spread(function, items, workers=self._workers, kind="threads"):
                 results.append(result)
@@ -150,7 +152,7 @@ class _Network:
 
 
 def _sample(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give at most `SAMPLED` of the positions, the same ones each time."""
+    """Return at most `SAMPLED` of the positions, the same ones each time."""
     if len(positions) <= SAMPLED:
         return positions
     return np.sort(np.random.default_rng(0).choice(positions, SAMPLED, replace=False))
@@ -159,16 +161,21 @@ def _sample(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _distance(
     network: _Network, files: Sequence[ViewFile], of_inner: Floats
 ) -> tuple[FeatureDistance | None, Floats | None]:
-    """Give the distance from the training images that lie in these files, and the distances that its threshold is for.
+    """Return the distance to the training images in these files, and the distances of which its threshold is a quantile.
 
-    of_inner: features (n, views, d) of the inner fold, whose distances these are; the files' own where it is empty. None and
-    None for too few files.
+    Both are None if there are too few files.
+
+    Args:
+        network: the classifier.
+        files: training originals.
+        of_inner: features (n, views, d) of the inner fold, whose distances are returned. If it is empty those of the files
+            are returned.
     """
     if len(files) < FEWEST_SAMPLED:
         return None, None
-    as_they_are, as_others = network.features(files)
-    unseen = of_inner if len(of_inner) else as_they_are[:, np.newaxis]
-    distance = FeatureDistance.fit(as_they_are, as_others, unseen[:, 0])
+    originals, shifted = network.features(files)
+    unseen = of_inner if len(of_inner) else originals[:, np.newaxis]
+    distance = FeatureDistance.fit(originals, shifted, unseen[:, 0])
     views = [distance(unseen[:, view]) for view in range(unseen.shape[1])]
     return distance, np.asarray(np.mean(views, axis=0))
 
@@ -179,16 +186,18 @@ def _figures(
     before: Floats,
     after: Floats,
     distances: Floats | None,
-) -> dict[str, Any]:
-    """Give what the rule does on the inner fold, plain JSON; only the number of images where it has none."""
+) -> dict[str, JsonValue]:
+    """Return what the rule does on the inner fold, by name; only the numbers of images if the fold is empty."""
     if not len(labels):
         return {"images": 0, "malignant": 0}
-    figures: dict[str, Any] = {"images": len(labels)}
     malignant = labels == LABELS.index(MALIGNANT)
     called = after[:, LABELS.index(MALIGNANT)] >= rule.malignant_threshold
-    figures["malignant"] = int(malignant.sum())
-    figures["sensitivity"] = float(called[malignant].mean()) if malignant.any() else None
-    figures["specificity"] = float((~called[~malignant]).mean()) if not malignant.all() else None
+    figures: dict[str, JsonValue] = {
+        "images": len(labels),
+        "malignant": int(malignant.sum()),
+        "sensitivity": float(called[malignant].mean()) if malignant.any() else None,
+        "specificity": float((~called[~malignant]).mean()) if not malignant.all() else None,
+    }
     for when, probabilities in (("before", before), ("after", after)):
         error, bins = calibration_error(probabilities.argmax(axis=1) == labels, probabilities.max(axis=1))
         figures[f"ece_{when}"], figures[f"reliability_{when}"] = error, [one.model_dump() for one in bins]
@@ -202,9 +211,10 @@ def _figures(
 
 
 def _warnings(images: int, lacking: Sequence[str], distance: FeatureDistance | None) -> Iterator[str]:
+    """Yield what a reader of the decision rule must know about its limits, in sentences."""
     if not images:
         yield "The inner fold is empty: the probabilities are not calibrated, malignant means P(malignant) of 0.5 or more."
     elif lacking:
         yield f"The inner fold has no image of class {' or '.join(lacking)}: the probabilities are not calibrated."
     if distance is None:
-        yield f"Fewer than {FEWEST_SAMPLED} images were trained on: nothing tells whether an image is unlike them."
+        yield f"Fewer than {FEWEST_SAMPLED} images were trained on: whether an image is unlike them is not measured."

@@ -1,4 +1,4 @@
-"""The inner fold: training lesions that are not trained on, for early stopping and whatever else must be decided."""
+"""The inner fold: training lesions that are not trained on, for early stopping and calibration."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.bool_]:
-    """Tell which training rows belong to the inner fold, bool (n,).
+    """Return which training rows belong to the inner fold, bool (n,).
 
-    rows: columns group, label, copy. Of each class, whole lesions are taken in the order of a hash of their name until
-    their originals make up the fraction, at least one where the class has two, so that both sides know the class.
+    Whole lesions of each class are taken, in the order of a hash of their names, until their originals make up the fraction:
+    at least one lesion if the class has two, so that both sides contain the class.
+
+    Args:
+        rows: columns group, label, copy.
+        fraction: share of the originals, 0..1.
     """
     originals = rows[rows["copy"] == 0]
     lesions = originals.groupby("group", sort=True).agg(images=("label", "size"), label=("label", "min"))
@@ -40,11 +44,15 @@ def choose_inner_fold(rows: pd.DataFrame, fraction: float) -> npt.NDArray[np.boo
 
 
 def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
-    """Give `val_loss`, the cross-entropy weighted as in training, `val_balanced_accuracy`, `val_malignant_auroc` with its
-    standard error `val_auroc_error`, and `val_mean_auroc`, the mean over the classes, each against the rest.
+    """Return the figures of a part of the network on the inner fold, by name. Its first output is measured.
 
-    Of a part with several outputs the first is measured. Empty without any row, as with a single lesion of each class;
-    no AUROC where all or none of the fold is malignant, and of the mean those that the fold can tell.
+    val_loss: the cross-entropy, weighted as in training.
+    val_balanced_accuracy: the mean of the recalls of the classes.
+    val_malignant_auroc, val_auroc_error: the AUROC of malignant against the rest and its standard error; missing if all or
+    none of the fold is malignant.
+    val_mean_auroc: the mean over the classes of the AUROC of each against the rest; missing if the fold has one class.
+
+    There are no figures if the fold is empty, as with a single lesion of each class.
     """
     if len(batches) == 0:
         return {}
@@ -79,7 +87,7 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
 
 
 def auroc_error(auroc: float, positives: int, negatives: int) -> float:
-    """Give the standard error of an AUROC (Hanley & McNeil, Radiology 143:29, 1982, formula 2)."""
+    """Return the standard error of an AUROC (Hanley & McNeil, Radiology 143:29, 1982, formula 2)."""
     two_positives, two_negatives = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
     spread = (positives - 1) * (two_positives - auroc**2) + (negatives - 1) * (two_negatives - auroc**2)
     return math.sqrt(max(0.0, auroc * (1 - auroc) + spread) / (positives * negatives))

@@ -1,4 +1,4 @@
-"""The phases of training, the head first, then what is fine-tuned; for each way of feeding the network."""
+"""The phases of training, first the head, then fine-tuning, for both loaders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import keras
 import numpy as np
@@ -15,40 +15,35 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.classes import LABEL_OF_DX, LABELS
+from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
-from skinlesion.training.rows import (
-    ArraySource,
-    Batches,
-    ImageSource,
-    InputSource,
-    OneViewAnEpoch,
-    StoredViews,
-    SubsetSource,
-    Targets,
-)
+from skinlesion.training.rows import ArraySource, Batches, ImageSource, InputSource, OneViewAnEpoch, Targets
 from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.warm_start import WarmStart
 
-HEAD_RATE = 10
-"""The head alone learns at so many times the fine-tuning rate: it is small and starts from nothing."""
+HEAD_RATE: Final = 10
+"""Learning rate of the head alone, as a multiple of that of fine-tuning: the head is small and starts at random."""
 
-WARM_RATE = 0.1
-"""A warm start learns at this share of the rate: the champion is near where it should be."""
+WARM_RATE: Final = 0.1
+"""Learning rate of a warm start, as a multiple of that of fine-tuning: the champion is close to an optimum."""
 
-FEWEST_STEPS = 20
-"""An epoch of fewer steps teaches little: with few images the batches are made smaller than the setting says."""
+FEWEST_STEPS: Final = 20
+"""Smallest number of steps in an epoch. With few images the batches are smaller than the setting, so that it is reached."""
+
+POOLING_BATCH: Final = 128
+"""Images in a batch when pooled vectors are computed from stored activations."""
 
 
 class EpochData(Protocol):
-    """Batches whose order can be set for an epoch, so that an interrupted training goes on as if it had not been."""
+    """Batches whose order depends on the epoch alone, so that an interrupted training continues as if it had not been."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the order of this epoch, 0-based."""
+        """Set the order of this epoch, counted from 0."""
         ...
 
     def __len__(self) -> int: ...
@@ -56,9 +51,17 @@ class EpochData(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """One `fit`: which part of the model is trained, from which layer on, on what, how long, at which peak rate.
+    """A part of training with its own data, layers and learning rate.
 
-    loss_weights: one an output of the part.
+    Attributes:
+        name: for logs and the history.
+        part: the part of the network that is fed and trained.
+        trainable_from: the layer after which layers are trained; None trains all.
+        loss_weights: weight of the loss of each output of the part.
+        training: batches that are trained on.
+        inner_fold: batches that early stopping measures.
+        epochs: largest number of epochs.
+        learning_rate: the peak.
     """
 
     name: str
@@ -73,9 +76,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The manifest's training rows, which of them are the inner fold's, and the weight of each class, float32 (3,).
+    """The training rows.
 
-    warm_start: where training goes on from the champion, which rows are new to it and how many others are replayed.
+    Attributes:
+        rows: the training rows of the manifest.
+        inner: bool (n,), which rows belong to the inner fold.
+        class_weights: float32 (3,), the weight of each class in the loss.
+        warm_start: which rows are new to the champion, if training continues from it; None if it begins with the built model.
     """
 
     rows: pd.DataFrame
@@ -85,39 +92,42 @@ class TrainingSet:
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """Class numbers in `LABELS`' order, (n,)."""
+        """Class of each row as its number in `LABELS`, (n,)."""
         return self.rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
 
     @property
     def targets(self) -> Targets:
-        """The three classes of all rows, and their weights."""
+        """Classes of all rows with their weights in the loss."""
         return Targets(self.labels, self.class_weights)
 
     @property
     def fit_positions(self) -> npt.NDArray[np.int64]:
-        """Rows that are trained on."""
+        """Positions of the rows that are trained on."""
         return np.flatnonzero(~self.inner)
 
     @property
     def inner_positions(self) -> npt.NDArray[np.int64]:
-        """Rows that early stopping looks at: originals only, as the held-out ones are."""
+        """Positions of the rows that early stopping measures: originals only, as among the held-out images."""
         return np.flatnonzero(self.inner & (self.rows["copy"] == 0).to_numpy())
 
 
 def batch_size_used(config: TrainingSettings, images: int) -> int:
-    """Give the batch size for so many images an epoch."""
+    """Return the batch size for an epoch of this number of images; see `FEWEST_STEPS`."""
     return max(1, min(config.batch_size, images // FEWEST_STEPS))
 
 
 def class_weights(rows: pd.DataFrame, weighting: str) -> npt.NDArray[np.float32]:
-    """Give the loss's weight of each class, float32 (3,); their mean over the rows is 1, a class without rows has 0."""
+    """Return the weight of each class in the loss, a float32 array of shape (3,).
+
+    Their mean over the rows is 1. A class without rows has the weight 0.
+    """
     return _weights_of([int((rows["label"] == label).sum()) for label in LABELS], weighting)
 
 
 def diagnosis_targets(rows: pd.DataFrame, weighting: str) -> Targets | None:
-    """Give the diagnoses behind the classes as targets; None where they tell no more than the classes do.
+    """Return the diagnoses as targets; None if they are no finer than the classes.
 
-    A diagnosis without a short code counts as its class: the archive names hundreds, many of them on a handful of images.
+    A diagnosis without a short code counts as its class: the ISIC Archive has hundreds, many of them with a handful of images.
     """
     fine = [dx if dx and dx in LABEL_OF_DX else label for dx, label in zip(rows["dx"], rows["label"], strict=True)]
     numbers, names = pd.factorize(np.array(fine, dtype=object), sort=True)
@@ -127,6 +137,7 @@ def diagnosis_targets(rows: pd.DataFrame, weighting: str) -> Targets | None:
 
 
 def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32]:
+    """Return the weight of each class from its number of images; the setting `class_weighting` names the formula."""
     counts = np.array(images, dtype=np.float64)
     power = {"none": 0.0, "sqrt-inverse": 0.5, "inverse": 1.0}[weighting]
     raw = np.divide(1.0, counts**power, out=np.zeros_like(counts), where=counts > 0)
@@ -137,19 +148,22 @@ def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32
 def phases_from_activations(
     config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet
 ) -> Sequence[Callable[[], Phase]]:
-    """Give the phases that train from what embed stored; each is made when its turn comes."""
+    """Return functions that make the phases of training from the activations that embed stored.
+
+    A phase is made when its turn comes, since it may depend on what the phases before it trained.
+    """
     cut = config.stored_cut
     if cut is None:
-        raise ValueError("expected a way of training that stores activations")
+        raise ValueError("expected the loader `stored-activations`")
     key = activations_key(built.weights_key, cut, config.stored_ways)
-    stored = StoredViews(FeatureStore(layout.features(config.dataset) / key).open(data.rows["sha256"].tolist()))
+    stored = FeatureStore(layout.features(config.dataset) / key).open(data.rows["sha256"].tolist())
 
     fine = None
     if config.diagnosis_share > 0 and data.warm_start is None:
         fine = diagnosis_targets(data.rows, config.class_weighting)
     diagnoses = None
     if fine is not None:
-        # A second head, on the diagnoses behind the classes, that only training has: it teaches the layers below more.
+        # An auxiliary head, removed after training: to predict the diagnosis teaches the layers below it more.
         layer = keras.layers.Dense(len(fine.class_weights), activation="softmax", name="diagnoses")
         diagnoses = layer(model.get_layer("head_dropout").output)
 
@@ -184,12 +198,11 @@ def phases_from_activations(
         return phase("head", data, POOLED, stored, fine, epochs, HEAD_RATE)
 
     def head_below_tail() -> Phase:
-        # The tail's own pooled vectors, of originals only: what the head learns here the tail soon changes.
+        # On originals alone, which is faster: fine-tuning soon changes the vectors on which the head is trained here.
         is_original = (data.rows["copy"] == 0).to_numpy()
-        originals = _with_rows(data, is_original)
-        source = SubsetSource(stored, np.flatnonzero(is_original))
+        originals = replace(data, rows=data.rows[is_original].reset_index(drop=True), inner=data.inner[is_original])
         to_pool = keras.Model(model.get_layer(cut).output, model.get_layer(POOLED).output)
-        batches = Batches(source, [originals.targets], 128)
+        batches = Batches(stored, [data.targets], np.flatnonzero(is_original), POOLING_BATCH)
         vectors = np.concatenate([np.asarray(to_pool.predict_on_batch(batches[i][0])) for i in range(len(batches))])
         of_originals = None if fine is None else fine[is_original]
         return phase("head", originals, POOLED, ArraySource(vectors), of_originals, config.head_epochs, HEAD_RATE)
@@ -201,23 +214,23 @@ def phases_from_activations(
         images = ImageSource(view_files(config.dataset, data.rows), config.stored_ways)
         return phase("full", data, None, images, fine, config.epochs, 1)
 
-    head = head_below_tail if config.fine_tune == "tail" else head_on_vectors
     if config.fine_tune == "none":
-        return [head]
-    fine_tuning = tail if config.fine_tune == "tail" else full
+        return [head_on_vectors]
+    head, fine_tuning = (head_below_tail, tail) if config.fine_tune == "tail" else (head_on_vectors, full)
     return [head, fine_tuning] if config.head_epochs and data.warm_start is None else [fine_tuning]
 
 
 def phases_from_image_data_generator(
     config: TrainingSettings, model: keras.Model, data: TrainingSet
 ) -> Sequence[Callable[[], Phase]]:
-    """Give the phases of the plain way: Keras's ImageDataGenerator over the manifest's split, the whole network in the
-    loop. Augmentation has happened already; the model holds its own rescaling.
+    """Return functions that make the phases of the plain recipe, in which Keras's ImageDataGenerator feeds the whole network.
+
+    The generator neither augments nor rescales: the copies exist already, and rescaling is a layer of the model.
     """
     folder = layout.output(config.dataset)
 
     def phase(name: str, trainable_from: str | None, epochs: int, rate: int) -> Phase:
-        inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows), ways=1))
+        inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows), orientations=1))
         training = GeneratorEpochs(config, data, folder)
         return Phase(name, model, trainable_from, [1.0], training, inner, epochs, rate * config.learning_rate)
 
@@ -230,7 +243,7 @@ def phases_from_image_data_generator(
 
 
 class GeneratorEpochs(keras.utils.PyDataset):
-    """ImageDataGenerator's batches of the training rows, in an order that depends on seed and epoch alone."""
+    """Batches of the training rows from ImageDataGenerator, in an order that depends on seed and epoch alone."""
 
     def __init__(self, config: TrainingSettings, data: TrainingSet, folder: Path) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
@@ -242,17 +255,17 @@ class GeneratorEpochs(keras.utils.PyDataset):
              "weight": data.class_weights[data.labels[data.fit_positions]]}
         )  # fmt: skip
         generator = tf.keras.preprocessing.image.ImageDataGenerator()
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints how many files it was given
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the number of files
             self._iterator: Any = generator.flow_from_dataframe(
                 frame, directory=str(folder), x_col="file", y_col="label", weight_col="weight", classes=list(LABELS),
-                class_mode="categorical", target_size=(224, 224), batch_size=batch_size_used(config, len(rows)), shuffle=True,
-                seed=config.seed, validate_filenames=False,
+                class_mode="categorical", target_size=(IMAGE_SIDE, IMAGE_SIDE), shuffle=True, seed=config.seed,
+                batch_size=batch_size_used(config, len(rows)), validate_filenames=False,
             )  # fmt: skip
         self._seed = config.seed
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Shuffle as seed and epoch say. The iterator shuffles from NumPy's global generator, in `on_epoch_end`."""
+        """Shuffle the rows. The iterator does so in `on_epoch_end`, with NumPy's global generator, which is seeded here."""
         np.random.seed((self._seed + 1_000_003 * epoch) % 2**32)
         self._iterator.total_batches_seen = epoch * len(self._iterator)
         self._iterator.on_epoch_end()
@@ -276,20 +289,9 @@ def _epochs(
     if new is not None and replayed is not None:
         count = min(count, len(np.unique(images[new])) + replayed)
     return OneViewAnEpoch(
-        SubsetSource(source, positions),
-        [target[positions] for target in targets],
-        batch_size_used(config, count),
-        images,
-        config.seed,
-        new,
-        replayed,
+        source, targets, positions, batch_size_used(config, count), images, config.seed, new, replayed
     )
 
 
 def _inner_fold(config: TrainingSettings, data: TrainingSet, source: InputSource) -> Batches:
-    positions = data.inner_positions
-    return Batches(SubsetSource(source, positions), [data.targets[positions]], config.batch_size)
-
-
-def _with_rows(data: TrainingSet, chosen: npt.NDArray[np.bool_]) -> TrainingSet:
-    return replace(data, rows=data.rows[chosen].reset_index(drop=True), inner=data.inner[chosen])
+    return Batches(source, [data.targets], data.inner_positions, config.batch_size)

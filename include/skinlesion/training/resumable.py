@@ -1,143 +1,161 @@
-"""Keras's BackupAndRestore, made safe against a kill at any moment, with the best epoch kept and early stopping."""
+"""A Keras callback that keeps the best epoch, stops early, and lets a training continue after a kill at any moment."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import keras
 import numpy as np
+from pydantic import ConfigDict
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.record import Record
 
 log = logging.getLogger(__name__)
 
 Measure = Callable[[keras.Model], dict[str, float]]
-"""Gives what is measured of a model on the inner fold, as `measure_inner_fold` does; nothing where the fold is empty, and
-then the last epoch counts as the best."""
+"""Returns what is measured of a model on the inner fold, as `measure_inner_fold` does. If that is nothing because the fold is
+empty, the last epoch counts as the best."""
 
 
-def shortfall(figures: dict[str, Any]) -> list[float] | None:
-    """Give what the best epoch has least of; None where nothing was measured.
+def shortfall(figures: Mapping[str, float]) -> list[float] | None:
+    """Return two numbers that rank epochs, the smallest first, the second for ties; None if nothing was measured.
 
-    What the malignant AUROC and the mean AUROC of the classes lack of 1; the loss where two epochs are equal in it. The
-    loss alone prefers an early epoch: it rises with confidence while these improve. Balanced accuracy would say more of
-    what evaluation leads with, but a fold with two dozen images of the rarest class moves it by .03 from one epoch
-    to the next, and the best of sixteen epochs is then the luckiest.
+    The first is what the mean of the malignant AUROC and of the mean AUROC of the classes lacks of 1, the second is the loss.
+    The loss alone would prefer an early epoch: it rises with confidence while these improve. Balanced accuracy, the headline
+    of the evaluation, is too noisy: in a fold with two dozen images of the rarest class it moves by .03 from one epoch to
+    the next, and the best of sixteen epochs would be the luckiest.
     """
-    if figures.get("val_loss") is None:
+    if "val_loss" not in figures:
         return None
     scores = [figures[name] for name in ("val_malignant_auroc", "val_mean_auroc") if name in figures]
     return [1 - sum(scores) / len(scores) if scores else 0.0, figures["val_loss"]]
 
 
-def is_worth_keeping(history: Sequence[dict[str, Any]], before: list[float] | None) -> bool:
-    """Tell whether the last epoch of a history should take the place of the one kept until now.
+def is_worth_keeping(history: Sequence[Mapping[str, float]], before: list[float] | None) -> bool:
+    """Return whether the last epoch of a history replaces the epoch that has been kept so far.
 
-    It should where it falls short of the best by no more than one standard error of the fold's malignant AUROC, as the
-    simplest model within one is chosen in cross-validation (Breiman et al., Classification and Regression Trees, 1984): the
-    rate sinks to nothing, so the later of two epochs that the fold cannot tell apart has settled, the earlier was
-    lucky. And where it does not fall behind what there was before training, as fine-tuning on a few images may.
+    It does if it is at most one standard error of the fold's malignant AUROC worse than the best epoch, as cross-validation
+    chooses the simplest model within one standard error (Breiman et al., Classification and Regression Trees, 1984). Since
+    the learning rate decreases to nearly nothing, the later one of two epochs that the fold cannot distinguish has settled;
+    the earlier one was lucky. It does not if it is worse than the model was before training, as happens when a few images
+    are fine-tuned on.
+
+    Args:
+        history: the figures of each epoch.
+        before: the `shortfall` before training.
     """
     now = shortfall(history[-1])
     if now is None:
         return True
     if before is not None and now > before:
         return False
-    best = min(short for short in (shortfall(row) for row in history) if short is not None)
+    best = min(short for short in (shortfall(figures) for figures in history) if short is not None)
     error = history[-1].get("val_auroc_error")
     return now == best if error is None else now[0] <= best[0] + error
 
 
-class ResumableTraining(keras.callbacks.BackupAndRestore):
-    """After each epoch: measures the inner fold, keeps the best weights, and saves all that the next epoch depends on.
+class TrainingState(Record):
+    """State of the training of one phase after its last finished epoch.
 
-    Keras writes its backup in place, first the weights, then the epoch: a kill between the two repeats an epoch on the
-    weights that already had it. Here the weights of an epoch get a file of their own and one small file, replaced
-    atomically, names them; it also carries the history, the best epoch and whether training is finished, which
-    `EarlyStopping` and `ModelCheckpoint` forget.
+    Attributes:
+        history: the figures of each finished epoch.
+        before: the `shortfall` before the first epoch; None if nothing was measured.
+        finished: whether no epoch is left to train.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # a training that diverges has such figures
+    remedy: ClassVar[str] = "Remove the folder that holds it and run train again."
+
+    history: tuple[dict[str, float], ...] = ()
+    before: list[float] | None = None
+    finished: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+
+class ResumableTraining(keras.callbacks.Callback):
+    """After each epoch: measures the inner fold, keeps the best weights, saves everything that the next epoch depends on.
+
+    The caller passes `state.epoch` to `fit` as `initial_epoch`. Keras's own BackupAndRestore writes the weights in place, then
+    the epoch: a kill between the two repeats an epoch on weights that have had it. Here the weights of each epoch are a file
+    of their own and state.json, replaced atomically, says which epoch is finished. It also carries the history and the best
+    epoch, which Keras's EarlyStopping and ModelCheckpoint forget.
     """
 
     def __init__(self, folder: Path, measure: Measure, patience: int, epochs: int, phase: str) -> None:
-        super().__init__(str(folder), delete_checkpoint=False)
+        super().__init__()
         self.folder = folder
-        self.state_path = folder / "state.json"
-        self.best_path = folder / "best.npz"
         self.measure = measure
         self.patience = patience
         self.epochs = epochs
         self.phase = phase
-        self.state: dict[str, Any] = {"epoch": 0, "weights": "", "history": [], "before": None, "finished": False}
-        if self.state_path.exists():
-            self.state = json.loads(self.state_path.read_text())
+        self.state = TrainingState.read_if_there(self._state_path) or TrainingState()
         atomic.remove_partials(folder)
 
     @property
-    def finished(self) -> bool:
-        """Tell whether there is no epoch left to train."""
-        return bool(self.state["finished"])
+    def _state_path(self) -> Path:
+        return self.folder / "state.json"
+
+    @property
+    def _best_path(self) -> Path:
+        return self.folder / "best.npz"
+
+    def _weights_path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch}.weights.h5"
 
     def load_best(self, model: keras.Model) -> None:
-        """Give the model the weights of its best epoch."""
-        with np.load(self.best_path) as stored:
+        """Set the weights of the model, in place, to those of its best epoch."""
+        with np.load(self._best_path) as stored:
             model.set_weights([stored[f"{number}"] for number in range(len(stored.files))])
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Go on from the last finished epoch; before the first one, keep the weights as they are.
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Load the weights of the last finished epoch. Before the first epoch, keep those of the model as the best.
 
-        Where no epoch improves on them, as when fine-tuning a few images only does harm, they are the best.
+        They remain the best if no epoch improves on them, as when fine-tuning on a few images only does harm.
         """
-        if self.state["epoch"] == 0:
+        if self.state.epoch == 0:
             self._keep_as_best()
-            self.state["before"] = shortfall(self.measure(self.model))
+            self.state = TrainingState(before=shortfall(self.measure(self.model)))
             return
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
-        self.model.load_weights(str(self.folder / self.state["weights"]))
-        self.model._initial_epoch = self.state["epoch"]  # as BackupAndRestore does; fit offers no other way
-        log.info("%s goes on from epoch %d of %d", self.phase, self.state["epoch"] + 1, self.epochs)
+        self.model.load_weights(str(self._weights_path(self.state.epoch)))
+        log.info("%s goes on from epoch %d of %d", self.phase, self.state.epoch + 1, self.epochs)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure, keep the best, save."""
-        entry = {"phase": self.phase, "epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}}
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Measure the epoch, keep its weights if they are the best, save the state."""
+        figures = {name: float(value) for name, value in (logs or {}).items()}
         with self._averaged():
-            entry |= self.measure(self.model)
-        history = [*self.state["history"], entry]
-        if is_worth_keeping(history, self.state["before"]):
+            figures |= self.measure(self.model)
+        history = (*self.state.history, figures)
+        before = self.state.before
+        if is_worth_keeping(history, before):
             with self._averaged():
                 self._keep_as_best()
-        all_short = [self.state["before"], *(shortfall(row) for row in history)]
-        measured = [short for short in all_short if short is not None]
-        best_epoch = measured.index(min(measured)) if len(measured) == len(all_short) else epoch + 1
-        stopped = epoch + 1 - best_epoch >= self.patience
-        weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
-        with atomic.replacing(weights) as partial:
-            self._save_weights(partial)
-        before = self.state["weights"]
-        self.state = {
-            "epoch": epoch + 1,
-            "weights": weights.name,
-            "history": history,
-            "before": self.state["before"],
-            "finished": stopped or epoch + 1 == self.epochs,
-        }
-        atomic.write_text(self.state_path, json.dumps(self.state))
-        if before:
-            (self.folder / before).unlink(missing_ok=True)
+        stopped = len(history) - _best_epoch(history, before) >= self.patience
+        self._save_weights(self._weights_path(len(history)))
+        finished = stopped or len(history) == self.epochs
+        self.state = TrainingState(history=history, before=before, finished=finished)
+        self.state.write(self._state_path)
+        self._weights_path(len(history) - 1).unlink(missing_ok=True)
         self.model.stop_training = stopped
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if isinstance(value, float))
-        log.info("%s epoch %d of %d: %s", self.phase, epoch + 1, self.epochs, figures)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        log.info("%s epoch %d of %d: %s", self.phase, len(history), self.epochs, shown)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Give the model the optimizer's moving average of its weights for a while.
+        """Set the weights of the model to the optimizer's moving average of them while the context is entered.
 
-        Keras's SwapEMAWeights leaves the average in the model between two epochs, where a backup would take it for the
-        weights that training goes on from.
+        Keras's SwapEMAWeights leaves the average in the model between two epochs, where it would be saved as the weights from
+        which training goes on.
         """
         variables = self.model.trainable_variables
         raw = [variable.numpy() for variable in variables]
@@ -150,13 +168,24 @@ class ResumableTraining(keras.callbacks.BackupAndRestore):
                 variable.assign(value)
 
     def _keep_as_best(self) -> None:
-        # Of the model alone: Keras's own file would hold the optimizer's state of this phase as well.
+        # Keras's own file of weights would also hold the state of the optimizer.
         weights = {f"{number}": array for number, array in enumerate(self.model.get_weights())}
-        with atomic.replacing(self.best_path) as partial:
+        with atomic.replacing(self._best_path) as partial:
             np.savez(partial, **weights)
 
     def _save_weights(self, path: Path) -> None:
-        # Keras insists on the double suffix; a partial file's name ends in .h5 alone.
-        written = path.with_name(path.name.removesuffix(".h5") + ".weights.h5")
-        self.model.save_weights(str(written))
-        written.rename(path)
+        with atomic.replacing(path) as partial:
+            # Keras requires the double suffix; the name of the partial file ends in .h5 alone.
+            written = partial.with_name(partial.name.removesuffix(".h5") + ".weights.h5")
+            self.model.save_weights(str(written))
+            written.rename(partial)
+
+
+def _best_epoch(history: Sequence[Mapping[str, float]], before: list[float] | None) -> int:
+    """Return the number of the best epoch, counted from 1; 0 if the model was best before training.
+
+    If nothing was measured it is the last epoch.
+    """
+    shortfalls = [before, *(shortfall(figures) for figures in history)]
+    measured = [short for short in shortfalls if short is not None]
+    return measured.index(min(measured)) if len(measured) == len(shortfalls) else len(history)

@@ -135,7 +135,7 @@ class TrainingSettings(DecisionSettings, ModelSettings):
     patience: int = setting(
         10,
         "Patience (epochs)",
-        "Training stops after so many epochs without better figures on the inner fold (malignant AUROC and the mean AUROC of "
+        "Training stops after this number of epochs without better figures on the inner fold (malignant AUROC and the mean AUROC of "
         "the classes).",
         makes_stale=("train",),
         ge=1,
@@ -144,9 +144,9 @@ class TrainingSettings(DecisionSettings, ModelSettings):
 
     @property
     def stored_cut(self) -> str | None:
-        """The layer whose activations embed stores and train reads; None where training reads the images themselves.
+        """Name of the layer whose activations embed stores and train reads; None if training reads the images themselves.
 
-        With a frozen backbone one vector an image is enough. Full fine-tuning trains its head there first.
+        If the tail is not fine-tuned, one pooled vector for each image is enough: the head alone is trained on it.
         """
         if self.loader == "image-data-generator":
             return None

@@ -1,4 +1,4 @@
-"""Temperature and thresholds from what a network gives for images whose diagnosis is known: arithmetic alone."""
+"""Temperature and operating point from a network's probabilities for images whose diagnosis is known."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
 PRIOR_DEVIATION: Final = 0.5
-"""Of the temperature's logarithm about 0: keeps that of a handful of images near 1; hundreds outweigh it."""
+"""Standard deviation of the prior of the temperature's logarithm, whose mean is 0. The prior keeps the temperature of a handful
+of images near 1; hundreds of images outweigh it."""
 
 WIDEST: Final = np.log(10)
-"""A temperature lies within a factor of ten of 1."""
+"""Largest logarithm of a temperature: temperatures are within a factor of ten of 1."""
 
 COUNTED_LIKE: Final = 400
-"""The calibrated probabilities say as much about where the malignant scores end as so many malignant images would."""
+"""Weight of the calibrated probabilities of all images in `malignant_threshold`, as a number of malignant images."""
 
 
 def fit_temperature(log_probabilities: Floats, labels: Ints) -> float:
-    """Give the temperature that makes the labels likeliest.
+    """Return the most likely temperature (Guo et al., "On calibration of modern neural networks", ICML 2017).
 
-    Guo et al., "On calibration of modern neural networks", ICML 2017, with a prior on its logarithm.
-    log_probabilities: (n, views, 3), whose probabilities are averaged over the views. labels: (n,).
+    Unlike in that paper its logarithm has a prior, `PRIOR_DEVIATION`.
+
+    Args:
+        log_probabilities: (n, views, 3). The tempered probabilities are averaged over the views.
+        labels: (n,).
     """
     rows = np.arange(len(labels))
 
@@ -40,18 +44,28 @@ def fit_temperature(log_probabilities: Floats, labels: Ints) -> float:
 
 
 def tempered(log_probabilities: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """Give the probabilities (n, 3) whose logits were divided by the temperature, averaged over (n, views, 3)."""
+    """Return the probabilities (n, 3) after the logits were divided by the temperature, averaged over the views.
+
+    Args:
+        log_probabilities: (n, views, 3).
+        temperature: above 1 it makes probabilities less confident.
+    """
     scaled = log_softmax(np.asarray(log_probabilities, dtype=np.float64) / temperature, axis=2)
     return np.asarray(np.exp(logsumexp(scaled, axis=1) - np.log(scaled.shape[1])))
 
 
 def malignant_threshold(probabilities: Floats, labels: Ints, sensitivity: float) -> float:
-    """Give the P(malignant) that this share of the malignant images reaches; 0.5 without any image.
+    """Return the operating point: the P(malignant) that this share of the malignant images reaches; 0.5 without any image.
 
-    The malignant images' own quantile hangs on the half dozen with the lowest scores. If the probabilities are calibrated,
-    an image of any class is malignant with probability p: counting each image as p of a malignant one, the quantile takes
-    in all of them. The two counts are mixed by how many malignant images there are, against `COUNTED_LIKE`.
-    probabilities: calibrated, (n, 3). labels: (n,).
+    The quantile of the malignant images alone depends on the half dozen with the lowest scores. If the probabilities are
+    calibrated, an image of any class is malignant with its probability p. The quantile of all images, each weighted with p,
+    therefore estimates the same and uses all of them. The weights are a mixture of both: the share of the malignant images
+    alone grows with their number, compared with `COUNTED_LIKE`.
+
+    Args:
+        probabilities: calibrated, (n, 3).
+        labels: (n,).
+        sensitivity: share of the malignant images, 0..1.
     """
     if not len(labels):
         return 0.5
@@ -61,13 +75,3 @@ def malignant_threshold(probabilities: Floats, labels: Ints, sensitivity: float)
     counted = (1 - weight) * scores / scores.sum() + weight * malignant / max(1.0, malignant.sum())
     order = np.argsort(scores, kind="stable")
     return float(np.interp((1 - sensitivity) * counted.sum(), np.cumsum(counted[order]), scores[order]))
-
-
-def lower_quantile(values: Floats, share: float) -> float:
-    """Give the value below which at most this share lies."""
-    return float(np.quantile(values, share, method="lower"))
-
-
-def upper_quantile(values: Floats, share: float) -> float:
-    """Give the value above which at most this share lies."""
-    return float(np.quantile(values, 1 - share, method="higher"))

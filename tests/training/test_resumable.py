@@ -1,0 +1,87 @@
+"""A training that was interrupted ends as one that was not, on a network of one layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from skinlesion.foundation.errors import DataError
+from skinlesion.training.resumable import ResumableTraining, TrainingState
+
+EPOCHS = 4
+INPUTS = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+TARGETS = INPUTS.sum(axis=1, keepdims=True)
+
+
+def network() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.AdamW(0.1, use_ema=True), loss="mse", jit_compile=False)
+    return model
+
+
+def measure(model: keras.Model) -> dict[str, float]:
+    return {"val_loss": float(np.mean((model.predict_on_batch(INPUTS) - TARGETS) ** 2))}
+
+
+def fit(
+    model: keras.Model, folder: Path, *, epochs: int = EPOCHS, interrupted_after: int = EPOCHS
+) -> ResumableTraining:
+    training = ResumableTraining(folder, measure, patience=10, epochs=epochs, phase="test")
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if epoch >= interrupted_after:
+                raise KeyboardInterrupt
+
+    callbacks = [training, Interrupt()]
+    model.fit(
+        INPUTS,
+        TARGETS,
+        initial_epoch=training.state.epoch,
+        epochs=epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=callbacks,
+    )
+    return training
+
+
+def best(training: ResumableTraining) -> list[np.ndarray]:
+    model = network()
+    training.load_best(model)
+    return model.get_weights()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(tmp_path: Path) -> None:
+    expected = fit(network(), tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), tmp_path / "disturbed", interrupted_after=2)
+    resumed = fit(network(), tmp_path / "disturbed")
+    assert resumed.state == expected.state
+    assert (resumed.state.epoch, resumed.state.finished) == (EPOCHS, True)
+    for now, then in zip(best(resumed), best(expected), strict=True):
+        assert np.array_equal(now, then)
+    assert len(list((tmp_path / "disturbed").glob("epoch-*"))) == 1, "only the last epoch's weights are left"
+
+
+def test_a_finished_training_says_so_when_it_is_read_again(tmp_path: Path) -> None:
+    fit(network(), tmp_path)
+    assert ResumableTraining(tmp_path, measure, patience=10, epochs=EPOCHS, phase="test").state.finished
+
+
+def test_a_diverged_training_can_be_read_again(tmp_path: Path) -> None:
+    state = TrainingState(history=({"loss": float("nan"), "val_loss": float("inf")},), before=[0.5, float("inf")])
+    state.write(tmp_path / "state.json")
+    found = TrainingState.read(tmp_path / "state.json")
+    assert np.isnan(found.history[0]["loss"])
+    assert (found.history[0]["val_loss"], found.before, found.epoch) == (float("inf"), [0.5, float("inf")], 1)
+
+
+def test_a_damaged_state_is_an_error_that_says_what_to_remove(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"history": 3}')
+    with pytest.raises(DataError, match=r"state\.json: the field `history` .*Remove the folder"):
+        ResumableTraining(tmp_path, measure, patience=10, epochs=EPOCHS, phase="test")
