@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import Param, dag, get_current_context, task
+from pydantic import JsonValue
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
 from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
@@ -15,29 +16,29 @@ from skinlesion.foundation.settings import PREDICTION_TOO, PipelineConfig
 from skinlesion.foundation.shard import BUCKETS, Shard
 
 if TYPE_CHECKING:
-    from skinlesion.prediction.shared import PredictionPlan
+    from skinlesion.prediction.prediction_run import PredictionReport, PredictionRun
 
 log = logging.getLogger(__name__)
 
 
 def settings() -> PipelineConfig:
-    """The run's parameters; never the data set, under which the table is written: that is the installation's."""
+    """Return the settings of this run. The data set, whose folder the table is written to, is always the installation's."""
     params = get_current_context()["params"]
     return PipelineConfig.of({name: params[name] for name in PREDICTION_TOO})
 
 
-def planned() -> PredictionPlan:
-    """What the first task decided for all of them."""
-    from skinlesion.prediction.shared import PredictionPlan
+def planned() -> PredictionRun:
+    """Return what the first task decided for all tasks."""
+    from skinlesion.prediction.prediction_run import PredictionRun
 
-    return PredictionPlan(**get_current_context()["ti"].xcom_pull("plan", key="plan"))
+    return PredictionRun.model_validate(get_current_context()["ti"].xcom_pull("plan", key="plan"))
 
 
 @dag(
     schedule=None,
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
-        # Without a default nobody would be told of a failed run: Airflow reads the parameters anew for the callback.
+        # Without a default the notice of a failed run could not be sent: Airflow reads the parameters anew for it.
         "images": Param(
             None,
             type=["string", "null"],
@@ -66,55 +67,52 @@ def skin_lesion_predict() -> None:
 
     By hand only. Writes what `skinlesion predict --output` writes, byte for byte, shared by `shards` tasks: the table in
     predictions/ of the data set's folder, and beside it a list of the images that cannot be used, with reasons. All
-    shards ask the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
+    shards use the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
     not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
-    - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Mend it, then clear the
+    - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Correct it, then clear the
       task, or start another run.
     - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it goes
       on where it stopped. An earlier table of the same name stays until the new one is whole.
 
     **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times; once the table is written the shards'
-    work is gone, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
+    answers are gone, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
     """
 
     @task(doc_md="Choose the model for the whole run and count the images. Returns the shards.")
     def plan() -> list[str]:
-        from skinlesion.prediction.shared import plan_prediction
+        from skinlesion.prediction.prediction_run import run_into_dataset
 
         context = get_current_context()
-        decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
-        context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
+        run = run_into_dataset(settings(), context["params"]["images"], context["params"]["table"])
+        # A key of its own, since tasks can be mapped over the return value alone.
+        context["ti"].xcom_push("plan", run.model_dump(mode="json"))
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(
         map_index_template="shard {{ shard }}",
         execution_timeout=timedelta(hours=6),
-        doc_md="Predict the images of a shard; goes on where an earlier try stopped.",
+        doc_md="Predict the images of a shard, from where an earlier try stopped.",
     )
-    def predict(shard: str) -> dict[str, Any]:
-        from skinlesion.prediction.shared import predict_a_shard
-
-        return told(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
+    def predict(shard: str) -> dict[str, JsonValue]:
+        return logged(planned().predict_shard(settings(), Shard.of_text(shard)))
 
     @report_task(
         execution_timeout=timedelta(hours=6),
-        doc_md="Put the shards together in the table, and list the images that cannot be used.",
+        doc_md="Write the table from the answers of all shards, and list the images that cannot be used.",
     )
-    def merge() -> dict[str, Any]:
-        from skinlesion.prediction.shared import merge_shards
-
-        return told(merge_shards(planned(), settings()))
+    def merge() -> dict[str, JsonValue]:
+        return logged(planned().write_table(settings()))
 
     shards = plan()
     predict.expand(shard=shards) >> merge()
 
 
-def told(report: dict[str, Any]) -> dict[str, Any]:
-    """Log a report, and add on which machine it was made."""
+def logged(report: PredictionReport) -> dict[str, JsonValue]:
+    """Log a report and return it with the name of this machine."""
     log.info("%s", report)
-    return report | {"host": socket.gethostname()}
+    return report.model_dump(mode="json") | {"host": socket.gethostname()}
 
 
 skin_lesion_predict()

@@ -11,8 +11,21 @@ from pathlib import Path
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import PipelineConfig
 from skinlesion.network import quiet_tensorflow
+from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry import in_service
+from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
+
+RULE = DecisionRule(
+    temperature=1.0,
+    views=1,
+    malignant_threshold=0.2,
+    target_sensitivity=0.95,
+    least_confidence=0.0,
+    coverage=1.0,
+    most_distance=None,
+    class_shares=(0.4, 0.3, 0.3),
+)
 
 
 def put(models: Path) -> None:
@@ -27,13 +40,14 @@ def put(models: Path) -> None:
     classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
     save_model(classifier, release / in_service.H5)
     convert_to_litert(classifier, release / in_service.TFLITE)
+    RULE.write(release / RULE_FILE)
     write_record(
         release,
         {
             "run": "untrained",
             "version": 7,
             "sha256": {name: in_service.digest(release / name) for name in (in_service.H5, in_service.TFLITE)},
-            "decision_rule": None,
+            "decision_rule": RULE.model_dump(mode="json"),
             "since": "2026-11-25T02:00:00+00:00",
             "actor": "test",
             "reason": "test",

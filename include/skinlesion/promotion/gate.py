@@ -31,7 +31,6 @@ _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
 _CALIBRATED_DRAWS: Final = 200
 _BINS: Final = 15
-_RULE: Final = "decision_rule.json"
 
 
 def judge(config: PipelineConfig, registry: Registry, number: int) -> Verdict:
@@ -355,7 +354,7 @@ def _at_most(name: str, title: str, found: float, bound: float, said: str, cure:
 
 def _rule(candidate: Candidate) -> dict[str, Any] | None:
     try:
-        rule: dict[str, Any] = json.loads((candidate.folder / _RULE).read_text())
+        rule: dict[str, Any] = json.loads(candidate.decision_rule.read_text())
     except FileNotFoundError:
         return None
     return rule

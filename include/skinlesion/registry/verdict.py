@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.registry import model_files
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Verdict:
         atomic.write_text(layout.candidate(models, self.run) / NAME, json.dumps(content, indent=1))
 
 
-NAME = "verdict.json"
+NAME = model_files.VERDICT
 """Beside a candidate's other files."""
 
 

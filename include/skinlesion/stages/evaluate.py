@@ -125,7 +125,7 @@ def _evaluate(
     from skinlesion.evaluation.slices import measure_slices, slice_columns
 
     rule = rule_beside(candidate.h5)
-    threshold = rule.malignant_threshold if rule else None
+    threshold = rule.malignant_threshold
     labels, lesions = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64), rows["group"].tolist()
     answers = answers_of(config, candidate, rows)
     write_answers(candidate, rows, answers)
@@ -143,7 +143,7 @@ def _evaluate(
         "data_version": data["version"],
         "warm_start": training["warm_start"],
         **figures,
-        "out_of_distribution": _smoke(config, candidate, rule, rows),
+        "out_of_distribution": _smoke(config, candidate, rows),
         "robustness": _robustness(config, candidate, rows, labels),
         **_beside_model_in_service(config, candidate, rows, scored, threshold),
         "slices": measure_slices(scored, slice_columns(rows["image"], catalog), threshold=threshold),
@@ -154,14 +154,10 @@ def _evaluate(
     return metrics
 
 
-def _smoke(
-    config: PipelineConfig, candidate: Candidate, rule: DecisionRule | None, rows: pd.DataFrame
-) -> dict[str, Any] | None:
-    """Give what the rule decides on pictures that show no lesion; None without a rule, which alone could refuse them."""
+def _smoke(config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what the decision rule does with pictures that show no lesion."""
     from skinlesion.evaluation.decisions import smoke_summary
 
-    if rule is None:
-        return None
     originals = [file.read() for file in view_files(config.dataset, rows.head(PICTURES_OF_A_KIND))]
     kinds, pictures = zip(*smoke_set(originals), strict=True)
     return smoke_summary(kinds, answers_for_pictures(config, candidate, pictures).decisions)
@@ -190,7 +186,7 @@ def _robustness(
 
 
 def _beside_model_in_service(
-    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float | None
+    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float
 ) -> dict[str, Any]:
     """Give `model_in_service`, its figures on the same images, and `paired`, the differences; None without another one."""
     from skinlesion.evaluation.model_metrics import model_metrics
@@ -202,7 +198,7 @@ def _beside_model_in_service(
     rule = rule_beside(champion.h5)
     answers = stored_answers_of(config, champion, rows)
     other = replace(scored, probabilities=answers.probabilities)
-    thresholds = (threshold, rule.malignant_threshold if rule else None)
+    thresholds = (threshold, rule.malignant_threshold)
     return {
         "model_in_service": {"run": champion.run, **model_metrics(other, rule, answers)},
         "paired": paired_differences(scored, other, thresholds),
@@ -222,7 +218,7 @@ def _warm_start_note(record: dict[str, Any] | None) -> list[str]:
 def _write(
     candidate: Candidate,
     training: dict[str, Any],
-    rule: DecisionRule | None,
+    rule: DecisionRule,
     metrics: dict[str, Any],
     mistakes: list[dict[str, Any]],
 ) -> None:
@@ -249,7 +245,7 @@ def _write(
             files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
         )
     )
-    card = render_model_card(CardContext(candidate.run, created, metrics, training, rule.as_json() if rule else None))
+    card = render_model_card(CardContext(candidate.run, created, metrics, training, rule.model_dump(mode="json")))
     for name, content in drawn.items():
         atomic.write_bytes(candidate.folder / f"{name}.png", content)
     atomic.write_text(candidate.report, report)

@@ -112,7 +112,7 @@ def _train(
     _require_numbers(model, images, config)
     rule, distance = calibrate(config, model, data)
     _export(model, candidate, images, distance)
-    atomic.write_text(candidate.decision_rule, json.dumps(rule.as_json(), indent=1))
+    rule.write(candidate.decision_rule)
     write_trained_on(candidate, rows, inner)
     record = {
         "run": candidate.run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from skinlesion.registry import in_service
 
 SWITCHES, SENDERS = 8, 3
 LABELS = ("benign", "malignant", "unknown")
+THRESHOLDS = {"a": 0.2, "b": 0.3}
+"""The operating points of the versions."""
 
 
 def version_of(served: Any) -> str:
@@ -51,8 +54,7 @@ def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_nam
                 version = answer["model"]["version"]
                 found = [answer["predictions"][0]["probabilities"][label] for label in LABELS]
                 assert found == pytest.approx(expected[version][number].tolist(), abs=1e-5)
-                has_rule = "No decision rule" not in answer["predictions"][0]["reason"]
-                assert has_rule == (version == "run-a")
+                assert f"{THRESHOLDS[version[-1]]:.3f}" in answer["predictions"][0]["reason"]
                 versions.append(version)
             return versions
 
@@ -61,7 +63,7 @@ def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_nam
             try:
                 for switch in range(SWITCHES):
                     name = "ba"[switch % 2]
-                    models.switch_to(name, rule if name == "a" else None)
+                    models.switch_to(name, rule | {"malignant_threshold": THRESHOLDS[name]})
                     wait(lambda expected=f"run-{name}": version_of(served) == expected)
             finally:
                 done.set()
@@ -150,41 +152,23 @@ def test_when_nothing_is_in_service_any_more_the_last_model_goes_on_serving(mode
         assert served.client.get("/readyz").status_code == 200
 
 
-def test_an_h5_that_somebody_put_there_is_served_and_one_that_carries_code_is_not(
-    empty_models: Any, serve: Any, wait: Any, drawn: Callable[..., bytes], tmp_path: Path
-) -> None:
+def test_a_keras_file_alone_is_not_in_service(empty_models: Any, serve: Any, wait: Any) -> None:
     path = layout.model_in_service(empty_models.folder)
-    ran = tmp_path / "code_ran"
-    harmful = keras.Sequential(
-        [
-            keras.Input((224, 224, 3)),
-            keras.layers.Lambda(lambda pixels, where=str(ran): (Path(where).touch(), pixels)[1]),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
-    )
-    ran.unlink(missing_ok=True)
-    save_model(harmful, path)
+    path.write_bytes((empty_models.built / "a" / in_service.H5).read_bytes())
     with serve(empty_models.folder, is_ready=False) as served:
-        wait(lambda: "Lambda" in served.client.get("/readyz").text, 90)
-        assert str(path) in served.client.get("/readyz").json()["detail"]
-        assert not ran.exists()
-        content = (empty_models.built / "a" / in_service.H5).read_bytes()
-        path.write_bytes(content)
-        wait(lambda: served.client.get("/readyz").status_code == 200, 90)
-        (said,) = served.predict(drawn(1)).json()["predictions"]
-        expected = LiteRTModel(empty_models.built / "a" / in_service.TFLITE)(
-            pixels_for_model(drawn(1), max_pixels=10**8, min_side=32)
-        )
-        assert [said["probabilities"][label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-4)
+        wait(lambda: "skinlesion models promote" in served.client.get("/readyz").text)
+        assert served.client.get("/readyz").status_code == 503
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_a_keras_file_that_carries_code_is_refused_by_predict(suffix: str, tmp_path: Path) -> None:
+def test_a_keras_file_that_carries_code_is_refused_by_predict(
+    suffix: str, tmp_path: Path, rule: dict[str, Any]
+) -> None:
     from skinlesion.foundation.errors import DataError
     from skinlesion.prediction.classifier import classifier_of
 
     harmful = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Lambda(lambda pixels: pixels)])
     save_model(harmful, tmp_path / f"model{suffix}")
+    (tmp_path / "decision_rule.json").write_text(json.dumps(rule))
     with pytest.raises(DataError, match=f"model{suffix} cannot be loaded as a Keras model: .*Lambda"):
         classifier_of(tmp_path / f"model{suffix}")

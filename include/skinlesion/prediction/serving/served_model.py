@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +21,7 @@ from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry import in_service
 from skinlesion.registry.in_service import InService
-
-CONVERSION_SECONDS: Final = 300
-"""TensorFlow's start and the conversion take some 20 on two cores."""
+from skinlesion.registry.model_files import METRICS, MODEL_CARD
 
 HEADLINE: Final = (
     "balanced_accuracy", "malignant_auroc", "expected_calibration_error", "operating_point", "intervals", "images",
@@ -48,7 +44,7 @@ class ServedModel:
         since: when it came into service, ISO 8601; empty without a record.
         sha256: of each of its files, by name.
         h5: the Keras file, for Grad-CAM.
-        rule: how probabilities become a decision; None without.
+        rule: how probabilities become a decision.
         figures: what evaluate measured (metrics.json); None without.
         card: the model card; None without.
     """
@@ -58,7 +54,7 @@ class ServedModel:
     since: str
     sha256: dict[str, str]
     h5: Path
-    rule: DecisionRule | None
+    rule: DecisionRule
     figures: dict[str, Any] | None
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
@@ -71,10 +67,8 @@ class ServedModel:
         finally:
             self._idle.put(classifier)
 
-    def operating_point(self) -> dict[str, Any] | None:
-        """Say from which probability on the decision is malignant; None for a model without a decision rule."""
-        if self.rule is None:
-            return None
+    def operating_point(self) -> dict[str, float]:
+        """Return the operating point: from which probability on the decision is malignant, and what it was chosen for."""
         return {
             "malignant_threshold": self.rule.malignant_threshold,
             "target_sensitivity": self.rule.target_sensitivity,
@@ -95,7 +89,10 @@ def load(models: Path, threads: int) -> ServedModel:
     """
     now = in_service.read(models)
     if now is None:
-        return _without_record(models, threads)
+        raise NoModel(
+            f"No model is in service in {models}. Train one with `skinlesion run`, or put a candidate in service with "
+            "`skinlesion models promote`. The server loads it by itself."
+        )
     content = b""
     for name, expected in now.sha256.items():
         path = now.folder / name
@@ -122,47 +119,13 @@ def load(models: Path, threads: int) -> ServedModel:
         sha256=now.sha256,
         h5=now.h5,
         rule=rule,
-        figures=_read_json(candidate / "metrics.json"),
-        card=_existing(candidate / "model_card.md"),
+        figures=_read_json(candidate / METRICS),
+        card=_existing(candidate / MODEL_CARD),
         _idle=_classifiers(content, rule, str(now.tflite), threads),
     )
 
 
-def _without_record(models: Path, threads: int) -> ServedModel:
-    """Serve an .h5 that somebody put there; it is converted in a process of its own, for that takes TensorFlow."""
-    path = layout.model_in_service(models)
-    if not path.is_file():
-        raise NoModel(
-            f"No model is in service in {models}. Train one with `skinlesion run`, or put a candidate in service with "
-            "`skinlesion models promote`. The server takes it up by itself."
-        )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ServedModel(
-        version=found[:16],
-        number=None,
-        since="",
-        sha256={path.name: found},
-        h5=path,
-        rule=None,
-        figures=None,
-        card=None,
-        _idle=_classifiers(_converted(path), None, str(path), threads),
-    )
-
-
-def _converted(path: Path) -> bytes:
-    command = [sys.executable, "-m", "skinlesion.prediction.serving.convert", str(path)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=CONVERSION_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise DataError(f"{path} could not be converted for LiteRT within {CONVERSION_SECONDS} seconds.") from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip() or f"the conversion ended with status {done.returncode}"
-        raise DataError(said if done.returncode == 2 else f"{path} cannot be converted for LiteRT: {said[-500:]}")
-    return done.stdout
-
-
-def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
+def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
     """Give classifiers that have all run once: the first run of one takes several times as long as the next."""
     ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
@@ -171,7 +134,7 @@ def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: 
             model = LiteRTModel(content)
         except DataError:
             raise DataError(f"{name} is no model that LiteRT can run.") from None
-        if rule is not None and rule.most_distance is not None and model.outputs < 2:
+        if rule.most_distance is not None and model.outputs < 2:
             raise DataError(
                 f"{name} does not tell how unlike the training images a picture is, which its decision rule asks for."
             )
@@ -186,13 +149,11 @@ def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: 
     return ready
 
 
-def _rule(now: InService) -> DecisionRule | None:
+def _rule(now: InService) -> DecisionRule:
+    where = f"The decision rule in {now.folder / in_service.RECORD} of the model in service, run {now.run}"
     if now.decision_rule is None:
-        return None
-    try:
-        return DecisionRule.of(now.decision_rule)
-    except ValueError as error:
-        raise DataError(f"The decision rule of the model in service, run {now.run}, cannot be used: {error}.") from None
+        raise DataError(f"{where}, is missing. {DecisionRule.remedy}")
+    return DecisionRule.of(now.decision_rule, where)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -25,10 +25,11 @@ from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
+from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 
 # The processes that tests start take this path over; pytest itself puts nothing on it.
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).with_name("serving")))
 
 RULE = {
     "version": 1,
@@ -44,7 +45,7 @@ RULE = {
     "inner_fold": {},
     "warnings": [],
 }
-"""Of version `a`; `b` has none."""
+"""The decision rule of both versions, where a test asks for no other."""
 
 UNSURE = RULE | {"least_confidence": 1.01}
 """Answers nothing."""
@@ -62,7 +63,7 @@ class Models:
     def switch_to(
         self,
         name: str,
-        rule: dict[str, Any] | None = None,
+        rule: dict[str, Any] | None = RULE,
         *,
         alter: dict[str, bytes] | None = None,
         named: dict[str, bytes] | None = None,
@@ -78,6 +79,7 @@ class Models:
             shutil.copyfile(self.built / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
+        (release / RULE_FILE).write_text(json.dumps(rule))
         sha256 = {file: in_service.digest(release / file) for file in (in_service.H5, in_service.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
@@ -132,7 +134,7 @@ def drawn() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classifiers, a/ and b/, as .h5, .keras and .tflite: random ones that disagree. Never change them."""
+    """Two classifiers, a/ and b/, as .h5, .keras and .tflite, with `RULE`: random ones that disagree. Never change them."""
     from skinlesion.network import quiet_tensorflow
 
     quiet_tensorflow.load()
@@ -147,6 +149,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, factor in (("a", 1.5), ("b", -1.5)):
         head.set_weights([factor * kernel, bias])
         (folder / name).mkdir()
+        (folder / name / RULE_FILE).write_text(json.dumps(RULE))
         save_model(classifier, folder / name / in_service.H5)
         save_model(classifier, folder / name / "model.keras")
         convert_to_litert(classifier, folder / name / in_service.TFLITE)
