@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,10 +34,8 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
-def run(table: Path, paths: list[Path], model: Model, identity: str = "model", **options: Any) -> PredictionCounts:
-    return predict_into(
-        table, paths, model, identity=identity, advance=lambda count: None, refused=lambda prediction: None
-    )
+def run(table: Path, paths: list[Path], model: Model, identity: str = "model") -> PredictionCounts:
+    return predict_into(table, paths, model, identity=identity)
 
 
 def rows(table: Path) -> list[dict[str, str]]:

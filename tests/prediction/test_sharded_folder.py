@@ -36,7 +36,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def options(identity: str = "model") -> dict[str, Any]:
-    return {"identity": identity, "advance": lambda count: None, "refused": lambda prediction: None}
+    return {"identity": identity}
 
 
 def of_one_process(table: Path, images: Path) -> tuple[bytes, bytes]:

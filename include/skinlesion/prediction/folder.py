@@ -29,6 +29,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
+from skinlesion.foundation.progress import progress
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard, bucket_of
 from skinlesion.foundation.spreadsheet import cell
 from skinlesion.foundation.tables import BucketTable
@@ -57,14 +58,7 @@ Predict = Callable[[Iterable[Path]], Iterator[Prediction]]
 
 @dataclass(frozen=True)
 class PredictionCounts:
-    """What became of the images of a shard.
-
-    Attributes:
-        images: all of them.
-        done: predicted in this run.
-        kept: predicted in a run before, which was stopped.
-        refused: those of both that cannot be used.
-    """
+    """Numbers of images of a shard: all, predicted in this run, kept from a run that was stopped, and refused in both."""
 
     images: int
     done: int
@@ -74,13 +68,10 @@ class PredictionCounts:
 
 @dataclass(frozen=True)
 class _Images:
-    """The images of a shard, in the order of the table.
+    """The images of a shard, in the order of the table: their paths, keys and buckets.
 
-    Attributes:
-        files: their paths.
-        keys: 64 bits each that name the model, the file, its size and its time: an answer holds as long as they are the same.
-            Two of a million images have the same key once in 37 million times.
-        buckets: the bucket that each belongs to.
+    A key is 64 bits that name the model, the file, its size and its time; an answer holds as long as they are the same. Two of
+    a million images have the same key once in 37 million times.
     """
 
     files: list[str]
@@ -109,14 +100,7 @@ def refused_beside(table: Path) -> Path:
 
 
 def predict_shard(
-    table: Path,
-    paths: Sequence[Path],
-    predict: Predict,
-    *,
-    shard: Shard,
-    identity: str,
-    advance: Callable[[int], None],
-    refused: Callable[[Prediction], None],
+    table: Path, paths: Sequence[Path], predict: Predict, *, shard: Shard, identity: str
 ) -> PredictionCounts:
     """Predict the images of a shard that have no stored answer, and store the answers for `predict_into`.
 
@@ -125,40 +109,34 @@ def predict_shard(
         paths: image files and folders of them.
         predict: the model.
         shard: the slice of the images.
-        identity: of the model and the settings; answers of another identity are not used.
-        advance: called with the number of images that have got an answer, stored ones included.
-        refused: called with each image that this run finds to be unusable.
+        identity: names the model and the settings; answers of another identity are not used.
 
     Raises:
         DataError: the table's suffix is none of `SUFFIXES_OF_TABLES`, or a path is missing.
         DatasetBusy: another process is predicting images of this shard for this table.
     """
     with _held(table, shard) as stored:
-        return _predict_missing(stored, _Images.of(paths, shard, identity), predict, shard, advance, refused)
+        return _predict_missing(stored, _Images.of(paths, shard, identity), predict, shard)
 
 
-def predict_into(
-    table: Path,
-    paths: Sequence[Path],
-    predict: Predict,
-    *,
-    identity: str,
-    advance: Callable[[int], None],
-    refused: Callable[[Prediction], None],
-) -> PredictionCounts:
+def predict_into(table: Path, paths: Sequence[Path], predict: Predict, *, identity: str) -> PredictionCounts:
     """Predict what no shard has predicted, then write the table (.csv or .parquet) and beside it the list of refused images.
 
     The files appear when they are whole. Parameters and errors are those of `predict_shard`.
     """
     with _held(table, WHOLE) as stored:
         images = _Images.of(paths, WHOLE, identity)
-        counts = _predict_missing(stored, images, predict, WHOLE, advance, refused)
+        counts = _predict_missing(stored, images, predict, WHOLE)
+        refused = ((shown(str(one.file)), one.refused) for one in _predictions(stored, images) if one.refused)
+        usable = (one for one in _predictions(stored, images) if not one.refused)
         if counts.refused:
-            _write_refused(_predictions(stored, images), refused_beside(table))
+            _write_csv(refused_beside(table), ("file", "reason"), (map(cell, row) for row in refused))
         else:
             refused_beside(table).unlink(missing_ok=True)
-        usable = (found for found in _predictions(stored, images) if not found.refused)
-        (_write_csv if table.suffix.lower() == ".csv" else _write_parquet)(usable, table)
+        if table.suffix.lower() == ".csv":
+            _write_csv(table, COLUMNS, map(csv_row, usable))
+        else:
+            _write_parquet(table, usable)
         shutil.rmtree(stored.folder)
     return counts
 
@@ -177,61 +155,46 @@ def _held(table: Path, shard: Shard) -> Iterator[BucketTable]:
         yield stored
 
 
-def _predict_missing(
-    stored: BucketTable,
-    images: _Images,
-    predict: Predict,
-    shard: Shard,
-    advance: Callable[[int], None],
-    refused: Callable[[Prediction], None],
-) -> PredictionCounts:
+def _predict_missing(stored: BucketTable, images: _Images, predict: Predict, shard: Shard) -> PredictionCounts:
     """Store an answer for each image of the shard that has none, bucket by bucket."""
-    missing, already_refused = [np.empty(0, dtype=np.intp)], 0
+    missing, refused = [np.empty(0, dtype=np.intp)], 0
     for bucket in shard.buckets():
         here = images.of_bucket(bucket)
         if stored.path(bucket).exists():
             # This also removes the answers for images that are gone or were altered since.
             known = _store(stored, bucket, images, [])
-            already_refused += int((known["refused"] != "").sum())
+            refused += int((known["refused"] != "").sum())
             here = here[~np.isin(images.keys[here], known["key"])]
         missing.append(here)
     todo = np.concatenate(missing).tolist()
-    kept = len(images.files) - len(todo)
-    advance(kept)
     done: list[tuple[int, Prediction]] = []
-    newly_refused, last = 0, time.monotonic()
-    try:
-        for position, prediction in zip(todo, predict(Path(images.files[at]) for at in todo), strict=True):
-            done.append((position, prediction))
-            advance(1)
-            if prediction.refused:
-                newly_refused += 1
-                refused(prediction)
-            if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
-                _commit(stored, images, done)
-                done, last = [], time.monotonic()
-    finally:
-        _commit(stored, images, done)
-    return PredictionCounts(len(images.files), len(todo), kept, already_refused + newly_refused)
 
+    def commit() -> None:
+        for bucket, of_bucket in itertools.groupby(done, key=lambda one: int(images.buckets[one[0]])):
+            _store(stored, bucket, images, list(of_bucket))
+        done.clear()
 
-def _commit(stored: BucketTable, images: _Images, done: Sequence[tuple[int, Prediction]]) -> None:
-    for bucket, of_bucket in itertools.groupby(done, key=lambda one: int(images.buckets[one[0]])):
-        _store(stored, bucket, images, list(of_bucket))
+    last = time.monotonic()
+    with progress("predict", len(todo)) as advance:
+        try:
+            for answered in zip(todo, predict(Path(images.files[at]) for at in todo), strict=True):
+                done.append(answered)
+                refused += bool(answered[1].refused)
+                advance(1)
+                if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
+                    commit()
+                    last = time.monotonic()
+        finally:
+            commit()
+    return PredictionCounts(len(images.files), len(todo), len(images.files) - len(todo), refused)
 
 
 def _store(stored: BucketTable, bucket: int, images: _Images, done: Sequence[tuple[int, Prediction]]) -> pd.DataFrame:
     """Add answers to a bucket and return its rows: one an image that is there now and has an answer, in their order."""
-    known = stored.read([bucket])
     answers = Answers.of([_answer(prediction) for _, prediction in done])
-    new = pd.DataFrame(
-        {
-            "key": images.keys[[position for position, _ in done]],
-            **answers.as_columns(),
-            "refused": [prediction.refused for _, prediction in done],
-        }
-    ).astype(_BUCKET_COLUMNS)
-    rows: pd.DataFrame = pd.concat([known, new]).drop_duplicates("key")
+    keys, refused = images.keys[[at for at, _ in done]], [prediction.refused for _, prediction in done]
+    new = pd.DataFrame({"key": keys, **answers.as_columns(), "refused": refused}).astype(_BUCKET_COLUMNS)
+    rows: pd.DataFrame = pd.concat([stored.read([bucket]), new]).drop_duplicates("key")
     places = pd.Index(rows["key"]).get_indexer(images.keys[images.of_bucket(bucket)])
     rows = rows.iloc[places[places >= 0]]
     stored.write(bucket, rows)
@@ -267,18 +230,11 @@ def _key(path: Path, identity: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(content), digest_size=8).digest(), "big")
 
 
-def _write_refused(predictions: Iterable[Prediction], path: Path) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     with atomic.replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "reason"])
-        writer.writerows([cell(shown(str(one.file))), cell(one.refused)] for one in predictions if one.refused)
-
-
-def _write_csv(predictions: Iterable[Prediction], path: Path) -> None:
-    with atomic.replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(csv_row(one) for one in predictions)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def csv_row(prediction: Prediction) -> list[str]:
@@ -294,7 +250,7 @@ def csv_row(prediction: Prediction) -> list[str]:
     ]
 
 
-def _write_parquet(predictions: Iterator[Prediction], path: Path) -> None:
+def _write_parquet(path: Path, predictions: Iterator[Prediction]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

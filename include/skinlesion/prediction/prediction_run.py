@@ -7,8 +7,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,11 @@ from pydantic import BaseModel, ConfigDict
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import PROJECT_ROOT, PipelineConfig
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import Stopwatch
 from skinlesion.prediction.classifier import Prediction, classifier_of, model_file, predict
-from skinlesion.prediction.folder import PredictionCounts, predict_into, predict_shard, refused_beside
+from skinlesion.prediction.folder import Predict, PredictionCounts, predict_into, predict_shard, refused_beside
 from skinlesion.prediction.image_files import count_images
 from skinlesion.registry import in_service
 from skinlesion.registry.model_files import RULE_FILE
@@ -31,18 +30,18 @@ log = logging.getLogger(__name__)
 REFUSED_SHOWN: Final = 20
 """Number of refused images that are shown while a run works; a file beside the table has all of them."""
 
+Show = Callable[[Prediction], None]
+
+
+def _log_refused(prediction: Prediction) -> None:
+    log.warning("refused %r: %s", str(prediction.file), prediction.refused)
+
 
 class PredictionReport(BaseModel):
-    """What a task of a run did, small enough for XCom; counts as in `PredictionCounts`.
+    """What a task of a run did: the shard (1/1 for the whole), counts as in `PredictionCounts`, and how long it took.
 
-    Attributes:
-        shard: the slice of the images; 1/1 for the whole.
-        seconds: that the task took; of the task that wrote the table, seconds since the start of the run.
-        images_per_second: predicted in these seconds.
-        version: number of the model's version; None for a model that was named by its file.
-        model: the model file.
-        table: the table that was written; None for a shard.
-        refused_list: the list of refused images; None without any, and for a shard.
+    `seconds` and rate of the task that wrote the table count from the start of the run. `version` is None for a model that was
+    named by its file, `table` for a shard, and `refused_list` for a shard or without refused images.
     """
 
     shard: str
@@ -61,20 +60,13 @@ class PredictionReport(BaseModel):
 class PredictionRun(BaseModel):
     """What all shards of a run have in common; goes from task to task as JSON.
 
-    Attributes:
-        images: image files and folders of them.
-        count: number of images at the start.
-        table: the table to write.
-        model: the model file. A release's files stay as they are when another version is promoted.
-        made_by: see `made_by`.
-        version: number of the model's version; None for a model that was named by its file.
-        started: seconds since 1970.
+    `made_by` is that of the model file, so that each task can refuse another model. The files of a release stay as they are
+    when another version is promoted. `version` is None for a model that was named by its file. `started` is seconds since 1970.
     """
 
     model_config = ConfigDict(frozen=True)
 
     images: tuple[Path, ...]
-    count: int
     table: Path
     model: Path
     made_by: str
@@ -87,12 +79,11 @@ class PredictionRun(BaseModel):
 
         Raises DataError if a path is missing, there is no image, or there is no model.
         """
-        count = count_images(images)
+        count_images(images)
         model = model or model_file(config.models)
         release = in_service.of_release(model.parent)
         return cls(
             images=tuple(images),
-            count=count,
             table=table,
             model=model,
             made_by=made_by(model, config),
@@ -100,68 +91,46 @@ class PredictionRun(BaseModel):
             started=time.time(),
         )
 
-    def predict_shard(
-        self, config: PipelineConfig, shard: Shard, show: Callable[[Prediction], None] | None = None
-    ) -> PredictionReport:
-        """Predict the images of a shard that have no answer yet.
-
-        Args:
-            config: settings of the run.
-            shard: the slice of the images.
-            show: called with the first refused images; without it they are logged.
+    def predict_shard(self, config: PipelineConfig, shard: Shard, show: Show = _log_refused) -> PredictionReport:
+        """Predict the images of a shard that have no answer yet; show the first refused ones.
 
         Raises:
             DataError: the model is not what it was at the start of the run.
             DatasetBusy: another process, such as a task that Airflow gave up, is still at this shard.
         """
         watch = Stopwatch()
-        counts = self._run(config, partial(predict_shard, shard=shard), show)
+        counts = predict_shard(self.table, self.images, self._model(config, show), shard=shard, identity=self.made_by)
         return self._report(shard, counts, counts.done, watch.seconds())
 
-    def write_table(self, config: PipelineConfig, show: Callable[[Prediction], None] | None = None) -> PredictionReport:
+    def write_table(self, config: PipelineConfig, show: Show = _log_refused) -> PredictionReport:
         """Predict what no shard has predicted, and write the table. Parameters and errors are those of `predict_shard`."""
-        counts = self._run(config, predict_into, show)
+        counts = predict_into(self.table, self.images, self._model(config, show), identity=self.made_by)
         report = self._report(WHOLE, counts, counts.images, time.time() - self.started)
         refused_list = refused_beside(self.table) if counts.refused else None
         return report.model_copy(update={"table": self.table, "refused_list": refused_list})
 
-    def _run(
-        self,
-        config: PipelineConfig,
-        work: Callable[..., PredictionCounts],
-        show: Callable[[Prediction], None] | None,
-    ) -> PredictionCounts:
+    def _model(self, config: PipelineConfig, show: Show) -> Predict:
         if not self.model.is_file() or made_by(self.model, config) != self.made_by:
             raise DataError(
                 f"{self.model} is not what it was when this run began: expected the same model for all its shards. Start "
                 "another run, which takes the model that is in service now."
             )
         make_classifier = classifier_of(self.model)
-        shown = 0
 
-        def refused(prediction: Prediction) -> None:
-            nonlocal shown
-            shown += 1
-            if shown <= REFUSED_SHOWN:
-                (show or _log_refused)(prediction)
+        def model(files: Iterable[Path]) -> Iterator[Prediction]:
+            refused = 0
+            for prediction in predict(files, make_classifier, config):
+                refused += bool(prediction.refused)
+                if prediction.refused and refused <= REFUSED_SHOWN:
+                    show(prediction)
+                yield prediction
 
-        with progress("predict", self.count) as advance:
-            return work(
-                self.table,
-                self.images,
-                lambda files: predict(files, make_classifier, config),
-                identity=self.made_by,
-                advance=advance,
-                refused=refused,
-            )
+        return model
 
     def _report(self, shard: Shard, counts: PredictionCounts, predicted: int, seconds: float) -> PredictionReport:
         return PredictionReport(
             shard=str(shard),
-            images=counts.images,
-            done=counts.done,
-            kept=counts.kept,
-            refused=counts.refused,
+            **asdict(counts),
             seconds=round(seconds, 3),
             images_per_second=round(predicted / max(seconds, 0.001), 1),
             version=self.version,
@@ -193,7 +162,3 @@ def made_by(model: Path, config: PipelineConfig) -> str:
         digest.update(rule.read_bytes())
     digest.update(json.dumps([config.max_image_pixels, config.min_image_side]).encode())
     return digest.hexdigest()
-
-
-def _log_refused(prediction: Prediction) -> None:
-    log.warning("refused %r: %s", str(prediction.file), prediction.refused)
