@@ -8,15 +8,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from airflow.sdk import Param, dag, get_current_context, task
+from pydantic import JsonValue
 
-from skin_lesion_dag_settings import DAG_DEFAULTS, Report, deadline, report_task, trigger_form
+from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
 from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
 from skinlesion.foundation.shard import BUCKETS, Shard
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from skinlesion.prediction.shared import PredictionPlan
+    from skinlesion.prediction.prediction_run import PredictionReport, PredictionRun
 
 log = logging.getLogger(__name__)
 
@@ -25,23 +26,23 @@ SETTINGS: Final = ("models", "max_image_pixels", "min_image_side", "shards", "wo
 
 
 def settings() -> PipelineConfig:
-    """Return the settings that the run's parameters give."""
+    """Return the settings of this run. The data set, whose folder the table is written to, is always the installation's."""
     params = get_current_context()["params"]
     return PipelineConfig.of({name: params[name] for name in SETTINGS})
 
 
-def planned() -> PredictionPlan:
-    """Return what the first task decided for all of them."""
-    from skinlesion.prediction.shared import PredictionPlan
+def planned() -> PredictionRun:
+    """Return what the first task decided for all tasks."""
+    from skinlesion.prediction.prediction_run import PredictionRun
 
-    return PredictionPlan(**get_current_context()["ti"].xcom_pull("plan", key="plan"))
+    return PredictionRun.model_validate(get_current_context()["ti"].xcom_pull("plan", key="plan"))
 
 
 @dag(
     schedule=None,
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
-        # Without a default nobody would be notified of a failed run: Airflow reads the parameters again for the callback.
+        # Without a default the notice of a failed run could not be sent: Airflow reads the parameters anew for it.
         "images": Param(
             None,
             type=["string", "null"],
@@ -69,10 +70,10 @@ def planned() -> PredictionPlan:
 def skin_lesion_predict() -> None:
     """### Predict a folder with the skin-lesion classifier in service
 
-    Started by hand only. Writes what `skinlesion predict --output` writes, byte for byte, with the work shared by `shards`
-    tasks: the table in predictions/ of the data set's folder, and beside it a list of the images that cannot be used,
-    with reasons. All shards use the model that is in service at the start, whatever is promoted in the meantime.
-    *Research and education only: not a medical device.*
+    By hand only. Writes what `skinlesion predict --output` writes, byte for byte, shared by `shards` tasks: the table in
+    predictions/ of the data set's folder, and beside it a list of the images that cannot be used, with reasons. All
+    shards use the model that is in service at the start, whatever is promoted in the meantime. *Research and education only:
+    not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
     - `DataError`: the folder or a parameter is wrong, or no model is in service; it is not retried. Correct it, then clear the
@@ -80,47 +81,44 @@ def skin_lesion_predict() -> None:
     - Anything else (disk full, network) was retried with growing delays. When the cause is gone, clear the task: it
       continues where it stopped. An earlier table of the same name stays until the new one is whole.
 
-    **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times. Once the table is written the shards'
-    work is removed, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
+    **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times; once the table is written the shards'
+    answers are gone, and `merge` cleared alone predicts every image by itself: clear `plan` instead.
     """
 
     @task(doc_md="Choose the model for the whole run and count the images. Returns the shards.")
     def plan() -> list[str]:
-        from skinlesion.prediction.shared import plan_prediction
+        from skinlesion.prediction.prediction_run import run_into_dataset
 
         context = get_current_context()
         require_known_parameters(context)
-        decided = plan_prediction(settings(), context["params"]["images"], context["params"]["table"])
-        context["ti"].xcom_push("plan", decided.as_dict())  # tasks can be mapped over the return value alone
+        run = run_into_dataset(settings(), context["params"]["images"], context["params"]["table"])
+        # A key of its own, since tasks can be mapped over the return value alone.
+        context["ti"].xcom_push("plan", run.model_dump(mode="json"))
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(
         map_index_template="shard {{ shard }}",
         execution_timeout=timedelta(hours=6),
-        doc_md="Predict the images of a shard; a later try continues where an earlier one stopped.",
+        doc_md="Predict the images of a shard, from where an earlier try stopped.",
     )
-    def predict(shard: str) -> Report:
-        from skinlesion.prediction.shared import predict_a_shard
-
-        return with_host(predict_a_shard(planned(), settings(), Shard.of_text(shard)))
+    def predict(shard: str) -> dict[str, JsonValue]:
+        return logged(planned().predict_shard(settings(), Shard.of_text(shard)))
 
     @report_task(
         execution_timeout=timedelta(hours=6),
-        doc_md="Merge the shards into the table, and list the images that cannot be used.",
+        doc_md="Write the table from the answers of all shards, and list the images that cannot be used.",
     )
-    def merge() -> Report:
-        from skinlesion.prediction.shared import merge_shards
-
-        return with_host(merge_shards(planned(), settings()))
+    def merge() -> dict[str, JsonValue]:
+        return logged(planned().write_table(settings()))
 
     shards = plan()
     predict.expand(shard=shards) >> merge()
 
 
-def with_host(report: Report) -> Report:
-    """Log a report, and return it with the name of the machine that made it."""
+def logged(report: PredictionReport) -> dict[str, JsonValue]:
+    """Log a report and return it with the name of this machine."""
     log.info("%s", report)
-    return report | {"host": socket.gethostname()}
+    return report.model_dump(mode="json") | {"host": socket.gethostname()}
 
 
 skin_lesion_predict()

@@ -66,7 +66,7 @@ def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> 
 
 def break_stage(broken: str) -> None:
     """Let the first attempt at a stage, the switch or a prediction do its work and then meet a full disk."""
-    from skinlesion.prediction import shared as shared_prediction
+    from skinlesion.prediction.prediction_run import PredictionRun
     from skinlesion.promotion import decide as promotion
     from skinlesion.stages import pipeline
 
@@ -85,9 +85,7 @@ def break_stage(broken: str) -> None:
 
     pipeline.run_stage = breaking(pipeline.run_stage, lambda stage, *_: stage == broken)
     promotion.switch_to = breaking(promotion.switch_to, lambda *_: broken == "switch_to")
-    shared_prediction.predict_a_shard = breaking(
-        shared_prediction.predict_a_shard, lambda *_: broken == "predict_a_shard"
-    )
+    PredictionRun.predict_shard = breaking(PredictionRun.predict_shard, lambda *_: broken == "predict_shard")
 
 
 def xcoms(run_id: str) -> list[tuple[str, str, Any]]:

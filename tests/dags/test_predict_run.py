@@ -72,7 +72,7 @@ def tries(found: dict[str, Any]) -> dict[str, list[tuple[str, int]]]:
 
 
 @pytest.mark.usefixtures("airflow_database")
-@pytest.mark.parametrize(("shards", "fail_once"), [(1, None), (3, "predict_a_shard")])
+@pytest.mark.parametrize(("shards", "fail_once"), [(1, None), (3, "predict_shard")])
 def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     models: Path, images: Path, by_command: Path, tmp_path: Path, shards: int, fail_once: str | None
 ) -> None:

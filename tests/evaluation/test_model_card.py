@@ -21,8 +21,8 @@ from skinlesion.evaluation.paired import paired_differences
 from skinlesion.evaluation.robustness import robustness
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
+from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.prediction.held_out_scores import Answers
 from skinlesion.registry.metrics_record import DiagnosisCount, MetricsRecord, ModelInService, SideCount, SmokeSet
 
 HOSTILE = "<script>alert('x')</script> | **bold** [link](http://evil.example) `code`\n# heading"

@@ -1,9 +1,8 @@
-"""Each way to a decision, the sentence that goes with it, and rules that cannot be used."""
+"""Each decision with its reason, and decision rules that cannot be used."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from skinlesion.foundation.errors import DataError
-from skinlesion.prediction.decision import DecisionRule, confidence, rule_beside
+from skinlesion.prediction.decision import DecisionRule, DistanceSource, confidence, rule_beside
 
 RULE = DecisionRule(
     temperature=1.3,
@@ -61,7 +60,7 @@ def test_many_images_are_decided_in_their_order() -> None:
 
 def test_without_distances_only_the_probabilities_count() -> None:
     assert RULE.decide(np.array([(0.95, 0.04, 0.01)]))[0].decision == "benign"
-    unlimited = replace(RULE, most_distance=None)
+    unlimited = RULE.model_copy(update={"most_distance": None})
     assert unlimited.decide(np.array([(0.95, 0.04, 0.01)]), np.array([1e9]))[0].decision == "benign"
 
 
@@ -81,51 +80,80 @@ def test_a_class_without_training_images_does_not_divide_by_nothing() -> None:
     assert np.isfinite(confidence(np.array([(0.5, 0.5, 0.0), (0.0, 0.0, 1.0)]), (0.7, 0.3, 0.0))).all()
 
 
-def test_a_rule_is_read_as_it_was_written(tmp_path: Path) -> None:
+CONTENT: dict[str, Any] = {
+    "version": 1,
+    "temperature": 1.3,
+    "views": 1,
+    "malignant_threshold": 0.06,
+    "target_sensitivity": 0.95,
+    "least_confidence": 0.4,
+    "coverage": 0.95,
+    "most_distance": 1.5,
+    "class_shares": [0.8, 0.16, 0.04],
+    "distance": {"file": "feature_distance.npz", "layers": ["out_relu"]},
+    "inner_fold": {"images": 7, "sensitivity": None, "reliability_before": [{"low": 0.0, "count": 7}]},
+    "warnings": ["Few images."],
+}
+
+
+def test_a_rule_is_written_with_the_bytes_that_a_model_is_compared_by(tmp_path: Path) -> None:
     path = tmp_path / "decision_rule.json"
-    path.write_text(json.dumps(RULE.measured({"images": 7}).as_json()))
-    assert DecisionRule.read(path) == RULE.measured({"images": 7})
-    assert rule_beside(tmp_path / "model.tflite") == DecisionRule.read(path)
+    rule = RULE.model_copy(
+        update={
+            "distance": DistanceSource(file="feature_distance.npz", layers=["out_relu"]),
+            "warnings": ("Few images.",),
+        }
+    )
+    rule.measured(CONTENT["inner_fold"]).write(path)
+    assert path.read_text() == json.dumps(CONTENT, indent=1)
+    assert DecisionRule.read(path) == rule_beside(tmp_path / "model.tflite") == rule.measured(CONTENT["inner_fold"])
 
 
-def test_a_model_may_lie_without_a_rule(tmp_path: Path) -> None:
-    assert rule_beside(tmp_path / "model.tflite") is None
-    with pytest.raises(DataError, match="is missing"):
-        DecisionRule.read(tmp_path / "decision_rule.json")
+def test_a_model_without_a_rule_is_refused_with_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        rule_beside(tmp_path / "model.tflite")
+    assert str(tmp_path / "decision_rule.json") in str(raised.value)
+    assert "expected the decision rule of model.tflite" in str(raised.value)
+    assert "Copy the rule that train wrote there" in str(raised.value)
+
+
+def lacking(name: str) -> dict[str, Any]:
+    return {key: value for key, value in CONTENT.items() if key != name}
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("no json", "cannot be read as a decision rule"),
-        ("[]", "expected a JSON object"),
-        (json.dumps({"version": 99}), "of version 1, found 99"),
-        (json.dumps({"version": 1, "views": 1}), "expected temperature"),
+        ("no json", "Invalid JSON"),
+        (json.dumps(CONTENT)[:70], "Invalid JSON"),
+        ("[]", "object"),
+        ("{}", "`temperature` is missing"),
+        (json.dumps(CONTENT | {"version": 2}), "`version` does not fit"),
+        (json.dumps(lacking("most_distance")), "`most_distance` is missing"),
+        (json.dumps(CONTENT | {"views": 3}), "`views` does not fit"),
+        (json.dumps(CONTENT | {"malignant_threshold": "0.1"}), "`malignant_threshold` does not fit"),
+        (json.dumps(CONTENT | {"least_confidence": float("nan")}), "`least_confidence` does not fit"),
+        (json.dumps(CONTENT | {"temperature": True}), "`temperature` does not fit"),
+        (json.dumps(CONTENT | {"most_distance": [1]}), "`most_distance` does not fit"),
+        (json.dumps(CONTENT | {"class_shares": [0.5, 0.5]}), "`class_shares.2` is missing"),
+        (json.dumps(CONTENT | {"class_shares": [0.5, 0.5, None]}), "`class_shares.2` does not fit"),
+        (json.dumps(CONTENT | {"class_shares": 1}), "`class_shares` does not fit"),
+        (json.dumps(CONTENT | {"distance": {"file": 1, "layers": []}}), "`distance.file` does not fit"),
     ],
 )
-def test_a_damaged_rule_is_told_with_what_to_do(tmp_path: Path, content: str, said: str) -> None:
+def test_a_file_that_does_not_fit_is_named_with_its_field_and_what_to_do(
+    tmp_path: Path, content: str, said: str
+) -> None:
     path = tmp_path / "decision_rule.json"
     path.write_text(content)
     with pytest.raises(DataError) as raised:
         rule_beside(tmp_path / "model.tflite")
-    assert str(path) in str(raised.value)
+    assert str(raised.value).startswith(f"{path}: ")
     assert said in str(raised.value)
     assert "train again" in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"views": 3},
-        {"malignant_threshold": "0.1"},
-        {"least_confidence": float("nan")},
-        {"temperature": True},
-        {"most_distance": [1]},
-        {"class_shares": [0.5, 0.5]},
-        {"class_shares": [0.5, 0.5, None]},
-        {"class_shares": 1},
-    ],
-)
-def test_a_value_that_cannot_be_is_named(changed: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(changed))):
-        DecisionRule.of(json.loads(json.dumps(RULE.as_json())) | changed)
+def test_a_rule_within_another_document_is_read_as_strictly() -> None:
+    assert DecisionRule.of(CONTENT, "the record").views == 1
+    with pytest.raises(DataError, match="the record: the field `views` does not fit"):
+        DecisionRule.of(CONTENT | {"views": "1"}, "the record")

@@ -1,12 +1,10 @@
-"""Predictions of folders into one table: killed and resumed, whole or not there, the refused beside it."""
+"""Predictions of folders in one table: killed and resumed, whole or not there, the refused images beside it."""
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +12,10 @@ import pytest
 from tests.prediction.predicting_model import Killed, PredictingModel
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.lock import DatasetBusy
 from skinlesion.prediction.classifier import Prediction
-from skinlesion.prediction.folder import COLUMNS, BatchReport, count_images, image_files, predict_into, refused_beside
+from skinlesion.prediction.folder import COLUMNS, PredictionCounts, predict_into, refused_beside
+from skinlesion.prediction.image_files import count_images, image_files
 
 PROBABILITIES = np.array([0.7, 0.2, 0.1], np.float32)
 
@@ -34,9 +34,8 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
-def run(table: Path, paths: list[Path], model: Model, identity: str = "model", **options: Any) -> BatchReport:
-    told: list[Prediction] = []
-    return predict_into(table, paths, model, identity=identity, advance=lambda count: None, refused=told.append)
+def run(table: Path, paths: list[Path], model: Model, identity: str = "model") -> PredictionCounts:
+    return predict_into(table, paths, model, identity=identity)
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -73,7 +72,7 @@ def test_a_path_that_is_missing_or_a_folder_without_images_is_said(images: Path,
 
 
 def test_the_table_has_a_row_an_image_and_nothing_else_is_left(images: Path, table: Path) -> None:
-    assert run(table, [images], Model()) == BatchReport(images=4, done=4, kept=0, refused=0)
+    assert run(table, [images], Model()) == PredictionCounts(images=4, done=4, kept=0, refused=0)
     found = rows(table)
     assert tuple(found[0]) == COLUMNS
     assert [row["image"] for row in found] == ["a", "b", "c", "d"]
@@ -113,7 +112,7 @@ def test_a_killed_run_is_gone_on_with_and_ends_as_if_it_had_not_been(
         run(table, [images], Model(kill_after))
     assert not table.exists()
     rest = Model()
-    assert run(table, [images], rest) == BatchReport(images=5, done=5 - kill_after, kept=kill_after, refused=1)
+    assert run(table, [images], rest) == PredictionCounts(images=5, done=5 - kill_after, kept=kill_after, refused=1)
     assert len(rest.asked) == 5 - kill_after
     undisturbed = tmp_path / "undisturbed.csv"
     run(undisturbed, [images], Model())
@@ -121,13 +120,13 @@ def test_a_killed_run_is_gone_on_with_and_ends_as_if_it_had_not_been(
     assert refused_beside(table).read_bytes() == refused_beside(undisturbed).read_bytes()
 
 
-@pytest.mark.parametrize("torn", [b'{"key": "00', b"\x00\x00\x00", b'{"key": "0000000000000001", "file": "x"}'])
-def test_a_line_torn_by_the_kill_is_thrown_away(images: Path, table: Path, torn: bytes) -> None:
+@pytest.mark.parametrize("harm", [b"", b"PAR1", b"\0" * 2000])
+def test_a_bucket_that_a_failing_disk_destroyed_is_predicted_again(images: Path, table: Path, harm: bytes) -> None:
     with pytest.raises(Killed):
         run(table, [images], Model(2))
-    journal = table.with_name(".predictions.csv.partial")
-    journal.write_bytes(journal.read_bytes() + torn)
-    assert run(table, [images], Model()) == BatchReport(images=4, done=2, kept=2, refused=0)
+    first = min(table.with_name(".predictions.csv.partial").glob("*.parquet"))
+    first.write_bytes(harm)
+    assert run(table, [images], Model()) == PredictionCounts(images=4, done=3, kept=1, refused=0)
     assert [row["image"] for row in rows(table)] == ["a", "b", "c", "d"]
 
 
@@ -138,16 +137,20 @@ def test_another_model_does_not_go_on_from_the_journal(images: Path, table: Path
     assert len(rows(table)) == 4
 
 
-def test_images_that_changed_came_or_went_since_the_kill_are_told_as_they_are_now(images: Path, table: Path) -> None:
+def test_only_images_that_changed_or_came_since_the_kill_are_predicted_anew(images: Path, table: Path) -> None:
+    killed = Model(3)
     with pytest.raises(Killed):
-        run(table, [images], Model(3))
-    (images / "a.jpg").write_bytes(b"another picture")
-    (images / "b.jpg").unlink()
+        run(table, [images], killed)
+    altered, removed, unaltered = killed.asked
+    before = (images / "sub" if altered == "d.PNG" else images) / altered
+    before.write_bytes(b"another picture")
+    next(images.rglob(removed)).unlink()
     write(images, "aa.jpg")
     rest = Model()
-    assert run(table, [images], rest) == BatchReport(images=4, done=3, kept=1, refused=0)
-    assert rest.asked == ["a.jpg", "aa.jpg", "d.PNG"]
-    assert sorted(row["image"] for row in rows(table)) == ["a", "aa", "c", "d"]
+    assert run(table, [images], rest) == PredictionCounts(images=4, done=3, kept=1, refused=0)
+    assert {altered, "aa.jpg"} < set(rest.asked) and unaltered not in rest.asked
+    there = ["a.jpg", "aa.jpg", "b.jpg", "c.jpg", "d.PNG"]
+    assert [row["image"] for row in rows(table)] == [Path(name).stem for name in there if name != removed]
 
 
 def test_an_earlier_table_stays_until_the_new_one_is_whole(images: Path, table: Path) -> None:
@@ -162,7 +165,7 @@ def test_an_earlier_table_stays_until_the_new_one_is_whole(images: Path, table: 
 def test_two_runs_do_not_write_one_table(images: Path, table: Path) -> None:
     class Second(Model):
         def __call__(self, files: Iterable[Path]) -> Iterator[Prediction]:
-            with pytest.raises(DataError, match="Another process is writing"):
+            with pytest.raises(DatasetBusy, match=r"works on .*predictions\.csv"):
                 run(table, [images], Model())
             return super().__call__(files)
 
@@ -186,8 +189,23 @@ def test_names_that_are_formulas_or_no_text_are_written_harmless(images: Path, t
     assert "\\udcff\\udcfe" in names
 
 
-def test_the_journal_holds_one_line_of_json_an_image(images: Path, table: Path) -> None:
+def test_a_relative_path_is_gone_on_with_from_an_absolute_one(
+    images: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Killed):
         run(table, [images], Model(2))
-    lines = table.with_name(".predictions.csv.partial").read_text().splitlines()
-    assert [json.loads(line).get("label") for line in lines] == [None, "benign", "benign"]
+    monkeypatch.chdir(images.parent)
+    assert run(table, [Path("images")], Model()).kept == 2
+    assert rows(table)[0]["file"] == "images/a.jpg"
+
+
+def test_answers_are_stored_while_a_run_works(images: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(Model):
+        def answer(self, file: Path) -> Prediction:
+            stored.append(len(list(table.with_name(".predictions.csv.partial").glob("*.parquet"))))
+            return super().answer(file)
+
+    stored: list[int] = []
+    monkeypatch.setattr("skinlesion.prediction.folder.SECONDS_BETWEEN_COMMITS", 0)
+    run(table, [images], Watched())
+    assert stored[0] == 0 and stored[-1] > 0

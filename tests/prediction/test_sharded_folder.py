@@ -1,4 +1,4 @@
-"""A folder that several processes predict: each a shard, then one table, as one process would have written it."""
+"""A folder that several processes predict: each a shard, then one table, as one process would write it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from tests.prediction.predicting_model import Killed, PredictingModel
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.lock import DatasetBusy
 from skinlesion.foundation.shard import Shard
 from skinlesion.prediction.classifier import Prediction
-from skinlesion.prediction.folder import BatchReport, image_files, predict_into, predict_shard, refused_beside
+from skinlesion.prediction.folder import PredictionCounts, predict_into, predict_shard, refused_beside
 
 NAMES = [f"{place:02d}.jpg" for place in range(12)] + ["bad.jpg", "sub/03.jpg", "sub/deep/=1+1.png"]
 
@@ -35,7 +36,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def options(identity: str = "model") -> dict[str, Any]:
-    return {"identity": identity, "advance": lambda count: None, "refused": lambda prediction: None}
+    return {"identity": identity}
 
 
 def of_one_process(table: Path, images: Path) -> tuple[bytes, bytes]:
@@ -53,9 +54,19 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "out" / f"table{request.param}"
 
 
-def test_each_image_is_in_one_shard(images: Path) -> None:
-    found = [path for shard in Shard.every(3) for path in image_files([images], shard)]
-    assert sorted(found) == sorted(image_files([images]))
+def test_each_image_is_in_one_shard(images: Path, table: Path) -> None:
+    model = Model()
+    for shard in Shard.every(3):
+        predict_shard(table, [images], model, shard=shard, **options())
+    assert sorted(model.asked) == sorted(Path(name).name for name in NAMES)
+
+
+def test_another_number_of_shards_goes_on_from_what_is_stored(images: Path, table: Path) -> None:
+    predict_shard(table, [images], Model(), shard=Shard.every(2)[0], **options())
+    stored = sum(predict_shard(table, [images], Model(), shard=shard, **options()).kept for shard in Shard.every(4))
+    assert 0 < stored < len(NAMES)
+    predict_into(table, [images], Model(0), **options())
+    assert written(table) == of_one_process(table, images)
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
@@ -69,58 +80,57 @@ def test_shards_give_the_bytes_of_one_process(images: Path, table: Path, count: 
     merging = Model()
     merged = predict_into(table, [images], merging, **options())
     assert merging.asked == []
-    assert merged == BatchReport(images=len(NAMES), done=0, kept=len(NAMES), refused=1)
+    assert merged == PredictionCounts(images=len(NAMES), done=0, kept=len(NAMES), refused=1)
     assert written(table) == of_one_process(table, images)
     assert {path.name for path in table.parent.iterdir() if path.name.startswith(".")} == set()
 
 
 def test_a_killed_shard_goes_on_where_it_stopped(images: Path, table: Path) -> None:
     first, second = Shard.every(2)
-    mine = len(list(image_files([images], first)))
     with pytest.raises(Killed):
         predict_shard(table, [images], Model(3), shard=first, **options())
     again = Model()
     report = predict_shard(table, [images], again, shard=first, **options())
-    assert (report.done, report.kept, len(again.asked)) == (mine - 3, 3, mine - 3)
+    assert (report.kept, report.done) == (3, report.images - 3) == (3, len(again.asked))
     predict_shard(table, [images], Model(), shard=second, **options())
     predict_into(table, [images], Model(0), **options())
     assert written(table) == of_one_process(table, images)
 
 
-@pytest.mark.parametrize("torn", [b'{"key": "00', b'{"key": "0000000000000001", "file": "x"}'])
-def test_what_a_shard_lacks_is_predicted_when_the_table_is_made(images: Path, table: Path, torn: bytes) -> None:
+def test_what_a_shard_lacks_is_predicted_when_the_table_is_written(images: Path, table: Path) -> None:
     first = Shard.every(2)[0]
     with pytest.raises(Killed):
         predict_shard(table, [images], Model(2), shard=first, **options())
-    (part,) = table.parent.glob(".*")
-    part.write_bytes(part.read_bytes() + torn)
     report = predict_into(table, [images], Model(), **options())
     assert (report.kept, report.done) == (2, len(NAMES) - 2)
+    assert written(table) == of_one_process(table, images)
 
 
-def test_a_killed_merge_is_gone_on_with(images: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from skinlesion.prediction import folder as batch_prediction
+def test_a_table_whose_writing_was_killed_is_written_again(
+    images: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skinlesion.prediction import folder
 
     for shard in Shard.every(3):
         predict_shard(table, [images], Model(), shard=shard, **options())
-    taken: list[Path] = []
-    whole = batch_prediction._key
+    written_rows: list[Prediction] = []
+    whole = folder._row
 
-    def key(path: Path) -> int:
-        if len(taken) == 5:
+    def row(prediction: Prediction) -> tuple[str | float, ...]:
+        if len(written_rows) == 5:
             raise Killed
-        taken.append(path)
-        return whole(path)
+        written_rows.append(prediction)
+        return whole(prediction)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(batch_prediction, "_key", key)
+        patch.setattr(folder, "_row", row)
         predict_into(table, [images], Model(0), **options())
     assert not table.exists()
     predict_into(table, [images], Model(0), **options())
     assert written(table) == of_one_process(table, images)
 
 
-def test_images_that_changed_came_or_went_since_are_told_as_they_are_now(images: Path, table: Path) -> None:
+def test_only_images_that_changed_or_came_since_are_predicted_anew(images: Path, table: Path) -> None:
     for shard in Shard.every(2):
         predict_shard(table, [images], Model(), shard=shard, **options())
     (images / "00.jpg").write_bytes(b"another picture")
@@ -128,11 +138,11 @@ def test_images_that_changed_came_or_went_since_are_told_as_they_are_now(images:
     (images / "new.jpg").write_bytes(b"new")
     merging = Model()
     report = predict_into(table, [images], merging, **options())
-    assert merging.asked == ["00.jpg", "new.jpg"]
+    assert sorted(merging.asked) == ["00.jpg", "new.jpg"]
     assert (report.images, report.kept) == (len(NAMES), len(NAMES) - 2)
 
 
-def test_shards_of_another_model_are_not_taken_over(images: Path, table: Path) -> None:
+def test_answers_of_another_model_are_not_used(images: Path, table: Path) -> None:
     for shard in Shard.every(2):
         predict_shard(table, [images], Model(), shard=shard, **options("another"))
     report = predict_into(table, [images], Model(), **options())
@@ -145,7 +155,7 @@ def test_a_table_leaves_the_shards_of_another_alone(images: Path, table: Path, n
     other = table.with_name(name.format(table.name))
     predict_shard(other, [images], Model(), shard=Shard.every(2)[0], **options())
     predict_into(table, [images], Model(), **options())
-    assert [path.name for path in table.parent.glob(".*")] == [f".{other.name}.1-of-2.shard"]
+    assert [path.name for path in table.parent.glob(".*")] == [f".{other.name}.partial"]
 
 
 def test_two_processes_do_not_write_one_shard(images: Path, table: Path) -> None:
@@ -153,7 +163,7 @@ def test_two_processes_do_not_write_one_shard(images: Path, table: Path) -> None
 
     class Second(Model):
         def __call__(self, files: Iterable[Path]) -> Iterator[Prediction]:
-            with pytest.raises(DataError, match="Another process is writing"):
+            with pytest.raises(DatasetBusy, match="works on"):
                 predict_shard(table, [images], Model(), shard=shard, **options())
             return super().__call__(files)
 

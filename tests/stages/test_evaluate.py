@@ -1,4 +1,4 @@
-"""Evaluate as a stage: what it leaves beside a candidate, with and without rule, rival and curves."""
+"""Evaluate as a stage: what it leaves beside a candidate, with and without rival and curves."""
 
 from __future__ import annotations
 
@@ -154,26 +154,6 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
     changed = rows.assign(sha256=["0" * 64, *rows["sha256"].iloc[1:]])
     found = stored_probabilities_of(config, candidate, changed)
     assert asked == [1] and found[0].tolist() == [0.2, 0.3, 0.5]
-
-
-def test_a_candidate_without_a_rule_is_measured_all_the_same(folder: Path) -> None:
-    candidate = candidate_of(folder, epochs=1)
-    rule, record = candidate.decision_rule.read_bytes(), candidate.training.read_bytes()
-    old = json.loads(record)
-    del old["sha256"][candidate.decision_rule.name]
-    candidate.decision_rule.unlink()
-    candidate.training.write_text(json.dumps(old))
-    try:
-        run_stage("evaluate", config_of(folder, epochs=1))
-        metrics = strict_json(candidate.metrics)
-        for name in ("operating_point", "calibration", "decisions", "out_of_distribution"):
-            assert metrics[name] is None, name
-        assert metrics["risk_coverage"]["curve"] and metrics["balanced_accuracy"] is not None
-        assert "At the operating point" not in candidate.report.read_text()
-        assert "This model has no decision rule" in candidate.model_card.read_text()
-    finally:
-        candidate.decision_rule.write_bytes(rule)
-        candidate.training.write_bytes(record)
 
 
 def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(folder: Path) -> None:

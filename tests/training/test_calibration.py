@@ -24,7 +24,7 @@ from skinlesion.network.classifier import load_classifier
 from skinlesion.network.feature_distance import FeatureDistance, with_features
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, classifier_of
-from skinlesion.prediction.decision import WITHOUT_RULE, DecisionRule
+from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.candidate import Candidate
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
@@ -171,7 +171,7 @@ def test_pictures_that_show_no_lesion_get_no_answer(candidate: Candidate, images
 def test_views_are_averaged_and_the_rule_is_for_them(
     config: PipelineConfig, candidate: Candidate, images: list[np.ndarray], tmp_path: Path
 ) -> None:
-    rule = DecisionRule.read(candidate.decision_rule).as_json()
+    rule = json.loads(candidate.decision_rule.read_text())
     for path in (candidate.tflite, candidate.feature_distance):
         shutil.copy2(path, tmp_path)
     (tmp_path / "decision_rule.json").write_text(json.dumps(rule | {"views": 2}))
@@ -184,13 +184,22 @@ def test_views_are_averaged_and_the_rule_is_for_them(
     assert calibrate(chosen, load_classifier(candidate.keras), data_of(chosen))[0].views == 2
 
 
-def test_a_model_without_a_rule_answers_with_its_label(
-    candidate: Candidate, images: list[np.ndarray], tmp_path: Path
-) -> None:
+def test_a_model_without_a_rule_is_refused(candidate: Candidate, tmp_path: Path) -> None:
     shutil.copy2(candidate.h5, tmp_path)
-    for answer in asked(tmp_path / candidate.h5.name, images):
-        assert answer.decision == LABELS[int(answer.probabilities.argmax())]
-        assert (answer.reason, answer.distance) == (WITHOUT_RULE, None)
+    with pytest.raises(DataError, match=r"decision_rule\.json is missing"):
+        classifier_of(tmp_path / candidate.h5.name)
+
+
+def test_the_rule_of_a_candidate_is_written_with_the_bytes_that_it_had_before_it_was_a_record(
+    candidate: Candidate,
+) -> None:
+    content = json.loads(candidate.decision_rule.read_text())
+    assert candidate.decision_rule.read_text() == json.dumps(content, indent=1)
+    assert list(content) == [
+        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "least_confidence", "coverage",
+        "most_distance", "class_shares", "distance", "inner_fold", "warnings",
+    ]  # fmt: skip
+    assert list(content["distance"]) == ["file", "layers"]
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged", "of other features"])
@@ -210,7 +219,7 @@ def test_a_rule_beside_a_model_that_gives_no_distance_is_told(candidate: Candida
 
     shutil.copy2(candidate.decision_rule, tmp_path)
     convert_to_litert(load_classifier(candidate.keras), tmp_path / "other.tflite")
-    with pytest.raises(DataError, match="does not tell how unlike"):
+    with pytest.raises(DataError, match="does not measure how unlike"):
         classifier_of(tmp_path / "other.tflite")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from functools import partial
+from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,10 @@ from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages.pipeline import PREPARING, STAGES
 
+if TYPE_CHECKING:
+    from skinlesion.prediction.classifier import Prediction
+    from skinlesion.stages.settings import PipelineConfig
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -36,9 +40,6 @@ app = typer.Typer(
     help="Retrain a malignant / benign / unknown classifier of dermoscopic images. "
     "Research and education only: not a medical device.",
 )
-
-REFUSED_SHOWN = 20
-"""Number of refused images that are named in the terminal; a file names all of them."""
 
 
 def main() -> None:
@@ -95,74 +96,63 @@ def predict(
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Give each image's probabilities, most probable class, decision and why:
+    """Print each image's probabilities, most probable class, decision and its reason:
     image,benign,malignant,unknown,label,decision,reason,file.
 
-    The decision follows the rule that lies beside the model. Images that cannot be used are listed with their reasons, with
+    The decision follows the decision rule beside the model. Images that cannot be used are listed with their reasons, with
     --output in a file OUTPUT.refused.csv; the exit status is then 1. Killed, it goes on where it stopped when it is run
     again. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
-    from skinlesion.foundation.progress import progress
-    from skinlesion.prediction.classifier import Prediction, classifier_of, model_file
-    from skinlesion.prediction.classifier import predict as predictions
-    from skinlesion.prediction.folder import (
-        COLUMNS,
-        count_images,
-        csv_row,
-        entry_of,
-        image_files,
-        made_by,
-        predict_into,
-        predict_shard,
-        refused_beside,
-    )
+    from skinlesion.prediction.prediction_run import PredictionRun
 
     show_log(quiet)
     config = config_of(None, models, settings)
-    count = count_images(paths)
     part = None if shard is None else shard_of(shard)
-    if part is not None and output is None:
-        raise DataError("--shard: expected --output as well, which names the table that the slice belongs to.")
-    file = model or model_file(config.models)
-    make_classifier = classifier_of(file)
-    refused = 0
 
-    def tell(prediction: Prediction) -> None:
-        nonlocal refused
-        refused += 1
-        if output is None or refused <= REFUSED_SHOWN:
-            err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
+    def show(prediction: Prediction) -> None:
+        err.print(f"refused {prediction.file}: {prediction.refused}", markup=False)
 
-    if part is not None:
-        count = sum(1 for _ in image_files(paths, part))
-    with progress("predict", count) as advance:
-        if output is not None:
-            report = (predict_into if part is None else partial(predict_shard, shard=part))(
-                output.absolute(),
-                paths,
-                lambda files: predictions(files, make_classifier, config),
-                identity=made_by(file, config),
-                advance=advance,
-                refused=tell,
-            )
-            refused = report.refused
-        else:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for prediction in predictions(image_files(paths), make_classifier, config):
-                advance(1)
-                if prediction.probabilities is None:
-                    tell(prediction)
-                else:
-                    writer.writerow(csv_row(entry_of(prediction)))
-    if output is not None and not quiet:
-        kept = f", {report.kept} of them from a run that was stopped" if report.kept else ""
-        where = output if part is None else f"slice {part} of {output}"
-        err.print(f"{report.images - refused} of {report.images} images in {where}{kept}", markup=False)
-        if refused and part is None:
-            err.print(f"{refused} refused, with reasons in {refused_beside(output)}", markup=False)
+    if output is None:
+        if part is not None:
+            raise DataError("--shard: expected --output as well, which names the table that the slice belongs to.")
+        refused = _predict_to_terminal(config, paths, model, show)
+    else:
+        run = PredictionRun.start(config, paths, output.absolute(), model)
+        report = run.write_table(config, show) if part is None else run.predict_shard(config, part, show)
+        refused = report.refused
+        if not quiet:
+            kept = f", {report.kept} of them from a run that was stopped" if report.kept else ""
+            where = output if part is None else f"slice {part} of {output}"
+            err.print(f"{report.images - refused} of {report.images} images in {where}{kept}", markup=False)
+            if report.refused_list is not None:
+                err.print(f"{refused} refused, with reasons in {report.refused_list}", markup=False)
     if refused:
         raise typer.Exit(1)
+
+
+def _predict_to_terminal(
+    config: PipelineConfig, paths: list[Path], model: Path | None, show: Callable[[Prediction], None]
+) -> int:
+    """Print the predictions as CSV and return the number of refused images; each is shown."""
+    from skinlesion.foundation.progress import progress
+    from skinlesion.prediction.classifier import classifier_of, model_file
+    from skinlesion.prediction.classifier import predict as predictions
+    from skinlesion.prediction.folder import COLUMNS, csv_row
+    from skinlesion.prediction.image_files import count_images, image_files
+
+    count, refused = count_images(paths), 0
+    make_classifier = classifier_of(model or model_file(config.models))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    with progress("predict", count) as advance:
+        for prediction in predictions(image_files(paths), make_classifier, config):
+            advance(1)
+            if prediction.refused:
+                refused += 1
+                show(prediction)
+            else:
+                writer.writerow(csv_row(prediction))
+    return refused
 
 
 @app.command()

@@ -8,8 +8,8 @@ from skinlesion.evaluation.metrics import measure_scored
 from skinlesion.evaluation.operating_point import operating_point
 from skinlesion.evaluation.risk_coverage import risk_coverage
 from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.prediction.held_out_scores import Answers
 from skinlesion.registry.metrics_record import ModelFigures
 
 

@@ -80,14 +80,18 @@ def features(dataset: Path) -> Path:
     return dataset / "features"
 
 
+TRAINED_MODEL: Final = "skin_lesion_classifier_trained"
+"""Name of the trained model's files, without suffix; registry.model_files has all names of a model's files."""
+
+
 def built_model(models: Path) -> Path:
     """Return the path of the model before training."""
     return models / "skin_lesion_classifier.h5"
 
 
 def model_in_service(models: Path) -> Path:
-    """Return the path of the trained model that predictions use."""
-    return models / "skin_lesion_classifier_trained.h5"
+    """The trained model that predictions use."""
+    return models / f"{TRAINED_MODEL}.h5"
 
 
 def candidates(models: Path) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +16,8 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.shard import BUCKETS
 
 log = logging.getLogger(__name__)
+
+_ROWS_AT_ONCE: Final = 1000
 
 Columns = Mapping[str, str]
 """The pandas dtype of each column, by its name, in the order of the file."""
@@ -76,6 +79,17 @@ class BucketTable:
             except (pa.ArrowException, OSError) as error:
                 log.warning("Cannot read %s (%s); what it recorded is done again", path, error)
         return _as_pandas(parts, self.columns) if parts else empty(self.columns)
+
+    def rows(self, bucket: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a bucket, a few of them in memory at a time; none if the bucket has no file.
+
+        A missing value is None. Raises OSError or pyarrow.ArrowException if the file cannot be read.
+        """
+        path = self.path(bucket)
+        if path.exists():
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(self.columns)):
+                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def write(self, bucket: int, rows: pd.DataFrame) -> bool:
         """Replace the rows of a bucket; return whether anything changed."""

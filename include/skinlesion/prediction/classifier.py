@@ -1,8 +1,7 @@
-"""Probabilities of images: one way from a file to the three numbers, for evaluation and for people."""
+"""From an image file to an answer: the one way for evaluation, the command line and the server."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,25 +22,24 @@ from skinlesion.data.images.file import (
 from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
-from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
-from skinlesion.prediction.decision import WITHOUT_RULE, DecisionRule, rule_beside
+from skinlesion.prediction.decision import DecisionRule, rule_beside
 from skinlesion.registry import in_service
-
-log = logging.getLogger(__name__)
 
 Probabilities = npt.NDArray[np.float32]
 
 
 class Answer(NamedTuple):
-    """What a model says of a picture.
+    """A model's answer for an image.
 
-    probabilities: float32 (3,), in `LABELS`' order, the mean over the views that its rule asks for. distance: how unlike the
-    training images the picture is; None where the model does not tell. decision: one of `LABELS`; the most probable
-    class where the model has no rule. reason: why, a sentence for a person.
+    Attributes:
+        probabilities: float32, shape (3,), in `LABELS`' order: the mean over the orientations that the decision rule asks for.
+        distance: how unlike the training images the image is; None if the model does not measure it.
+        decision: one of `LABELS`, by the decision rule.
+        reason: the reason for the decision, a sentence for a person.
     """
 
     probabilities: Probabilities
@@ -51,27 +49,24 @@ class Answer(NamedTuple):
 
 
 class Classifier:
-    """Answers for pictures, RGB uint8 (224, 224, 3), one at a time; each thread needs one of its own."""
+    """A model with its decision rule. Answers one image at a time; each thread needs a classifier of its own."""
 
-    def __init__(self, model: LiteRTModel, rule: DecisionRule | None) -> None:
+    def __init__(self, model: LiteRTModel, rule: DecisionRule) -> None:
         self._model = model
         self.rule = rule
 
     def __call__(self, image: Pixels) -> Answer:
-        """Give the answer for a picture."""
-        views = 1 if self.rule is None else self.rule.views
-        outputs = [self._model.run(oriented(image, way)) for way in range(views)]
+        """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3)."""
+        outputs = [self._model.run(oriented(image, orientation)) for orientation in range(self.rule.views)]
         probabilities = np.mean([output[0] for output in outputs], axis=0)
         distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
-        if self.rule is None:
-            return Answer(probabilities, distance, LABELS[int(probabilities.argmax())], WITHOUT_RULE)
         distances = None if distance is None else np.array([distance])
         return Answer(probabilities, distance, *self.rule.decide(probabilities[np.newaxis], distances)[0])
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a file (see `Answer`), or the reason why it was not asked."""
+    """The answer for an image file (see `Answer`), or the reason why the file was refused."""
 
     file: Path
     probabilities: Probabilities | None
@@ -87,58 +82,51 @@ class Prediction:
 
 
 def classifier_of(path: Path) -> Callable[[], Classifier]:
-    """Give what makes a classifier of a model file (.tflite, .h5, .keras), one for each thread.
+    """Return a function that makes a classifier from a model file (.tflite, .h5, .keras) and the decision rule beside it.
 
-    The decision rule that lies beside the file goes with it. Raises DataError when the file or its rule is missing or damaged.
+    Raises DataError if the file or the rule is missing or damaged.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is missing: expected a trained classifier.")
     rule = rule_beside(path)
     source: Path | bytes = path
-    if path.suffix == ".tflite":
-        if not path.is_file():
-            raise DataError(f"{path} is missing: expected a trained classifier.")
-    else:
+    if path.suffix != ".tflite":
         quiet_tensorflow.load()
         from skinlesion.network.classifier import load_classifier
         from skinlesion.network.feature_distance import FeatureDistance, with_distance
 
         model = load_classifier(path)
-        if rule is not None and rule.distance is not None:
-            model = with_distance(model, FeatureDistance.read(path.with_name(rule.distance["file"])))
-        # LiteRT runs it whatever the format: several times faster than Keras one image at a time, and on every thread.
+        if rule.distance is not None:
+            model = with_distance(model, FeatureDistance.read(path.with_name(rule.distance.file)))
+        # LiteRT runs every format: for single images it is several times faster than Keras, and it runs on every thread.
         source = converted(model)
-    if rule is not None and rule.most_distance is not None and LiteRTModel(source).outputs < 2:
+    if rule.most_distance is not None and LiteRTModel(source).outputs < 2:
         raise DataError(
-            f"{path} does not tell how unlike the training images a picture is, which the decision rule beside it asks for. "
+            f"{path} does not measure how unlike the training images an image is, which the decision rule beside it asks for. "
             "Predict with the file that train wrote."
         )
     return lambda: Classifier(LiteRTModel(source), rule)
 
 
 def model_file(models: Path) -> Path:
-    """Give the file to predict with: LiteRT's of the model in service, else its .h5. Raises DataError without one.
-
-    A model that is not what was put in service is not asked.
-    """
+    """Return the LiteRT file of the model in service. Raises DataError if there is none, or its files were altered."""
     now = in_service.read(models)
-    if now is not None and not now.is_whole():
+    if now is None:
+        raise DataError(
+            f"No model is in service in {models}: expected a trained model. Train one with `skinlesion run`, or name one with "
+            "--model; `skinlesion models list` shows those that are not in service."
+        )
+    if not now.is_whole():
         name = f"Version {now.version}" if now.version is not None else "The model"
         raise DataError(
             f"{name}, which is in service in {models}, was altered: its files are not what was put there. Restore it with "
             "`skinlesion models promote`, or go back with `skinlesion models rollback`."
         )
-    if now is not None:
-        return now.tflite if now.tflite.is_file() else now.h5
-    path = layout.model_in_service(models)
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: expected a trained model. Train one with `skinlesion run`, or name one with --model; "
-            "`skinlesion models list` shows those that are not in service."
-        )
-    return path
+    return now.tflite
 
 
 def read_for_model(path: Path, config: DataSettings) -> Pixels:
-    """Read an image as the resize stage does, RGB uint8 (224, 224, 3). Raises ImageRefused."""
+    """Return the image in a file as the model sees it; see `pixels_for_model`. Raises ImageRefused."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -147,29 +135,29 @@ def read_for_model(path: Path, config: DataSettings) -> Pixels:
 
 
 def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:
-    """Give what the model sees of an image file's content, RGB uint8 (224, 224, 3). Raises ImageRefused.
+    """Return what the model sees of an image file's content, RGB, a uint8 array of shape (224, 224, 3).
 
-    The one way to the model, for evaluation, the command line and the server: the resize stage's own functions.
+    These are the resize stage's own functions. Raises ImageRefused.
     """
     return pixels_of(content, usable_header(content, max_pixels=max_pixels, min_side=min_side))
 
 
 def usable_header(content: bytes, *, max_pixels: int, min_side: int) -> ImageHeader:
-    """Give the header of a file that may be decoded. Raises ImageRefused."""
+    """Return the header of a file that may be decoded. Raises ImageRefused."""
     header = read_header(content)
     check_header(header, max_pixels=max_pixels, min_side=min_side)
     return header
 
 
 def pixels_of(content: bytes, header: ImageHeader) -> Pixels:
-    """Decode a file whose header is usable; see `pixels_for_model`."""
+    """Return the decoded pixels of a file whose header is usable; see `pixels_for_model`."""
     return to_model_size(decode_checked(content, header), header)
 
 
 def predict(
     files: Iterable[Path], make_classifier: Callable[[], Classifier], config: DataSettings
 ) -> Iterator[Prediction]:
-    """Give a prediction for each file, in order; a file that cannot be used gives its reason."""
+    """Yield a prediction for each file, in order; that of a file that cannot be used has the reason."""
     classifiers = OneForEachThread(make_classifier)
 
     def one(path: Path) -> Prediction:

@@ -1,4 +1,4 @@
-"""What is answered for an image: malignant, benign, unknown, or no answer because the model cannot know.
+"""The decision rule: what is answered for an image, which is malignant, benign, unknown, or no answer.
 
 The rule travels with the model: train writes it as decision_rule.json beside the model's files.
 """
@@ -7,115 +7,95 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field, JsonValue
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT, UNKNOWN
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry.model_files import RULE_FILE
 
 Floats = npt.NDArray[np.floating[Any]]
 
-VERSION: Final = 1
-"""Of decision_rule.json's layout."""
-
 RAREST: Final = 0.01
 """A class's share of the training images counts as at least this, so that a class of three images is not always sure."""
 
-WITHOUT_RULE: Final = "No decision rule lies with the model: this is the most probable class."
-
 
 class Decision(NamedTuple):
-    """What is answered, one of `LABELS`, and why: a sentence for a person."""
+    """The answer, one of `LABELS`, and the reason for it: a sentence for a person."""
 
     decision: str
     reason: str
 
 
-@dataclass(frozen=True)
-class DecisionRule:
+class DistanceSource(RecordPart):
+    """What distances are computed with: the file beside the rule, and the network's layers that it is for."""
+
+    file: str
+    layers: list[str]
+
+
+class DecisionRule(Record):
     """The thresholds that a model was given on its inner fold, and what was measured there.
 
-    temperature: what training's logits were divided by; the model's files have it folded in.
-    views: how many of an image's orientations (`orientation`) are averaged, 1, 2 or 4; the thresholds are for these.
-    malignant_threshold: the least P(malignant) that is called malignant, chosen to find `target_sensitivity` of the malignant.
-    least_confidence: below it there is no answer; with `most_distance` it leaves `coverage` of the inner fold answered.
-    most_distance: above it an image is unlike the training images; None where the model gives no distance.
-    class_shares: of the training images, in `LABELS`' order; what `confidence` weighs the classes by.
-    distance: where what the distance is computed with lies; None without one.
-    inner_fold: what was measured there. warnings: what a reader of the result must know, sentences.
+    Attributes:
+        temperature: what training's logits were divided by. The model's files have it folded in.
+        views: number of orientations that are averaged (test-time augmentation). The thresholds are for this number.
+        malignant_threshold: the operating point: the least P(malignant) that is called malignant. It was chosen to find
+            `target_sensitivity` of the malignant images.
+        target_sensitivity: share of the malignant images, 0..1.
+        least_confidence: below it there is no answer. Together with `most_distance` it leaves `coverage` of the inner fold
+            answered.
+        coverage: share of the inner fold, 0..1.
+        most_distance: above it an image is unlike the training images; None if the model gives no distance.
+        class_shares: share of each class among the training images, in `LABELS`' order; see `confidence`.
+        distance: what distances are computed with; None if the model gives none.
+        inner_fold: figures measured on the inner fold, for people.
+        warnings: sentences that a reader of a result must know.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+    remedy: ClassVar[str] = (
+        "If the pipeline wrote the rule, train again with the setting `force`; else predict with a file that train wrote."
+    )
+
+    format_version: int = Field(default=1, alias="version")
     temperature: float
-    views: int
+    views: Literal[1, 2, 4]
     malignant_threshold: float
     target_sensitivity: float
     least_confidence: float
     coverage: float
     most_distance: float | None
-    class_shares: tuple[float, ...]
-    distance: Mapping[str, Any] | None = None
-    inner_fold: Mapping[str, Any] = field(default_factory=dict)
+    class_shares: tuple[float, float, float]
+    distance: DistanceSource | None = None
+    inner_fold: dict[str, JsonValue] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Give the rule of a decision_rule.json. Raises DataError when it is missing, damaged or of another layout."""
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing: expected the decision rule of the model beside it.") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as a decision rule ({error}). {_MEND}") from None
-        try:
-            return cls.of(content)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}. {_MEND}") from None
+    def of(cls, content: object, where: str) -> Self:
+        """Return the rule in a JSON document. Raises DataError that begins with `where` if the content does not fit."""
+        return cls._of_json(json.dumps(content), where)
 
-    @classmethod
-    def of(cls, content: Any) -> Self:
-        """Give the rule that `as_json` gave. Raises ValueError, which says what is wrong with it."""
-        if not isinstance(content, dict):
-            raise ValueError("expected a JSON object")
-        if content.get("version") != VERSION:
-            raise ValueError(f"expected a decision rule of version {VERSION}, found {content.get('version')!r}")
-        missing = [name for name in cls.__dataclass_fields__ if name not in content]
-        if missing:
-            raise ValueError(f"expected {', '.join(missing)}")
-        values = {name: content[name] for name in cls.__dataclass_fields__}
-        for name in ("temperature", "malignant_threshold", "target_sensitivity", "least_confidence", "coverage"):
-            values[name] = _number(name, values[name])
-        if values["most_distance"] is not None:
-            values["most_distance"] = _number("most_distance", values["most_distance"])
-        if values["views"] not in (1, 2, 4):
-            raise ValueError(f"expected views of 1, 2 or 4, found {values['views']!r}")
-        if not isinstance(values["class_shares"], list) or len(values["class_shares"]) != len(LABELS):
-            raise ValueError(f"expected class_shares of {len(LABELS)} numbers, found {values['class_shares']!r}")
-        values["class_shares"] = tuple(_number("class_shares", share) for share in values["class_shares"])
-        values["warnings"] = tuple(values["warnings"])
-        return cls(**values)
-
-    def measured(self, inner_fold: Mapping[str, Any]) -> Self:
-        """Give the rule with what was measured on the inner fold."""
-        return replace(self, inner_fold=inner_fold)
-
-    def as_json(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
-        return {"version": VERSION, **asdict(self)}
+    def measured(self, inner_fold: Mapping[str, JsonValue]) -> Self:
+        """Return the rule with what was measured on the inner fold."""
+        return self.model_copy(update={"inner_fold": dict(inner_fold)})
 
     def confidence(self, probabilities: Floats) -> npt.NDArray[np.float64]:
-        """Give how sure the model is of its most probable class, float64 (n,); see `confidence`."""
+        """Return how sure the model is of its most probable class, a float64 array of shape (n,); see `confidence`."""
         return confidence(probabilities, self.class_shares)
 
     def decide(self, probabilities: Floats, distances: Floats | None = None) -> list[Decision]:
-        """Give what is answered for each image.
+        """Return the decision for each image.
 
-        probabilities: (n, 3) in `LABELS`' order. distances: (n,), how unlike the training images it is; None where the model
-        gives none, and then only the probabilities count.
+        Args:
+            probabilities: shape (n, 3), in `LABELS`' order.
+            distances: shape (n,), how unlike the training images each image is. Without distances only the probabilities
+                count.
         """
         rows = np.asarray(probabilities, dtype=np.float64).reshape(-1, len(LABELS))
         far = np.zeros(len(rows)) if distances is None else np.asarray(distances, dtype=np.float64).reshape(-1)
@@ -148,32 +128,31 @@ class DecisionRule:
         )
 
 
-_MEND: Final = (
-    "If the pipeline wrote it, train again with `force`; else remove it, and the model decides without a rule."
-)
-
-
-def rule_beside(model: Path) -> DecisionRule | None:
-    """Give the rule that lies in the folder of a model's file; None where there is none. Raises DataError for a bad one."""
+def rule_beside(model: Path) -> DecisionRule:
+    """Return the decision rule in the folder of a model's file. Raises DataError if it is missing or does not fit."""
     path = model.with_name(RULE_FILE)
-    return DecisionRule.read(path) if path.is_file() else None
+    try:
+        return DecisionRule.read(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing: expected the decision rule of {model.name} beside it, which says from which probability on an "
+            "image counts as malignant. Copy the rule that train wrote there, or predict with the candidate's own file, "
+            "models/candidates/<run>/model.tflite."
+        ) from None
 
 
 def confidence(probabilities: Floats, class_shares: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Give how sure a model is of its most probable class, 0..1, float64 (n,).
+    """Return how sure a model is of its most probable class, 0..1, a float64 array of shape (n,).
 
-    It is that class's share of the sum of p / sqrt(class share) over the classes: what its probability would be were the
-    rare classes less rare. Balanced accuracy counts a mistake on a rare class for more, and so does this: leaving out the
-    least confident fifth raises it by two to three times as much as with the largest probability (docs/experiments.md).
-    probabilities: (n, 3). class_shares: (3,), of the training images.
+    It is that class's share of the sum of p / sqrt(class share) over the classes: what its probability would be if the rare
+    classes were less rare. Balanced accuracy weighs a mistake on a rare class more, and so does this: leaving out the least
+    confident fifth raises it by two to three times as much as with the largest probability (docs/experiments.md).
+
+    Args:
+        probabilities: shape (n, 3).
+        class_shares: share of each class among the training images, shape (3,).
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     weighted = rows / np.sqrt(np.maximum(class_shares, RAREST))
     of_label = weighted[np.arange(len(rows)), rows.argmax(axis=1)]
     return np.asarray(of_label / weighted.sum(axis=1))
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise ValueError(f"expected a number as {name}, found {value!r}")
-    return float(value)

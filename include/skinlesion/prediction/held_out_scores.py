@@ -1,11 +1,10 @@
-"""What a candidate answers for held-out images: asked once, stored beside it, and read by whoever judges it."""
+"""A candidate's answers for the held-out images: predicted once, stored beside it, and read by the gate and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,55 +19,21 @@ from skinlesion.foundation.settings import RunSettings
 from skinlesion.foundation.tables import read_table, write_table
 from skinlesion.foundation.workers import spread
 from skinlesion.network.litert import OneForEachThread
+from skinlesion.prediction.answers import ANSWER_COLUMNS, Answers
 from skinlesion.prediction.classifier import Answer, classifier_of
 from skinlesion.registry.candidate import Candidate
 
-PREDICTION_COLUMNS: Final = {
-    "image": "str",
-    "sha256": "str",
-    "label": "str",
-    "group": "str",
-    **dict.fromkeys(LABELS, "float32"),
-    "distance": "float32",
-    "decision": "str",
-    "reason": "str",
-}
-"""Of predictions.parquet: `distance` from the training images is NaN where the model does not tell, `decision` and `reason`
-are the decision rule's."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model says of n images: probabilities (n, 3), distances (n,) or NaN, the rule's decisions and reasons."""
-
-    probabilities: npt.NDArray[np.float64]
-    distances: npt.NDArray[np.float64]
-    decisions: list[str]
-    reasons: list[str]
-
-    @classmethod
-    def of(cls, answers: Sequence[Answer]) -> Self:
-        """Give the answers of single images as one."""
-        return cls(
-            np.array([answer.probabilities for answer in answers], dtype=np.float64).reshape(-1, len(LABELS)),
-            np.array([np.nan if answer.distance is None else answer.distance for answer in answers], dtype=np.float64),
-            [answer.decision for answer in answers],
-            [answer.reason for answer in answers],
-        )
-
-    @property
-    def known_distances(self) -> npt.NDArray[np.float64] | None:
-        """The distances; None where the model does not tell any."""
-        return None if np.isnan(self.distances).any() else self.distances
+PREDICTION_COLUMNS: Final = {"image": "str", "sha256": "str", "label": "str", "group": "str", **ANSWER_COLUMNS}
+"""Columns of predictions.parquet."""
 
 
 def probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the candidate's probabilities of these files, (n, 3), asked anew."""
+    """Return the candidate's probabilities for these files, shape (n, 3), predicted anew."""
     return answers_of(config, candidate, rows).probabilities
 
 
 def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Give the candidate's probabilities of these files, (n, 3): as stored for those it was asked before."""
+    """Return the candidate's probabilities for these files, shape (n, 3): the stored ones, predicted anew if not stored."""
     columns = {name: PREDICTION_COLUMNS[name] for name in ("sha256", *LABELS)}
     try:
         stored = read_table(candidate.predictions, columns).drop_duplicates("sha256").set_index("sha256")
@@ -82,29 +47,23 @@ def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.
 
 
 def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
-    """Give the candidate's answers for these files: as stored where it was asked for all of them before, else asked anew."""
+    """Return the candidate's answers for these files: the stored ones if all are stored, else predicted anew."""
     try:
         stored = read_table(candidate.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")
     except (OSError, ValueError, pa.ArrowException):
         return answers_of(config, candidate, rows)
     if not rows["sha256"].isin(stored.index).all():
         return answers_of(config, candidate, rows)
-    found = stored.loc[rows["sha256"]]
-    return Answers(
-        found[list(LABELS)].to_numpy(dtype=np.float64),
-        found["distance"].to_numpy(dtype=np.float64),
-        found["decision"].tolist(),
-        found["reason"].tolist(),
-    )
+    return Answers.of_table(stored.loc[rows["sha256"]])
 
 
 def answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
-    """Give the candidate's answers for these files of the manifest, in their order, asked anew."""
+    """Return the candidate's answers for these files of the manifest, in their order, predicted anew."""
     return _asked(config, candidate, [file.read for file in view_files(config.dataset, rows)])
 
 
 def answers_for_pictures(config: RunSettings, candidate: Candidate, pictures: Sequence[Pixels]) -> Answers:
-    """Give the candidate's answers for pictures, RGB uint8 (224, 224, 3), in their order."""
+    """Return the candidate's answers for images, RGB, uint8 arrays of shape (224, 224, 3), in their order."""
     return _asked(config, candidate, [partial(_as_it_is, picture) for picture in pictures])
 
 
@@ -128,8 +87,5 @@ def _as_it_is(picture: Pixels) -> Pixels:
 
 def write_answers(candidate: Candidate, rows: pd.DataFrame, answers: Answers) -> None:
     """Store the answers for these rows of the manifest beside the candidate."""
-    columns = dict(zip(LABELS, answers.probabilities.T, strict=True))
-    table = rows[["image", "sha256", "label", "group"]].assign(
-        **columns, distance=answers.distances, decision=answers.decisions, reason=answers.reasons
-    )
+    table = rows[["image", "sha256", "label", "group"]].assign(**answers.as_columns())
     write_table(candidate.predictions, table, PREDICTION_COLUMNS)

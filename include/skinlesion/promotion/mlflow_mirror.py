@@ -168,7 +168,7 @@ def _write(client: MlflowClient, experiment: str, config: Folders, registry: Reg
     tags = [RunTag(key, value) for key, value in _tags(config, registry, version, training, metrics).items()]
     client.log_batch(identity, params=params, tags=tags)
     reports = report_files(registry, version.number).values()
-    files = [*reports, candidate.training, candidate.folder / "decision_rule.json"]
+    files = [*reports, candidate.training, candidate.decision_rule]
     for path in files:
         if path.is_file():
             client.log_artifact(identity, str(path))

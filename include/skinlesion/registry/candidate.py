@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.registry import model_files
 from skinlesion.registry.model_files import DISTANCE_FILE, RULE_FILE
 from skinlesion.registry.training_record import TrainingRecord
 
@@ -24,17 +25,17 @@ class Candidate:
     @property
     def h5(self) -> Path:
         """The trained model as the recipe's users know it."""
-        return self.folder / "skin_lesion_classifier_trained.h5"
+        return self.folder / model_files.H5
 
     @property
     def keras(self) -> Path:
         """The trained model in Keras's own format."""
-        return self.folder / "model.keras"
+        return self.folder / model_files.KERAS
 
     @property
     def tflite(self) -> Path:
         """The trained model as LiteRT runs it."""
-        return self.folder / "model.tflite"
+        return self.folder / model_files.TFLITE_OF_CANDIDATE
 
     @property
     def decision_rule(self) -> Path:
@@ -54,37 +55,37 @@ class Candidate:
     @property
     def training(self) -> Path:
         """How the model was made; written last, so a candidate with it is complete."""
-        return self.folder / "training.json"
+        return self.folder / model_files.TRAINING
 
     @property
     def trained_on(self) -> Path:
         """Table of the originals that it was trained on."""
-        return self.folder / "trained_on.parquet"
+        return self.folder / model_files.TRAINED_ON
 
     @property
     def metrics(self) -> Path:
         """What evaluate measured."""
-        return self.folder / "metrics.json"
+        return self.folder / model_files.METRICS
 
     @property
     def predictions(self) -> Path:
         """The probabilities of the held-out images."""
-        return self.folder / "predictions.parquet"
+        return self.folder / model_files.PREDICTIONS
 
     @property
     def report(self) -> Path:
         """The report for people."""
-        return self.folder / "report.html"
+        return self.folder / model_files.REPORT
 
     @property
     def model_card(self) -> Path:
         """What the model is for, what it was made from and what it is worth, in Markdown."""
-        return self.folder / "model_card.md"
+        return self.folder / model_files.MODEL_CARD
 
     @property
     def data_report(self) -> Path:
         """The report of the data it was trained and measured on."""
-        return self.folder / "data_report.html"
+        return self.folder / model_files.DATA_REPORT
 
     def read_training(self) -> TrainingRecord | None:
         """Return how the model was made; None if the record or a file that it names is missing or a file was altered.

@@ -16,12 +16,13 @@ from pydantic import Field, JsonValue, computed_field
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.record import Record
+from skinlesion.registry import model_files
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 
-H5: Final = "skin_lesion_classifier_trained.h5"
-TFLITE: Final = "skin_lesion_classifier_trained.tflite"
-RECORD: Final = "skin_lesion_classifier_trained.json"
+H5: Final = model_files.H5
+TFLITE: Final = model_files.TFLITE
+RECORD: Final = model_files.RECORD
 NAMES: Final = (H5, TFLITE, RECORD)
 """The files of a release that also have a name directly under models/."""
 

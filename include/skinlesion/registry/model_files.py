@@ -1,9 +1,44 @@
-"""The names of the files that make a model, wherever it lies."""
+"""The names of the files of a model: of a candidate, in models/candidates/<run>/, and of a release, in models/releases/.
+
+This is the only list of them. A release has its own name for LiteRT's file, since it is also reached directly under models/.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
+from skinlesion.foundation.layout import TRAINED_MODEL
+
+H5: Final = f"{TRAINED_MODEL}.h5"
+"""The model as the recipe's users know it."""
+
+KERAS: Final = "model.keras"
+"""The model in Keras's own format; not part of a release."""
+
+TFLITE_OF_CANDIDATE: Final = "model.tflite"
+TFLITE: Final = f"{TRAINED_MODEL}.tflite"
+"""The model as LiteRT runs it, of a release."""
+
+RECORD: Final = f"{TRAINED_MODEL}.json"
+"""What a release holds and since when it is in service."""
+
 RULE_FILE: Final = "decision_rule.json"
 DISTANCE_FILE: Final = "feature_distance.npz"
 """What distances are computed with; beside the rule, which names it."""
+
+TRAINING: Final = "training.json"
+"""How the candidate was made."""
+
+TRAINED_ON: Final = "trained_on.parquet"
+METRICS: Final = "metrics.json"
+"""What evaluate measured."""
+
+PREDICTIONS: Final = "predictions.parquet"
+"""The answers for the held-out images."""
+
+VERDICT: Final = "verdict.json"
+"""What the gate said."""
+
+REPORT: Final = "report.html"
+DATA_REPORT: Final = "data_report.html"
+MODEL_CARD: Final = "model_card.md"

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation import layout
+from skinlesion.registry.model_files import DATA_REPORT, METRICS, MODEL_CARD, REPORT, VERDICT
 from skinlesion.registry.snapshot import Registry
 
 KNOWN: Final = {
-    "report.html": "Report",
-    "data_report.html": "Data report",
-    "model_card.md": "Model card",
+    REPORT: "Report",
+    DATA_REPORT: "Data report",
+    MODEL_CARD: "Model card",
     "confusion_matrix.png": "Confusion matrix",
     "roc.png": "ROC",
     "reliability.png": "Reliability",
     "history.png": "Training",
-    "metrics.json": "Figures",
-    "verdict.json": "Verdict",
+    METRICS: "Figures",
+    VERDICT: "Verdict",
 }
 """Names and titles, in the order of a page."""
 

@@ -9,11 +9,12 @@ from typing import Final
 from skinlesion.foundation import layout
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.model_files import METRICS, MODEL_CARD, REPORT, TRAINING, VERDICT
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import writing
 
-KEPT_ALWAYS: Final = frozenset({"metrics.json", "verdict.json", "training.json", "model_card.md", "report.html"})
-"""Small files that a later reader of the history wants to see."""
+KEPT_ALWAYS: Final = frozenset({METRICS, VERDICT, TRAINING, MODEL_CARD, REPORT})
+"""Small, and what a later reader of the history wants to see."""
 
 
 def remove_old_files(models: Path, keep: int) -> list[int]:

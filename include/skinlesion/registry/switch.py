@@ -16,8 +16,8 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.in_service import TFLITE, InService
-from skinlesion.registry.model_files import RULE_FILE
+from skinlesion.registry.in_service import InService
+from skinlesion.registry.model_files import KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
 from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
 from skinlesion.registry.snapshot import Registry, Version, with_pending
 
@@ -26,9 +26,6 @@ RELEASES_KEPT: Final = 3
 
 LOCK_WAIT: Final = 60.0
 """Seconds that a switch waits for another; it takes less than one."""
-
-_LITERT_IN_CANDIDATE: Final = "model.tflite"
-_NOT_SERVED: Final = "model.keras"
 
 
 class Superseded(DataError):
@@ -160,9 +157,9 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
     folder.mkdir(parents=True)
     sha256: dict[str, str] = {}
     for name, expected in registered.sha256.items():
-        if name == _NOT_SERVED:
+        if name == KERAS:
             continue
-        served = TFLITE if name == _LITERT_IN_CANDIDATE else name
+        served = TFLITE if name == TFLITE_OF_CANDIDATE else name
         _copy_verified(source / name, folder / served, expected, version.number)
         sha256[served] = expected
     rule = folder / RULE_FILE

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import Field, JsonValue, computed_field
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.record import Record, RecordPart
-
-NAME: Final = "verdict.json"
-"""Beside a candidate's other files."""
+from skinlesion.registry import model_files
 
 
 class Criterion(RecordPart):
@@ -107,7 +105,7 @@ class Verdict(Record):
 
 def verdict_path(models: Path, run: str) -> Path:
     """Return the path of the last verdict on a candidate."""
-    return layout.candidate(models, run) / NAME
+    return layout.candidate(models, run) / model_files.VERDICT
 
 
 def read_verdict(models: Path, run: str, number: int) -> Verdict | None:

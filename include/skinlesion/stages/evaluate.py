@@ -141,7 +141,7 @@ def _evaluate(
     from skinlesion.evaluation.slices import measure_slices, slice_columns
 
     rule = rule_beside(candidate.h5)
-    threshold = rule.malignant_threshold if rule else None
+    threshold = rule.malignant_threshold
     labels, lesions = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64), rows["group"].tolist()
     answers = answers_of(config, candidate, rows)
     write_answers(candidate, rows, answers)
@@ -176,14 +176,10 @@ def _evaluate(
     return metrics
 
 
-def _smoke(
-    config: PipelineConfig, candidate: Candidate, rule: DecisionRule | None, rows: pd.DataFrame
-) -> SmokeSet | None:
-    """Return what the rule decides on pictures that show no lesion; None without a rule, as nothing else abstains."""
+def _smoke(config: PipelineConfig, candidate: Candidate, rule: DecisionRule, rows: pd.DataFrame) -> SmokeSet:
+    """Return what the rule decides on pictures that show no lesion."""
     from skinlesion.evaluation.decisions import smoke_summary
 
-    if rule is None:
-        return None
     originals = [file.read() for file in view_files(config.dataset, rows.head(PICTURES_OF_A_KIND))]
     kinds, pictures = zip(*smoke_set(originals), strict=True)
     return smoke_summary(kinds, answers_for_pictures(config, candidate, pictures).decisions)
@@ -212,7 +208,7 @@ def _robustness(
 
 
 def _beside_model_in_service(
-    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float | None
+    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float
 ) -> tuple[ModelInService, dict[str, PairedFigure]] | tuple[None, None]:
     """Return the figures of the model in service on the same images, and the differences; None without another model."""
     from skinlesion.evaluation.model_metrics import model_metrics
@@ -224,7 +220,7 @@ def _beside_model_in_service(
     rule = rule_beside(champion.h5)
     answers = stored_answers_of(config, champion, rows)
     other = replace(scored, probabilities=answers.probabilities)
-    thresholds = (threshold, rule.malignant_threshold if rule else None)
+    thresholds = (threshold, rule.malignant_threshold)
     in_service = ModelInService(**dict(model_metrics(other, rule, answers)), run=champion.run)
     return in_service, paired_differences(scored, other, thresholds)
 
@@ -242,7 +238,7 @@ def _warm_start_note(record: WarmStartRecord | None) -> list[str]:
 def _write(
     candidate: Candidate,
     training: TrainingRecord,
-    rule: DecisionRule | None,
+    rule: DecisionRule,
     metrics: MetricsRecord,
     mistakes: list[Mistake],
 ) -> None:

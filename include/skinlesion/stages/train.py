@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -16,7 +15,7 @@ from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -114,7 +113,7 @@ def _train(
     _require_numbers(model, images, config)
     rule, distance = calibrate(config, model, data)
     _export(model, candidate, images, distance)
-    atomic.write_text(candidate.decision_rule, json.dumps(rule.as_json(), indent=1))
+    rule.write(candidate.decision_rule)
     write_trained_on(candidate, rows, inner)
     record = TrainingRecord(
         run=candidate.run,

@@ -18,7 +18,7 @@ from skinlesion.foundation.progress import progress
 from skinlesion.foundation.workers import spread
 from skinlesion.network.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
-from skinlesion.prediction.decision import DecisionRule, confidence
+from skinlesion.prediction.decision import DecisionRule, DistanceSource, confidence
 from skinlesion.registry.model_files import DISTANCE_FILE
 from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.thresholds import fit_temperature, malignant_threshold, tempered
@@ -76,8 +76,8 @@ def calibrate(
 
     unanswered = 1 - config.coverage
     shares = np.bincount(data.labels[originals], minlength=len(LABELS)) / originals.sum()
-    class_shares = tuple(float(share) for share in shares)
-    least, most = 0.0, None
+    class_shares = (float(shares[0]), float(shares[1]), float(shares[2]))
+    least = 0.0
     if len(labels):
         unsure = (1 - UNLIKE_SHARE) * unanswered
         least = float(np.quantile(confidence(probabilities, class_shares), unsure, method="lower"))
@@ -92,7 +92,7 @@ def calibrate(
         coverage=config.coverage,
         most_distance=most,
         class_shares=class_shares,
-        distance=None if distance is None else {"file": DISTANCE_FILE, "layers": list(LAYERS)},
+        distance=None if distance is None else DistanceSource(file=DISTANCE_FILE, layers=list(LAYERS)),
         warnings=tuple(_warnings(len(labels), lacking, distance)),
     )
     for sentence in rule.warnings:

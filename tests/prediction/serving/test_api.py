@@ -88,17 +88,6 @@ def test_without_a_card_there_is_none(shared: Any, problem: Any) -> None:
     assert problem(response)["detail"] == "The model in service has no model card."
 
 
-def test_a_model_without_a_rule_decides_for_the_most_probable_class(
-    empty_models: Any, serve: Any, drawn: Callable[..., bytes]
-) -> None:
-    empty_models.switch_to("b")
-    with serve(empty_models.folder) as served:
-        assert served.client.get("/v1/model").json()["decision_rule"] is None
-        (said,) = served.predict(drawn(1)).json()["predictions"]
-        assert said["decision"] == said["label"]
-        assert "No decision rule" in said["reason"]
-
-
 def test_a_model_that_is_not_sure_abstains_and_says_so(
     empty_models: Any, serve: Any, unsure: dict[str, Any], drawn: Callable[..., bytes]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from skinlesion.registry import in_service
 
 SWITCHES, SENDERS = 8, 3
 LABELS = ("benign", "malignant", "unknown")
+THRESHOLDS = {"a": 0.2, "b": 0.3}
+"""The operating points of the versions."""
 
 
 def version_of(served: Any) -> str:
@@ -52,8 +55,7 @@ def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_nam
                 version = answer["model"]["version"]
                 found = [answer["predictions"][0]["probabilities"][label] for label in LABELS]
                 assert found == pytest.approx(expected[version][number].tolist(), abs=1e-5)
-                has_rule = "No decision rule" not in answer["predictions"][0]["reason"]
-                assert has_rule == (version == "run-a")
+                assert f"{THRESHOLDS[version[-1]]:.3f}" in answer["predictions"][0]["reason"]
                 versions.append(version)
             return versions
 
@@ -62,7 +64,7 @@ def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_nam
             try:
                 for switch in range(SWITCHES):
                     name = "ba"[switch % 2]
-                    models.switch_to(name, rule if name == "a" else None)
+                    models.switch_to(name, rule | {"malignant_threshold": THRESHOLDS[name]})
                     wait(lambda expected=f"run-{name}": version_of(served) == expected)
             finally:
                 done.set()
@@ -160,11 +162,14 @@ def test_a_keras_file_alone_is_not_in_service(empty_models: Any, serve: Any, wai
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_a_keras_file_that_carries_code_is_refused_by_predict(suffix: str, tmp_path: Path) -> None:
+def test_a_keras_file_that_carries_code_is_refused_by_predict(
+    suffix: str, tmp_path: Path, rule: dict[str, Any]
+) -> None:
     from skinlesion.foundation.errors import DataError
     from skinlesion.prediction.classifier import classifier_of
 
     harmful = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Lambda(lambda pixels: pixels)])
     save_model(harmful, tmp_path / f"model{suffix}")
+    (tmp_path / "decision_rule.json").write_text(json.dumps(rule))
     with pytest.raises(DataError, match=f"model{suffix} cannot be loaded as a Keras model: .*Lambda"):
         classifier_of(tmp_path / f"model{suffix}")

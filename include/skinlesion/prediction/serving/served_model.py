@@ -22,6 +22,7 @@ from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry import in_service
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
+from skinlesion.registry.model_files import METRICS, MODEL_CARD
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class ServedModel:
         since: when it came into service, ISO 8601.
         sha256: the SHA-256 of each of its files, by name.
         h5: the Keras file, for Grad-CAM.
-        rule: how probabilities become a decision; None for a model without a rule.
+        rule: how probabilities become a decision; which the record of the release holds.
         figures: what evaluate measured (metrics.json); None for a model that was not evaluated.
         card: path of the model card; None for a model without one.
     """
@@ -56,7 +57,7 @@ class ServedModel:
     since: str
     sha256: dict[str, str]
     h5: Path
-    rule: DecisionRule | None
+    rule: DecisionRule
     figures: MetricsRecord | None
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
@@ -69,10 +70,8 @@ class ServedModel:
         finally:
             self._idle.put(classifier)
 
-    def operating_point(self) -> dict[str, Any] | None:
-        """Return the operating point, as documents.OperatingPoint; None for a model without a decision rule."""
-        if self.rule is None:
-            return None
+    def operating_point(self) -> dict[str, float]:
+        """Return the operating point, as documents.OperatingPoint: the threshold and the sensitivity that it aims at."""
         return {
             "malignant_threshold": self.rule.malignant_threshold,
             "target_sensitivity": self.rule.target_sensitivity,
@@ -123,13 +122,13 @@ def load(models: Path, threads: int) -> ServedModel:
         sha256=now.sha256,
         h5=now.h5,
         rule=rule,
-        figures=_figures(candidate / "metrics.json"),
-        card=_existing(candidate / "model_card.md"),
+        figures=_figures(candidate / METRICS),
+        card=_existing(candidate / MODEL_CARD),
         _idle=_classifiers(content, rule, str(now.tflite), threads),
     )
 
 
-def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
+def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
     """Return classifiers that have each run once: the first run takes several times as long as the next."""
     ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
@@ -138,7 +137,7 @@ def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: 
             model = LiteRTModel(content)
         except DataError:
             raise DataError(f"{name} is not a model that LiteRT can run.") from None
-        if rule is not None and rule.most_distance is not None and model.outputs < 2:
+        if rule.most_distance is not None and model.outputs < 2:
             raise DataError(
                 f"{name} does not measure how unlike the training images an image is, which its decision rule asks for."
             )
@@ -153,13 +152,11 @@ def _classifiers(content: bytes, rule: DecisionRule | None, name: str, threads: 
     return ready
 
 
-def _rule(now: InService) -> DecisionRule | None:
+def _rule(now: InService) -> DecisionRule:
+    where = f"The decision rule in {now.folder / in_service.RECORD} of the model in service, run {now.run}"
     if now.decision_rule is None:
-        return None
-    try:
-        return DecisionRule.of(now.decision_rule)
-    except ValueError as error:
-        raise DataError(f"The decision rule of the model in service, run {now.run}, cannot be used: {error}.") from None
+        raise DataError(f"{where}, is missing. {DecisionRule.remedy}")
+    return DecisionRule.of(now.decision_rule, where)
 
 
 def _figures(path: Path) -> MetricsRecord | None:

@@ -1,8 +1,7 @@
-"""A run that predicts a folder over several workers: one model for all of them, a table where it may be written."""
+"""A run of predictions: one model for all its shards, the same table from the DAG and the command, in its folder only."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
@@ -15,9 +14,10 @@ import pytest
 from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.lock import DatasetBusy, locked
 from skinlesion.foundation.shard import Shard
 from skinlesion.prediction.folder import refused_beside
-from skinlesion.prediction.shared import PredictionPlan, merge_shards, plan_prediction, predict_a_shard
+from skinlesion.prediction.prediction_run import PredictionRun, run_into_dataset
 from skinlesion.registry import in_service
 from skinlesion.stages.settings import PipelineConfig
 
@@ -46,8 +46,8 @@ def of_command(images: Path, config: PipelineConfig, table: Path, monkeypatch: p
     return int(ended.value.code or 0)
 
 
-def through_xcom(plan: PredictionPlan) -> PredictionPlan:
-    return PredictionPlan(**json.loads(json.dumps(plan.as_dict())))
+def through_xcom(run: PredictionRun) -> PredictionRun:
+    return PredictionRun.model_validate(json.loads(json.dumps(run.model_dump(mode="json"))))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -61,18 +61,19 @@ def test_the_table_is_that_of_the_command(
     count: int,
     name: str,
 ) -> None:
-    plan = through_xcom(plan_prediction(config, str(images), name))
-    reports = [predict_a_shard(plan, config, shard) for shard in Shard.every(count)]
-    merged = merge_shards(plan, config)
+    run = through_xcom(run_into_dataset(config, str(images), name))
+    reports = [run.predict_shard(config, shard) for shard in Shard.every(count)]
+    merged = run.write_table(config)
     table = layout.predictions(config.dataset) / name
     assert of_command(images, config, tmp_path / name, monkeypatch) == 1
     assert table.read_bytes() == (tmp_path / name).read_bytes()
     assert refused_beside(table).read_bytes() == refused_beside(tmp_path / name).read_bytes()
-    assert sum(report["done"] for report in reports) == plan.count == 7
-    assert (merged["images"], merged["done"], merged["kept"], merged["refused"]) == (7, 0, 7, 1)
-    assert (merged["table"], merged["refused_list"]) == (str(table), str(refused_beside(table)))
-    assert merged["version"] == reports[0]["version"] == 1
-    assert merged["images_per_second"] > 0
+    assert sum(report.done for report in reports) == 7
+    assert sum(report.refused for report in reports) == 1
+    assert (merged.images, merged.done, merged.kept, merged.refused) == (7, 0, 7, 1)
+    assert (merged.table, merged.refused_list) == (table, refused_beside(table))
+    assert merged.version == reports[0].version == 1
+    assert merged.images_per_second > 0
     assert set(table.parent.iterdir()) == {table, refused_beside(table)}
 
 
@@ -107,32 +108,32 @@ def test_all_shards_ask_the_model_of_the_start_whatever_is_promoted_in_the_middl
     models: Any, images: Path, config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_command(images, config, tmp_path / "before.csv", monkeypatch)
-    plan = plan_prediction(config, str(images), "found.csv")
-    first = predict_a_shard(plan, config, Shard(0, 2))
+    run = run_into_dataset(config, str(images), "found.csv")
+    first = run.predict_shard(config, Shard(0, 2))
     models.switch_to("b")
-    second = predict_a_shard(plan, config, Shard(1, 2))
-    merged = merge_shards(plan, config)
-    assert first["version"] == second["version"] == merged["version"] == 1
-    assert Path(merged["table"]).read_bytes() == (tmp_path / "before.csv").read_bytes()
+    second = run.predict_shard(config, Shard(1, 2))
+    merged = run.write_table(config)
+    assert first.version == second.version == merged.version == 1
+    assert run.table.read_bytes() == (tmp_path / "before.csv").read_bytes()
     of_command(images, config, tmp_path / "after.csv", monkeypatch)
     assert (tmp_path / "after.csv").read_bytes() != (tmp_path / "before.csv").read_bytes()
-    assert plan_prediction(config, str(images), "found.csv").version == 2
+    assert run_into_dataset(config, str(images), "found.csv").version == 2
 
 
 @pytest.mark.parametrize("what", ["gone", "altered"])
 def test_a_model_that_is_no_longer_that_of_the_start_is_not_asked(
     models: Any, images: Path, config: PipelineConfig, what: str
 ) -> None:
-    plan = plan_prediction(config, str(images), "found.csv")
-    release = Path(plan.model).parent
+    run = run_into_dataset(config, str(images), "found.csv")
+    release = run.model.parent
     if what == "gone":
         shutil.rmtree(release)
     else:
         shutil.copyfile(models.built / "b" / in_service.TFLITE, release / in_service.TFLITE)
-    for work in (lambda: predict_a_shard(plan, config, Shard(0, 2)), lambda: merge_shards(plan, config)):
+    for work in (lambda: run.predict_shard(config, Shard(0, 2)), lambda: run.write_table(config)):
         with pytest.raises(DataError, match="not what it was when this run began"):
             work()
-    assert not Path(plan.table).exists()
+    assert not run.table.exists()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_table_is_written_nowhere_but_in_its_folder(
     models: Any, images: Path, config: PipelineConfig, name: str
 ) -> None:
     with pytest.raises(DataError, match="expected a plain name ending in"):
-        plan_prediction(config, str(images), name)
+        run_into_dataset(config, str(images), name)
     assert not config.dataset.exists()
 
 
@@ -165,33 +166,49 @@ def test_a_folder_that_is_missing_or_empty_or_no_model_is_said_at_the_start(
 ) -> None:
     for nothing in (None, ""):
         with pytest.raises(DataError, match="No images are named: expected a folder"):
-            plan_prediction(config, nothing, "found.csv")
+            run_into_dataset(config, nothing, "found.csv")
     with pytest.raises(DataError, match="nowhere is missing"):
-        plan_prediction(config, str(tmp_path / "nowhere"), "found.csv")
+        run_into_dataset(config, str(tmp_path / "nowhere"), "found.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No image file in"):
-        plan_prediction(config, str(tmp_path / "empty"), "found.csv")
+        run_into_dataset(config, str(tmp_path / "empty"), "found.csv")
     with pytest.raises(DataError, match="expected a trained model"):
-        plan_prediction(config, str(images), "found.csv")
+        run_into_dataset(config, str(images), "found.csv")
     assert not config.dataset.exists()
 
 
 def test_an_attempt_that_is_still_at_work_is_waited_for_by_a_retry(
     models: Any, images: Path, config: PipelineConfig
 ) -> None:
-    plan = plan_prediction(config, str(images), "found.csv")
-    table = Path(plan.table)
-    table.parent.mkdir(parents=True)
-    with (table.parent / ".found.csv.1-of-2.shard").open("ab") as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="Another process is writing"):
-            predict_a_shard(plan, config, Shard(0, 2))
-    assert predict_a_shard(plan, config, Shard(0, 2))["done"] > 0
+    run = run_into_dataset(config, str(images), "found.csv")
+    first, second = Shard.every(2)
+    stored = run.table.parent / ".found.csv.partial"
+    stored.mkdir(parents=True)
+    with locked(stored, "prediction-02", wait=0):
+        with pytest.raises(DatasetBusy, match=r"works on .*found\.csv \(process"):
+            run.predict_shard(config, first)
+        assert run.predict_shard(config, second).done > 0
+        with pytest.raises(DatasetBusy):
+            run.write_table(config)
+    assert run.predict_shard(config, first).done > 0
 
 
-def test_a_model_without_the_registry_has_no_number(
+def test_a_keras_file_without_a_record_is_not_in_service(
     empty_models: Any, built: Path, images: Path, config: PipelineConfig
 ) -> None:
     shutil.copyfile(built / "a" / in_service.H5, layout.model_in_service(config.models))
-    plan = plan_prediction(config, str(images), "found.csv")
-    assert (plan.version, plan.model) == (None, str(layout.model_in_service(config.models)))
+    with pytest.raises(DataError, match="expected a trained model"):
+        run_into_dataset(config, str(images), "found.csv")
+
+
+def test_a_model_named_by_its_file_has_no_number_and_needs_its_decision_rule(
+    built: Path, images: Path, config: PipelineConfig, tmp_path: Path
+) -> None:
+    model = tmp_path / "alone" / in_service.TFLITE
+    shutil.copytree(built / "a", model.parent)
+    run = PredictionRun.start(config, [images], tmp_path / "found.csv", model)
+    assert (run.version, run.write_table(config).done) == (None, 7)
+    (model.parent / "decision_rule.json").unlink()
+    run = PredictionRun.start(config, [images], tmp_path / "found.csv", model)
+    with pytest.raises(DataError, match=r"decision_rule\.json is missing: expected the decision rule of .*\.tflite"):
+        run.write_table(config)

@@ -26,11 +26,12 @@ from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import in_service
 from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.stages.settings import PipelineConfig
 
 # The processes that tests start take this path over; pytest itself puts nothing on it.
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).with_name("serving")))
 
 RULE = {
     "version": 1,
@@ -46,7 +47,7 @@ RULE = {
     "inner_fold": {},
     "warnings": [],
 }
-"""Of version `a`; `b` has none."""
+"""The decision rule of both versions, where a test asks for no other."""
 
 UNSURE = RULE | {"least_confidence": 1.01}
 """Answers nothing."""
@@ -64,7 +65,7 @@ class Models:
     def switch_to(
         self,
         name: str,
-        rule: dict[str, Any] | None = None,
+        rule: dict[str, Any] | None = RULE,
         *,
         alter: dict[str, bytes] | None = None,
         named: dict[str, bytes] | None = None,
@@ -80,6 +81,7 @@ class Models:
             shutil.copyfile(self.built / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
+        (release / RULE_FILE).write_text(json.dumps(rule))
         sha256 = {file: sha256_of(release / file) for file in (in_service.H5, in_service.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
@@ -130,7 +132,7 @@ def drawn() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classifiers, a/ and b/, as .h5, .keras and .tflite: random ones that disagree. Never change them."""
+    """Two classifiers, a/ and b/, as .h5, .keras and .tflite, with `RULE`: random ones that disagree. Never change them."""
     from skinlesion.network import quiet_tensorflow
 
     quiet_tensorflow.load()
@@ -145,6 +147,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, factor in (("a", 1.5), ("b", -1.5)):
         head.set_weights([factor * kernel, bias])
         (folder / name).mkdir()
+        (folder / name / RULE_FILE).write_text(json.dumps(RULE))
         save_model(classifier, folder / name / in_service.H5)
         save_model(classifier, folder / name / "model.keras")
         convert_to_litert(classifier, folder / name / in_service.TFLITE)
