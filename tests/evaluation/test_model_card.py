@@ -74,7 +74,9 @@ TRAINING: dict[str, Any] = {
 
 
 def card(metrics: dict[str, Any], rule: DecisionRule | None = RULE) -> str:
-    context = CardContext("run1", "2025-01-01T00:00:00+00:00", metrics, TRAINING, rule.as_json() if rule else None)
+    context = CardContext(
+        "run1", "2025-01-01T00:00:00+00:00", metrics, TRAINING, rule.model_dump(mode="json") if rule else None
+    )
     return render_model_card(context)
 
 
