@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class House:
         probabilities: npt.NDArray[np.float64],
         *,
         classes: tuple[str, ...] = LABELS,
-        threshold: float | None = None,
+        threshold: float = 0.5,
         data_verdict: str | None = "passed",
     ) -> int:
         """Make a candidate that was trained and evaluated; give its version."""
@@ -80,18 +79,17 @@ class House:
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
             shutil.copyfile(self.small_model / path.name, path)
-        if threshold is not None:
-            rule = DecisionRule(
-                temperature=1.0,
-                views=1,
-                malignant_threshold=threshold,
-                target_sensitivity=0.95,
-                least_confidence=0.0,
-                coverage=1.0,
-                most_distance=None,
-                class_shares=(0.4, 0.3, 0.3),
-            )
-            candidate.decision_rule.write_text(json.dumps(rule.as_json()))
+        rule = DecisionRule(
+            temperature=1.0,
+            views=1,
+            malignant_threshold=threshold,
+            target_sensitivity=0.95,
+            least_confidence=0.0,
+            coverage=1.0,
+            most_distance=None,
+            class_shares=(0.4, 0.3, 0.3),
+        )
+        rule.write(candidate.decision_rule)
         write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
             **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""

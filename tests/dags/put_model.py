@@ -47,7 +47,10 @@ def put(models: Path) -> None:
         at="2026-11-25T02:00:00+00:00", what="promoted", actor="test", version=7, reason="test", switch=1
     )
     sha256 = {name: sha256_of(release / name) for name in (in_service.H5, in_service.TFLITE)}
-    write_record(release, in_service.InService(run="untrained", sha256=sha256, decision_rule=RULE.model_dump(mode="json"), entry=entry))
+    write_record(
+        release,
+        in_service.InService(run="untrained", sha256=sha256, decision_rule=RULE.model_dump(mode="json"), entry=entry),
+    )
     put_in_service(models, release)
     name_release_files(models)
 

@@ -39,10 +39,10 @@ def scored(n: int = 120, classes: int = 3, seed: int = 0) -> ScoredImages:
     return ScoredImages.of(labels, probabilities, [str(at) for at in range(n)])
 
 
-def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) -> MetricsRecord:
+def metrics_of(images: ScoredImages, rule: DecisionRule, **changes: Any) -> MetricsRecord:
     n = len(images)
     distances = np.where(np.arange(n) % 10, 1.0, 9.0)
-    decisions = [one.decision for one in rule.decide(images.probabilities, distances)] if rule else ["benign"] * n
+    decisions = [one.decision for one in rule.decide(images.probabilities, distances)]
     answers = Answers(images.probabilities, distances, decisions, [""] * n)
     table = pd.DataFrame({"sex": ["male", "female"] * (n // 2) + ["male"] * (n % 2), "source": HOSTILE})
     data = metrics_record().data.model_copy(
@@ -66,8 +66,8 @@ def metrics_of(images: ScoredImages, rule: DecisionRule | None, **changes: Any) 
     given = {
         **dict(model_metrics(images, rule, answers)),
         "run": "run1",
-        "out_of_distribution": SmokeSet(pictures=300, unknown_share=0.97, by_kind=[]) if rule else None,
-        "slices": measure_slices(images, table, threshold=0.2 if rule else None),
+        "out_of_distribution": SmokeSet(pictures=300, unknown_share=0.97, by_kind=[]),
+        "slices": measure_slices(images, table, threshold=0.2),
         "data": data,
     }
     return metrics_record(**(given | changes))
@@ -88,7 +88,7 @@ TRAINING = training_record(
 )
 
 
-def card(metrics: MetricsRecord, rule: DecisionRule | None = RULE) -> str:
+def card(metrics: MetricsRecord, rule: DecisionRule = RULE) -> str:
     return render_model_card(CardContext("2025-01-01T00:00:00+00:00", metrics, TRAINING, rule))
 
 
@@ -153,10 +153,8 @@ def test_the_figures_stand_with_their_intervals() -> None:
     assert "distance above 7.50" in written
 
 
-def test_a_model_without_a_rule_has_a_card_that_says_so() -> None:
-    written = card(metrics_of(scored(), None), None)
-    assert "This model has no decision rule" in written
-    assert "Sensitivity" not in written and "PPV" not in written
+def test_a_card_says_why_robustness_was_not_measured() -> None:
+    written = card(metrics_of(scored(), RULE, robustness=None))
     assert "`robustness_lesions` is 0" in written
     parsed(written)
 

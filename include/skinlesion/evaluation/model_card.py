@@ -121,13 +121,13 @@ class CardContext:
     """What the card is made from.
 
     created: when the model was trained, ISO 8601. metrics: content of metrics.json. training: content of training.json.
-    rule: None for a model without one.
+    rule: the decision rule.
     """
 
     created: str
     metrics: MetricsRecord
     training: TrainingRecord
-    rule: DecisionRule | None
+    rule: DecisionRule
 
 
 def render_model_card(context: CardContext) -> str:

@@ -1,4 +1,4 @@
-"""Everything that is measured of one model on the held-out images, with its decision rule where it has one."""
+"""Everything that is measured of one model on the held-out images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,11 @@ from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.metrics_record import ModelFigures
 
 
-def model_metrics(scored: ScoredImages, rule: DecisionRule | None, answers: Answers) -> ModelFigures:
-    """Return all figures of a model.
-
-    Without a rule there is no threshold, no temperature and no abstaining to measure; the figures of these are None.
-    answers: those of the model for the same images.
-    """
-    figures = dict(measure_scored(scored, threshold=rule.malignant_threshold if rule else None))
-    if rule is None:
-        return ModelFigures(**figures, risk_coverage=risk_coverage(scored))
+def model_metrics(scored: ScoredImages, rule: DecisionRule, answers: Answers) -> ModelFigures:
+    """Return all figures of a model. answers: those of the model for the same images."""
     reasons = abstained(rule, answers.probabilities, answers.known_distances)
     return ModelFigures(
-        **figures,
+        **dict(measure_scored(scored, threshold=rule.malignant_threshold)),
         operating_point=operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
         calibration=calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
         risk_coverage=risk_coverage(scored, rule.confidence(scored.probabilities)),

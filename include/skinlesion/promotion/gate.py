@@ -242,8 +242,7 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
         start = time.perf_counter()
         model(image)
         seconds.append(time.perf_counter() - start)
-    rule = rule_beside(candidate.h5)
-    found = float(np.median(seconds)) * 1000 * (rule.views if rule is not None else 1)
+    found = float(np.median(seconds)) * 1000 * rule_beside(candidate.h5).views
     measured = f"A prediction takes {found:.0f} ms on one core"
     return _at_most(
         "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer orientations or a faster machine"
@@ -373,7 +372,6 @@ def _at_most(name: str, title: str, found: float, bound: float, measured: str, c
     return Criterion(name=name, title=title, passed=passed, found=found, bound=bound, sentence=sentence)
 
 
-def _threshold(candidate: Candidate) -> float | None:
-    """Return the model's own threshold for malignant; None for a model without a decision rule."""
-    rule = rule_beside(candidate.h5)
-    return None if rule is None else rule.malignant_threshold
+def _threshold(candidate: Candidate) -> float:
+    """Return the operating point of a model, the threshold for malignant."""
+    return rule_beside(candidate.h5).malignant_threshold
