@@ -227,7 +227,7 @@ def test_a_file_of_the_view_that_is_not_the_listed_one_is_an_error_worth_a_retry
     forget(embedded, models)
     path = layout.output(embedded.folder) / trained_on(embedded)["file"].iloc[0]
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(OSError, match="is not the file that organize listed"):
+    with pytest.raises(OSError, match="has changed since organize listed it"):
         embed(settings())
     assert list(store_of(embedded, models).folder.glob("part-*")) == []
 
