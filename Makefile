@@ -52,8 +52,12 @@ docker-up: ## the same in containers, for real use; WORKERS=2 for Celery; writes
 docker-down: ## stop the containers; everything stays in its volumes
 	@tools/docker-down.sh
 
-test: install ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+# One process more than there are cores: many tests wait for a server or for a process that they killed. The tests of a file
+# stay in one process, which makes what they share once.
+TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
+
+test: install ## run the tests on all cores; ARGS="tests/stages -k resize" runs some of them
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10 $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
 	@TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
