@@ -22,7 +22,7 @@ from skinlesion.registry.versions import (
 
 
 def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None = None) -> Registered:
-    """Give the version of a candidate, a new one where its files are not registered; note metrics that are new.
+    """Return the version of a candidate, a new one if its files are not registered; note metrics that are new.
 
     A candidate whose files were removed by the retention setting and that was trained again is a new version too.
     Registering twice changes nothing. Raises DataError if the candidate's files are missing or altered.
