@@ -120,6 +120,8 @@ def command_line_page() -> str:
         "Without Airflow, everything is done with `skinlesion`. Exit status 2 means that the data or a setting is wrong and "
         "the message says what to do; 3 means that a disk or a network failed; 130 that you stopped it. What was finished "
         "is kept, and the same command goes on.",
+        "`skinlesion --version` prints the version. `--json` of `skinlesion run` and of a stage writes a `RunReport`, one of the "
+        "[records](records.md).",
     ]
     parts += _commands(typer.main.get_command(app), "skinlesion")
     return "\n\n".join(parts) + "\n"
