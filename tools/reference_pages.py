@@ -239,7 +239,7 @@ def records_page() -> str:
             "# Records",
             "",
             "Records are written to disk as JSON, one object a file or one a line. Each has a `format_version`; one without it "
-            "has format 1, and one of a newer format is refused. What the program reads back is checked. A record that does "
+            "has format 1, and one of a newer format is refused. (`decision_rule.json` calls it `version`.) What the program reads back is checked. A record that does "
             "not fit is named with its file and the field, and the message says what to do. Unknown fields are ignored. The "
             "answers of the HTTP API are described on [its own page](http-api.md).",
             "",
