@@ -10,6 +10,7 @@ import ast
 import asyncio
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +22,8 @@ from mkdocs.structure.files import File, Files
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "include" / "skinlesion"
 
-NOT_OF_RECORDS: Final = ("skinlesion.foundation.", "skinlesion.prediction.serving.")
-"""Where pydantic models are that are no records: what records inherit, and documents of the HTTP API."""
+NOT_OF_RECORDS: Final = ("skinlesion.foundation.", "skinlesion.prediction.serving.", "skinlesion.data.sources.isic_api")
+"""Where pydantic models are that are no records: what records inherit, documents of the HTTP API, answers of the ISIC Archive."""
 
 # The hook ------------------------------------------------------------------------------------------------------------
 
@@ -120,6 +121,8 @@ def command_line_page() -> str:
         "Without Airflow, everything is done with `skinlesion`. Exit status 2 means that the data or a setting is wrong and "
         "the message says what to do; 3 means that a disk or a network failed; 130 that you stopped it. What was finished "
         "is kept, and the same command goes on.",
+        "`skinlesion --version` prints the version. `--json` of `skinlesion run` and of a stage writes a `RunReport`, one of the "
+        "[records](records.md).",
     ]
     parts += _commands(typer.main.get_command(app), "skinlesion")
     return "\n\n".join(parts) + "\n"
@@ -177,7 +180,7 @@ def files_page() -> str:
         if name.startswith("_") or function.__module__ != layout.__name__ or not names or names[0] not in folders:
             continue
         place = function(*(samples.get(parameter, f"<{parameter}>") for parameter in names))
-        found[names[0]].append(_row(f"`{place}`", _first_paragraph(function)))
+        found[names[0]].append(_row(f"`{place}`", _what_is_returned(function)))
     folder = Candidate(layout.candidate(Path("models"), "<run>"))
     of_candidate = [
         _row(f"`{place.relative_to(folder.folder)}`", _first_paragraph(prop.fget))
@@ -196,14 +199,15 @@ def files_page() -> str:
             "## The data set",
             "",
             *head,
-            _row("`dataset/catalog.parquet`", "One row an image: the catalog."),
-            _row("`dataset/split.parquet`", "The side of the split of every lesion that was ever seen."),
             *sorted(found["dataset"]),
             "",
             "## The models",
             "",
             *head,
             *sorted(found["models"]),
+            "",
+            "What to do about a file of the registry that does not fit is listed under "
+            "[decide](../how-to/deciding.md#when-a-file-of-the-registry-does-not-fit).",
             "",
             "## A candidate",
             "",
@@ -217,29 +221,49 @@ def files_page() -> str:
 
 
 def records_page() -> str:
-    """Return the page of the records that are written to disk as JSON: each pydantic model of the package."""
-    rows = [
-        _row(
-            f"`{model.__name__}`",
-            f"`{model.__module__}`",
-            _first_paragraph(model),
-            ", ".join(f"`{name}`" for name in model.model_fields),
-        )
+    """Return the page of the records that are written to disk as JSON, and of what is nested in them or handed on as JSON."""
+    from skinlesion.foundation.record import Record
+
+    models = [
+        model
         for model in classes_named("BaseModel")
-        if model.__doc__ and not model.__name__.startswith("_") and not model.__module__.startswith(NOT_OF_RECORDS)
+        if model.__doc__
+        and model.model_fields
+        and not model.__name__.startswith("_")
+        and not model.__module__.startswith(NOT_OF_RECORDS)
     ]
+    records = [model for model in models if issubclass(model, Record)]
+    parts = [model for model in models if model not in records]
     return "\n".join(
         [
             "# Records",
             "",
-            "Records are written to disk as JSON, one object a file or one a line. What the program reads back is checked, "
-            "and a record that does not fit is named with the field that does not. The answers of the HTTP API are described "
-            "on [its own page](http-api.md).",
+            "Records are written to disk as JSON, one object a file or one a line. Each has a `format_version`; one without it "
+            "has format 1, and one of a newer format is refused. (`decision_rule.json` calls it `version`.) What the program reads back is checked. A record that does "
+            "not fit is named with its file and the field, and the message says what to do. Unknown fields are ignored. The "
+            "answers of the HTTP API are described on [its own page](http-api.md).",
             "",
-            *(["| record | defined in | what it is | fields |", "|---|---|---|---|", *sorted(rows)] if rows else []),
+            "## Files and lines",
+            "",
+            "| record | defined in | what it is | fields | if it does not fit |",
+            "|---|---|---|---|---|",
+            *sorted(_row(*_described(model), model.remedy) for model in records),
+            "",
+            "## Parts",
+            "",
+            "These are nested in records, or handed on as JSON by commands and tasks.",
+            "",
+            "| part | defined in | what it is | fields |",
+            "|---|---|---|---|",
+            *sorted(_row(*_described(model)) for model in parts),
             "",
         ]
     )
+
+
+def _described(model: Any) -> tuple[str, str, str, str]:
+    fields = ", ".join(f"`{name}`" for name in model.model_fields)
+    return f"`{model.__name__}`", f"`{model.__module__}`", _first_paragraph(model), fields
 
 
 # HTTP API ------------------------------------------------------------------------------------------------------------
@@ -339,6 +363,12 @@ def classes_named(ancestor: str, *, leaves_only: bool = False) -> list[Any]:
 
 def _first_paragraph(described: Any) -> str:
     return " ".join((inspect.getdoc(described) or "").split("\n\n")[0].split())
+
+
+def _what_is_returned(function: Any) -> str:
+    """Return what a function's docstring says that it returns: "The catalog." of "Return the path of the catalog."."""
+    text = re.sub(r"^Return (the path of )?", "", _first_paragraph(function))
+    return text[:1].upper() + text[1:]
 
 
 def _row(*cells: str) -> str:

@@ -74,6 +74,22 @@ def test_the_reference_lists_commands_files_and_addresses(site: Path) -> None:
     assert "POST /v1/predict" in (reference / "http-api.html").read_text()
 
 
+def test_the_reference_names_each_file_once_and_says_what_it_is(pages: ModuleType) -> None:
+    rows = [line.split(" | ") for line in pages.files_page().splitlines() if line.startswith("| `")]
+    paths = [row[0] for row in rows]
+    assert len(paths) > 30
+    assert len(set(paths)) == len(paths)
+    assert [row for row in rows if row[1].startswith("Return")] == []
+
+
+def test_the_reference_says_what_to_do_about_a_record_that_does_not_fit(pages: ModuleType) -> None:
+    files, parts = pages.records_page().split("## Parts")
+    verdict = next(line for line in files.splitlines() if line.startswith("| `Verdict` "))
+    assert "judge the version again" in verdict
+    assert "| `Criterion` " in parts
+    assert "isic_api" not in files + parts
+
+
 def test_the_section_of_a_setting_is_its_own_or_its_class(pages: ModuleType) -> None:
     class Base(BaseModel):
         section: ClassVar[str] = "Base"

@@ -79,7 +79,7 @@ class SourceSettings(DataSettings):
     connections: int = setting(
         8,
         "Downloads at once",
-        "Number of simultaneous downloads from an object store.",
+        "Number of simultaneous downloads from an object store or the ISIC Archive.",
         ge=1,
         le=64,
     )
