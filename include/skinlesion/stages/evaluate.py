@@ -153,7 +153,7 @@ def _evaluate(
         config,
         catalog,
         _warm_start_note(training.warm_start),
-        DataReportLink.model_validate(report) if report else None,
+        DataReportLink.model_validate(report.model_dump()) if report else None,
     )
     other, paired = _beside_model_in_service(config, candidate, rows, scored, threshold)
     metrics = MetricsRecord(
