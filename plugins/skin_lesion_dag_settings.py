@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import MAKES_STALE
+from skinlesion.foundation.settings import ADDED_LATER, MAKES_STALE
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
@@ -76,7 +76,7 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
     """Return one field for each setting, with the type, bounds, title, section and help of the settings' classes."""
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
-    unknown_to_the_form = ("default", "format", MAKES_STALE)
+    unknown_to_the_form = ("default", "format", MAKES_STALE, ADDED_LATER)
     # The help has values in backquotes, which the form renders where it knows the text to be Markdown.
     as_the_form_calls_it = {"description": "description_md"}
     return {

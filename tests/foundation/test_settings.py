@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PROJECT_ROOT
+from skinlesion.foundation.settings import PROJECT_ROOT, Settings, setting
 from skinlesion.network.settings import POOLED, ModelSettings
 from skinlesion.stages import resize
 from skinlesion.stages.settings import SECTION_OF, AugmentationSettings, PipelineConfig
@@ -147,6 +147,17 @@ def test_fingerprints_are_those_of_earlier_releases():
     """Another hash would make every processed image, activation and model of a data set stale."""
     config = PipelineConfig.of({})
     assert {stage: config.fingerprint(stage, VERSION_OF.get(stage, 1)) for stage in FILES_OF} == FINGERPRINTS
+
+
+def test_a_setting_that_was_added_later_makes_nothing_stale_at_its_default():
+    class Before(Settings):
+        old: int = setting(1, "Old", "Old.", makes_stale=("resize",))
+
+    class After(Before):
+        new: int = setting(0, "New", "New.", makes_stale=("resize",), added_later=True)
+
+    assert After.of({}).fingerprint("resize") == Before.of({}).fingerprint("resize")
+    assert After.of({"new": 5}).fingerprint("resize") != Before.of({}).fingerprint("resize")
 
 
 def test_each_setting_has_one_section_and_a_text():

@@ -48,7 +48,7 @@ def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, clien
     assert tags["held_out_version"]
     assert "code: Apache-2.0" in tags["licences"]
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert files == {"report.html", "metrics.json", "training.json"}
+    assert files == {"report.html", "metrics.json", "training.json", "decision_rule.json"}
 
 
 def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

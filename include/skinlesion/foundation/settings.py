@@ -29,6 +29,9 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parents[3]
 MAKES_STALE: Final = "makes_stale"
 """Key in a field's `json_schema_extra`: the stages whose files depend on the setting."""
 
+ADDED_LATER: Final = "added_later"
+"""Key in a field's `json_schema_extra`: whether the setting came after files had been made without it."""
+
 OptionalText = Annotated[
     str,
     BeforeValidator(lambda value: "" if value is None else value),
@@ -38,7 +41,13 @@ OptionalText = Annotated[
 
 
 def setting(
-    default: Any, title: str, description: str | None = None, *, makes_stale: Iterable[str] = (), **bounds: Any
+    default: Any,
+    title: str,
+    description: str | None = None,
+    *,
+    makes_stale: Iterable[str] = (),
+    added_later: bool = False,
+    **bounds: Any,
 ) -> Any:
     """Return the field of a setting.
 
@@ -49,9 +58,11 @@ def setting(
         makes_stale: the stages whose files depend on the value. What only decides which files there are (`copies`), what
             is decided once for ever (`held_out_fraction`), and what each run reads anew (`actinic_keratosis`) makes no
             file stale.
+        added_later: whether files were made before the setting came. Its default must then do what was done without it, and
+            makes none of those files stale.
         bounds: pydantic's (`ge`, `le`, `pattern`, ...). A `pattern` is part of the form too.
     """
-    extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale)}
+    extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale), ADDED_LATER: added_later}
     if "pattern" in bounds:
         extra["pattern"] = bounds["pattern"]
     return Field(default=default, title=title, description=description, json_schema_extra=extra, **bounds)
@@ -93,7 +104,9 @@ class Settings(BaseSettings):
         values = {
             name: getattr(self, name)
             for name, field in type(self).model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and stage in field.json_schema_extra[MAKES_STALE]  # type: ignore[operator]
+            if isinstance(extra := field.json_schema_extra, dict)
+            and stage in extra[MAKES_STALE]  # type: ignore[operator]
+            and not (extra[ADDED_LATER] and getattr(self, name) == field.default)
         }
         return fingerprint({"version": version, **values})
 
