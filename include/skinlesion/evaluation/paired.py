@@ -4,7 +4,7 @@ The bootstrap draws lesions with all their images (Field & Welsh, "Bootstrapping
 2007) and takes the same lesions for both models, so what makes a set of lesions easy or hard cancels (Efron & Tibshirani,
 "An introduction to the bootstrap", 1993, ch. 8). Bounds and intervals are percentiles of the resampled differences;
 resamples without a class that a figure needs are left out. The gate (`compare`) and the report (`paired_differences`) use
-the same resamples, so they cannot disagree.
+the same resamples. The report's two-sided interval is widened for few lesions; the gate's one-sided bound is not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
-from skinlesion.evaluation.lesion_bootstrap import LEVEL, RESAMPLES, Drawn, Interval, draw
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, Interval, draw, widened
 from skinlesion.evaluation.metrics import confusion_statistic, draw_figures, fewest_lesions
 from skinlesion.evaluation.operating_point import operating_statistic
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
@@ -117,7 +117,7 @@ def paired_differences(
     drawn_old = draw_figures(old, thresholds[1], resamples=resamples, seed=seed)
     shared = [name for name in MORE_IS_BETTER if name in drawn_new and name in drawn_old]
     return {
-        name: _row(drawn_new[name] - drawn_old[name], MORE_IS_BETTER[name], has_interval=fewest_lesions(new, name) > 1)
+        name: _row(drawn_new[name] - drawn_old[name], MORE_IS_BETTER[name], fewest_lesions(new, name))
         for name in shared
         if np.isfinite(drawn_new[name].point - drawn_old[name].point)
     }
@@ -133,22 +133,14 @@ def _draw_decided(labels: Ints, groups: Ints, decided: Decided, resamples: int, 
 
 def _bounded(new: Drawn, old: Drawn, confidence: float) -> Difference:
     difference = new - old
-    bounds = _percentiles(difference, [1 - confidence])
-    if bounds is None:
-        return Difference(None, None, None, None)
-    return Difference(new.point, old.point, difference.point, bounds[0])
-
-
-def _percentiles(difference: Drawn, shares: list[float]) -> list[float] | None:
-    """Return these quantiles of the resampled differences; None where the figure is undefined."""
     values = difference.values[np.isfinite(difference.values)]
     if not len(values) or not np.isfinite(difference.point):
-        return None
-    return [float(value) for value in np.quantile(values, shares)]
+        return Difference(None, None, None, None)
+    return Difference(new.point, old.point, difference.point, float(np.quantile(values, 1 - confidence)))
 
 
-def _row(difference: Drawn, more_is_better: bool, has_interval: bool) -> PairedFigure:
-    interval = _percentiles(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if has_interval else None
+def _row(difference: Drawn, more_is_better: bool, lesions: int) -> PairedFigure:
+    interval = widened(difference, lesions)
     values = difference.values[np.isfinite(difference.values)] * (1 if more_is_better else -1)
     return PairedFigure(
         difference=difference.point,
