@@ -85,7 +85,7 @@ def forget(dataset, models):
 
 
 def test_without_a_built_model_embed_asks_for_build(embedded, settings, tmp_path):
-    with pytest.raises(DataError, match=r"skin_lesion_classifier\.h5 is missing .*Run build first"):
+    with pytest.raises(DataError, match=r"skin_lesion_classifier\.h5 is missing.*Run build first"):
         embed(settings(models=tmp_path / "none"))
 
 

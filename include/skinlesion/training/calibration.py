@@ -77,7 +77,7 @@ def calibrate(
     unanswered = 1 - config.coverage
     shares = np.bincount(data.labels[originals], minlength=len(LABELS)) / originals.sum()
     class_shares = (float(shares[0]), float(shares[1]), float(shares[2]))
-    least = 0.0
+    least, most = 0.0, None
     if len(labels):
         unsure = (1 - UNLIKE_SHARE) * unanswered
         least = float(np.quantile(confidence(probabilities, class_shares), unsure, method="lower"))
