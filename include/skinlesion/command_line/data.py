@@ -53,7 +53,7 @@ def labels(
     joined = join_tables(tables, (), config.actinic_keratosis) if tables else labels_of_dataset(config)
     found = labels_summary(joined, config.held_out_fraction)
     if json_file is not None:
-        atomic.write_text(json_file.absolute(), json.dumps(found, indent=1))
+        found.write(json_file.absolute())
     if not quiet:
         print_summary(found, out)
 
