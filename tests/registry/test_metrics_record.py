@@ -30,7 +30,6 @@ def test_without_a_file_there_are_no_metrics(tmp_path: Path) -> None:
         ({"balanced_accuracy": "high"}, "balanced_accuracy"),
         ({"intervals": {"accuracy": [0.1]}}, "intervals.accuracy"),
         ({"format_version": 2}, "format_version"),
-        ({"lesion": 3}, "lesion"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named_with_its_field(
