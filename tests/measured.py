@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.registry.metrics_record import ClassFigures, DataReportLink, DataSummary, MetricsRecord, Roc
+from skinlesion.registry.metrics_record import ClassFigures, DataSummary, MetricsRecord, Roc
 
 
 def metrics_record(*, data_verdict: str | None = None, malignant_recall: float = 0.85, **changes: Any) -> MetricsRecord:
     """Return a record of a model without a decision rule. data_verdict: of its data report; None: there is none."""
-    report = DataReportLink(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
+    report = LinkedReport(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
     recalls = dict.fromkeys(LABELS, 0.8) | {"malignant": malignant_recall}
     values: dict[str, Any] = {
         "images": 420,

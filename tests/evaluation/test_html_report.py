@@ -11,22 +11,15 @@ import pandas as pd
 import pytest
 from tests.measured import metrics_record
 
+from skinlesion.data.finding import LinkedReport
+from skinlesion.data.labels.classes import ClassCount
 from skinlesion.evaluation.html_report import ReportContext, render_report
 from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.plots import all_pngs
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
-from skinlesion.registry.metrics_record import (
-    DataReportLink,
-    DataSummary,
-    Figures,
-    MetricsRecord,
-    ModelInService,
-    RefusedImage,
-    SideCount,
-    Slice,
-)
+from skinlesion.registry.metrics_record import DataSummary, Figures, MetricsRecord, ModelInService, RefusedImage, Slice
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
@@ -81,9 +74,9 @@ def sliced() -> list[Slice]:
 
 def data(**changes: Any) -> DataSummary:
     counts = [
-        SideCount(label="benign", split="test", images=11, lesions=7),
-        SideCount(label="benign", split="train", images=1040, lesions=30),
-        SideCount(label="malignant", split="train", images=5, lesions=4),
+        ClassCount(label="benign", split="test", images=11, lesions=7),
+        ClassCount(label="benign", split="train", images=1040, lesions=30),
+        ClassCount(label="malignant", split="train", images=5, lesions=4),
     ]
     given = {
         "counts": counts,
@@ -136,7 +129,7 @@ def test_the_report_loads_nothing_and_runs_nothing() -> None:
 
 
 def test_the_report_links_to_that_of_its_data_and_says_what_was_accepted() -> None:
-    report = DataReportLink(file="data_report.html", verdict="accepted", beyond=["35 of 70 images are gone."])
+    report = LinkedReport(file="data_report.html", verdict="accepted", beyond=["35 of 70 images are gone."])
     page = Page(render_report(context(metrics(data=data(report=report)))))
     assert ("href", "data_report.html") in page.attributes
     assert "Its checks: accepted. Accepted for this run: 35 of 70 images are gone." in page.text
@@ -152,7 +145,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
             refused=[RefusedImage(image=HOSTILE, reason=HOSTILE)],
             refused_by_reason={HOSTILE: 1},
             notes=[HOSTILE],
-            counts=[SideCount(label=HOSTILE, split=HOSTILE, images=1, lesions=1)],
+            counts=[ClassCount(label=HOSTILE, split=HOSTILE, images=1, lesions=1)],
         ),
     }
     hostile = context(

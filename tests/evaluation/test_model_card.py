@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from tests.measured import metrics_record
 from tests.training_record import training_record
 
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.evaluation.metrics import measure_scored
 from skinlesion.evaluation.model_card import SECTIONS, CardContext, code, render_model_card, text
 from skinlesion.evaluation.model_metrics import model_metrics
@@ -23,7 +23,7 @@ from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
 from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry.metrics_record import DiagnosisCount, MetricsRecord, ModelInService, SideCount, SmokeSet
+from skinlesion.registry.metrics_record import DiagnosisCount, MetricsRecord, ModelInService, SmokeSet
 
 HOSTILE = "<script>alert('x')</script> | **bold** [link](http://evil.example) `code`\n# heading"
 RULE = DecisionRule(
@@ -48,7 +48,7 @@ def metrics_of(images: ScoredImages, rule: DecisionRule, **changes: Any) -> Metr
     data = metrics_record().data.model_copy(
         update={
             "counts": [
-                SideCount(label=label, split=split, images=7, lesions=5)
+                ClassCount(label=label, split=split, images=7, lesions=5)
                 for label in LABELS
                 for split in ("train", "held_out")
             ],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.split import SPLITS, require_no_leak
 from skinlesion.foundation import layout
@@ -72,22 +71,12 @@ def data_version(catalog: pd.DataFrame) -> str:
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class ClassCount:
-    """The number of accepted images, and of lesions that they show, of a class on one side of the split."""
-
-    label: str
-    split: str
-    images: int
-    lesions: int
-
-
 def class_counts(images: pd.DataFrame) -> list[ClassCount]:
     """Return the counts of every class on each side of the split, also of those without images.
 
     images: accepted rows of a catalog.
     """
-    counts = images.groupby(["label", "split"]).agg(images=("image", "size"), lesions=("group", "nunique"))
+    counts = images.groupby(["label", "split"])["group"].agg(images="size", lesions="nunique")
     return [
         ClassCount(label, split, *(int(counts[column].get((label, split), 0)) for column in ("images", "lesions")))
         for label in LABELS

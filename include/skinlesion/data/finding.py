@@ -1,4 +1,4 @@
-"""What a check of the data found: one figure beside its bound, and the images concerned."""
+"""What a check of the data found (one figure beside its bound, and the images concerned), and the report of all findings."""
 
 from __future__ import annotations
 
@@ -79,3 +79,11 @@ class Finding:
         more = f" and {len(self.rows) - ROWS_NAMED} more" if len(self.rows) > ROWS_NAMED else ""
         rows = f" They are: {named}{more}." if named else ""
         return f"{self.title}: {self.found}{rows} {self.remedy}"
+
+
+class LinkedReport(RecordPart):
+    """The data report as a model's report links to it: its file, its verdict, and what the failed checks found."""
+
+    file: str
+    verdict: Verdict
+    beyond: list[str]

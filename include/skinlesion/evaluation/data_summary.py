@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Final
 
 import pandas as pd
 
 from skinlesion.data.catalog import accepted, class_counts, data_version
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
+from skinlesion.data.finding import LinkedReport
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.split import SPLITS, on_both_sides
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
-from skinlesion.registry.metrics_record import DataReportLink, DataSummary, DiagnosisCount, RefusedImage, SideCount
+from skinlesion.registry.metrics_record import DataSummary, DiagnosisCount, RefusedImage
 
 REFUSED_LISTED: Final = 1000
 DIAGNOSES_LISTED: Final = 60
 RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
 
 
-def data_summary(
-    config: Folders, catalog: pd.DataFrame, notes: list[str], report: DataReportLink | None
-) -> DataSummary:
+def data_summary(config: Folders, catalog: pd.DataFrame, notes: list[str], report: LinkedReport | None) -> DataSummary:
     """Return counts by class and by diagnosis, which columns are recorded, and what was refused.
 
     notes: sentences to add to those about the data. report: the data report beside metrics.json.
@@ -39,7 +37,7 @@ def data_summary(
     ).rename(columns={"refused": "reason"})
     return DataSummary(
         version=data_version(catalog),
-        counts=[SideCount(**asdict(count)) for count in class_counts(usable)],
+        counts=class_counts(usable),
         diagnoses=_diagnoses(usable),
         recorded_share={name: _recorded_share(usable[name]) for name in RECORDED},
         refused=[

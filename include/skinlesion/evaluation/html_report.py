@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from skinlesion.data.labels.classes import ClassCount
 from skinlesion.data.split import SPLITS
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
-from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, SideCount, Slice
+from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, Slice
 
 REFUSED_SHOWN: Final = 200
 """Refused images that are listed by name; the rest are counted, which keeps the file small."""
@@ -147,11 +148,11 @@ def _value(metrics: ModelFigures, key: str) -> float | None:
     return value
 
 
-def _counts(rows: Sequence[SideCount]) -> CountTable:
+def _counts(rows: Sequence[ClassCount]) -> CountTable:
     found = list(dict.fromkeys(row.split for row in rows))
     splits = [split for split in SPLITS if split in found] + [split for split in found if split not in SPLITS]
 
-    def summed(chosen: Iterable[SideCount]) -> list[tuple[int, int]]:
+    def summed(chosen: Iterable[ClassCount]) -> list[tuple[int, int]]:
         of_split = {split: [row for row in chosen if row.split == split] for split in splits}
         return [(sum(row.images for row in part), sum(row.lesions for row in part)) for part in of_split.values()]
 

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from skinlesion.data.finding import LinkedReport
+from skinlesion.data.labels.classes import ClassCount
 from skinlesion.foundation.record import Record, RecordPart
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -253,15 +255,6 @@ class Slice(Part):
     intervals: Intervals
 
 
-class SideCount(Part):
-    """Images and lesions of a class on one side of the split."""
-
-    label: str
-    split: str
-    images: int
-    lesions: int
-
-
 class DiagnosisCount(Part):
     """Images of a diagnosis on each side of the split, and the class that the diagnosis counts as."""
 
@@ -278,14 +271,6 @@ class RefusedImage(Part):
     reason: str
 
 
-class DataReportLink(Part):
-    """The data report beside this file. beyond: what its checks found and a person accepted, in sentences."""
-
-    file: str
-    verdict: str
-    beyond: list[str]
-
-
 class DataSummary(Part):
     """What the model was trained and measured on, and what was refused.
 
@@ -294,14 +279,14 @@ class DataSummary(Part):
     """
 
     version: str
-    counts: list[SideCount]
+    counts: list[ClassCount]
     diagnoses: list[DiagnosisCount]
     recorded_share: dict[str, float]
     refused: list[RefusedImage]
     refused_total: int
     refused_by_reason: dict[str, int]
     notes: list[str]
-    report: DataReportLink | None
+    report: LinkedReport | None
 
 
 class MetricsRecord(ModelFigures, Record):

@@ -32,7 +32,6 @@ from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.metrics_record import (
-    DataReportLink,
     MetricsRecord,
     ModelInService,
     PairedFigure,
@@ -149,12 +148,7 @@ def _evaluate(
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
     figures = model_metrics(scored, rule, answers)
     report = copy_report(config.dataset, catalog, candidate.data_report)
-    data = data_summary(
-        config,
-        catalog,
-        _warm_start_note(training.warm_start),
-        DataReportLink.model_validate(report.model_dump()) if report else None,
-    )
+    data = data_summary(config, catalog, _warm_start_note(training.warm_start), report)
     other, paired = _beside_model_in_service(config, candidate, rows, scored, threshold)
     metrics = MetricsRecord(
         **dict(figures.model_copy(update={"warnings": list(training.warnings) + figures.warnings})),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 BENIGN: Final = "benign"
@@ -33,3 +34,13 @@ LABEL_OF_DX: Final[dict[str, str]] = {
 ACTINIC_KERATOSIS: Final = frozenset({"ak", "akiec"})
 """The codes whose class the setting `actinic_keratosis` decides. The other half of `akiec` is Bowen's disease, which is
 malignant: where actinic keratosis counts as malignant, all of `akiec` does."""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """The number of accepted images, and of lesions that they show, of a class on one side of the split."""
+
+    label: str
+    split: str
+    images: int
+    lesions: int

@@ -8,10 +8,10 @@ from typing import ClassVar, Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import ClassCount, accepted, class_counts, data_version, is_unmapped
+from skinlesion.data.catalog import accepted, class_counts, data_version, is_unmapped
 from skinlesion.data.finding import CheckResult, Finding, Verdict
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.data.split import HELD_OUT
 from skinlesion.foundation.record import Record, RecordPart
 

@@ -9,26 +9,17 @@ from typing import Final
 import pandas as pd
 
 from skinlesion.data.catalog import data_version
-from skinlesion.data.finding import Finding, Verdict
+from skinlesion.data.finding import Finding, LinkedReport
 from skinlesion.data.report import thumbnails
 from skinlesion.data.report.contents import DataReport, DuplicatePair, contents
 from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.record import RecordPart
 from skinlesion.foundation.spreadsheet import csv_text
 
 PAIRS_SHOWN: Final = 24
 """Number of pairs of duplicates that are shown; further ones are named."""
-
-
-class LinkedReport(RecordPart):
-    """The data report as a model's report links to it: its file, its verdict, and what the failed checks found."""
-
-    file: str
-    verdict: Verdict
-    beyond: list[str]
 
 
 def write_report(
