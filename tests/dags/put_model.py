@@ -12,7 +12,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network import quiet_tensorflow
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, model_files
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
@@ -40,13 +40,13 @@ def put(models: Path) -> None:
     release = layout.releases(models) / "000001"
     release.mkdir(parents=True)
     classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
-    save_model(classifier, release / in_service.H5)
-    convert_to_litert(classifier, release / in_service.TFLITE)
+    save_model(classifier, release / model_files.H5)
+    convert_to_litert(classifier, release / model_files.TFLITE)
     RULE.write(release / RULE_FILE)
     entry = HistoryEntry(
         at="2026-11-25T02:00:00+00:00", what="promoted", actor="test", version=7, reason="test", switch=1
     )
-    sha256 = {name: sha256_of(release / name) for name in (in_service.H5, in_service.TFLITE)}
+    sha256 = {name: sha256_of(release / name) for name in (model_files.H5, model_files.TFLITE)}
     write_record(
         release,
         in_service.InService(run="untrained", sha256=sha256, decision_rule=RULE.model_dump(mode="json"), entry=entry),

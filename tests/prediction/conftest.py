@@ -24,7 +24,7 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, model_files
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
@@ -77,12 +77,12 @@ class Models:
         self.switches += 1
         release = layout.releases(self.folder) / f"{self.switches:06d}"
         release.mkdir(parents=True)
-        for file in (in_service.H5, in_service.TFLITE):
+        for file in (model_files.H5, model_files.TFLITE):
             shutil.copyfile(self.built / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
         (release / RULE_FILE).write_text(json.dumps(rule))
-        sha256 = {file: sha256_of(release / file) for file in (in_service.H5, in_service.TFLITE)}
+        sha256 = {file: sha256_of(release / file) for file in (model_files.H5, model_files.TFLITE)}
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
         entry = HistoryEntry(
@@ -148,9 +148,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head.set_weights([factor * kernel, bias])
         (folder / name).mkdir()
         (folder / name / RULE_FILE).write_text(json.dumps(RULE))
-        save_model(classifier, folder / name / in_service.H5)
+        save_model(classifier, folder / name / model_files.H5)
         save_model(classifier, folder / name / "model.keras")
-        convert_to_litert(classifier, folder / name / in_service.TFLITE)
+        convert_to_litert(classifier, folder / name / model_files.TFLITE)
     return folder
 
 

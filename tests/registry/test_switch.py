@@ -21,8 +21,10 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import model_file
 from skinlesion.registry import history, in_service, versions
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.in_service import H5, NAMES, RECORD, TFLITE, candidate_in_service
+from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.model_files import H5, RECORD, TFLITE
 from skinlesion.registry.register import register
+from skinlesion.registry.release import NAMES
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import RELEASES_KEPT, Superseded, promote, rollback
 

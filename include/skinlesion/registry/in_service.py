@@ -9,22 +9,16 @@ are links through it. Whoever reads more than one file follows the link once (`r
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import Field, JsonValue, computed_field
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.record import Record
-from skinlesion.registry import model_files
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
-
-H5: Final = model_files.H5
-TFLITE: Final = model_files.TFLITE
-RECORD: Final = model_files.RECORD
-NAMES: Final = (H5, TFLITE, RECORD)
-"""The files of a release that also have a name directly under models/."""
+from skinlesion.registry.model_files import H5, RECORD, TFLITE
 
 
 class InService(Record):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.registry.in_service import NAMES, RECORD, InService
+from skinlesion.registry.in_service import InService
+from skinlesion.registry.model_files import H5, RECORD, TFLITE
+
+NAMES: Final = (H5, TFLITE, RECORD)
+"""The files of a release that are also reached under their names in models/."""
 
 
 def write_record(release: Path, record: InService) -> None:

@@ -17,7 +17,7 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network.classifier import save_model
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import pixels_for_model
-from skinlesion.registry import in_service
+from skinlesion.registry import model_files
 
 SWITCHES, SENDERS = 8, 3
 LABELS = ("benign", "malignant", "unknown")
@@ -36,7 +36,7 @@ def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_nam
     images = [drawn(seed) for seed in range(4)]
     expected = {
         f"run-{name}": [
-            LiteRTModel(built / name / in_service.TFLITE)(pixels_for_model(image, max_pixels=10**8, min_side=32))
+            LiteRTModel(built / name / model_files.TFLITE)(pixels_for_model(image, max_pixels=10**8, min_side=32))
             for image in images
         ]
         for name in ("a", "b")
@@ -88,7 +88,7 @@ def test_a_server_without_a_model_starts_says_what_to_do_and_takes_one_up(
         assert served.predict(drawn(1)).status_code == 200
 
 
-@pytest.mark.parametrize("file", [in_service.TFLITE, in_service.H5])
+@pytest.mark.parametrize("file", [model_files.TFLITE, model_files.H5])
 def test_an_altered_file_is_refused_with_both_hashes_and_the_old_model_goes_on_serving(
     models: Any, serve: Any, wait: Any, file: str, drawn: Callable[..., bytes], caplog: Any
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_file_altered_in_place_is_noticed_and_what_is_in_memory_goes_on_servin
 ) -> None:
     with serve(models.folder) as served:
         before = served.predict(drawn(1)).json()
-        path = models.releases[0] / in_service.TFLITE
+        path = models.releases[0] / model_files.TFLITE
         content = bytearray(path.read_bytes())
         content[-1] ^= 255
         path.write_bytes(content)
@@ -131,9 +131,9 @@ def test_a_file_that_is_no_model_is_refused(
     models: Any, serve: Any, wait: Any, content: bytes, drawn: Callable[..., bytes]
 ) -> None:
     with serve(models.folder) as served:
-        models.switch_to("b", named={in_service.TFLITE: content})
+        models.switch_to("b", named={model_files.TFLITE: content})
         wait(lambda: served.client.get("/v1/model").json()["refused"])
-        assert in_service.TFLITE in served.client.get("/v1/model").json()["refused"]
+        assert model_files.TFLITE in served.client.get("/v1/model").json()["refused"]
         assert served.predict(drawn(1)).json()["model"]["version"] == "run-a"
 
 
@@ -155,7 +155,7 @@ def test_when_nothing_is_in_service_any_more_the_last_model_goes_on_serving(mode
 
 def test_a_keras_file_alone_is_not_in_service(empty_models: Any, serve: Any, wait: Any) -> None:
     path = layout.model_in_service(empty_models.folder)
-    path.write_bytes((empty_models.built / "a" / in_service.H5).read_bytes())
+    path.write_bytes((empty_models.built / "a" / model_files.H5).read_bytes())
     with serve(empty_models.folder, is_ready=False) as served:
         wait(lambda: "skinlesion models promote" in served.client.get("/readyz").text)
         assert served.client.get("/readyz").status_code == 503

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from skinlesion.prediction.classifier import classifier_of, predict
-from skinlesion.registry import in_service
+from skinlesion.registry import model_files
 from skinlesion.stages.settings import PipelineConfig
 
 pytestmark = pytest.mark.browser
@@ -144,7 +144,7 @@ def test_the_page_gives_the_probabilities_that_predict_gives(
     expected = [
         prediction.probabilities
         for prediction in predict(
-            files, classifier_of(built / "a" / in_service.TFLITE), PipelineConfig.of({"workers": 2})
+            files, classifier_of(built / "a" / model_files.TFLITE), PipelineConfig.of({"workers": 2})
         )
     ]
     one = visit(shared)

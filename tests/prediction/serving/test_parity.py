@@ -14,7 +14,7 @@ from skinlesion.data.images.file import decode, encode_jpeg, read_header, to_mod
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.classifier import load_classifier
 from skinlesion.prediction.classifier import classifier_of, pixels_for_model, predict
-from skinlesion.registry import in_service
+from skinlesion.registry import model_files
 from skinlesion.stages.resize import resize
 from skinlesion.stages.settings import PipelineConfig
 
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[..., bytes])
 
 @pytest.fixture(scope="module")
 def by_litert(built: Path, files: list[Path]) -> np.ndarray:
-    return by_file(built / "a" / in_service.TFLITE, files)
+    return by_file(built / "a" / model_files.TFLITE, files)
 
 
 def by_file(model: Path, files: list[Path]) -> np.ndarray:
@@ -41,14 +41,14 @@ def by_file(model: Path, files: list[Path]) -> np.ndarray:
     return np.array([prediction.probabilities for prediction in found])
 
 
-@pytest.mark.parametrize("name", [in_service.H5, "model.keras"])
+@pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
 def test_every_format_gives_the_same_probabilities(
     name: str, built: Path, files: list[Path], by_litert: np.ndarray
 ) -> None:
     assert np.abs(by_file(built / "a" / name, files) - by_litert).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", [in_service.H5, "model.keras"])
+@pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
 def test_keras_itself_gives_the_same_probabilities(
     name: str, built: Path, files: list[Path], by_litert: np.ndarray
 ) -> None:
@@ -72,7 +72,7 @@ def test_the_command_gives_the_same_probabilities(
     from skinlesion.command_line.main import app
 
     table = tmp_path / "predictions.csv"
-    model = built / "a" / in_service.TFLITE
+    model = built / "a" / model_files.TFLITE
     ended = CliRunner().invoke(app, ["predict", "--model", str(model), "--output", str(table), str(files[0].parent)])
     assert ended.exit_code == 0, ended.output
     with table.open(newline="") as file:

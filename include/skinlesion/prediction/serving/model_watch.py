@@ -14,7 +14,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.served_model import NoModel, ServedModel, load
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, model_files
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class ModelWatch:
             now = None
         folder = layout.release_in_service(self._models).resolve()
         found = []
-        for name in (in_service.RECORD, *(now.sha256 if now else ())):
+        for name in (model_files.RECORD, *(now.sha256 if now else ())):
             path = folder / name
             try:
                 stat = path.stat()

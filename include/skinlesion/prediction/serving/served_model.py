@@ -19,7 +19,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, model_files
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import METRICS, MODEL_CARD
@@ -153,7 +153,7 @@ def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) ->
 
 
 def _rule(now: InService) -> DecisionRule:
-    where = f"The decision rule in {now.folder / in_service.RECORD} of the model in service, run {now.run}"
+    where = f"The decision rule in {now.folder / model_files.RECORD} of the model in service, run {now.run}"
     if now.decision_rule is None:
         raise DataError(f"{where}, is missing. {DecisionRule.remedy}")
     return DecisionRule.of(now.decision_rule, where)
