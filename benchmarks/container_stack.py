@@ -87,13 +87,15 @@ class Stack:
 
     def _logged_in(self) -> str:
         login = {"username": "admin", "password": self.secret("ADMIN_PASSWORD")}
+        said = ""
         for _ in range(60):
             # Without its database Airflow says that the password is wrong
             answer = self.http.post("/auth/token", json=login)
             if answer.status_code == 201:
                 return str(answer.json()["access_token"])
+            said = answer.text
             time.sleep(2)
-        raise AssertionError(f"cannot log in to Airflow: {answer.text}")
+        raise AssertionError(f"cannot log in to Airflow: {said}")
 
     @cached_property
     def http(self) -> httpx.Client:

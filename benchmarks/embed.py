@@ -34,6 +34,7 @@ def embed(source: Path, weights: str, images: int, repeats: int) -> dict[str, An
         settings = {"weights": weights, "copies": 1, "stored_ways": ORIENTATIONS}
         run_stages(folder, settings, BEFORE)
         in_memory, stage, process = [], [], []
+        measured: dict[str, Any] = {}
         for _ in range(repeats):
             in_memory.append(json.loads(python("benchmarks.embed", folder).output.splitlines()[-1]))
             measured = run_stages(folder, settings | {"force": "true"}, ["embed"])["embed"]

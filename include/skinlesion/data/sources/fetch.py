@@ -119,6 +119,7 @@ def _fetch_file(
     # Another download of a file with the right checksum brings the same bytes.
     downloads = 1 if file.checksum else DOWNLOADS_OF_A_WRONG_FILE
     arrived = 0
+    damaged: list[str] = []
     for _ in range(downloads):
         if not target.exists():
             download(

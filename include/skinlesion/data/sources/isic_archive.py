@@ -111,7 +111,7 @@ class _Outcome(NamedTuple):
 
 
 def _take_one(image: ArchivedImage, *, archive: Archive, config: SourceSettings, intake: Intake) -> _Outcome:
-    name = image.file_name
+    name, content = image.file_name, b""
     try:
         require_size(image.files.full.size, config.max_image_pixels)
         content = archive.content(image)
