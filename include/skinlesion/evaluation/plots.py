@@ -17,7 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.registry.metrics_record import Figures, ModelFigures, RiskCoverage, Robustness, RobustnessFigures
+from skinlesion.registry.metrics_record import (
+    Figures,
+    MetricsRecord,
+    ModelFigures,
+    RiskCoverage,
+    Robustness,
+    RobustnessFigures,
+)
 
 # Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"
@@ -35,14 +42,8 @@ FEW_IN_A_BIN: Final = 10
 """The point of a reliability bin with fewer images is hollow and not joined to the others."""
 
 
-def all_pngs(
-    metrics: Figures, history: Sequence[Mapping[str, Any]], robustness: Robustness | None = None
-) -> dict[str, bytes]:
-    """Return every plot that there are figures for, as PNG by name.
-
-    metrics: with the figures of the decision rule where it is `ModelFigures`. history: of training, a row an epoch.
-    robustness: None where it was not measured.
-    """
+def all_pngs(metrics: MetricsRecord, history: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return every plot that there are figures for, as PNG by name. history: of training, a row an epoch."""
     plots = {
         "confusion_matrix": confusion_matrix_png(metrics),
         "roc": roc_png(metrics),
@@ -50,10 +51,10 @@ def all_pngs(
     }
     if history:
         plots["history"] = history_png(history)
-    if isinstance(metrics, ModelFigures) and metrics.risk_coverage:
+    if metrics.risk_coverage:
         plots["risk_coverage"] = risk_coverage_png(metrics.risk_coverage)
-    if robustness:
-        plots["robustness"] = robustness_png(robustness)
+    if metrics.robustness:
+        plots["robustness"] = robustness_png(metrics.robustness)
     return plots
 
 

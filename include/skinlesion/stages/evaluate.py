@@ -242,7 +242,7 @@ def _write(
     from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
-    drawn = plots.all_pngs(metrics, training.history, metrics.robustness)
+    drawn = plots.all_pngs(metrics, training.history)
     report = render_report(
         ReportContext(
             title="Skin-lesion classifier: evaluation",
