@@ -57,7 +57,7 @@ docker-down: ## stop the containers; everything stays in its volumes
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
 
 test: install ## run the tests on all cores; ARGS="tests/stages -k resize" runs some of them
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
 	@TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
