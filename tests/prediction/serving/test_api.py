@@ -12,7 +12,7 @@ from tests.measured import metrics_record
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import pixels_for_model
 from skinlesion.prediction.serving.documents import Model, Predictions
-from skinlesion.prediction.serving.served_model import HEADLINE
+from skinlesion.prediction.serving.served_model import MAIN_FIGURES
 
 LABELS = ("benign", "malignant", "unknown")
 
@@ -74,7 +74,7 @@ def test_headline_and_card_are_those_of_the_candidate_in_service(models: Any, se
     with serve(models.folder) as served:
         model = served.client.get("/v1/model").json()
         assert (model["figures"]["balanced_accuracy"], model["figures"]["images"]) == (0.71, 9)
-        assert set(model["figures"]) == set(HEADLINE)
+        assert set(model["figures"]) == set(MAIN_FIGURES)
         card = served.client.get(model["card"])
         assert card.text.startswith("# Model card")
         assert card.headers["content-type"] == "text/plain; charset=utf-8"
