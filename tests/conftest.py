@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,15 @@ def airflow_database() -> Path:
     done = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _level_of_the_packages_log() -> Iterator[None]:
+    """The command line, called in the test's own process, sets it: `--quiet` would silence the tests that follow."""
+    log = logging.getLogger("skinlesion")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
