@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down docker-up docker-down test-docker test lint docs bench format clean
+.PHONY: help install run up down docker-up docker-down test test-slow test-docker coverage lint docs bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -55,12 +55,19 @@ docker-down: ## stop the containers; everything stays in its volumes
 # One process more than there are cores: many tests wait for a server or for a process that they killed. The tests of a file
 # stay in one process, which makes what they share once.
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10
 
 test: install ## run the tests on all cores; ARGS="tests/stages -k resize" runs some of them
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-slow: install ## run the campaigns at full length: kills, damaged files, nights and a browser through a real scheduler
+	@$(PYTEST) -m slow $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
-	@TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
+	@$(BIN)/python -m pytest -m docker tests/docker $(ARGS)
+
+coverage: install ## run the tests, show the branches that they miss, and write htmlcov/
+	@$(PYTEST) -m "not docker" --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 lint: install ## check style, types, the documentation with its links, and the lock file
 	@$(UV) lock --check --quiet
@@ -83,4 +90,4 @@ format: install ## format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and Airflow's state, not data and models
-	@rm -rf site .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf site htmlcov .coverage .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -9,10 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -41,13 +43,63 @@ os.environ |= {
 sys.path.append(str(PROJECT / "plugins"))
 
 
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def airflow_database() -> Path:
-    """The database, at the installed Airflow's version."""
-    airflow = Path(sys.executable).with_name("airflow")
-    done = subprocess.run([airflow, "db", "migrate"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
+def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[MakeOnce]:
+    """Return a function that gives a folder, which the first process that asks for the name fills with `fill(folder)`.
+
+    The test processes share the folder, so tests must not change it: copy what a test writes to. A change is an error at
+    the end of the run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "made_once"
+    root.mkdir(exist_ok=True)
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, contents = root / name, root / f"{name}.json"
+        with FileLock(root / f"{name}.lock"):
+            if not contents.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed in it
+                folder.mkdir()
+                fill(folder)
+                contents.write_text(json.dumps(_files_in(folder)))
+        return folder
+
+    yield make
+    for contents in root.glob("*.json"):
+        assert _files_in(contents.with_suffix("")) == json.loads(contents.read_text()), (
+            f"A test changed {contents.stem}."
+        )
+
+
+def _files_in(folder: Path) -> dict[str, list[int]]:
+    """Return the size and the time of change in nanoseconds of each file, by its path in the folder."""
+    stats = {str(path.relative_to(folder)): path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in sorted(stats.items())}
+
+
+@pytest.fixture(scope="session")
+def two_classifiers(make_once: MakeOnce) -> Path:
+    """Return the folder of the untrained classifiers a/ and b/; see tests/two_classifiers.py."""
+    from tests.two_classifiers import write_two_classifiers
+
+    return make_once("two_classifiers", write_two_classifiers)
+
+
+@pytest.fixture(scope="session")
+def airflow_database(make_once: MakeOnce) -> Path:
+    """Return the database of this test process, at the installed Airflow's version: a copy of one that was migrated once."""
+
+    def migrate(folder: Path) -> None:
+        environment = os.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}"}
+        airflow = Path(sys.executable).with_name("airflow")
+        done = subprocess.run([airflow, "db", "migrate"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    shutil.copyfile(make_once("airflow", migrate) / "airflow.db", _HOME / "airflow.db")
+    return _HOME / "airflow.db"
 
 
 @pytest.fixture(autouse=True)

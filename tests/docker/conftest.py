@@ -7,17 +7,6 @@ from pathlib import Path
 import pytest
 from benchmarks.container_stack import Stack
 
-WANTED = "TEST_DOCKER"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These take half an hour, a Docker daemon and some 20 GB of disk: `make test-docker` alone runs them."""
-    if os.environ.get(WANTED):
-        return
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="needs Docker and half an hour: make test-docker"))
-
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:

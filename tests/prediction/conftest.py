@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from tests.two_classifiers import RULE
 
 from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
@@ -33,22 +34,6 @@ from skinlesion.stages.settings import PipelineConfig
 # The processes that tests start take this path over; pytest itself puts nothing on it.
 sys.path.append(str(Path(__file__).with_name("serving")))
 
-RULE = {
-    "version": 1,
-    "temperature": 1.0,
-    "views": 1,
-    "malignant_threshold": 0.2,
-    "target_sensitivity": 0.95,
-    "least_confidence": 0.0,
-    "coverage": 1.0,
-    "most_distance": None,
-    "class_shares": [0.4, 0.3, 0.3],
-    "distance": None,
-    "inner_fold": {},
-    "warnings": [],
-}
-"""The decision rule of both versions, where a test asks for no other."""
-
 UNSURE = RULE | {"least_confidence": 1.01}
 """Answers nothing."""
 
@@ -58,7 +43,7 @@ class Models:
     """A models folder."""
 
     folder: Path
-    built: Path
+    two_classifiers: Path
     switches: int = 0
     releases: list[Path] = field(default_factory=list)
 
@@ -78,7 +63,7 @@ class Models:
         release = layout.releases(self.folder) / f"{self.switches:06d}"
         release.mkdir(parents=True)
         for file in (model_files.H5, model_files.TFLITE):
-            shutil.copyfile(self.built / name / file, release / file)
+            shutil.copyfile(self.two_classifiers / name / file, release / file)
         for file, content in (named or {}).items():
             (release / file).write_bytes(content)
         (release / RULE_FILE).write_text(json.dumps(rule))
@@ -130,35 +115,11 @@ def drawn() -> Callable[..., bytes]:
     return draw
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classifiers, a/ and b/, as .h5, .keras and .tflite, with `RULE`: random ones that disagree. Never change them."""
-    from skinlesion.network import quiet_tensorflow
-
-    quiet_tensorflow.load()
-    from skinlesion.network.backbone import BackboneWeights
-    from skinlesion.network.classifier import build_classifier, save_model
-    from skinlesion.network.litert import convert_to_litert
-
-    folder = tmp_path_factory.mktemp("built")
-    classifier = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
-    head = classifier.get_layer("probabilities")
-    kernel, bias = head.get_weights()
-    for name, factor in (("a", 1.5), ("b", -1.5)):
-        head.set_weights([factor * kernel, bias])
-        (folder / name).mkdir()
-        (folder / name / RULE_FILE).write_text(json.dumps(RULE))
-        save_model(classifier, folder / name / model_files.H5)
-        save_model(classifier, folder / name / "model.keras")
-        convert_to_litert(classifier, folder / name / model_files.TFLITE)
-    return folder
-
-
 @pytest.fixture
-def empty_models(built: Path, tmp_path: Path) -> Models:
+def empty_models(two_classifiers: Path, tmp_path: Path) -> Models:
     """A models folder with nothing in service."""
     (tmp_path / "models").mkdir()
-    return Models(tmp_path / "models", built)
+    return Models(tmp_path / "models", two_classifiers)
 
 
 @pytest.fixture
@@ -219,11 +180,11 @@ def wait() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="module")
-def shared(built: Path, tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[Served]:
+def shared(two_classifiers: Path, tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[Served]:
     """A server of version a for tests that leave it as it is."""
     folder = tmp_path_factory.mktemp("shared") / "models"
     folder.mkdir()
-    Models(folder, built).switch_to("a", RULE)
+    Models(folder, two_classifiers).switch_to("a", RULE)
     with serve(folder) as served:
         yield served
 

@@ -129,7 +129,7 @@ def test_a_model_that_is_no_longer_that_of_the_start_is_not_asked(
     if what == "gone":
         shutil.rmtree(release)
     else:
-        shutil.copyfile(models.built / "b" / model_files.TFLITE, release / model_files.TFLITE)
+        shutil.copyfile(models.two_classifiers / "b" / model_files.TFLITE, release / model_files.TFLITE)
     for work in (lambda: run.predict_shard(config, Shard(0, 2)), lambda: run.write_table(config)):
         with pytest.raises(DataError, match="not what it was when this run began"):
             work()
@@ -194,18 +194,18 @@ def test_an_attempt_that_is_still_at_work_is_waited_for_by_a_retry(
 
 
 def test_a_keras_file_without_a_record_is_not_in_service(
-    empty_models: Any, built: Path, images: Path, config: PipelineConfig
+    empty_models: Any, two_classifiers: Path, images: Path, config: PipelineConfig
 ) -> None:
-    shutil.copyfile(built / "a" / model_files.H5, layout.model_in_service(config.models))
+    shutil.copyfile(two_classifiers / "a" / model_files.H5, layout.model_in_service(config.models))
     with pytest.raises(DataError, match="expected a trained model"):
         run_into_dataset(config, str(images), "found.csv")
 
 
 def test_a_model_named_by_its_file_has_no_number_and_needs_its_decision_rule(
-    built: Path, images: Path, config: PipelineConfig, tmp_path: Path
+    two_classifiers: Path, images: Path, config: PipelineConfig, tmp_path: Path
 ) -> None:
     model = tmp_path / "alone" / model_files.TFLITE
-    shutil.copytree(built / "a", model.parent)
+    shutil.copytree(two_classifiers / "a", model.parent)
     run = PredictionRun.start(config, [images], tmp_path / "found.csv", model)
     assert (run.version, run.write_table(config).done) == (None, 7)
     (model.parent / "decision_rule.json").unlink()

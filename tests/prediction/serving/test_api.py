@@ -18,7 +18,7 @@ LABELS = ("benign", "malignant", "unknown")
 
 
 def test_each_image_gets_a_decision_with_its_reason_and_the_models_probabilities(
-    shared: Any, drawn: Callable[..., bytes], built: Any
+    shared: Any, drawn: Callable[..., bytes], two_classifiers: Path
 ) -> None:
     images = [drawn(seed) for seed in range(3)]
     response = shared.predict(*images)
@@ -27,7 +27,7 @@ def test_each_image_gets_a_decision_with_its_reason_and_the_models_probabilities
     Predictions.model_validate(answer, extra="forbid")
     assert answer["model"] == {"version": "run-a", "number": 1}
     assert "Not a medical device" in answer["notice"]
-    model = LiteRTModel(built / "a" / "skin_lesion_classifier_trained.tflite")
+    model = LiteRTModel(two_classifiers / "a" / "skin_lesion_classifier_trained.tflite")
     for image, said in zip(images, answer["predictions"], strict=True):
         expected = model(pixels_for_model(image, max_pixels=10**8, min_side=32))
         assert [said["probabilities"][label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-6)

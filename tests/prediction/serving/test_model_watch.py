@@ -31,12 +31,14 @@ def version_of(served: Any) -> str:
 
 
 def test_a_switch_drops_no_request_and_each_answer_is_of_the_version_that_it_names(
-    models: Any, built: Path, serve: Any, wait: Any, rule: dict[str, Any], drawn: Callable[..., bytes]
+    models: Any, two_classifiers: Path, serve: Any, wait: Any, rule: dict[str, Any], drawn: Callable[..., bytes]
 ) -> None:
     images = [drawn(seed) for seed in range(4)]
     expected = {
         f"run-{name}": [
-            LiteRTModel(built / name / model_files.TFLITE)(pixels_for_model(image, max_pixels=10**8, min_side=32))
+            LiteRTModel(two_classifiers / name / model_files.TFLITE)(
+                pixels_for_model(image, max_pixels=10**8, min_side=32)
+            )
             for image in images
         ]
         for name in ("a", "b")
@@ -94,10 +96,10 @@ def test_an_altered_file_is_refused_with_both_hashes_and_the_old_model_goes_on_s
 ) -> None:
     with serve(models.folder) as served:
         before = served.predict(drawn(1)).json()
-        expected = sha256_of(models.built / "b" / file)
+        expected = sha256_of(models.two_classifiers / "b" / file)
         # Altered before it is in service: one byte in the middle.
         release = models.folder / "releases" / "000002"
-        content = bytearray((models.built / "b" / file).read_bytes())
+        content = bytearray((models.two_classifiers / "b" / file).read_bytes())
         content[len(content) // 2] ^= 1
         models.switch_to("b", alter={file: bytes(content)})
         wait(lambda: served.client.get("/v1/model").json()["refused"])
@@ -155,7 +157,7 @@ def test_when_nothing_is_in_service_any_more_the_last_model_goes_on_serving(mode
 
 def test_a_keras_file_alone_is_not_in_service(empty_models: Any, serve: Any, wait: Any) -> None:
     path = layout.model_in_service(empty_models.folder)
-    path.write_bytes((empty_models.built / "a" / model_files.H5).read_bytes())
+    path.write_bytes((empty_models.two_classifiers / "a" / model_files.H5).read_bytes())
     with serve(empty_models.folder, is_ready=False) as served:
         wait(lambda: "skinlesion models promote" in served.client.get("/readyz").text)
         assert served.client.get("/readyz").status_code == 503

@@ -135,7 +135,7 @@ def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(
 
 
 def test_the_page_gives_the_probabilities_that_predict_gives(
-    visit: Any, shared: Any, built: Path, drawn: Callable[..., bytes], tmp_path: Path
+    visit: Any, shared: Any, two_classifiers: Path, drawn: Callable[..., bytes], tmp_path: Path
 ) -> None:
     files = []
     for number in range(IMAGES):
@@ -144,7 +144,7 @@ def test_the_page_gives_the_probabilities_that_predict_gives(
     expected = [
         prediction.probabilities
         for prediction in predict(
-            files, classifier_of(built / "a" / model_files.TFLITE), PipelineConfig.of({"workers": 2})
+            files, classifier_of(two_classifiers / "a" / model_files.TFLITE), PipelineConfig.of({"workers": 2})
         )
     ]
     one = visit(shared)

@@ -32,8 +32,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[..., bytes])
 
 
 @pytest.fixture(scope="module")
-def by_litert(built: Path, files: list[Path]) -> np.ndarray:
-    return by_file(built / "a" / model_files.TFLITE, files)
+def by_litert(two_classifiers: Path, files: list[Path]) -> np.ndarray:
+    return by_file(two_classifiers / "a" / model_files.TFLITE, files)
 
 
 def by_file(model: Path, files: list[Path]) -> np.ndarray:
@@ -43,17 +43,17 @@ def by_file(model: Path, files: list[Path]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
 def test_every_format_gives_the_same_probabilities(
-    name: str, built: Path, files: list[Path], by_litert: np.ndarray
+    name: str, two_classifiers: Path, files: list[Path], by_litert: np.ndarray
 ) -> None:
-    assert np.abs(by_file(built / "a" / name, files) - by_litert).max() < 1e-4
+    assert np.abs(by_file(two_classifiers / "a" / name, files) - by_litert).max() < 1e-4
 
 
 @pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
 def test_keras_itself_gives_the_same_probabilities(
-    name: str, built: Path, files: list[Path], by_litert: np.ndarray
+    name: str, two_classifiers: Path, files: list[Path], by_litert: np.ndarray
 ) -> None:
     quiet_tensorflow.load()
-    classifier = load_classifier(built / "a" / name)
+    classifier = load_classifier(two_classifiers / "a" / name)
     pixels = np.stack([pixels_for_model(file.read_bytes(), max_pixels=10**8, min_side=32) for file in files])
     assert np.abs(classifier(pixels.astype(np.float32), training=False).numpy() - by_litert).max() < 1e-4
 
@@ -65,14 +65,14 @@ def test_the_api_gives_the_same_probabilities(shared: Any, files: list[Path], by
 
 
 def test_the_command_gives_the_same_probabilities(
-    built: Path, files: list[Path], by_litert: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_classifiers: Path, files: list[Path], by_litert: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from typer.testing import CliRunner
 
     from skinlesion.command_line.main import app
 
     table = tmp_path / "predictions.csv"
-    model = built / "a" / model_files.TFLITE
+    model = two_classifiers / "a" / model_files.TFLITE
     ended = CliRunner().invoke(app, ["predict", "--model", str(model), "--output", str(table), str(files[0].parent)])
     assert ended.exit_code == 0, ended.output
     with table.open(newline="") as file:
