@@ -89,6 +89,21 @@ def two_classifiers(make_once: MakeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(make_once: MakeOnce) -> Path:
+    """Return a folder with two trained models and their data set; see tests/trained.py. Take `copy_of_trained` to change it."""
+    from tests.trained import write_trained
+
+    return make_once("trained", write_trained)
+
+
+@pytest.fixture
+def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
+    # MLflow's store names the place of its files: a copy would write to those of the original.
+    ignored = shutil.ignore_patterns("mlflow")
+    return Path(shutil.copytree(trained, tmp_path / "trained", symlinks=True, ignore=ignored))
+
+
+@pytest.fixture(scope="session")
 def airflow_database(make_once: MakeOnce) -> Path:
     """Return the database of this test process, at the installed Airflow's version: a copy of one that was migrated once."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from skinlesion.network import quiet_tensorflow
 from skinlesion.registry import model_files
 from skinlesion.registry.model_files import RULE_FILE
 from skinlesion.stages.settings import PipelineConfig
 
-RULE = {
+RULE: dict[str, JsonValue] = {
     "version": 1,
     "temperature": 1.0,
     "views": 1,

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.dags.run_dag import RunDag
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -23,3 +29,32 @@ def bag() -> DagBag:
 @pytest.fixture(scope="session")
 def retrain(bag: DagBag) -> DAG:
     return bag.dags["skin_lesion_retrain"]
+
+
+@pytest.fixture(scope="session")
+def run_dag(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDag]:
+    """Return a function that runs a DAG once and gives its state, tasks, reports and notices; see run_dag.py."""
+    folder = tmp_path_factory.mktemp("runs")
+    script = Path(__file__).with_name("run_dag.py")
+    process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    requests, answers = process.stdin, process.stdout
+
+    def run(
+        dag_id: str, settings: dict[str, Any], fail_once: str | None = None, environment: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        summary, log = folder / "summary.json", folder / "log"
+        summary.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+        request = {"dag_id": dag_id, "settings": settings, "fail_once": fail_once, "environment": environment or {}}
+        requests.write(json.dumps(request | {"summary": str(summary), "log": str(log)}) + "\n")
+        requests.flush()
+        status = answers.readline().strip()
+        sys.stdout.write(log.read_text())
+        assert status == "0", status
+        found: dict[str, Any] = json.loads(summary.read_text())
+        return found
+
+    yield run
+    process.communicate()
+    assert process.returncode == 0

@@ -1,19 +1,34 @@
-"""Run a DAG once with `dag.test()` and write what came of it as JSON.
+"""Run DAGs once with `dag.test()`, each in a process of its own, as a night is one: TensorFlow and Airflow keep state.
 
-A process of its own for each run, as a night is one: TensorFlow and Airflow keep state. Called by test_retrain_run.py and
-test_predict_run.py:
-`python run_dag.py '{"dag_id": "skin_lesion_retrain", "settings": {...}, "fail_once": "organize"}' summary.json`.
+A parent process that has imported both, but has used neither, forks one for each run. It reads requests as lines of JSON from
+its standard input, {"dag_id": "skin_lesion_retrain", "settings": {...}, "fail_once": "organize", "environment": {...},
+"summary": FILE, "log": FILE}, and answers each with a line, the exit status. The fixture `run_dag` in conftest.py starts it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+
+class RunDag(Protocol):
+    """What the fixture `run_dag` gives."""
+
+    def __call__(
+        self,
+        dag_id: str,
+        settings: dict[str, Any],
+        fail_once: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Run the DAG once, and return its state, tasks, reports, assets and notices."""
 
 
 class Notices(logging.Handler):
@@ -83,9 +98,12 @@ def break_stage(broken: str) -> None:
 
         return run
 
-    pipeline.run_stage = breaking(pipeline.run_stage, lambda stage, *_: stage == broken)
-    promotion.switch_to = breaking(promotion.switch_to, lambda *_: broken == "switch_to")
-    PredictionRun.predict_shard = breaking(PredictionRun.predict_shard, lambda *_: broken == "predict_shard")
+    for owner, name, is_concerned in (
+        (pipeline, "run_stage", lambda stage, *_: stage == broken),
+        (promotion, "switch_to", lambda *_: broken == "switch_to"),
+        (PredictionRun, "predict_shard", lambda *_: broken == "predict_shard"),
+    ):
+        setattr(owner, name, breaking(getattr(owner, name), is_concerned))
 
 
 def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
@@ -110,6 +128,37 @@ def assets(run_id: str) -> dict[str, dict[str, Any]]:
         return {event.asset.name: event.extra for event in events}
 
 
+def run_in_child(request: dict[str, Any]) -> int:
+    """Run the DAG of the request in a process that is forked for it, and return its exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        log = os.open(request.pop("log"), os.O_WRONLY | os.O_CREAT)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ |= request.pop("environment")
+        summary = Path(request.pop("summary"))
+        summary.write_text(json.dumps(run(**request), default=str))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    request, summary = sys.argv[1:]
-    Path(summary).write_text(json.dumps(run(**json.loads(request)), default=str))
+    import mlflow  # noqa: F401
+    import tensorflow  # noqa: F401
+    from airflow.dag_processing.dagbag import DagBag  # noqa: F401
+    from airflow.sdk.execution_time import task_runner  # noqa: F401
+
+    from skinlesion.stages import pipeline  # noqa: F401
+
+    for line in sys.stdin:
+        sys.stderr.flush()
+        sys.stdout.write(f"{run_in_child(json.loads(line))}\n")
+        sys.stdout.flush()

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dags.run_dag import RunDag
+from tests.two_classifiers import RULE
 
 from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
+from skinlesion.registry import in_service, model_files
+from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.release import name_release_files, put_in_service, write_record
 
 IMAGES = 9
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("house") / "models"
-    subprocess.run([sys.executable, Path(__file__).with_name("put_model.py"), folder], check=True)
-    return folder
+def models(two_classifiers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a models folder in which an untrained classifier is in service as version 7."""
+    models = tmp_path_factory.mktemp("house") / "models"
+    release = layout.releases(models) / "000001"
+    shutil.copytree(two_classifiers / "a", release)
+    entry = HistoryEntry(
+        at="2026-11-25T02:00:00+00:00", what="promoted", actor="test", version=7, reason="test", switch=1
+    )
+    sha256 = {name: sha256_of(release / name) for name in (model_files.H5, model_files.TFLITE)}
+    write_record(release, in_service.InService(run="untrained", sha256=sha256, decision_rule=RULE, entry=entry))
+    put_in_service(models, release)
+    name_release_files(models)
+    return models
 
 
 @pytest.fixture(scope="module")
@@ -33,35 +49,23 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_command(models: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The table that the command line writes."""
+    """Return the table that the command line writes."""
     table = tmp_path_factory.mktemp("command") / "found.csv"
-    command = [
-        Path(sys.executable).with_name("skinlesion"),
-        "predict",
-        "--quiet",
-        "--models",
-        models,
-        "--output",
-        table,
-    ]
-    assert subprocess.run([*command, images]).returncode == 1
+    skinlesion = Path(sys.executable).with_name("skinlesion")
+    command: list[str | Path] = [skinlesion, "predict", "--quiet", "--models", models, "--output", table, images]
+    assert subprocess.run(command).returncode == 1
     return table
 
 
-def run(models: Path, scratch: Path, fail_once: str | None = None, **params: Any) -> dict[str, Any]:
-    """Run the DAG in a process of its own; the installation's data set is in the scratch folder."""
-    request = {"dag_id": "skin_lesion_predict", "settings": {"models": str(models)} | params, "fail_once": fail_once}
-    script, summary = Path(__file__).with_name("run_dag.py"), scratch / "summary.json"
-    done = subprocess.run(
-        [sys.executable, script, json.dumps(request), summary],
-        env=os.environ | {"SKINLESION_DATASET": str(scratch / "dataset")},
-        capture_output=True,
-        text=True,
-    )
-    sys.stdout.write(done.stdout + done.stderr)
-    assert done.returncode == 0
-    found: dict[str, Any] = json.loads(summary.read_text())
-    return found
+@pytest.fixture
+def predict(run_dag: RunDag, models: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the DAG; the installation's data set is dataset/ in the test's folder."""
+
+    def run(fail_once: str | None = None, **params: Any) -> dict[str, Any]:
+        environment = {"SKINLESION_DATASET": str(tmp_path / "dataset")}
+        return run_dag("skin_lesion_predict", {"models": str(models)} | params, fail_once, environment)
+
+    return run
 
 
 def tries(found: dict[str, Any]) -> dict[str, list[tuple[str, int]]]:
@@ -71,12 +75,16 @@ def tries(found: dict[str, Any]) -> dict[str, list[tuple[str, int]]]:
     return states
 
 
-@pytest.mark.usefixtures("airflow_database")
 @pytest.mark.parametrize(("shards", "fail_once"), [(1, None), (3, "predict_shard")])
 def test_the_table_is_that_of_the_command_also_after_a_full_disk(
-    models: Path, images: Path, by_command: Path, tmp_path: Path, shards: int, fail_once: str | None
+    predict: Callable[..., dict[str, Any]],
+    images: Path,
+    by_command: Path,
+    tmp_path: Path,
+    shards: int,
+    fail_once: str | None,
 ) -> None:
-    found = run(models, tmp_path, fail_once, images=str(images), table="found.csv", shards=shards)
+    found = predict(fail_once, images=str(images), table="found.csv", shards=shards)
     assert found["state"] == "success"
     states = tries(found)
     failed = 1 if fail_once else 0
@@ -97,9 +105,8 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     assert sum(part["kept"] for part in parts) > 0 if fail_once else all(part["kept"] == 0 for part in parts)
 
 
-@pytest.mark.usefixtures("airflow_database")
-def test_a_missing_folder_fails_the_run_without_a_retry(models: Path, tmp_path: Path) -> None:
-    found = run(models, tmp_path, images=str(tmp_path / "nowhere"))
+def test_a_missing_folder_fails_the_run_without_a_retry(predict: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    found = predict(images=str(tmp_path / "nowhere"))
     assert found["state"] == "failed"
     states = tries(found)
     assert states["plan"] == [("failed", 1)]

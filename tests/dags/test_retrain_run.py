@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dags.run_dag import RunDag
 
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.registry.snapshot import Registry
@@ -20,25 +19,6 @@ AT_FIRST, ALL = 40, 48
 """Images of the first night, and of the night on which more have arrived."""
 
 FAST = {"weights": "random", "fine_tune": "none", "epochs": 2}
-
-
-@dataclass(frozen=True)
-class House:
-    """Where a run reads and writes."""
-
-    dataset: Path
-    models: Path
-
-    @property
-    def in_service(self) -> Path:
-        return self.models / "skin_lesion_classifier_trained.h5"
-
-    def arrive(self, rows: list[str], pictures: Path) -> None:
-        """Add rows to diagnoses.csv, and the pictures that they name."""
-        labels = self.dataset / "diagnoses.csv"
-        labels.write_text("\n".join([*labels.read_text().splitlines(), *rows]) + "\n")
-        for row in rows:
-            shutil.copy2(pictures / f"{row.split(',')[0]}.jpg", self.dataset / "images")
 
 
 @dataclass(frozen=True)
@@ -60,26 +40,43 @@ class Night:
         return sum(report[what] for report in self.reports[stage])
 
 
-def spend_night(house: House, scratch: Path, fail_once: str | None = None, **settings: Any) -> Night:
-    """Run the nightly DAG in a process of its own, as the nights of a real installation are."""
-    return run_dag("skin_lesion_retrain", house, scratch, fail_once, **FAST | settings)
+@dataclass(frozen=True)
+class House:
+    """Where a run reads and writes."""
 
+    dataset: Path
+    models: Path
+    run_dag: RunDag
 
-def run_dag(dag_id: str, house: House, scratch: Path, fail_once: str | None = None, **settings: Any) -> Night:
-    """Run a DAG in a process of its own."""
-    conf = settings | {"dataset": str(house.dataset), "models": str(house.models)}
-    request = json.dumps({"dag_id": dag_id, "settings": conf, "fail_once": fail_once})
-    script, summary = Path(__file__).with_name("run_dag.py"), scratch / "summary.json"
-    before = house.in_service.read_bytes() if house.in_service.exists() else None
-    done = subprocess.run([sys.executable, script, request, summary], capture_output=True, text=True)
-    sys.stdout.write(done.stdout + done.stderr)
-    assert done.returncode == 0
-    found = json.loads(summary.read_text())
-    tasks: dict[str, list[tuple[str, int]]] = {}
-    for task in found.pop("tasks"):
-        tasks.setdefault(task["task"], []).append((task["state"], task["tries"]))
-    after = house.in_service.read_bytes() if house.in_service.exists() else None
-    return Night(tasks=tasks, before=before, after=after, **found)
+    @property
+    def in_service(self) -> bytes | None:
+        """Return the model in service, or None."""
+        path = self.models / "skin_lesion_classifier_trained.h5"
+        return path.read_bytes() if path.exists() else None
+
+    def arrive(self, rows: list[str], pictures: Path) -> None:
+        """Add rows to diagnoses.csv, and the pictures that they name."""
+        labels = self.dataset / "diagnoses.csv"
+        labels.write_text("\n".join([*labels.read_text().splitlines(), *rows]) + "\n")
+        for row in rows:
+            shutil.copy2(pictures / f"{row.split(',')[0]}.jpg", self.dataset / "images")
+
+    def retrain(self, fail_once: str | None = None, **settings: Any) -> Night:
+        """Run the nightly DAG."""
+        return self.run("skin_lesion_retrain", fail_once, **FAST | settings)
+
+    def promote(self, fail_once: str | None = None, **settings: Any) -> Night:
+        """Run the DAG that follows a night."""
+        return self.run("skin_lesion_promote", fail_once, **settings)
+
+    def run(self, dag_id: str, fail_once: str | None, **settings: Any) -> Night:
+        """Run a DAG on this data set and these models."""
+        before = self.in_service
+        found = self.run_dag(dag_id, settings | {"dataset": str(self.dataset), "models": str(self.models)}, fail_once)
+        tasks: dict[str, list[tuple[str, int]]] = {}
+        for task in found.pop("tasks"):
+            tasks.setdefault(task["task"], []).append((task["state"], task["tries"]))
+        return Night(tasks=tasks, before=before, after=self.in_service, **found)
 
 
 # Each night finds what the one before has left, so they are made in this order whatever test asks first.
@@ -98,9 +95,9 @@ def rows(sample: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, sample: Path, rows: list[str]) -> House:
+def house(tmp_path_factory: pytest.TempPathFactory, sample: Path, rows: list[str], run_dag: RunDag) -> House:
     root = tmp_path_factory.mktemp("house")
-    house = House(root / "dataset", root / "models")
+    house = House(root / "dataset", root / "models", run_dag)
     (house.dataset / "images").mkdir(parents=True)
     (house.dataset / "diagnoses.csv").write_text(rows[0] + "\n")
     house.arrive(rows[1 : AT_FIRST + 1], sample / "images")
@@ -108,35 +105,33 @@ def house(tmp_path_factory: pytest.TempPathFactory, sample: Path, rows: list[str
 
 
 @pytest.fixture(scope="module")
-def first_night(house: House, airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return spend_night(house, tmp_path_factory.mktemp("first"))
+def first_night(house: House) -> Night:
+    return house.retrain()
 
 
-LOW_FLOORS = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
+LOW_FLOORS: dict[str, Any] = {"gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1}
 """Random weights on 40 images learn next to nothing."""
 
 
 @pytest.fixture(scope="module")
-def lost_promotion(house: House, first_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("lost"), gate_max_size=0.001)
+def lost_promotion(house: House, first_night: Night) -> Night:
+    return house.promote(gate_max_size=0.001)
 
 
 @pytest.fixture(scope="module")
-def promotion_asked_again(house: House, lost_promotion: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return run_dag("skin_lesion_promote", house, tmp_path_factory.mktemp("again"), **LOW_FLOORS)
+def promotion_asked_again(house: House, lost_promotion: Night) -> Night:
+    return house.promote(**LOW_FLOORS)
 
 
 @pytest.fixture(scope="module")
-def promotion(house: House, promotion_asked_again: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def promotion(house: House, promotion_asked_again: Night) -> Night:
     """A person asks for version 1, with floors that it reaches; and once the disk is full when it is put in service."""
-    return run_dag(
-        "skin_lesion_promote", house, tmp_path_factory.mktemp("promotion"), "switch_to", **LOW_FLOORS, version=1
-    )
+    return house.promote("switch_to", **LOW_FLOORS, version=1)
 
 
 @pytest.fixture(scope="module")
-def quiet_night(house: House, promotion: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return spend_night(house, tmp_path_factory.mktemp("quiet"))
+def quiet_night(house: House, promotion: Night) -> Night:
+    return house.retrain()
 
 
 @pytest.fixture(scope="module")
@@ -144,33 +139,29 @@ def night_with_a_damaged_image(house: House, quiet_night: Night, tmp_path_factor
     scratch = tmp_path_factory.mktemp("damaged")
     (scratch / "ISIC_8000000.jpg").write_bytes(b"not a picture")
     house.arrive(["ISIC_8000000,nv,IL_8000000,50,female,back"], scratch)
-    return spend_night(house, scratch)
+    return house.retrain()
 
 
 @pytest.fixture(scope="module")
-def night_on_two_shards(
-    house: House,
-    night_with_a_damaged_image: Night,
-    sample: Path,
-    rows: list[str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Night:
+def night_on_two_shards(house: House, night_with_a_damaged_image: Night, sample: Path, rows: list[str]) -> Night:
     """New images have arrived, and once a shard of embed meets a full disk."""
     house.arrive(rows[AT_FIRST + 1 :], sample / "images")
-    return spend_night(house, tmp_path_factory.mktemp("shards"), shards=2, fail_once="embed")
+    return house.retrain("embed", shards=2)
 
 
 @pytest.fixture(scope="module")
-def night_with_wrong_labels(
-    house: House, first_night: Night, sample: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Night, House]:
+def wrong_labels(house: House, first_night: Night, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
     """Somebody has put a table without diagnoses in place; the models are those of the other nights."""
-    scratch = tmp_path_factory.mktemp("wrong")
-    wrong = House(scratch / "dataset", house.models)
-    shutil.copytree(sample / "images", wrong.dataset / "images")
+    dataset = tmp_path_factory.mktemp("wrong") / "dataset"
+    shutil.copytree(sample / "images", dataset / "images")
     labels = (sample / "diagnoses.csv").read_text()
-    (wrong.dataset / "diagnoses.csv").write_text(labels.replace("image,dx,", "image,what,", 1))
-    return spend_night(wrong, scratch), wrong
+    (dataset / "diagnoses.csv").write_text(labels.replace("image,dx,", "image,what,", 1))
+    return dataclasses.replace(house, dataset=dataset)
+
+
+@pytest.fixture(scope="module")
+def night_with_wrong_labels(wrong_labels: House) -> Night:
+    return wrong_labels.retrain()
 
 
 def test_the_first_night_runs_every_stage_at_the_first_try(first_night: Night) -> None:
@@ -322,8 +313,8 @@ def test_a_shard_that_meets_a_full_disk_is_retried_and_keeps_what_it_did(night_o
     assert night_on_two_shards.notices == []
 
 
-def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tuple[Night, House]) -> None:
-    night, _ = night_with_wrong_labels
+def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: Night) -> None:
+    night = night_with_wrong_labels
     assert night.state == "failed"
     assert night.tasks["collect"] == [("failed", 1)]
     assert {stage: night.tasks[stage] for stage in NIGHTLY[1:]} == {
@@ -333,8 +324,8 @@ def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: tupl
     assert "skin_lesion_retrain failed in collect" in notice
 
 
-def test_wrong_labels_change_nothing(night_with_wrong_labels: tuple[Night, House]) -> None:
-    night, house = night_with_wrong_labels
+def test_wrong_labels_change_nothing(night_with_wrong_labels: Night, wrong_labels: House) -> None:
+    night = night_with_wrong_labels
     assert night.after == night.before
-    assert night.assets == night.reports == {}
-    assert {path.name for path in house.dataset.iterdir()} == {"images", "diagnoses.csv"}
+    assert (night.assets, night.reports) == ({}, {})
+    assert {path.name for path in wrong_labels.dataset.iterdir()} == {"images", "diagnoses.csv"}

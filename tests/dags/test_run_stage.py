@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,16 +11,13 @@ from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages import pipeline
 from skinlesion.stages.settings import PipelineConfig
 
-if TYPE_CHECKING:
-    from airflow.sdk import DAG
-
 
 @pytest.fixture
-def settings_of(retrain: DAG, monkeypatch: pytest.MonkeyPatch) -> Any:
+def settings_of(retrain: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Gives the settings under which train works in a run of this type."""
 
     def settings(run_type: str, **params: Any) -> PipelineConfig:
-        body: Any = retrain.task_dict["train"].python_callable  # type: ignore[attr-defined]
+        body: Any = retrain.task_dict["train"].python_callable
         seen = []
 
         def noted(stage: str, config: PipelineConfig, shard: Any = None, **options: bool) -> StageReport:

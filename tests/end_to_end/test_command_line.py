@@ -2,47 +2,47 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.trained import SETTINGS, candidate_of
 
 from skinlesion.command_line import main as cli
-from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
 from skinlesion.stages.pipeline import STAGES
 
-NO_FLOORS = (
-    "--set", "gate_min_auroc=0", "--set", "gate_min_sensitivity=0", "--set", "gate_max_calibration_error=1",
-)  # fmt: skip
-FAST = ("--set", "weights=random", "--set", "fine_tune=none", "--set", "epochs=2", *NO_FLOORS)
-
 
 def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from skinlesion.command_line.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    """Call the command in this process, and return its status and what it writes."""
+    command = ["skinlesion", *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        patch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `skinlesion run` has run once, with dataset/, models/ and report.json."""
-    folder = tmp_path_factory.mktemp("ran")
-    write_sample(folder / "dataset", images=40, seed=2, size=(120, 90))
-    result = skinlesion(
-        "run", "--dataset", folder / "dataset", "--models", folder / "models", *FAST, "--json", folder / "report.json"
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Balanced accuracy:" in result.stdout
-    assert str(layout.model_in_service(folder / "models")) in result.stdout
-    assert "Version 1 passes the gate" in result.stdout
-    assert "not a medical device" in result.stdout
-    return folder
+def settings_of_trained(**more: float) -> list[str]:
+    """Return the options that give a command the settings of the fixture `trained`."""
+    return [word for name, value in (SETTINGS | more).items() for word in ("--set", f"{name}={value}")]
 
 
-def test_run_writes_every_stages_report_and_the_metrics(ran: Path) -> None:
-    written = json.loads((ran / "report.json").read_text())
+def test_run_prints_the_figures_the_gates_verdict_and_where_the_model_is(trained: Path) -> None:
+    output = (trained / "output.txt").read_text()
+    assert "Balanced accuracy:" in output
+    assert str(layout.model_in_service(trained / "models")) in output
+    assert "Version 1 passes the gate" in output
+    assert "not a medical device" in output
+
+
+def test_run_writes_every_stages_report_and_the_metrics(trained: Path) -> None:
+    written = json.loads((trained / "report.json").read_text())
     assert written["format_version"] == 1
     assert [stage["stage"] for stage in written["stages"]] == list(STAGES)
     assert written["stages"][-1]["details"]["run"] == written["metrics"]["run"]
@@ -52,24 +52,37 @@ def test_run_writes_every_stages_report_and_the_metrics(ran: Path) -> None:
     assert {"balanced_accuracy", "malignant_auroc", "confusion_matrix", "intervals"} <= written["metrics"].keys()
 
 
-def test_the_models_report_links_to_that_of_its_data(ran: Path) -> None:
-    (report,) = (ran / "models" / "candidates").glob("*/report.html")
+def test_the_models_report_links_to_that_of_its_data(trained: Path) -> None:
+    report = candidate_of(trained, 1).report
     assert '<a href="data_report.html">' in report.read_text()
-    assert (report.parent / "data_report.html").read_bytes() == (ran / "dataset" / "data_report.html").read_bytes()
+    data_report = trained / "dataset" / "data_report.html"
+    assert (report.parent / "data_report.html").read_bytes() == data_report.read_bytes()
 
 
-def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
-    again = ran / "again.json"
-    result = skinlesion(
-        "run", "--dataset", ran / "dataset", "--models", ran / "models", *FAST, "--json", again, "--quiet"
-    )
+@pytest.fixture
+def unjudged(copy_of_trained: Path) -> Path:
+    """Return a copy of `trained` whose registry is lost: nothing is numbered, judged or in service."""
+    models = copy_of_trained / "models"
+    kept = {"candidates", "skin_lesion_classifier.h5", "skin_lesion_classifier.json"}
+    for path in models.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return copy_of_trained
+
+
+def test_a_second_run_has_nothing_to_do(copy_of_trained: Path) -> None:
+    places = ("--dataset", copy_of_trained / "dataset", "--models", copy_of_trained / "models")
+    again = copy_of_trained / "again.json"
+    skinlesion("ingest", *places)  # the copies' times are new
+    result = skinlesion("run", *places, *settings_of_trained(), "--json", again, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert [stage["done"] for stage in json.loads(again.read_text())["stages"]] == [0] * len(STAGES)
 
 
-def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(ran: Path, tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    result = skinlesion("run", "--dataset", ran / "dataset", "--models", models, *FAST, "--set", "gate_min_auroc=1")
+def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(unjudged: Path) -> None:
+    models = unjudged / "models"
+    places = ("--dataset", unjudged / "dataset", "--models", models)
+    result = skinlesion("run", *places, *settings_of_trained(gate_min_auroc=1))
     assert result.returncode == 0, result.stderr
     assert "Malignant AUROC is 0." in result.stdout
     assert "`skinlesion models promote 1 --reason ...`" in result.stdout
@@ -83,74 +96,79 @@ def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(ran: 
     assert "1, champion" in shown
 
 
-def test_the_commands_about_models_show_what_is_there(ran: Path) -> None:
-    models = ran / "models"
-    (version,) = json.loads(skinlesion("models", "list", "--json", "--models", models).stdout)
-    assert (version["number"], version["state"]) == (1, "champion")
+def test_the_commands_about_models_show_what_is_there(trained: Path) -> None:
+    models = trained / "models"
+    versions = json.loads(skinlesion("models", "list", "--json", "--models", models).stdout)
+    assert [(version["number"], version["state"]) for version in versions] == [(2, "candidate"), (1, "champion")]
     listed = skinlesion("models", "list", "--models", models).stdout
-    day, minute = version["created"][:16].split("T")
+    day, minute = versions[0]["created"][:16].split("T")
     assert day in listed
     assert minute in listed
     entries = json.loads(skinlesion("models", "history", "--json", "--models", models).stdout)
     assert [entry["what"] for entry in entries] == ["promoted", "judged"]
+
+
+def test_without_a_former_version_there_is_nothing_to_go_back_to(copy_of_trained: Path) -> None:
+    models = copy_of_trained / "models"
     again = skinlesion("models", "rollback", "--reason", "It is worse", "--models", models)
     assert again.returncode == 2
     assert "There is nothing to go back to" in again.stderr
 
 
-def test_predict_gives_one_row_a_usable_image_and_names_the_others(ran: Path, tmp_path: Path) -> None:
+def test_predict_gives_one_row_a_usable_image_and_names_the_others(trained: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    output = tmp_path / "predictions.csv"
-    result = skinlesion("predict", "--models", ran / "models", "--output", output, ran / "dataset" / "images", broken)
+    images, output = trained / "dataset" / "images", tmp_path / "predictions.csv"
+    result = skinlesion("predict", "--models", trained / "models", "--output", output, images, broken)
     assert result.returncode == 1, "some images were refused"
     assert f"refused {broken}: " in result.stderr
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert list(rows[0]) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "file"]
-    assert [row["image"] for row in rows] == sorted(path.stem for path in (ran / "dataset" / "images").iterdir())
+    assert [row["image"] for row in rows] == sorted(path.stem for path in images.iterdir())
     for row in rows:
         probabilities = {label: float(row[label]) for label in ("benign", "malignant", "unknown")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(probabilities, key=probabilities.__getitem__)
 
 
-def test_predictions_of_a_file_that_is_called_as_a_formula_hold_none(ran: Path, tmp_path: Path) -> None:
-    original = sorted((ran / "dataset" / "images").iterdir())[0]
-    image = tmp_path / "=HYPERLINK(A1).jpg"
-    image.write_bytes(original.read_bytes())
-    result = skinlesion("predict", "--models", ran / "models", image)
+@pytest.fixture
+def image(trained: Path) -> Path:
+    return min((trained / "dataset" / "images").iterdir())
+
+
+def test_predictions_of_a_file_that_is_called_as_a_formula_hold_none(
+    trained: Path, image: Path, tmp_path: Path
+) -> None:
+    formula = tmp_path / "=HYPERLINK(A1).jpg"
+    formula.write_bytes(image.read_bytes())
+    result = skinlesion("predict", "--models", trained / "models", formula)
     assert result.returncode == 0, result.stderr
     assert [row["image"] for row in csv.DictReader(result.stdout.splitlines())] == ["'=HYPERLINK(A1)"]
 
 
 @pytest.mark.parametrize("suffix", ["h5", "keras", "tflite"])
-def test_predict_takes_any_of_a_candidates_files(ran: Path, suffix: str) -> None:
-    (model,) = (ran / "models" / "candidates").glob(f"*/*.{suffix}")
-    image = sorted((ran / "dataset" / "images").iterdir())[0]
-    in_service = skinlesion("predict", "--models", ran / "models", image)
+def test_predict_takes_any_of_a_candidates_files(trained: Path, image: Path, suffix: str) -> None:
+    (model,) = candidate_of(trained, 1).folder.glob(f"*.{suffix}")
+    in_service = skinlesion("predict", "--models", trained / "models", image)
     named = skinlesion("predict", "--model", model, image)
     assert named.returncode == 0, named.stderr
     (expected,), (found,) = (list(csv.DictReader(result.stdout.splitlines())) for result in (in_service, named))
     assert float(found["malignant"]) == pytest.approx(float(expected["malignant"]), abs=1e-4)
 
 
-def test_a_stage_can_be_run_alone_and_in_shards(ran: Path) -> None:
+def test_a_stage_can_be_run_alone_and_in_shards(copy_of_trained: Path) -> None:
+    dataset, report = copy_of_trained / "dataset", copy_of_trained / "resize.json"
+    skinlesion("ingest", "--dataset", dataset)  # the copies' times are new
     for shard in ("1/2", "2/2"):
-        result = skinlesion("resize", "--dataset", ran / "dataset", "--shard", shard, "--json", ran / "resize.json")
+        result = skinlesion("resize", "--dataset", dataset, "--shard", shard, "--json", report)
         assert result.returncode == 0
         assert "done=0" in result.stdout
-        written = json.loads((ran / "resize.json").read_text())
-        assert [stage["stage"] for stage in written["stages"]] == ["resize"]
+        assert [stage["stage"] for stage in json.loads(report.read_text())["stages"]] == ["resize"]
 
 
-def test_the_version_is_that_of_the_package(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"skinlesion {version('skinlesion')}\n"
+def test_the_version_is_that_of_the_package() -> None:
+    told = skinlesion("--version")
+    assert (told.returncode, told.stdout) == (0, f"skinlesion {version('skinlesion')}\n")
 
 
 @pytest.mark.parametrize(
@@ -167,59 +185,39 @@ def test_the_version_is_that_of_the_package(
         (("weights", "--set", "weights=/nowhere.h5"), "/nowhere.h5 is missing"),
     ],
 )
-def test_an_error_is_one_message_and_status_2(
-    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["skinlesion", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    shown = capsys.readouterr().err
-    assert said in shown.replace("\n", " ")
-    assert "Traceback" not in shown
+def test_an_error_is_one_message_and_status_2(arguments: tuple[str, ...], said: str) -> None:
+    ended = skinlesion(*arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr.replace("\n", " ")
+    assert "Traceback" not in ended.stderr
 
 
-def test_a_damaged_model_file_is_one_message_and_status_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_sample(tmp_path, images=1, size=(96, 72))
-    for name in ("model.tflite", "model.h5", "model.keras"):
-        (tmp_path / name).write_bytes(b"no model at all")
-        monkeypatch.setattr(sys, "argv", ["skinlesion", "predict", "--model", str(tmp_path / name), str(tmp_path)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 2
-        assert name in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["model.tflite", "model.h5", "model.keras"])
+def test_a_damaged_model_file_is_one_message_and_status_2(image: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"no model at all")
+    ended = skinlesion("predict", "--model", tmp_path / name, image)
+    assert ended.returncode == 2
+    assert name in ended.stderr
 
 
-def test_a_full_disk_is_told_without_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_full_disk_is_one_message_and_status_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("skinlesion.data.sources.drawn.sample.write_sample", full)
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "sample", str(tmp_path / "new")])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 3
-    assert "No space left on device" in capsys.readouterr().err
+    ended = skinlesion("sample", tmp_path / "new")
+    assert ended.returncode == 3
+    assert "No space left on device" in ended.stderr
 
 
-def test_without_imagenet_weights_the_fallback_is_said_in_capitals(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_imagenet_weights_the_fallback_is_said_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     from skinlesion.network.backbone import WeightsUnavailable
 
     def unreachable(config: object) -> None:
         raise WeightsUnavailable("ImageNet weights cannot be downloaded; put the file at X")
 
     monkeypatch.setattr("skinlesion.network.backbone.find_weights", unreachable)
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "weights", "--or-random"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    shown = capsys.readouterr()
-    assert shown.out.strip() == "random"
-    assert "GOING ON WITH RANDOM WEIGHTS" in shown.err
-    assert "put the file at X" in shown.err
+    ended = skinlesion("weights", "--or-random")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "random")
+    assert "GOING ON WITH RANDOM WEIGHTS" in ended.stderr
+    assert "put the file at X" in ended.stderr

@@ -30,7 +30,6 @@ BEFORE = {
     "embed": "ingest,resize,augment,organize,build",
     "train": "ingest,resize,augment,organize,build,embed",
 }
-ALL = "ingest,resize,augment,organize,build,embed,train"
 
 
 def start(stages: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
@@ -90,18 +89,26 @@ def candidate_in(models: Path) -> Candidate:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder on which the stages that need no model have run without a kill."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_sample(folder / "dataset", images=30, seed=3, size=(96, 72))
-    run(ALL, folder)
+    run("ingest,resize,augment,organize", folder)
     return folder
 
 
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Path) -> Path:
+    """Return a folder on which all stages have run without a kill."""
+    run("build,embed,train", prepared)
+    return prepared
+
+
 @pytest.fixture
-def disturbed(undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def disturbed(prepared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A data set on which the stages before the one of the test have run."""
     for name in ("images", "diagnoses.csv"):
-        source = undisturbed / "dataset" / name
+        source = prepared / "dataset" / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         (tmp_path / "dataset").mkdir(exist_ok=True)
         copy(source, tmp_path / "dataset" / name)
@@ -118,9 +125,7 @@ def disturbed(undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest)
     ],
     indirect=["disturbed"],
 )
-def test_a_killed_stage_is_completed_by_the_next_run(
-    disturbed: Path, undisturbed: Path, stage: str, folder: str
-) -> None:
+def test_a_killed_stage_is_completed_by_the_next_run(disturbed: Path, prepared: Path, stage: str, folder: str) -> None:
     written = disturbed / "dataset" / folder
     pattern = "**/*.jpg" if stage == "organize" else "*.jpg"
 
@@ -128,14 +133,15 @@ def test_a_killed_stage_is_completed_by_the_next_run(
         return sum(not path.name.startswith(".") for path in written.glob(pattern)) >= 7
 
     kill_when(some_files_are_there, stage, disturbed, seconds=0.03)
-    expected = [name for name in files(undisturbed) if name.startswith(f"dataset/{folder}/") and name.endswith(".jpg")]
+    expected = [name for name in files(prepared) if name.startswith(f"dataset/{folder}/") and name.endswith(".jpg")]
     assert 7 <= sum(not path.name.startswith(".") for path in written.glob(pattern)) < len(expected)
 
     run("ingest,resize,augment,organize", disturbed)
     reached = {name: content for name, content in files(disturbed).items() if name.startswith("dataset/")}
-    assert reached == {name: content for name, content in files(undisturbed).items() if name.startswith("dataset/")}
+    assert reached == {name: content for name, content in files(prepared).items() if name.startswith("dataset/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbed", ["embed"], indirect=True)
 def test_a_killed_embed_is_completed_by_the_next_run(disturbed: Path, undisturbed: Path) -> None:
     features = layout.features(disturbed / "dataset")
@@ -150,6 +156,7 @@ def test_a_killed_embed_is_completed_by_the_next_run(disturbed: Path, undisturbe
     assert np.array_equal(activations(disturbed / "dataset"), activations(undisturbed / "dataset"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbed", ["train"], indirect=True)
 @pytest.mark.parametrize("phase", ["phase-1", "phase-2"])
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(

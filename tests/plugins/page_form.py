@@ -31,4 +31,5 @@ def form_of(browser: TestClient, version: int) -> dict[str, str]:
 
 def send(browser: TestClient, version: int, form: dict[str, str], headers: dict[str, str] = FROM_THE_PAGE) -> Response:
     """Send the form that puts a version in service."""
-    return browser.post(f"{PAGE}/versions/{version}/in-service", data=form, headers=headers)
+    answer: Response = browser.post(f"{PAGE}/versions/{version}/in-service", data=form, headers=headers)
+    return answer

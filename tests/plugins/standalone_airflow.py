@@ -230,7 +230,11 @@ def running(folder: Path) -> Iterator[Airflow]:
             # One that has just been switched on runs at once.
             for dag in (PROMOTE, RETRAIN):
                 where = f"/api/v2/dags/{dag}"
-                airflow.wait(lambda where=where: client.get(where).status_code == 200, STARTED)
+
+                def is_known(where: str = where) -> bool:
+                    return client.get(where).status_code == 200
+
+                airflow.wait(is_known, STARTED)
                 assert client.patch(where, json={"is_paused": False}).status_code == 200
         yield airflow
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.plugins.standalone_airflow import PROMOTE, RETRAIN, Airflow
 
 from skinlesion.registry import history
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_next_night_runs_while_a_version_waits_for_approval_and_either_can_come_into_service(

@@ -192,7 +192,12 @@ def test_each_notice_is_posted_to_the_webhook(
 ) -> None:
     from airflow.sdk import Connection
 
-    address = {"host": "127.0.0.1", "schema": "http", "port": webhook.port, "extra": json.dumps({"path": "/in"})}
+    address: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "schema": "http",
+        "port": webhook.port,
+        "extra": json.dumps({"path": "/in"}),
+    }
     connections["skin_lesion_webhook"] = Connection(
         conn_id="skin_lesion_webhook", conn_type="http", password="word", **address
     )

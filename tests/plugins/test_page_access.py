@@ -185,7 +185,7 @@ def test_every_answer_forbids_what_it_does_not_need(
 def test_the_page_is_refused_where_it_cannot_be_loaded(
     airflow_app: FastAPI, browser_of: Callable[..., TestClient], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (mounted,) = [route.app for route in airflow_app.routes if getattr(route, "path", "") == PAGE]
+    (mounted,) = [getattr(route, "app") for route in airflow_app.routes if getattr(route, "path", "") == PAGE]  # noqa: B009
 
     def missing() -> None:
         raise ImportError("No module named 'skinlesion'")

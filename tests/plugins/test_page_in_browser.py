@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
 ]

@@ -29,7 +29,7 @@ def stored_dags(airflow_database: Path) -> None:
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
 
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]  # Airflow's
     sync_bag_to_db(DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool"}), "dags-folder", None)
     with create_session() as session:
         assert {row.dag_id for row in session.query(DagModel)} >= set(DAGS)
@@ -115,4 +115,4 @@ def test_the_first_task_of_a_run_with_an_unknown_parameter_fails(
 @pytest.mark.parametrize("conf", [None, {}, {"seed": 1}])
 def test_a_run_with_known_parameters_goes_on(conf: dict[str, Any] | None) -> None:
     dag = SimpleNamespace(dag_id="some_dag", params={"seed": 0})
-    require_known_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})  # type: ignore[arg-type, typeddict-item]
+    require_known_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})  # type: ignore[typeddict-item]

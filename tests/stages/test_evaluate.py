@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.measured import metrics_record
+from tests.trained import candidate_of, config_of
 
 from skinlesion.data.manifest import held_out_rows, read_manifest
-from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.evaluation import mistakes
-from skinlesion.evaluation.no_lesions import smoke_set
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.decision import DecisionRule
@@ -31,13 +28,6 @@ from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.stages import evaluate
 from skinlesion.stages.pipeline import run_stage
-from skinlesion.stages.settings import PipelineConfig
-
-SETTINGS = {"weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2}
-
-
-def config_of(folder: Path, **settings: Any) -> PipelineConfig:
-    return PipelineConfig.of(SETTINGS | {"dataset": folder / "dataset", "models": folder / "models"} | settings)
 
 
 def strict_json(path: Path) -> dict[str, Any]:
@@ -48,36 +38,8 @@ def strict_json(path: Path) -> dict[str, Any]:
     return metrics
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_picture_of_a_kind() -> Iterator[None]:
-    """One picture of a kind is enough here; tests/evaluation/test_no_lesions.py has all of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "smoke_set", partial(smoke_set, each=1))
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sample with two trained and evaluated candidates; the first was in service when the second was evaluated."""
-    folder = tmp_path_factory.mktemp("evaluate")
-    write_sample(folder / "dataset", images=70, seed=1, size=(120, 90))
-    for stage in ("ingest", "resize", "augment", "organize", "build", "embed"):
-        run_stage(stage, config_of(folder))
-    run_stage("train", config_of(folder, epochs=1))
-    first = candidate_of(folder, epochs=1)
-    run_stage("train", config_of(folder, epochs=2))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "candidate_in_service", lambda models: first)
-        candidate_of(folder, epochs=2)
-    return folder
-
-
-def candidate_of(folder: Path, epochs: int) -> Candidate:
-    return Candidate(Path(run_stage("evaluate", config_of(folder, epochs=epochs)).details["report"]).parent)
-
-
-def test_a_candidate_gets_metrics_report_card_plots_and_predictions(folder: Path) -> None:
-    candidate = candidate_of(folder, epochs=2)
+def test_a_candidate_gets_metrics_report_card_plots_and_predictions(trained: Path) -> None:
+    candidate = candidate_of(trained, 2)
     metrics = strict_json(candidate.metrics)
     for name in ("operating_point", "calibration", "risk_coverage", "decisions", "out_of_distribution", "robustness"):
         assert metrics[name], name
@@ -94,8 +56,8 @@ def test_a_candidate_gets_metrics_report_card_plots_and_predictions(folder: Path
     assert f"{rule.malignant_threshold:.3f}" in card
 
 
-def test_the_predictions_hold_what_the_rule_decided_and_the_shares_follow_from_them(folder: Path) -> None:
-    candidate = candidate_of(folder, epochs=2)
+def test_the_predictions_hold_what_the_rule_decided_and_the_shares_follow_from_them(trained: Path) -> None:
+    candidate = candidate_of(trained, 2)
     stored = pd.read_parquet(candidate.predictions)
     assert list(stored) == list(PREDICTION_COLUMNS)
     rule = DecisionRule.read(candidate.decision_rule)
@@ -109,8 +71,8 @@ def test_the_predictions_hold_what_the_rule_decided_and_the_shares_follow_from_t
     assert answered == pytest.approx(1)
 
 
-def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_the_same_images(folder: Path) -> None:
-    first, second = (candidate_of(folder, epochs) for epochs in (1, 2))
+def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_the_same_images(trained: Path) -> None:
+    first, second = (candidate_of(trained, number) for number in (1, 2))
     alone, compared = strict_json(first.metrics), strict_json(second.metrics)
     assert alone["model_in_service"] is alone["paired"] is None
     assert "There is no model in service" in first.report.read_text()
@@ -123,8 +85,8 @@ def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_
     assert "paired bootstrap" in second.report.read_text()
 
 
-def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked_anew(folder: Path) -> None:
-    config, candidate = config_of(folder, epochs=2), candidate_of(folder, epochs=2)
+def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked_anew(copy_of_trained: Path) -> None:
+    config, candidate = config_of(copy_of_trained), candidate_of(copy_of_trained, 2)
     rows = held_out_rows(read_manifest(config.dataset))
     stored, asked = stored_answers_of(config, candidate, rows[::-1]), answers_of(config, candidate, rows[::-1])
     np.testing.assert_allclose(stored.probabilities, asked.probabilities, atol=1e-6)
@@ -136,9 +98,9 @@ def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked
 
 
 def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, candidate = config_of(folder, epochs=2), candidate_of(folder, epochs=2)
+    config, candidate = config_of(trained), candidate_of(trained, 2)
     rows = held_out_rows(read_manifest(config.dataset))
     known = pd.read_parquet(candidate.predictions)
     asked: list[int] = []
@@ -156,46 +118,51 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
     assert asked == [1] and found[0].tolist() == [0.2, 0.3, 0.5]
 
 
-def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(folder: Path) -> None:
-    candidate = candidate_of(folder, epochs=1)
-    report = run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0))
+def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(copy_of_trained: Path) -> None:
+    candidate = candidate_of(copy_of_trained, 1)
+    report = run_stage("evaluate", config_of(copy_of_trained, robustness_lesions=0))
     assert report.done > 0
     assert strict_json(candidate.metrics)["robustness"] is None
     assert "Robustness to image quality" not in candidate.report.read_text()
-    assert run_stage("evaluate", config_of(folder, epochs=1, robustness_lesions=0)).done == 0
+    assert run_stage("evaluate", config_of(copy_of_trained, robustness_lesions=0)).done == 0
 
 
-def test_lost_files_are_written_again_as_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    candidate = candidate_of(folder, epochs=1)
+def test_lost_files_are_written_again_as_they_were(copy_of_trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = candidate_of(copy_of_trained, 1)
     written = {path: path.read_bytes() for path in (candidate.report, candidate.model_card, candidate.metrics)}
     asked: list[bool] = []
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "_evaluate", lambda *given: asked.append(True) or MetricsRecord.read(candidate.metrics))
+
+        def evaluated(*given: object) -> MetricsRecord:
+            asked.append(True)
+            return MetricsRecord.read(candidate.metrics)
+
+        patch.setattr(evaluate, "_evaluate", evaluated)
         for path in (candidate.report, candidate.model_card):
             path.unlink()
-            run_stage("evaluate", config_of(folder, epochs=1))
+            run_stage("evaluate", config_of(copy_of_trained))
             path.write_bytes(written[path])
-        run_stage("evaluate", config_of(folder, epochs=1))
+        run_stage("evaluate", config_of(copy_of_trained))
         assert len(asked) == 2, "the lost report, the lost card, and nothing when all is there"
     for path in written:
         path.unlink()
-    assert run_stage("evaluate", config_of(folder, epochs=1)).done > 0
+    assert run_stage("evaluate", config_of(copy_of_trained)).done > 0
     assert {path: path.read_bytes() for path in written} == written
 
 
-def test_a_model_that_makes_no_mistake_needs_no_heat_map(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_makes_no_mistake_needs_no_heat_map(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from skinlesion.evaluation.scored_images import ScoredImages
 
     monkeypatch.setattr(mistakes, "_overlays", None)
     right = ScoredImages.of(np.array([0, 1]), np.eye(3)[[0, 1]], ["a", "b"])
-    candidate = candidate_of(folder, epochs=1)
-    assert mistakes.worst_mistakes(config_of(folder), candidate, pd.DataFrame(), right, ["benign", "malignant"]) == []
+    candidate = candidate_of(trained, 1)
+    assert mistakes.worst_mistakes(config_of(trained), candidate, pd.DataFrame(), right, ["benign", "malignant"]) == []
 
 
-def test_without_a_trained_candidate_the_error_says_to_train(folder: Path) -> None:
+def test_without_a_trained_candidate_the_error_says_to_train(trained: Path) -> None:
     with pytest.raises(DataError, match="Run train first"):
-        run_stage("evaluate", config_of(folder, epochs=7))
-    assert not layout.candidate(folder / "models", "none").exists()
+        run_stage("evaluate", config_of(trained, epochs=7))
+    assert not layout.candidate(trained / "models", "none").exists()
 
 
 def test_metrics_that_cannot_be_read_are_measured_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

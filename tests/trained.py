@@ -1,0 +1,50 @@
+"""A small data set with two models that were really trained, made by `skinlesion run` and shared by the tests that read it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import layout
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.snapshot import Registry
+from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.settings import PipelineConfig
+
+SETTINGS = {
+    "weights": "random", "fine_tune": "none", "copies": 0, "epochs": 1, "robustness_lesions": 4, "workers": 2,
+    "gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1,
+}  # fmt: skip
+"""Quick ones, with a gate that lets a model pass which has learned next to nothing."""
+
+IMAGES = 64
+
+
+def config_of(folder: Path, **settings: Any) -> PipelineConfig:
+    """Return `SETTINGS` for dataset/ and models/ in the folder, with these over them."""
+    return PipelineConfig.of(SETTINGS | {"dataset": folder / "dataset", "models": folder / "models"} | settings)
+
+
+def candidate_of(folder: Path, version: int) -> Candidate:
+    """Return the candidate that is registered under a number."""
+    return Candidate(layout.candidate(folder / "models", Registry.read(folder / "models").version(version).run))
+
+
+def write_trained(folder: Path) -> None:
+    """Write dataset/, models/, report.json and output.txt.
+
+    Version 1 is in service and comes from `skinlesion run`, whose report and output are kept. Version 2, of two epochs, was
+    evaluated beside it and not judged.
+    """
+    write_sample(folder / "dataset", images=IMAGES, seed=1, size=(120, 90))
+    command: list[str | Path] = [Path(sys.executable).with_name("skinlesion"), "run", "--json", folder / "report.json"]
+    command += ["--dataset", folder / "dataset", "--models", folder / "models"]
+    command += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "output.txt").write_text(done.stdout)
+    for stage in ("train", "evaluate"):
+        run_stage(stage, config_of(folder, epochs=2))
