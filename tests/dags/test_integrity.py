@@ -146,7 +146,14 @@ def test_parsing_again_makes_no_new_version(file: Path) -> None:
 
 
 def ruff(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--select", "AIR3,TID253", *arguments]
+    command = [
+        str(Path(sys.executable).with_name("ruff")),
+        "check",
+        "--no-cache",
+        "--select",
+        "AIR3,TID253",
+        *arguments,
+    ]
     return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True)
 
 
