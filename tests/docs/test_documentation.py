@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import ClassVar
 
 import pytest
@@ -13,6 +11,7 @@ from mkdocs.commands import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from pydantic import BaseModel, Field
+from tools import broken_links, reference_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,19 +41,6 @@ print("and this")
 """
 
 
-def hook(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def pages() -> ModuleType:
-    return hook("reference_pages")
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """Return a folder with the project's theme, extensions and validation, and two pages in docs/."""
@@ -79,8 +65,10 @@ def test_what_the_theme_adds_to_a_page_loads_nothing_from_elsewhere(small: Path)
     assert {address for page in pages for address in LOADED.findall(page.read_text())} == set()
 
 
-def test_no_page_embeds_what_is_elsewhere(pages: ModuleType) -> None:
-    sources = [page.read_text() for page in (ROOT / "docs").rglob("*.md")] + [page() for page in pages.PAGES.values()]
+def test_no_page_embeds_what_is_elsewhere() -> None:
+    sources = [page.read_text() for page in (ROOT / "docs").rglob("*.md")] + [
+        page() for page in reference_pages.PAGES.values()
+    ]
     assert len(sources) > 30
     assert [address for source in sources for address in EMBEDDED.findall(source)] == []
 
@@ -103,37 +91,37 @@ def test_a_strict_build_fails_on_a_broken_link(small: Path, link: str, caplog: p
     assert "no-such-" in caplog.text
 
 
-def test_the_reference_lists_every_setting_with_its_variable(pages: ModuleType) -> None:
-    page = pages.settings_page()
-    models = pages.classes_named("BaseSettings", leaves_only=True)
+def test_the_reference_lists_every_setting_with_its_variable() -> None:
+    page = reference_pages.settings_page()
+    models = reference_pages.classes_named("BaseSettings", leaves_only=True)
     names = [model.model_config["env_prefix"] + name.upper() for model in models for name in model.model_fields]
     assert len(names) > 80
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
-def test_the_reference_lists_commands_files_and_addresses(pages: ModuleType) -> None:
-    assert "skinlesion models rollback" in pages.command_line_page()
-    assert "models/candidates/<run>" in pages.files_page()
-    assert "POST /v1/predict" in pages.api_page()
+def test_the_reference_lists_commands_files_and_addresses() -> None:
+    assert "skinlesion models rollback" in reference_pages.command_line_page()
+    assert "models/candidates/<run>" in reference_pages.files_page()
+    assert "POST /v1/predict" in reference_pages.api_page()
 
 
-def test_the_reference_names_each_file_once_and_says_what_it_is(pages: ModuleType) -> None:
-    rows = [line.split(" | ") for line in pages.files_page().splitlines() if line.startswith("| `")]
+def test_the_reference_names_each_file_once_and_says_what_it_is() -> None:
+    rows = [line.split(" | ") for line in reference_pages.files_page().splitlines() if line.startswith("| `")]
     paths = [row[0] for row in rows]
     assert len(paths) > 30
     assert len(set(paths)) == len(paths)
     assert [row for row in rows if row[1].startswith("Return")] == []
 
 
-def test_the_reference_says_what_to_do_about_a_record_that_does_not_fit(pages: ModuleType) -> None:
-    files, parts = pages.records_page().split("## Parts")
+def test_the_reference_says_what_to_do_about_a_record_that_does_not_fit() -> None:
+    files, parts = reference_pages.records_page().split("## Parts")
     verdict = next(line for line in files.splitlines() if line.startswith("| `Verdict` "))
     assert "judge the version again" in verdict
     assert "| `Criterion` " in parts
     assert "isic_api" not in files + parts
 
 
-def test_the_section_of_a_setting_is_its_own_or_its_class(pages: ModuleType) -> None:
+def test_the_section_of_a_setting_is_its_own_or_its_class() -> None:
     class Base(BaseModel):
         section: ClassVar[str] = "Base"
         inherited: int = 0
@@ -143,12 +131,15 @@ def test_the_section_of_a_setting_is_its_own_or_its_class(pages: ModuleType) -> 
         own: int = 0
         marked: int = Field(0, json_schema_extra={"section": "Marked"})
 
-    assert [pages.section_of(Part, name) for name in ("inherited", "own", "marked")] == ["Base", "Part", "Marked"]
+    assert [reference_pages.section_of(Part, name) for name in ("inherited", "own", "marked")] == [
+        "Base",
+        "Part",
+        "Marked",
+    ]
 
 
 def test_links_and_mentions_outside_the_documentation_are_checked(tmp_path: Path) -> None:
-    links = hook("broken_links")
-    for name in links.LINKING:
+    for name in broken_links.LINKING:
         (tmp_path / name).write_text("[web](https://example.org/a.md) [here](#here)")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "there.md").touch()
@@ -156,7 +147,7 @@ def test_links_and_mentions_outside_the_documentation_are_checked(tmp_path: Path
     (tmp_path / "README.md").write_text(f"[a](docs/{'there'}.md#part) [b]({gone})")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "run.sh").write_text(f"# docs/{'there'}.md and {lost} say more\n")
-    assert list(links.broken_links(tmp_path)) == [
+    assert list(broken_links.broken_links(tmp_path)) == [
         f"README.md links to {gone}, which does not exist.",
         f"tools/run.sh names {lost}, which does not exist.",
     ]

@@ -142,6 +142,8 @@ def test_a_folder_that_is_missing_or_empty_or_no_model_is_said_at_the_start(
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No image file in"):
         run_into_dataset(config, str(tmp_path / "empty"), "found.csv")
+    # A Keras file without a record is not in service.
+    shutil.copyfile(empty_models.two_classifiers / "a" / model_files.H5, layout.model_in_service(config.models))
     with pytest.raises(DataError, match="expected a trained model"):
         run_into_dataset(config, str(images), "found.csv")
     assert not config.dataset.exists()
@@ -161,14 +163,6 @@ def test_an_attempt_that_is_still_at_work_is_waited_for_by_a_retry(
         with pytest.raises(DatasetBusy):
             run.write_table(config)
     assert run.predict_shard(config, first).done > 0
-
-
-def test_a_keras_file_without_a_record_is_not_in_service(
-    empty_models: Models, two_classifiers: Path, images: Path, config: PipelineConfig
-) -> None:
-    shutil.copyfile(two_classifiers / "a" / model_files.H5, layout.model_in_service(config.models))
-    with pytest.raises(DataError, match="expected a trained model"):
-        run_into_dataset(config, str(images), "found.csv")
 
 
 def test_a_model_named_by_its_file_has_no_number_and_needs_its_decision_rule(

@@ -19,12 +19,9 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from tests.prediction.real_server import Served
 
 CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
+    not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
-]
+]  # fmt: skip
 
 POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 UPLOADS = ("/v1/predict", "/v1/grad-cam")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import struct
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.fuzz.conftest import DAMAGES
 from tests.prediction.real_server import Models, Served, drawn, problem, served
 
 
@@ -25,13 +25,6 @@ def png_of(width: int, height: int) -> bytes:
     rows = b"".join(packer.compress(bytes(width + 1)) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def zipped(content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("run.sh", content)
-    return buffer.getvalue()
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
@@ -70,12 +63,14 @@ def test_a_harmful_file_is_refused_with_its_reason(content: bytes, reason: str, 
 
 
 def test_what_a_file_holds_beside_its_image_changes_no_answer(shared: Served) -> None:
-    image = drawn(1)
+    image, zipped = drawn(1), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("run.sh", b"x")
     files = (
         image,
         image + drawn(2, (96, 72)),  # a camera's preview
         image + b"\x00\x00\x00\x18ftypmp42" + bytes(500),  # a phone's film
-        image + zipped(b"x"),
+        image + zipped.getvalue(),
         image + b"<html><script>alert(1)</script>",
         with_comment(image, b"<?php system($_GET[0]); ?>"),
     )
@@ -86,17 +81,12 @@ def test_what_a_file_holds_beside_its_image_changes_no_answer(shared: Served) ->
 
 @pytest.mark.parametrize("count", [54, pytest.param(450, marks=pytest.mark.slow)])
 def test_damaged_images_are_predicted_or_refused_and_nothing_else(shared: Served, count: int) -> None:
-    path = Path(__file__).parents[2] / "fuzz" / "conftest.py"
-    specification = importlib.util.spec_from_file_location("ways_of_damage", path)
-    assert specification is not None and specification.loader is not None
-    ways = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(ways)
     random = np.random.default_rng(0)
     jpeg = drawn(1, (96, 72))
     wholes = (jpeg, as_png(jpeg))
     statuses = []
     for number in range(count):
-        response = shared.predict(ways.DAMAGES[number % len(ways.DAMAGES)](wholes[number % 2], random))
+        response = shared.predict(DAMAGES[number % len(DAMAGES)](wholes[number % 2], random))
         statuses.append(response.status_code)
         if response.status_code != 200:
             problem(response, 422)

@@ -8,16 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.prediction.real_server import (
-    Models,
-    Served,
-    answer_to,
-    drawn,
-    problem,
-    served,
-    upload_head,
-    wait_until,
-)
+from tests.prediction.real_server import Models, Served, answer_to, drawn, problem, served, upload_head, wait_until
 
 MIB = 2**20
 MULTIPART = "multipart/form-data; boundary=XX"
@@ -115,16 +106,16 @@ def test_names_are_given_back_harmless_and_short(shared: Served) -> None:
 
 
 def test_uploads_beyond_the_memory_set_aside_are_told_to_come_again(models: Models) -> None:
-    image = drawn(1, (600, 450))
-    with served(models.folder, buffered_bytes=MIB) as server:
-        assert server.predict(image).status_code == 200
+    with served(models.folder, buffered_bytes=32 * 1024) as server:
+        assert server.predict(drawn(1)).status_code == 200
         with socket.create_connection(("127.0.0.1", server.port)) as holding:
-            holding.sendall(upload_head(f"Content-Length: {2 * MIB}") + part("a.jpg", bytes(MIB - 5000)))
-            wait_until(lambda: server.predict(image).status_code == 503)
-            response = server.predict(image)
+            holding.sendall(upload_head("Content-Length: 90000") + part("a.jpg", bytes(28 * 1024)))
+            for _ in range(20):  # before it has answered so often, the server has read what was sent
+                assert server.status_of("/healthz") == 200
+            response = server.predict(drawn(1))
             assert problem(response, 503)["type"] == "urn:problem:skinlesion:busy"
             assert response.headers["retry-after"] == "1"
-        wait_until(lambda: server.predict(image).status_code == 200)  # what was held is given back
+        wait_until(lambda: server.predict(drawn(1)).status_code == 200)  # what was held is given back
 
 
 def test_images_beyond_the_queue_are_told_to_come_again(models: Models) -> None:
