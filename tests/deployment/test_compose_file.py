@@ -25,7 +25,6 @@ WITH_THE_CODE = {
     "init", "api-server", "scheduler", "dag-processor", "triggerer", "clean-up", "worker", "training-worker",
 }  # fmt: skip
 
-
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 

@@ -105,10 +105,7 @@ def test_a_model_without_a_rule_is_refused_with_what_is_missing_and_what_to_do(t
         ("[]", "object"),
         ("{}", "`temperature` is missing"),
         (json.dumps(CONTENT | {"version": 2}), "`version` does not fit"),
-        (
-            json.dumps({name: CONTENT[name] for name in CONTENT if name != "most_distance"}),
-            "`most_distance` is missing",
-        ),
+        (json.dumps({name: CONTENT[name] for name in CONTENT if name != "views"}), "`views` is missing"),
         (json.dumps(CONTENT | {"views": 3}), "`views` does not fit"),
         (json.dumps(CONTENT | {"malignant_threshold": "0.1"}), "`malignant_threshold` does not fit"),
         (json.dumps(CONTENT | {"least_confidence": float("nan")}), "`least_confidence` does not fit"),
