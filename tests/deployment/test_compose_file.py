@@ -22,24 +22,10 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?:(:[-?])([^}]*))?\}")
 SECRET = re.compile(r"PASSWORD|SECRET|KEY|TOKEN")
 WITH_THE_CODE = {
-    "init",
-    "api-server",
-    "scheduler",
-    "dag-processor",
-    "triggerer",
-    "clean-up",
-    "worker",
-    "training-worker",
-}
+    "init", "api-server", "scheduler", "dag-processor", "triggerer", "clean-up", "worker", "training-worker",
+}  # fmt: skip
 
-
-@pytest.fixture(params=sorted(SERVICES))
-def service(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return SERVICES[request.param]
-
-
-def named(service: dict[str, Any]) -> str:
-    return next(name for name, found in SERVICES.items() if found is service)
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
 def test_the_services_are_those_that_the_guide_names() -> None:
@@ -57,23 +43,29 @@ def test_the_older_docker_compose_reads_it() -> None:
     assert set(COMPOSE) - {key for key in COMPOSE if key.startswith("x-")} == {"services", "volumes"}
 
 
-def test_a_service_is_watched_and_started_again(service: dict[str, Any]) -> None:
+@each_service
+def test_a_service_is_watched_and_started_again(name: str) -> None:
+    service = SERVICES[name]
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
-    assert service["restart"] == ("no" if named(service) == "init" else "unless-stopped")
+    assert service["restart"] == ("no" if name == "init" else "unless-stopped")
 
 
-def test_a_service_is_bounded(service: dict[str, Any]) -> None:
+@each_service
+def test_a_service_is_bounded(name: str) -> None:
+    service = SERVICES[name]
     assert re.fullmatch(r"(\$\{[A-Z_]+:-)?\d+[mg]\}?", service["mem_limit"])
     assert 0 < service["pids_limit"] <= 4096
     assert service["logging"]["options"]["max-size"]
     assert int(service["logging"]["options"]["max-file"]) > 1
 
 
-def test_a_service_is_nobody_special(service: dict[str, Any]) -> None:
+@each_service
+def test_a_service_is_nobody_special(name: str) -> None:
+    service = SERVICES[name]
     assert service["user"].partition(":")[0] not in {"", "0", "root"}
     assert service["cap_drop"] == ["ALL"]
     # Which Caddy's image does not start without, and a user who is not root does not get
-    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if named(service) == "proxy" else [])
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else [])
     assert "no-new-privileges:true" in service["security_opt"]
     assert service.get("privileged", False) is False
     assert not any("docker.sock" in volume for volume in service["volumes"])
@@ -81,19 +73,25 @@ def test_a_service_is_nobody_special(service: dict[str, Any]) -> None:
         assert shared not in service
 
 
-def test_a_service_writes_to_volumes_and_memory_alone(service: dict[str, Any]) -> None:
+@each_service
+def test_a_service_writes_to_volumes_and_memory_alone(name: str) -> None:
+    service = SERVICES[name]
     assert service["read_only"] is True
     assert service["tmpfs"]
 
 
-def test_the_proxy_alone_has_ports_and_they_are_open_to_this_machine_alone_by_default(service: dict[str, Any]) -> None:
+@each_service
+def test_the_proxy_alone_has_ports_and_they_are_open_to_this_machine_alone_by_default(name: str) -> None:
+    service = SERVICES[name]
     ports = service.get("ports", [])
-    assert bool(ports) == (named(service) == "proxy")
+    assert bool(ports) == (name == "proxy")
     for port in ports:
         assert re.fullmatch(r"\$\{BIND:-127\.0\.0\.1\}:\$\{HTTPS?_PORT:-\d+\}:\d+", port)
 
 
-def test_code_is_mounted_read_only(service: dict[str, Any]) -> None:
+@each_service
+def test_code_is_mounted_read_only(name: str) -> None:
+    service = SERVICES[name]
     for volume in service["volumes"]:
         if volume.startswith("./"):
             assert volume.endswith(":ro"), volume
@@ -110,9 +108,7 @@ def test_no_secret_has_a_default_and_a_missing_one_is_named() -> None:
     secrets = {(name, operator, text) for name, operator, text in VARIABLE.findall(TEXT) if SECRET.search(name)}
     assert secrets
     for name, operator, text in secrets:
-        assert operator in {":?", ""}, name
-        if operator == ":?":
-            assert text.startswith(f"{name} is missing")
+        assert operator == "" or (operator == ":?" and text.startswith(f"{name} is missing")), name
     checked = {name for name, operator, _ in secrets if operator == ":?"}
     assert checked == {name for name, _, _ in secrets}
 
@@ -178,11 +174,7 @@ def test_training_has_a_queue_and_a_worker_of_its_own() -> None:
 
 def test_a_worker_without_its_executor_says_what_to_do() -> None:
     script = PROJECT / "deploy" / "image" / "start-worker"
-    done = subprocess.run(
-        [script],
-        env={"AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
+    environment = {"AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([script], env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert "EXECUTOR=CeleryExecutor" in done.stderr

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -63,16 +60,12 @@ def test_nobody_is_root() -> None:
 @pytest.mark.parametrize(
     ("pod", "expected"), [(None, None), ("/app/pods/x.yaml", {"pod_template_file": "/app/pods/x.yaml"})]
 )
-def test_the_pod_of_training_is_told_by_the_environment(pod: str | None, expected: dict[str, str] | None) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "SKIN_LESION_TRAINING_POD"}
+def test_the_pod_of_training_is_told_by_the_environment(
+    pod: str | None, expected: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if pod:
-        environment["SKIN_LESION_TRAINING_POD"] = pod
-    script = "import json; from skin_lesion_dag_settings import ON_TRAINING_WORKER as w; print(json.dumps(w['executor_config']))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**environment, "PYTHONPATH": str(PROJECT / "plugins")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
+        monkeypatch.setenv("SKIN_LESION_TRAINING_POD", pod)
+    else:
+        monkeypatch.delenv("SKIN_LESION_TRAINING_POD", raising=False)
+    settings = runpy.run_path(str(PROJECT / "plugins" / "skin_lesion_dag_settings.py"))
+    assert settings["ON_TRAINING_WORKER"]["executor_config"] == expected

@@ -23,7 +23,7 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
 
 
 def test_compose_lint_finds_nothing_that_is_not_explained() -> None:
-    command = [TOOLS / "compose-lint", "--format", "json", "docker-compose.yaml"]
+    command = [str(TOOLS / "compose-lint"), "--format", "json", "docker-compose.yaml"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -32,21 +32,20 @@ class Application(BaseHTTPRequestHandler):
     """Answers with what has reached it."""
 
     protocol_version = "HTTP/1.1"
-    waited: ClassVar[list[float]] = []
-    """Seconds that each body took, whether or not it came."""
+    server: Server
+    has_read = threading.Event()
+    """Set after each body, whether or not all of it came."""
 
     def answer(self) -> None:
-        start = time.monotonic()
         if self.headers.get("Transfer-Encoding") == "chunked":
             while size := int(self.rfile.readline() or b"0", 16):
                 self.rfile.read(size + 2)
             self.rfile.readline()
         else:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.waited.append(time.monotonic() - start)
-        name = self.server.name  # type: ignore[attr-defined]
+        self.has_read.set()
         headers = {key.lower(): value for key, value in self.headers.items()}
-        body = json.dumps({"application": name, "path": self.path, "headers": headers}).encode()
+        body = json.dumps({"application": self.server.name, "path": self.path, "headers": headers}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -58,12 +57,22 @@ class Application(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """An application that listens, with its name."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Application)
+        self.name = name
+
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing: the proxy hangs up."""
+
+
 @contextmanager
 def application(name: str) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Application) as server:
-        server.name = name  # type: ignore[attr-defined]
-        server.daemon_threads = True
-        server.handle_error = lambda *arguments: None  # type: ignore[method-assign]  # the proxy hangs up
+    with Server(name) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
@@ -74,6 +83,14 @@ def application(name: str) -> Iterator[str]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as one:
         return int(one.getsockname()[1])
+
+
+def caddy(*arguments: str, **variables: str) -> str:
+    """Run a command on the file as it is; return its output, or fail with what it complains of."""
+    command = [str(CADDY), *arguments, "--adapter", "caddyfile", "--config", str(PROJECT / "deploy" / "Caddyfile")]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Proxy(NamedTuple):
@@ -111,7 +128,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
             text = text.replace(found, other)
         (folder / "Caddyfile").write_text(text)
         log = stack.enter_context((folder / "log").open("w"))
-        command = [CADDY, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
+        command = [str(CADDY), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
         variables = {
             "SITE_URL": f"https://localhost:{https}",
             "XDG_DATA_HOME": str(folder),
@@ -153,23 +170,19 @@ def answers(client: httpx.Client, address: str) -> bool:
     ],
 )
 def test_caddy_accepts_the_file_with_and_without_a_domain(variables: dict[str, str], tmp_path: Path) -> None:
-    command = [CADDY, "validate", "--config", PROJECT / "deploy" / "Caddyfile", "--adapter", "caddyfile"]
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), **variables}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert subprocess.run([CADDY, "fmt", "--diff", command[3]], check=False, capture_output=True).returncode == 0
+    caddy("validate", XDG_DATA_HOME=str(tmp_path), **variables)
+
+
+def test_caddy_would_not_format_the_file_otherwise() -> None:
+    done = subprocess.run([CADDY, "fmt", "--diff", PROJECT / "deploy" / "Caddyfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_public_domain_gets_a_public_certificate_and_localhost_one_of_its_own_authority() -> None:
-    def adapted(**variables: str) -> str:
-        command = [CADDY, "adapt", "--config", PROJECT / "deploy" / "Caddyfile", "--adapter", "caddyfile"]
-        return subprocess.run(
-            command, env={**os.environ, **variables}, capture_output=True, text=True, check=True
-        ).stdout
-
-    assert '"host":["lesions.example.org"]' in adapted(DOMAIN="lesions.example.org")
-    assert '"module":"internal"' not in adapted(DOMAIN="lesions.example.org")
-    assert '"module":"internal"' in adapted(DOMAIN="server.lan", CERTIFICATES="local_certs")
+    public = caddy("adapt", DOMAIN="lesions.example.org")
+    assert '"host":["lesions.example.org"]' in public
+    assert '"module":"internal"' not in public
+    assert '"module":"internal"' in caddy("adapt", DOMAIN="server.lan", CERTIFICATES="local_certs")
 
 
 @pytest.mark.parametrize(
@@ -225,8 +238,7 @@ def test_another_name_gets_no_certificate(proxy: Proxy) -> None:
 @pytest.mark.parametrize("has_length", [True, False])
 def test_a_body_that_is_too_large_is_refused_with_a_problem_document(proxy: Proxy, has_length: bool) -> None:
     block = bytes(2**20)
-    content: Any = block * 41 if has_length else (block for _ in range(41))
-    response = proxy.client.post("/predictor/v1/predict", content=content)
+    response = proxy.client.post("/predictor/v1/predict", content=block * 41 if has_length else iter([block] * 41))
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == 413
@@ -239,27 +251,24 @@ def test_headers_that_are_too_large_are_refused(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /predictor/ HTTP/1.1\r\nHost: localhost\r\n"])
 def test_headers_that_do_not_come_are_given_up(proxy: Proxy, sent: bytes) -> None:
-    start = time.monotonic()
     with proxy.connect() as connection:
         connection.sendall(sent)
-        while connection.recv(65536):
+        while connection.recv(65536):  # a TimeoutError if it is not closed
             pass
-    assert time.monotonic() - start < HEAD_SECONDS + 3
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_an_application_does_not_wait_for_a_body_that_does_not_come(proxy: Proxy, goes_on: bool) -> None:
-    Application.waited.clear()
-    start = time.monotonic()
+    Application.has_read.clear()
     with proxy.connect() as connection:
         connection.sendall(b"POST /predictor/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\nx")
-        while not Application.waited and time.monotonic() - start < 15:
-            time.sleep(0.2)
+        for _ in range(75):
+            if Application.has_read.wait(0.2):
+                break
             if goes_on:
                 with suppress(OSError):  # the proxy has closed the connection
                     connection.sendall(b"x")
-    (waited,) = Application.waited
-    assert BODY_SECONDS - 1 < waited < BODY_SECONDS + 3
+    assert Application.has_read.is_set()
     assert proxy.client.get("/predictor/").status_code == 200
 
 

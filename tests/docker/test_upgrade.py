@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from benchmarks.container_stack import PROJECT
@@ -25,7 +25,7 @@ REVISION = os.environ.get("UPGRADE_FROM") or _previous() or "HEAD^"
 
 
 def test_an_upgrade_keeps_runs_data_secrets_and_the_model_in_service_and_the_next_night_is_green(stack: Stack) -> None:
-    settings = {"weights": "random", "fine_tune": "none", "epochs": 2, "shards": 2}
+    settings: dict[str, Any] = {"weights": "random", "fine_tune": "none", "epochs": 2, "shards": 2}
     stack.up()
     stack.inside("scheduler", "skinlesion", "sample", "dataset")
     first = stack.trigger(**settings)

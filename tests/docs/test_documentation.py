@@ -1,96 +1,127 @@
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import ClassVar
 
 import pytest
 import yaml
+from mkdocs.commands import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
 from pydantic import BaseModel, Field
+from tools import broken_links, reference_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 
 LOADED = re.compile(
     r"""<(?:script|img|iframe|link rel="(?:stylesheet|preconnect|icon)")[^>]*(?:src|href)="((?:https?:)?//[^"]+)"""
 )
+"""What a browser loads of an HTML page."""
+
+EMBEDDED = re.compile(r"""!\[[^]]*\]\(((?:https?:)?//[^)]+)|<[^>]*(?:src|srcset|data)=["']((?:https?:)?//[^"']+)""")
+"""What a Markdown page has a browser load."""
+
+PAGE = """
+# A page
+
+[Another](other.md#part)
+
+!!! note
+
+    With `code`.
+
+| a | table |
+|---|---|
+
+```python
+print("and this")
+```
+"""
 
 
-def hook(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def pages() -> ModuleType:
-    return hook("reference_pages")
-
-
-def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Return a folder with the project's theme, extensions and validation, and two pages in docs/."""
+    (tmp_path / "mkdocs.yml").write_text(
+        f"INHERIT: {ROOT / 'mkdocs.yml'}\nhooks: []\nnav: [index.md, other.md]\ndocs_dir: docs\nsite_dir: site\n"
     )
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(PAGE)
+    (tmp_path / "docs" / "other.md").write_text("# Another\n\n## Part\n")
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    built = build(ROOT, folder)
-    assert built.returncode == 0, built.stderr
-    return folder
+def built(folder: Path, site: Path) -> list[Path]:
+    """Build the documentation as `mkdocs build --strict` does; return its pages."""
+    build.build(load_config(str(folder / "mkdocs.yml"), strict=True, site_dir=str(site)))
+    return list(site.rglob("*.html"))
 
 
-def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
-    pages = list(site.rglob("*.html"))
-    assert len(pages) > 30
+def test_what_the_theme_adds_to_a_page_loads_nothing_from_elsewhere(small: Path) -> None:
+    pages = built(small, small / "site")
+    assert len(pages) >= 2
     assert {address for page in pages for address in LOADED.findall(page.read_text())} == set()
 
 
-def test_the_reference_lists_every_setting_with_its_variable(site: Path, pages: ModuleType) -> None:
-    page = (site / "reference" / "settings.html").read_text()
-    models = pages.classes_named("BaseSettings", leaves_only=True)
+def test_no_page_embeds_what_is_elsewhere() -> None:
+    sources = [page.read_text() for page in (ROOT / "docs").rglob("*.md")] + [
+        page() for page in reference_pages.PAGES.values()
+    ]
+    assert len(sources) > 30
+    assert [address for source in sources for address in EMBEDDED.findall(source)] == []
+
+
+@pytest.mark.slow  # `make lint` builds it too
+def test_the_documentation_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pages = built(ROOT, tmp_path)
+    assert len(pages) > 30
+    assert {address for page in pages for address in LOADED.findall(page.read_text())} == set()
+    assert "<code>SKINLESION_" in (tmp_path / "reference" / "settings.html").read_text()
+    assert "models/candidates/&lt;run&gt;" in (tmp_path / "reference" / "files.html").read_text()
+
+
+@pytest.mark.parametrize("link", ["other.md#no-such-heading", "no-such-page.md"])
+def test_a_strict_build_fails_on_a_broken_link(small: Path, link: str, caplog: pytest.LogCaptureFixture) -> None:
+    with (small / "docs" / "index.md").open("a") as page:
+        page.write(f"\n[nowhere]({link})\n")
+    with pytest.raises(Abort):
+        built(small, small / "site")
+    assert "no-such-" in caplog.text
+
+
+def test_the_reference_lists_every_setting_with_its_variable() -> None:
+    page = reference_pages.settings_page()
+    models = reference_pages.classes_named("BaseSettings", leaves_only=True)
     names = [model.model_config["env_prefix"] + name.upper() for model in models for name in model.model_fields]
     assert len(names) > 80
-    assert [name for name in names if f"<code>{name}</code>" not in page] == []
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
-def test_the_reference_lists_commands_files_and_addresses(site: Path) -> None:
-    reference = site / "reference"
-    assert "skinlesion models rollback" in (reference / "command-line.html").read_text()
-    assert "models/candidates/&lt;run&gt;" in (reference / "files.html").read_text()
-    assert "POST /v1/predict" in (reference / "http-api.html").read_text()
+def test_the_reference_lists_commands_files_and_addresses() -> None:
+    assert "skinlesion models rollback" in reference_pages.command_line_page()
+    assert "models/candidates/<run>" in reference_pages.files_page()
+    assert "POST /v1/predict" in reference_pages.api_page()
 
 
-def test_the_reference_names_each_file_once_and_says_what_it_is(pages: ModuleType) -> None:
-    rows = [line.split(" | ") for line in pages.files_page().splitlines() if line.startswith("| `")]
+def test_the_reference_names_each_file_once_and_says_what_it_is() -> None:
+    rows = [line.split(" | ") for line in reference_pages.files_page().splitlines() if line.startswith("| `")]
     paths = [row[0] for row in rows]
     assert len(paths) > 30
     assert len(set(paths)) == len(paths)
     assert [row for row in rows if row[1].startswith("Return")] == []
 
 
-def test_the_reference_says_what_to_do_about_a_record_that_does_not_fit(pages: ModuleType) -> None:
-    files, parts = pages.records_page().split("## Parts")
+def test_the_reference_says_what_to_do_about_a_record_that_does_not_fit() -> None:
+    files, parts = reference_pages.records_page().split("## Parts")
     verdict = next(line for line in files.splitlines() if line.startswith("| `Verdict` "))
     assert "judge the version again" in verdict
     assert "| `Criterion` " in parts
     assert "isic_api" not in files + parts
 
 
-def test_the_section_of_a_setting_is_its_own_or_its_class(pages: ModuleType) -> None:
+def test_the_section_of_a_setting_is_its_own_or_its_class() -> None:
     class Base(BaseModel):
         section: ClassVar[str] = "Base"
         inherited: int = 0
@@ -100,24 +131,15 @@ def test_the_section_of_a_setting_is_its_own_or_its_class(pages: ModuleType) -> 
         own: int = 0
         marked: int = Field(0, json_schema_extra={"section": "Marked"})
 
-    assert [pages.section_of(Part, name) for name in ("inherited", "own", "marked")] == ["Base", "Part", "Marked"]
-
-
-def test_a_strict_build_fails_on_a_broken_link(tmp_path: Path) -> None:
-    for name in ("docs", "include", "tools"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    with (tmp_path / "docs" / "faq.md").open("a") as page:
-        page.write("\n[nowhere](how-to/running.md#no-such-heading)\n")
-    built = build(tmp_path, tmp_path / "site")
-    assert built.returncode == 1
-    assert "no-such-heading" in built.stderr
+    assert [reference_pages.section_of(Part, name) for name in ("inherited", "own", "marked")] == [
+        "Base",
+        "Part",
+        "Marked",
+    ]
 
 
 def test_links_and_mentions_outside_the_documentation_are_checked(tmp_path: Path) -> None:
-    links = hook("broken_links")
-    for name in links.LINKING:
+    for name in broken_links.LINKING:
         (tmp_path / name).write_text("[web](https://example.org/a.md) [here](#here)")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "there.md").touch()
@@ -125,7 +147,7 @@ def test_links_and_mentions_outside_the_documentation_are_checked(tmp_path: Path
     (tmp_path / "README.md").write_text(f"[a](docs/{'there'}.md#part) [b]({gone})")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "run.sh").write_text(f"# docs/{'there'}.md and {lost} say more\n")
-    assert list(links.broken_links(tmp_path)) == [
+    assert list(broken_links.broken_links(tmp_path)) == [
         f"README.md links to {gone}, which does not exist.",
         f"tools/run.sh names {lost}, which does not exist.",
     ]

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
+from skinlesion.data.images.file import encode_jpeg
 from skinlesion.prediction.serving.grad_cam_process import Question
 
 
-def quick(question: Question) -> bytes:
+def who(question: Question) -> bytes:
+    """Return the label and the process that answers."""
     return f"{question.label} by {os.getpid()}".encode()
 
 
-def slow_for_benign(question: Question) -> bytes:
-    time.sleep(60 if question.label == "benign" else 0)
-    return quick(question)
+def the_image_itself(question: Question) -> bytes:
+    return encode_jpeg(question.pixels, 90)
 
 
-def dies_for_benign(question: Question) -> bytes:
+def when_released(release: Path, question: Question) -> bytes:
+    """Answer as `who` does, once a file is there."""
+    while not release.exists():
+        time.sleep(0.01)
+    return who(question)
+
+
+def harmful_for_dark_images(question: Question) -> bytes:
+    """Hang for benign, die for malignant and fail for unknown; answer for a light image as `who` does."""
+    if question.pixels.max() > 50:
+        return who(question)
     if question.label == "benign":
+        time.sleep(600)
+    if question.label == "malignant":
         os._exit(9)
-    return quick(question)
-
-
-def fails_for_benign(question: Question) -> bytes:
-    if question.label == "benign":
-        raise ValueError("no convolution")
-    return quick(question)
-
-
-def slow(question: Question) -> bytes:
-    time.sleep(1)
-    return quick(question)
+    raise ValueError("no convolution")

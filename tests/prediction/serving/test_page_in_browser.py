@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, ViewportSize, expect, sync_playwright
+from tests.prediction.real_server import UNSURE, Models, Served, drawn, probabilities, served
+from tests.prediction.serving.overlays import the_image_itself
 
-from skinlesion.prediction.classifier import classifier_of, predict
-from skinlesion.registry import model_files
-from skinlesion.stages.settings import PipelineConfig
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.prediction.serving.grad_cam_process import Overlay
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1100, "height": 900}
-LABELS = ("benign", "malignant", "unknown")
-SECONDS = 30_000.0 / 1000
-IMAGES = 50
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1100, height=900)
 
-expect.set_options(timeout=SECONDS * 1000)
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def overlay() -> Overlay:
+    """Return a Grad-CAM without TensorFlow; test_grad_cam.py asks for the real one."""
+    return the_image_itself
 
 
 @pytest.fixture(scope="module")
@@ -55,34 +59,46 @@ class Visit:
         page.goto(address, wait_until="networkidle")
 
     def send(self, *files: tuple[str, bytes]) -> None:
-        self.page.set_input_files(
-            "#choose", [{"name": name, "mimeType": "image/jpeg", "buffer": content} for name, content in files]
-        )
+        sent = [FilePayload(name=name, mimeType="image/jpeg", buffer=content) for name, content in files]
+        self.page.set_input_files("#choose", sent)
 
-    def answer(self, name: str) -> Any:
+    def ignore(self, part: str) -> None:
+        """Forget what the browser itself complains of."""
+        self.complaints = [text for text in self.complaints if part not in text]
+
+    def answer(self, name: str) -> Locator:
         return self.page.locator("article", has=self.page.locator("h3", has_text=name))
 
 
+class Visits:
+    """The pages that a test has opened, each in a context of its own."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.opened: list[Visit] = []
+
+    def __call__(
+        self,
+        server: Served,
+        *,
+        scheme: Literal["light", "dark"] = "light",
+        viewport: ViewportSize = DESK,
+        permissions: list[str] | None = None,
+    ) -> Visit:
+        context = self.browser.new_context(color_scheme=scheme, viewport=viewport, permissions=permissions)
+        self.opened.append(Visit(context.new_page(), server.address))
+        return self.opened[-1]
+
+
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    contexts = []
-    visits = []
-
-    def go(served: Any, *, scheme: str = "light", viewport: dict[str, int] = DESK, **options: Any) -> Visit:
-        context = browser.new_context(color_scheme=scheme, viewport=viewport, **options)
-        contexts.append(context)
-        visits.append(Visit(context.new_page(), served.address))
-        return visits[-1]
-
-    yield go
-    for one in visits:
-        elsewhere = [
-            url for url in one.requests if not url.startswith(("http://127.0.0.1:", "blob:http://127.0.0.1:", "data:"))
-        ]
-        assert elsewhere == []
+def visit(browser: Browser) -> Iterator[Visits]:
+    visits = Visits(browser)
+    yield visits
+    here = ("http://127.0.0.1:", "blob:http://127.0.0.1:", "data:")
+    for one in visits.opened:
+        assert [url for url in one.requests if not url.startswith(here)] == []
         assert one.complaints == []
-    for context in contexts:
-        context.close()
+        one.page.context.close()
 
 
 def serious_violations(page: Page) -> list[str]:
@@ -90,83 +106,80 @@ def serious_violations(page: Page) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
 
 
-@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESK), ("dark", DESK), ("light", PHONE), ("dark", PHONE)])
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [
+        ("light", DESK),
+        ("dark", PHONE),
+        pytest.param("dark", DESK, marks=pytest.mark.slow),
+        pytest.param("light", PHONE, marks=pytest.mark.slow),
+    ],
+)
 def test_an_image_is_answered_with_decision_reason_threshold_and_heat_map_and_nobody_is_kept_out(
-    visit: Any, shared: Any, drawn: Callable[..., bytes], scheme: str, viewport: dict[str, int]
+    visit: Visits, shared: Served, scheme: Literal["light", "dark"], viewport: ViewportSize
 ) -> None:
     page = (one := visit(shared, scheme=scheme, viewport=viewport)).page
     assert serious_violations(page) == []
+    expect(page.get_by_role("note")).to_contain_text("Not a medical device")
     one.send(("mole.jpg", drawn(1)))
     answer = one.answer("mole.jpg")
-    (said,) = shared.predict(drawn(1)).json()["predictions"]
+    said = shared.prediction(drawn(1))
     expect(answer.locator(".decision")).to_have_text(said["decision"].capitalize())
     expect(answer.locator(".reason")).to_have_text(said["reason"])
     expect(answer.locator(".version")).to_contain_text("version 1, run run-a")
     expect(answer.locator(".threshold")).to_contain_text("0.200")
     bar, mark = answer.locator(".bar.malignant").bounding_box(), answer.locator(".mark").bounding_box()
+    assert bar and mark
     assert (mark["x"] + mark["width"] / 2 - bar["x"]) / bar["width"] == pytest.approx(0.2, abs=0.02)
     expect(page.locator("#status")).to_contain_text(f"mole.jpg: {said['decision']}")
     answer.get_by_role("button", name="Show Grad-CAM").click()
-    expect(answer.locator(".looked img")).to_be_visible(timeout=60_000)
-    assert "what spoke for malignant" in answer.locator(".looked img").get_attribute("alt")
+    heat_map = answer.locator(".looked img")
+    expect(heat_map).to_be_visible(timeout=60_000)
+    assert "what spoke for malignant" in (heat_map.get_attribute("alt") or "")
+    assert heat_map.evaluate("image => image.naturalWidth") == 224
     assert serious_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off to the right"
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
 
 
-def test_the_page_says_what_it_is_not(visit: Any, shared: Any) -> None:
-    expect(visit(shared).page.get_by_role("note")).to_contain_text("Not a medical device")
-
-
-def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(
-    visit: Any, empty_models: Any, serve: Any, unsure: dict[str, Any], drawn: Callable[..., bytes]
-) -> None:
-    empty_models.switch_to("a", unsure)
-    with serve(empty_models.folder) as served:
-        one = visit(served)
+def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(visit: Visits, empty_models: Models) -> None:
+    empty_models.switch_to("a", UNSURE)
+    with served(empty_models.folder) as server:
+        one = visit(server)
         one.send(("mole.jpg", drawn(1)), ("letter.jpg", b"Dear doctor"))
         expect(one.answer("mole.jpg").locator(".decision")).to_have_text("Unknown")
         expect(one.answer("mole.jpg").locator(".reason")).to_contain_text("Not sure enough to answer")
         expect(one.answer("letter.jpg").locator(".decision")).to_have_text("Not answered")
         expect(one.answer("letter.jpg").locator(".reason")).to_contain_text("not a readable image")
         assert serious_violations(one.page) == []
-        one.complaints = [text for text in one.complaints if "422" not in text]  # the browser's own note
+        one.ignore("422")
 
 
-def test_the_page_gives_the_probabilities_that_predict_gives(
-    visit: Any, shared: Any, two_classifiers: Path, drawn: Callable[..., bytes], tmp_path: Path
+@pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_the_page_gives_the_probabilities_of_the_model(
+    visit: Visits, shared: Served, two_classifiers: Path, count: int
 ) -> None:
-    files = []
-    for number in range(IMAGES):
-        files.append(tmp_path / f"image{number:02d}.jpg")
-        files[-1].write_bytes(drawn(number))
-    expected = [
-        prediction.probabilities
-        for prediction in predict(
-            files, classifier_of(two_classifiers / "a" / model_files.TFLITE), PipelineConfig.of({"workers": 2})
-        )
-    ]
+    images = [drawn(number) for number in range(count)]
     one = visit(shared)
     answers: dict[str, list[float]] = {}
 
-    def note(response: Any) -> None:
-        if response.url.endswith("/v1/predict"):
+    def note(response: Response | None) -> None:
+        if response is not None and response.url.endswith("/v1/predict"):
             for said in response.json()["predictions"]:
                 answers[said["file"]] = [said["probabilities"][label] for label in LABELS]
 
     one.page.on("requestfinished", lambda request: note(request.response()))
-    one.page.set_input_files("#choose", [str(file) for file in files])
-    expect(one.page.locator("article tbody tr")).to_have_count(3 * IMAGES)
-    for file, probabilities in zip(files, expected, strict=True):
-        assert np.abs(np.array(answers[file.name]) - probabilities).max() < 1e-4
-        shown = one.answer(file.name).locator("tbody td:nth-child(2)").all_inner_texts()
-        assert np.abs(np.array(shown, dtype=float) - probabilities).max() < 6e-4, "three decimals are shown"
+    one.send(*((f"image{number:02d}.jpg", image) for number, image in enumerate(images)))
+    expect(one.page.locator("article tbody tr")).to_have_count(3 * count)
+    for number, expected in enumerate(probabilities(two_classifiers / "a", images)):
+        name = f"image{number:02d}.jpg"
+        assert np.abs(np.array(answers[name]) - expected).max() < 1e-4
+        shown = one.answer(name).locator("tbody td:nth-child(2)").all_inner_texts()
+        assert np.abs(np.array(shown, dtype=float) - expected).max() < 6e-4, "three decimals are shown"
 
 
-def test_images_come_by_drag_and_paste_and_example_and_camera(
-    visit: Any, shared: Any, drawn: Callable[..., bytes]
-) -> None:
+def test_images_come_by_drag_and_paste_and_example_and_camera(visit: Visits, shared: Served) -> None:
     page = (one := visit(shared, permissions=["camera"])).page
     handing = """([kind, name, bytes]) => {
         const data = new DataTransfer();
@@ -180,14 +193,10 @@ def test_images_come_by_drag_and_paste_and_example_and_camera(
         expect(one.answer(f"{kind}.jpg").locator("tbody tr")).to_have_count(3)
     for example in page.locator("[data-example]").all():
         example.click()
-        expect(one.answer(example.get_attribute("data-example")).locator("tbody tr")).to_have_count(3)
+        expect(one.answer(example.get_attribute("data-example") or "").locator("tbody tr")).to_have_count(3)
     page.get_by_role("button", name="Take a photo").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    # Not `wait_for_function`, which the page's Content-Security-Policy stops.
-    for _ in range(300):
-        if page.locator("video").evaluate("video => video.videoWidth > 0"):
-            break
-        page.wait_for_timeout(100)
+    expect(page.locator("video")).not_to_have_js_property("videoWidth", 0)
     assert serious_violations(page) == []
     page.get_by_role("button", name="Take it").click()
     expect(one.answer("photo.jpg").locator("tbody tr")).to_have_count(3)
@@ -195,7 +204,7 @@ def test_images_come_by_drag_and_paste_and_example_and_camera(
     expect(page.locator("article")).to_have_count(0)
 
 
-def test_everything_can_be_done_by_keyboard(visit: Any, shared: Any) -> None:
+def test_everything_can_be_done_by_keyboard(visit: Visits, shared: Served) -> None:
     page = (one := visit(shared)).page
     reached = []
     for _ in range(7):  # one more than wanted: the link that skips to the choice
@@ -214,25 +223,21 @@ def test_everything_can_be_done_by_keyboard(visit: Any, shared: Any) -> None:
     expect(answer.locator(".looked img")).to_be_visible(timeout=60_000)
 
 
-def test_a_switch_of_the_model_is_shown_with_the_next_answer(
-    visit: Any, models: Any, serve: Any, wait: Any, drawn: Callable[..., bytes]
-) -> None:
-    with serve(models.folder) as served:
-        one = visit(served)
+def test_a_switch_of_the_model_is_shown_with_the_next_answer(visit: Visits, models: Models) -> None:
+    with served(models.folder) as server:
+        one = visit(server)
         one.send(("first.jpg", drawn(1)))
         expect(one.answer("first.jpg").locator(".version")).to_contain_text("run-a")
         models.switch_to("b")
-        wait(lambda: served.client.get("/v1/model").json()["version"] == "run-b")
+        server.wait_for("run-b")
         one.send(("second.jpg", drawn(1)))
         expect(one.answer("second.jpg").locator(".version")).to_contain_text("run-b")
         expect(one.page.locator("#model-facts")).to_contain_text("run-b")
 
 
-def test_with_a_token_the_page_asks_for_it_and_goes_on(
-    visit: Any, models: Any, serve: Any, drawn: Callable[..., bytes]
-) -> None:
-    with serve(models.folder, token="0123456789abcdef0123") as served:
-        one = visit(served)
+def test_with_a_token_the_page_asks_for_it_and_goes_on(visit: Visits, models: Models) -> None:
+    with served(models.folder, token="0123456789abcdef0123") as server:
+        one = visit(server)
         expect(one.page.get_by_label("Token")).to_be_focused()
         one.page.get_by_label("Token").fill("not the right one")
         one.page.keyboard.press("Enter")
@@ -243,13 +248,10 @@ def test_with_a_token_the_page_asks_for_it_and_goes_on(
         one.page.keyboard.press("Enter")
         expect(one.answer("mole.jpg").locator("tbody tr")).to_have_count(3)
         expect(one.page.locator("#model-facts")).to_contain_text("run-a")
-        one.complaints = [text for text in one.complaints if "401" not in text]
+        one.ignore("401")
 
 
-def test_the_whole_page_is_small(visit: Any, shared: Any) -> None:
-    sizes = {
-        path: len(shared.client.get(path).content)
-        for path in ("/", "/static/page.css", "/static/page.js", "/static/icon.svg")
-    }
-    assert sum(sizes.values()) < 50_000
+def test_the_whole_page_is_small(visit: Visits, shared: Served) -> None:
+    paths = ("/", "/static/page.css", "/static/page.js", "/static/icon.svg")
+    assert sum(len(shared.client.get(path).content) for path in paths) < 50_000
     assert len(visit(shared).requests) < 12

@@ -2,86 +2,92 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pytest
+from tests.prediction.real_server import Served, drawn
+from tests.two_classifiers import RULE
 
 from skinlesion.data.images.file import decode, encode_jpeg, read_header, to_model_size
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
-from skinlesion.network.classifier import load_classifier
 from skinlesion.prediction.classifier import classifier_of, pixels_for_model, predict
 from skinlesion.registry import model_files
 from skinlesion.stages.resize import resize
 from skinlesion.stages.settings import PipelineConfig
 
-IMAGES = 50
 SIZES = ((600, 450), (200, 150), (1024, 1024), (450, 600), (224, 224))
-LABELS = ("benign", "malignant", "unknown")
+SLOW = pytest.mark.slow
+
+Rows = npt.NDArray[np.floating]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[..., bytes]) -> list[Path]:
+@pytest.fixture(scope="module", params=[10, pytest.param(50, marks=SLOW)])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("images")
-    for number in range(IMAGES):
+    for number in range(request.param):
         (folder / f"image{number:02d}.jpg").write_bytes(drawn(number, SIZES[number % len(SIZES)]))
     return sorted(folder.iterdir())
 
 
 @pytest.fixture(scope="module")
-def by_litert(two_classifiers: Path, files: list[Path]) -> np.ndarray:
+def by_litert(two_classifiers: Path, files: list[Path]) -> Rows:
     return by_file(two_classifiers / "a" / model_files.TFLITE, files)
 
 
-def by_file(model: Path, files: list[Path]) -> np.ndarray:
+def by_file(model: Path, files: list[Path]) -> Rows:
     found = predict(files, classifier_of(model), PipelineConfig.of({"workers": 2}))
     return np.array([prediction.probabilities for prediction in found])
 
 
-@pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
+def assert_same(found: Rows, expected: Rows) -> None:
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", [pytest.param(model_files.H5, marks=SLOW), "model.keras"])
 def test_every_format_gives_the_same_probabilities(
-    name: str, two_classifiers: Path, files: list[Path], by_litert: np.ndarray
+    name: str, two_classifiers: Path, files: list[Path], by_litert: Rows
 ) -> None:
-    assert np.abs(by_file(two_classifiers / "a" / name, files) - by_litert).max() < 1e-4
+    assert_same(by_file(two_classifiers / "a" / name, files), by_litert)
 
 
-@pytest.mark.parametrize("name", [model_files.H5, "model.keras"])
+@pytest.mark.parametrize("name", [model_files.H5, pytest.param("model.keras", marks=SLOW)])
 def test_keras_itself_gives_the_same_probabilities(
-    name: str, two_classifiers: Path, files: list[Path], by_litert: np.ndarray
+    name: str, two_classifiers: Path, files: list[Path], by_litert: Rows
 ) -> None:
     quiet_tensorflow.load()
+    from skinlesion.network.classifier import load_classifier
+
     classifier = load_classifier(two_classifiers / "a" / name)
     pixels = np.stack([pixels_for_model(file.read_bytes(), max_pixels=10**8, min_side=32) for file in files])
-    assert np.abs(classifier(pixels.astype(np.float32), training=False).numpy() - by_litert).max() < 1e-4
+    assert_same(classifier(pixels.astype(np.float32), training=False).numpy(), by_litert)
 
 
-def test_the_api_gives_the_same_probabilities(shared: Any, files: list[Path], by_litert: np.ndarray) -> None:
+def test_the_api_gives_the_same_probabilities(shared: Served, files: list[Path], by_litert: Rows) -> None:
     answer = shared.predict(*(file.read_bytes() for file in files)).json()
-    found = [[said["probabilities"][label] for label in LABELS] for said in answer["predictions"]]
-    assert np.abs(np.array(found) - by_litert).max() < 1e-4
+    assert_same(
+        pd.DataFrame([said["probabilities"] for said in answer["predictions"]])[[*LABELS]].to_numpy(), by_litert
+    )
 
 
 def test_the_command_gives_the_same_probabilities(
-    two_classifiers: Path, files: list[Path], by_litert: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_classifiers: Path, files: list[Path], by_litert: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from typer.testing import CliRunner
-
     from skinlesion.command_line.main import app
 
-    table = tmp_path / "predictions.csv"
-    model = two_classifiers / "a" / model_files.TFLITE
-    ended = CliRunner().invoke(app, ["predict", "--model", str(model), "--output", str(table), str(files[0].parent)])
-    assert ended.exit_code == 0, ended.output
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["image"] for row in rows] == [file.stem for file in files]
-    assert np.abs(np.array([[float(row[label]) for label in LABELS] for row in rows]) - by_litert).max() < 1e-4
+    model, table = two_classifiers / "a" / model_files.TFLITE, tmp_path / "predictions.csv"
+    app(["predict", "--model", str(model), "--output", str(table), str(files[0].parent)], standalone_mode=False)
+    found = pd.read_csv(table)
+    assert found["image"].tolist() == [file.stem for file in files]
+    assert_same(found[[*LABELS]].to_numpy(), by_litert)
 
 
-def test_the_model_sees_what_the_resize_stage_writes(files: list[Path], tmp_path: Path) -> None:
+def test_the_model_sees_what_the_resize_stage_writes(files: list[Path]) -> None:
     config = PipelineConfig.of({})
     for file in files:
         content = file.read_bytes()
@@ -92,3 +98,17 @@ def test_the_model_sees_what_the_resize_stage_writes(files: list[Path], tmp_path
         assert encode_jpeg(seen, config.jpeg_quality) == encode_jpeg(written, config.jpeg_quality)
     assert resize.__globals__["to_model_size"] is to_model_size, "the stage's own function"
     assert resize.__globals__["decode"] is decode
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_keras_file_that_carries_code_is_refused(suffix: str, tmp_path: Path) -> None:
+    quiet_tensorflow.load()
+    import keras
+
+    from skinlesion.network.classifier import save_model
+
+    harmful = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Lambda(lambda pixels: pixels)])
+    save_model(harmful, tmp_path / f"model{suffix}")
+    (tmp_path / "decision_rule.json").write_text(json.dumps(RULE))
+    with pytest.raises(DataError, match=f"model{suffix} cannot be loaded as a Keras model: .*Lambda"):
+        classifier_of(tmp_path / f"model{suffix}")
