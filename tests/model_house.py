@@ -15,6 +15,7 @@ import pytest
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
 
+from skinlesion.data.finding import Verdict
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.data.split import HELD_OUT
@@ -72,7 +73,7 @@ class House:
         *,
         classes: tuple[str, ...] = LABELS,
         threshold: float = 0.5,
-        data_verdict: str | None = "passed",
+        data_verdict: Verdict | None = "passed",
     ) -> int:
         """Make a candidate that was trained and evaluated; give its version."""
         candidate = Candidate(layout.candidate(self.models, run))
@@ -105,7 +106,7 @@ class House:
 
 
 def metrics_of(
-    probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, run: str, data_verdict: str | None
+    probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, run: str, data_verdict: Verdict | None
 ) -> MetricsRecord:
     labels = rows["label"].map(LABELS.index).to_numpy()
     recalls = [float((probabilities[labels == k].argmax(axis=1) == k).mean()) for k in range(3)]
@@ -146,8 +147,8 @@ def house(tmp_path: Path, small_model: Path) -> House:
 
     rows = held_out()
     dataset = tmp_path / "dataset"
-    for number in range(8):
-        path = layout.output(dataset) / rows.loc[number, "file"]
+    for number, file in enumerate(rows["file"].head(8)):
+        path = layout.output(dataset) / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(simplejpeg.encode_jpeg(np.full((224, 224, 3), 25 * number, dtype=np.uint8)))
         rows.loc[number, "sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()

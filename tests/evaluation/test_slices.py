@@ -46,7 +46,7 @@ def test_a_slice_has_the_figures_of_its_own_images() -> None:
 def test_without_a_threshold_there_is_no_sensitivity() -> None:
     (row,) = measure_slices(scored(60), pd.DataFrame({"source": ["A"] * 60}))
     assert row.balanced_accuracy is not None
-    assert row.sensitivity is row.specificity is row.intervals["sensitivity"] is None
+    assert (row.sensitivity, row.specificity, row.intervals["sensitivity"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("images_each", "shown"), [(19, False), (25, True)])

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.measured import known
 
+from skinlesion.data.finding import Verdict as DataVerdict
 from skinlesion.data.manifest import COLUMNS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -88,9 +90,10 @@ def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
     probabilities = generator.dirichlet((1, 1, 1), size=len(house.rows))
     verdict = verdict_on(house, house.add("first", probabilities))
     calibration = next(one for one in verdict.criteria if one.name == "max_calibration_error")
-    assert calibration.numbers["by_chance"] > 0.1
-    assert calibration.found is not None
-    assert calibration.found < calibration.numbers["calibration_error"]
+    by_chance, error = calibration.numbers["by_chance"], calibration.numbers["calibration_error"]
+    assert isinstance(by_chance, float) and isinstance(error, float)
+    assert by_chance > 0.1
+    assert known(calibration.found) < error
 
 
 @pytest.mark.parametrize(
@@ -273,7 +276,7 @@ def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> Non
     ],
 )
 def test_the_datas_checks_count(
-    house: House, settings: Settings, verdict_of_data: str | None, required: bool, expected: list[str]
+    house: House, settings: Settings, verdict_of_data: DataVerdict | None, required: bool, expected: list[str]
 ) -> None:
     number = house.add("candidate", house.scores(), data_verdict=verdict_of_data)
     assert lost(verdict_on(house, number, settings(gate_require_data_checks=required))) == expected

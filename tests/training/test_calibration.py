@@ -103,10 +103,11 @@ def test_the_rule_says_what_it_does_on_the_inner_fold(candidate: Candidate) -> N
     assert record is not None
     assert {"decision_rule.json", "feature_distance.npz"} <= record.sha256.keys()
     assert rule.inner_fold["images"] == record.inner_fold.images
-    assert rule.inner_fold["abstained_share"] <= 1 - rule.coverage
+    found: dict[str, Any] = rule.inner_fold
+    assert found["abstained_share"] <= 1 - rule.coverage
     for when in ("before", "after"):
-        assert 0 <= rule.inner_fold[f"ece_{when}"] <= 1
-        assert sum(row["count"] for row in rule.inner_fold[f"reliability_{when}"]) == rule.inner_fold["images"]
+        assert 0 <= found[f"ece_{when}"] <= 1
+        assert sum(row["count"] for row in found[f"reliability_{when}"]) == found["images"]
     assert sum(rule.class_shares) == pytest.approx(1)
 
 

@@ -32,7 +32,7 @@ def fit(
 ) -> ResumableTraining:
     training = ResumableTraining(folder, measure, patience=10, epochs=epochs, phase="test")
 
-    class Interrupt(keras.callbacks.Callback):
+    class Interrupt(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             if epoch >= interrupted_after:
                 raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def fit(
 def best(training: ResumableTraining) -> list[np.ndarray]:
     model = network()
     training.load_best(model)
-    return model.get_weights()
+    return [np.asarray(weight) for weight in model.weights]
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.measured import known
 
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.inner_fold import auroc_error, choose_inner_fold, measure_inner_fold
@@ -136,8 +137,8 @@ def test_the_best_epoch_ranks_the_classes_best_then_has_the_lowest_loss_whatever
             "val_mean_auroc": mean,
         }
 
-    assert shortfall(figures(0.9, 0.6, 0.9, 0.9)) < shortfall(figures(0.1, 0.7, 0.9, 0.8))
-    assert shortfall(figures(0.1, 0.6, 0.9, 0.8)) < shortfall(figures(0.2, 0.7, 0.9, 0.8))
+    assert known(shortfall(figures(0.9, 0.6, 0.9, 0.9))) < known(shortfall(figures(0.1, 0.7, 0.9, 0.8)))
+    assert known(shortfall(figures(0.1, 0.6, 0.9, 0.8))) < known(shortfall(figures(0.2, 0.7, 0.9, 0.8)))
     assert shortfall({"val_loss": 0.1, "val_mean_auroc": 0.75}) == [0.25, 0.1]
     assert shortfall({"val_loss": 0.1, "val_balanced_accuracy": 1.0}) == [0.0, 0.1], "a fold of one class"
     assert shortfall({}) is None
@@ -214,7 +215,7 @@ def test_the_inner_fold_is_measured_by_class_as_far_as_it_can_tell_them() -> Non
     def measured(numbers: list[int], probabilities: list[list[float]]) -> dict[str, float]:
         targets = Targets(np.array(numbers), np.ones(3, dtype=np.float32))
         batches = Batches(ArraySource(np.array(probabilities)), [targets], np.arange(len(numbers)), batch_size=2)
-        return measure_inner_fold(Part(), batches)  # type: ignore[arg-type]
+        return measure_inner_fold(Part(), batches)
 
     found = measured([0, 1, 2], [[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.6, 0.2, 0.2]])
     assert found["val_malignant_auroc"] == 1.0
