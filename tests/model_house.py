@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from tests.conftest import MakeOnce
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
 
@@ -123,14 +124,17 @@ def metrics_of(
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three files of a model that really loads."""
+def small_model(make_once: MakeOnce) -> Path:
+    """Return the folder of the three files of a model that really loads."""
+    return make_once("small_model", _write_small_model)
+
+
+def _write_small_model(folder: Path) -> None:
     import keras
 
     from skinlesion.network.classifier import save_model
     from skinlesion.network.litert import convert_to_litert
 
-    folder = tmp_path_factory.mktemp("small")
     pictures = keras.Input((224, 224, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pictures))
     model = keras.Model(pictures, keras.layers.Dense(3, activation="softmax", name="probabilities")(pooled))
@@ -138,7 +142,17 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(model, candidate.h5)
     save_model(model, candidate.keras)
     convert_to_litert(model, candidate.tflite)
-    return folder
+
+
+@pytest.fixture(scope="session")
+def no_model(make_once: MakeOnce) -> Path:
+    """Return a folder of three files with the names of a model's, for tests that load none of them."""
+
+    def write(folder: Path) -> None:
+        for path in Candidate(folder).models:
+            path.write_bytes(path.name.encode())
+
+    return make_once("no_model", write)
 
 
 @pytest.fixture

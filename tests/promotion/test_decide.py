@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from tests.model_house import House
 
 RUN = "skin_lesion_promote scheduled__2026-07-01"
+
+
+@pytest.fixture
+def small_model(no_model: Path) -> Path:
+    """Return files that are no models: the gate, which would load them, is replaced."""
+    return no_model
 
 
 class Gate:

@@ -9,11 +9,12 @@ from benchmarks.gate_simulation import CASES, Case, passing_share
 from skinlesion.evaluation.paired import Decided, compare
 
 
+@pytest.mark.parametrize("draws", [20, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.drop != 0.05 and case.correlation == 0.6], ids=lambda case: case.name
 )
-def test_equal_candidates_pass_and_less_sensitive_ones_do_not(case: Case) -> None:
-    share = passing_share(case, draws=500, resamples=200)
+def test_equal_candidates_pass_and_less_sensitive_ones_do_not(case: Case, draws: int) -> None:
+    share = passing_share(case, draws=draws, resamples=200)
     assert share >= 0.9 if case.drop == 0 else share <= 0.05
 
 
