@@ -33,7 +33,7 @@ def test_a_score_at_the_threshold_is_called_malignant() -> None:
 
 
 def test_predictive_values_follow_bayes_rule() -> None:
-    found = operating_point(IMAGES, 0.5, None)
+    found = operating_point(IMAGES, 0.5, 0.95)
     assert [row.prevalence for row in found.at_prevalence] == list(PREVALENCES)
     for row in found.at_prevalence:
         share = row.prevalence

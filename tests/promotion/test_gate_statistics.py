@@ -51,6 +51,6 @@ def test_without_a_malignant_lesion_there_is_no_sensitivity() -> None:
 
 def test_a_threshold_of_its_own_decides_what_is_called_malignant() -> None:
     probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]])
-    assert Decided.of(probabilities, None).positive.tolist() == [False, True]
+    assert Decided.of(probabilities, 0.5).positive.tolist() == [False, True]
     assert Decided.of(probabilities, 0.3).positive.tolist() == [True, True]
     assert Decided.of(probabilities, 0.3).predicted.tolist() == [0, 1]
