@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
 
 LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
@@ -54,29 +55,30 @@ class House:
     def models(self) -> Path:
         return self.config.models
 
+    def settings(self, **values: Any) -> PipelineConfig:
+        """Return the settings with these values over them."""
+        return PipelineConfig.of({"dataset": self.config.dataset, "models": self.models} | values)
+
     def scores(self, **right: float) -> npt.NDArray[np.float64]:
-        """Probabilities (n, 3) of a model that is right about this share of each class; calibrated enough."""
+        """Return probabilities (n, 3) of a model that is right about this share of each class; calibrated enough."""
         given = dict.fromkeys(LABELS, 0.85) | right
-        rows = []
+        predicted: list[int] = []
         for label, count in LESIONS.items():
-            true = LABELS.index(label)
-            for number in range(count):
-                is_right = number < round(given[label] * count)
-                row = np.full(3, 0.08)
-                row[true if is_right else (true + 1) % 3] = 0.84
-                rows.append(row)
-        return np.array(rows)
+            true, is_right = LABELS.index(label), round(given[label] * count)
+            predicted += [true] * is_right + [(true + 1) % 3] * (count - is_right)
+        return np.where(np.eye(3)[predicted] == 1, 0.84, 0.08)
 
     def add(
         self,
         run: str,
-        probabilities: npt.NDArray[np.float64],
+        probabilities: npt.NDArray[np.float64] | None = None,
         *,
         classes: tuple[str, ...] = LABELS,
         threshold: float = 0.5,
         data_verdict: Verdict | None = "passed",
     ) -> int:
-        """Make a candidate that was trained and evaluated; give its version."""
+        """Make a candidate that was trained and evaluated, without probabilities with `scores()`; return its version."""
+        scored = self.scores() if probabilities is None else probabilities
         candidate = Candidate(layout.candidate(self.models, run))
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
@@ -94,16 +96,29 @@ class House:
         rule.write(candidate.decision_rule)
         write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
-            **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
+            **dict(zip(LABELS, scored.T, strict=True)), distance=np.nan, decision="", reason=""
         )
         write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
-        metrics = metrics_of(probabilities, self.rows, run=run, data_verdict=data_verdict)
+        metrics = metrics_of(scored, self.rows, run=run, data_verdict=data_verdict)
         metrics.write(candidate.metrics)
         candidate.report.write_text(f"<html>{run}</html>")
         return register(self.models, candidate, metrics).number
 
     def candidate(self, run: str) -> Candidate:
         return Candidate(layout.candidate(self.models, run))
+
+    def replace_file(self, run: str, file: str, content: bytes) -> Candidate:
+        """Give a candidate's file another content, and its record the checksum of that; return the candidate."""
+        candidate = self.candidate(run)
+        (candidate.folder / file).write_bytes(content)
+        record = TrainingRecord.read(candidate.training)
+        changed = record.sha256 | {file: hashlib.sha256(content).hexdigest()}
+        record.model_copy(update={"sha256": changed}).write(candidate.training)
+        return candidate
+
+    def hold_out(self, rows: pd.DataFrame) -> None:
+        """Hold other images out."""
+        write_table(layout.manifest(self.config.dataset), rows.astype(COLUMNS), COLUMNS)
 
 
 def metrics_of(
@@ -166,12 +181,6 @@ def house(tmp_path: Path, small_model: Path) -> House:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(simplejpeg.encode_jpeg(np.full((224, 224, 3), 25 * number, dtype=np.uint8)))
         rows.loc[number, "sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_table(layout.manifest(dataset), rows, COLUMNS)
-    config = PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"})
-    return House(config, small_model, rows)
-
-
-@pytest.fixture
-def settings(house: House) -> Callable[..., PipelineConfig]:
-    """Gives the house's settings with others over them."""
-    return lambda **values: PipelineConfig.of({"dataset": house.config.dataset, "models": house.models} | values)
+    made = House(PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"}), small_model, rows)
+    made.hold_out(rows)
+    return made

@@ -51,7 +51,7 @@ def client(house: House, database: Path) -> MlflowClient:
     assert not (house.models / "mlflow").exists()
     (house.models / "mlflow").mkdir(parents=True)
     shutil.copyfile(database, house.models / "mlflow" / "mlflow.db")
-    house.add("one", house.scores())
+    house.add("one")
     assert mirror(house.config) == [1]
     from mlflow import MlflowClient
 
@@ -110,7 +110,7 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: MlflowClien
     assert mirror(house.config) == [1]
     assert alias("champion") == "1"
     assert "candidate" not in client.get_registered_model(NAME).aliases
-    house.add("two", house.scores())
+    house.add("two")
     mirror(house.config)
     assert (alias("champion"), alias("candidate")) == ("1", "2")
     assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
@@ -119,7 +119,7 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: MlflowClien
 def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = house.add("one", house.scores())
+    number = house.add("one")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     promote(house.models, number, actor="ann", reason="It passed")
