@@ -225,16 +225,15 @@ def another_h5(house: House, weight: float, folder: Path) -> bytes:
     return (folder / "another.h5").read_bytes()
 
 
-@pytest.mark.parametrize(("weight", "difference"), [(2.0, pytest.approx(0.5, abs=0.5)), (float("nan"), float("inf"))])
+@pytest.mark.parametrize(("weight", "least"), [(2.0, 0.01), (float("nan"), float("inf"))])
 def test_a_candidate_whose_files_disagree_or_give_no_numbers_does_not_pass(
-    house: House, tmp_path: Path, weight: float, difference: float
+    house: House, tmp_path: Path, weight: float, least: float
 ) -> None:
     house.add("candidate")
     candidate = house.replace_file("candidate", H5, another_h5(house, weight, tmp_path))
     verdict = verdict_on(house, register(house.models, candidate, MetricsRecord.read(candidate.metrics)).number)
     assert lost(verdict) == ["max_file_difference"]
-    assert known(verdict.lost[0].found) > 0.01
-    assert verdict.lost[0].found == difference
+    assert known(verdict.lost[0].found) >= least
 
 
 def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> None:

@@ -27,26 +27,16 @@ def measure(model: keras.Model) -> dict[str, float]:
     return {"val_loss": float(np.mean((model.predict_on_batch(INPUTS) - TARGETS) ** 2))}
 
 
-def fit(
-    model: keras.Model, folder: Path, *, epochs: int = EPOCHS, interrupted_after: int = EPOCHS
-) -> ResumableTraining:
-    training = ResumableTraining(folder, measure, patience=10, epochs=epochs, phase="test")
+def fit(model: keras.Model, folder: Path, *, interrupted_after: int = EPOCHS) -> ResumableTraining:
+    training = ResumableTraining(folder, measure, patience=10, epochs=EPOCHS, phase="test")
 
     class Interrupt(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             if epoch >= interrupted_after:
                 raise KeyboardInterrupt
 
-    callbacks = [training, Interrupt()]
-    model.fit(
-        INPUTS,
-        TARGETS,
-        initial_epoch=training.state.epoch,
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=callbacks,
-    )
+    how = {"initial_epoch": training.state.epoch, "epochs": EPOCHS, "verbose": 0, "shuffle": False}
+    model.fit(INPUTS, TARGETS, callbacks=[training, Interrupt()], **how)
     return training
 
 

@@ -129,16 +129,12 @@ def test_the_diagnoses_are_targets_where_they_tell_more_than_the_classes() -> No
 
 
 def test_the_best_epoch_ranks_the_classes_best_then_has_the_lowest_loss_whatever_its_balanced_accuracy() -> None:
-    def figures(loss: float, recall: float, malignant: float, mean: float) -> dict[str, float]:
-        return {
-            "val_loss": loss,
-            "val_balanced_accuracy": recall,
-            "val_malignant_auroc": malignant,
-            "val_mean_auroc": mean,
-        }
+    def short(*figures: float) -> list[float]:
+        names = ("val_loss", "val_balanced_accuracy", "val_malignant_auroc", "val_mean_auroc")
+        return known(shortfall(dict(zip(names, figures, strict=True))))
 
-    assert known(shortfall(figures(0.9, 0.6, 0.9, 0.9))) < known(shortfall(figures(0.1, 0.7, 0.9, 0.8)))
-    assert known(shortfall(figures(0.1, 0.6, 0.9, 0.8))) < known(shortfall(figures(0.2, 0.7, 0.9, 0.8)))
+    assert short(0.9, 0.6, 0.9, 0.9) < short(0.1, 0.7, 0.9, 0.8)
+    assert short(0.1, 0.6, 0.9, 0.8) < short(0.2, 0.7, 0.9, 0.8)
     assert shortfall({"val_loss": 0.1, "val_mean_auroc": 0.75}) == [0.25, 0.1]
     assert shortfall({"val_loss": 0.1, "val_balanced_accuracy": 1.0}) == [0.0, 0.1], "a fold of one class"
     assert shortfall({}) is None
