@@ -41,9 +41,7 @@ def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, s
 
 
 def test_a_slice_of_many_images_of_few_lesions_shows_no_figures() -> None:
-    images = scored(100)
-    few = ScoredImages(images.labels, images.probabilities, np.arange(100) % 10)
-    (row,) = measure_slices(few, pd.DataFrame({"source": ["A"] * 100}))
+    (row,) = measure_slices(scored(100, lesions=10), pd.DataFrame({"source": ["A"] * 100}), threshold=0.3)
     assert (row.n, row.n_lesions, row.balanced_accuracy) == (100, 10, None)
 
 

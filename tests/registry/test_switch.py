@@ -228,42 +228,28 @@ def killed_at_each_step(models: Path, tmp_path: Path, what: str) -> Iterator[Pat
     yield from found
 
 
-@pytest.mark.parametrize("before", ["nothing", "a version"])
-def test_killed_between_any_two_steps_leaves_the_old_or_the_new(models: Path, tmp_path: Path, before: str) -> None:
-    if before == "a version":
-        put(models, 1)
-    outcomes = []
-    for trial in killed_at_each_step(models, tmp_path, "promote"):
+@pytest.mark.parametrize(
+    ("before", "what"), [([], "promote"), ([1], "promote"), ([1, 2, 3], "rollback")], ids=["first", "next", "rollback"]
+)
+def test_a_switch_that_is_killed_between_any_two_steps_leaves_the_old_or_the_new(
+    models: Path, tmp_path: Path, before: list[int], what: str
+) -> None:
+    for number in before:
+        put(models, number)
+    old, outcomes = served(models), []
+    switched = ("promoted" if what == "promote" else "rolled back", 2)
+    for trial in killed_at_each_step(models, tmp_path, what):
         outcomes.append(served(trial))
-        entries = Registry.read(trial).history
-        assert ("promoted", 2) in [(e.what, e.version) for e in entries] or outcomes[-1] != "two"
+        shown = [(entry.what, entry.version) for entry in Registry.read(trial).history]
+        assert switched in shown or outcomes[-1] != "two"
         if outcomes[-1] != "two":
-            put(trial, 2)
+            put(trial, 2) if what == "promote" else rollback(trial, actor="somebody", reason="a test")
             assert served(trial) == "two"
         put(trial, 1)
-        promoted = [entry.version for entry in history.read(trial)]
-        assert promoted == ([1, 2, 1] if before == "a version" else [2, 1])
-    old = "one" if before == "a version" else None
-    assert sorted(outcomes, key=lambda run: run == "two") == outcomes
-    assert set(outcomes) <= {old, "two"}
-    assert len(set(outcomes)) == 2
-
-
-def test_a_rollback_that_is_killed_between_any_two_steps_leaves_the_old_or_the_new(
-    models: Path, tmp_path: Path
-) -> None:
-    for number in (1, 2, 3):
-        put(models, number)
-    outcomes = []
-    for trial in killed_at_each_step(models, tmp_path, "rollback"):
-        outcomes.append(served(trial))
-        if outcomes[-1] == "three":
-            rollback(trial, actor="somebody", reason="a test")
-        put(trial, 1)
-        happened = [(entry.what, entry.version) for entry in history.read(trial)][3:]
-        assert happened == [("rolled back", 2), ("promoted", 1)]
+        happened = [(entry.what, entry.version) for entry in history.read(trial)]
+        assert happened[len(before) :] == [switched, ("promoted", 1)]
     assert outcomes == sorted(outcomes, key=lambda run: run == "two")
-    assert set(outcomes) == {"three", "two"}
+    assert set(outcomes) == {old, "two"}
 
 
 def test_somebodys_own_file_under_a_name_of_the_release_is_not_overwritten(models: Path) -> None:

@@ -38,15 +38,6 @@ def test_an_epoch_takes_one_view_of_every_image(views: list[int], epoch: int) ->
     assert sorted(images[taken]) == list(range(len(views)))
 
 
-def test_over_epochs_every_view_is_taken() -> None:
-    data = epochs_of([3, 2])
-    seen: set[int] = set()
-    for epoch in range(30):
-        data.start_epoch(epoch)
-        seen |= set(data.order.tolist())
-    assert seen == {0, 1, 2, 3, 4}
-
-
 def test_every_orientation_is_taken_in_training_and_the_original_one_in_the_inner_fold() -> None:
     class Orientations:
         orientations = 8
