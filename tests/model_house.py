@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.conftest import MakeOnce
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
+from tests.two_classifiers import RULE
 
 from skinlesion.data.finding import Verdict
 from skinlesion.data.labels.classes import LABELS
@@ -22,7 +24,6 @@ from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.data.split import HELD_OUT
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
-from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
@@ -83,17 +84,7 @@ class House:
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
             shutil.copyfile(self.small_model / path.name, path)
-        rule = DecisionRule(
-            temperature=1.0,
-            views=1,
-            malignant_threshold=threshold,
-            target_sensitivity=0.95,
-            least_confidence=0.0,
-            coverage=1.0,
-            most_distance=None,
-            class_shares=(0.4, 0.3, 0.3),
-        )
-        rule.write(candidate.decision_rule)
+        candidate.decision_rule.write_text(json.dumps(RULE | {"malignant_threshold": threshold}))
         write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
             **dict(zip(LABELS, scored.T, strict=True)), distance=np.nan, decision="", reason=""
@@ -121,14 +112,11 @@ class House:
         write_table(layout.manifest(self.config.dataset), rows.astype(COLUMNS), COLUMNS)
 
 
-def metrics_of(
-    probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, run: str, data_verdict: Verdict | None
-) -> MetricsRecord:
+def metrics_of(probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, **changes: Any) -> MetricsRecord:
     labels = rows["label"].map(LABELS.index).to_numpy()
     recalls = [float((probabilities[labels == k].argmax(axis=1) == k).mean()) for k in range(3)]
     return metrics_record(
-        run=run,
-        data_verdict=data_verdict,
+        **changes,
         malignant_recall=recalls[1],
         balanced_accuracy=float(np.mean(recalls)),
         intervals={"balanced_accuracy": [0.8, 0.9], "malignant_auroc": None},
