@@ -19,7 +19,7 @@ TARGETS = INPUTS.sum(axis=1, keepdims=True)
 def network() -> keras.Model:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.AdamW(0.1, use_ema=True), loss="mse", jit_compile=False)
+    model.compile(keras.optimizers.AdamW(0.1, use_ema=True), loss="mse", run_eagerly=True)
     return model
 
 
