@@ -49,7 +49,7 @@ class House:
     """A data set with held-out images, and models."""
 
     config: PipelineConfig
-    small_model: Path
+    model_files: Path
     rows: pd.DataFrame
 
     @property
@@ -83,7 +83,7 @@ class House:
         candidate = Candidate(layout.candidate(self.models, run))
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
-            shutil.copyfile(self.small_model / path.name, path)
+            shutil.copyfile(self.model_files / path.name, path)
         candidate.decision_rule.write_text(json.dumps(RULE | {"malignant_threshold": threshold}))
         write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
@@ -159,7 +159,13 @@ def no_model(make_once: MakeOnce) -> Path:
 
 
 @pytest.fixture
-def house(tmp_path: Path, small_model: Path) -> House:
+def model_files(no_model: Path) -> Path:
+    """Return the folder of the files that candidates copy; tests whose models are loaded override it with `small_model`."""
+    return no_model
+
+
+@pytest.fixture
+def house(tmp_path: Path, model_files: Path) -> House:
     import simplejpeg
 
     rows = held_out()
@@ -169,6 +175,6 @@ def house(tmp_path: Path, small_model: Path) -> House:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(simplejpeg.encode_jpeg(np.full((224, 224, 3), 25 * number, dtype=np.uint8)))
         rows.loc[number, "sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    made = House(PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"}), small_model, rows)
+    made = House(PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"}), model_files, rows)
     made.hold_out(rows)
     return made

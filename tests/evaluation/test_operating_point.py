@@ -11,7 +11,7 @@ from skinlesion.evaluation.scored_images import ScoredImages
 
 
 def scored(malignant: list[float], others: list[float], lesions: list[int] | None = None) -> ScoredImages:
-    """Images with these probabilities of malignant."""
+    """Return images with these probabilities of malignant."""
     scores = np.array(malignant + others)
     labels = np.array([1] * len(malignant) + [0] * len(others))
     names = [str(at) for at in (lesions or range(len(scores)))]

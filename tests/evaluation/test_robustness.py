@@ -26,7 +26,7 @@ PICTURE[60:100, 100:180] = (200, 90, 40)
 
 
 def rows_of(**lesions: int) -> pd.DataFrame:
-    """Two images of each lesion."""
+    """Return two images of each lesion."""
     rows = [
         {"image": f"{label}{lesion}{copy}", "group": f"{label}{lesion}", "label": label}
         for label, count in lesions.items()
@@ -98,7 +98,7 @@ def test_the_pictures_come_unaltered_first_then_kind_by_kind() -> None:
 
 
 def measured(labels: np.ndarray, harmed: bool = True) -> Robustness:
-    """A model that is right until the last scale, at which it calls everything benign."""
+    """Return the robustness of a model that is right until the last scale, at which it calls everything benign."""
     random = np.random.default_rng(0)
     right = np.eye(3)[labels] * 0.7 + random.dirichlet([1, 1, 1], size=len(labels)) * 0.3
     wrong = np.tile([0.8, 0.1, 0.1], (len(labels), 1))

@@ -14,7 +14,7 @@ BRIGHT[160:200, 32:64] = 250
 
 
 def network(softmax: bool = True, scale: float = 1.0) -> keras.Model:
-    """Pools light over 7x7 places; malignant is where there is light, benign where there is none."""
+    """Return a network that pools light over 7x7 places; malignant is where there is light, benign where there is none."""
     image = keras.Input((224, 224, 3))
     places = keras.layers.AveragePooling2D(32, name="out_relu")(image)
     pooled = keras.layers.GlobalAveragePooling2D()(places)

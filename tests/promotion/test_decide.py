@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 RUN: dict[str, Any] = {"actor": "skin_lesion_promote scheduled__2026-07-01", "is_run": True}
 
 
-@pytest.fixture
-def small_model(no_model: Path) -> Path:
-    """Return files that are no models: the gate, which would load them, is replaced."""
-    return no_model
-
-
 class Gate:
     """Stands in for the gate: passes everything while `passing`, and remembers which versions it was asked about."""
 

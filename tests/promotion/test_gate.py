@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 GOOD = {"benign": 0.85, "malignant": 0.85, "unknown": 0.85}
 
 
+@pytest.fixture
+def model_files(small_model: Path) -> Path:
+    return small_model
+
+
 def verdict_on(house: House, number: int, config: PipelineConfig | None = None) -> Verdict:
     return judge(config or house.config, Registry.read(house.models), number)
 
@@ -219,7 +224,7 @@ def h5_with(weight: float, house: House, folder: Path) -> bytes:
     """Return a .h5 file of the house's model with another weight."""
     from skinlesion.network.classifier import load_classifier, save_model
 
-    model = load_classifier(house.small_model / "model.keras")
+    model = load_classifier(house.model_files / "model.keras")
     model.layers[-1].set_weights([np.full((3, 3), [weight, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
     save_model(model, folder / "another.h5")
     return (folder / "another.h5").read_bytes()

@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from tests.model_house import House
 
 
-@pytest.fixture
-def small_model(no_model: Path) -> Path:
-    """Return files that are no models: the mirror loads none of them."""
-    return no_model
-
-
 @pytest.fixture(scope="module")
 def database(make_once: MakeOnce) -> Path:
     """Return an empty database of MLflow, whose migrations take seconds."""

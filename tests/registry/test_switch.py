@@ -42,7 +42,7 @@ def trained(models: Path, run: str) -> Candidate:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """Versions 1, 2 and 3, none in service."""
+    """Return a folder of the versions 1, 2 and 3, none in service."""
     for run in ("one", "two", "three"):
         register(tmp_path / "models", trained(tmp_path / "models", run))
     return tmp_path / "models"
@@ -53,7 +53,7 @@ def put(models: Path, number: int) -> None:
 
 
 def served(models: Path) -> str | None:
-    """Name the candidate whose files the names that users know lead to; all of one, or none."""
+    """Return the name of the candidate whose files the names that users know lead to; all of one, or none."""
     there = [name for name in NAMES if (models / name).exists()]
     if not there:
         return None

@@ -133,7 +133,7 @@ def test_dividing_the_logits_gives_the_tempered_probabilities(network: keras.Mod
     assert np.asarray(network(batch, training=False)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_training_that_diverged_is_told_before_anything_is_calibrated(
+def test_a_training_that_diverged_is_refused_before_anything_is_calibrated(
     config: PipelineConfig, network: keras.Model, images: list[Pixels]
 ) -> None:
     divide_logits(network, float("nan"))

@@ -15,7 +15,7 @@ from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, Targe
 
 
 def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: Any) -> OneViewAnEpoch:
-    """Rows whose input is their number; image i has views[i] rows."""
+    """Return epochs of rows whose input is their number; image i has views[i] rows."""
     images = np.repeat(np.arange(len(views)), views)
     rows = len(images)
     return OneViewAnEpoch(
@@ -154,13 +154,11 @@ def test_the_error_of_an_auroc_is_that_of_the_published_example() -> None:
 
 
 def training_rows(counts: dict[str, int], copies: int = 1) -> pd.DataFrame:
-    rows = [
+    """Return rows of so many images of each class, two of each lesion, with copies."""
+    return pd.DataFrame([
         {"image": f"{label}{i}", "group": f"lesion:{label}{i // 2}", "label": label, "copy": copy}
-        for label, count in counts.items()
-        for i in range(count)
-        for copy in range(copies + 1)
-    ]
-    return pd.DataFrame(rows)
+        for label, count in counts.items() for i in range(count) for copy in range(copies + 1)
+    ])  # fmt: skip
 
 
 def test_the_inner_fold_takes_whole_lesions_of_every_class() -> None:
@@ -214,14 +212,9 @@ def test_the_inner_fold_is_measured_by_class_as_far_as_it_can_tell_them() -> Non
 
 def test_an_epoch_takes_only_the_rows_at_its_positions() -> None:
     images = np.array([0, 0, 1, 1])
-    data = OneViewAnEpoch(
-        ArraySource(np.arange(9, dtype=np.float32)[:, np.newaxis]),
-        [Targets(np.arange(9) % 3, np.array([1, 2, 3], dtype=np.float32))],
-        positions=np.array([8, 3, 5, 1]),
-        batch_size=4,
-        images=images,
-        seed=0,
-    )
+    source = ArraySource(np.arange(9, dtype=np.float32)[:, np.newaxis])
+    targets = Targets(np.arange(9) % 3, np.array([1, 2, 3], dtype=np.float32))
+    data = OneViewAnEpoch(source, [targets], np.array([8, 3, 5, 1]), batch_size=4, images=images, seed=0)
     seen = set()
     for number in range(30):
         data.start_epoch(number)

@@ -27,7 +27,7 @@ BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
 
 
 def rows(images: int, **changed: Any) -> pd.DataFrame:
-    """Training rows of so many images, each with one augmented copy."""
+    """Return the training rows of so many images, each with one augmented copy."""
     names = [f"I{number}" for number in range(images)]
     originals = pd.DataFrame({
         "file": [f"benign/{name}.jpg" for name in names], "image": names, "label": "benign", "split": "train",
@@ -45,7 +45,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def champion(config: Config) -> Candidate:
-    """In service, trained on 40 images of which the first four were its inner fold."""
+    """Return the candidate in service, trained on 40 images of which the first four were its inner fold."""
     known, settings = rows(40), config()
     candidate = train(candidate_of(settings, known, BUILT), settings, known)
     write_trained_on(candidate, known, known["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
