@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.simulated import scored
 
 from skinlesion.evaluation.metrics import measure_scored
-from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import RESAMPLES_OF_A_SLICE, measure_slices, slice_columns
 from skinlesion.registry.metrics_record import Slice
 
@@ -32,7 +33,7 @@ def test_a_slice_has_the_figures_of_its_own_images() -> None:
 @pytest.mark.parametrize(("images_each", "shown"), [(19, False), (25, True)])
 def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, shown: bool) -> None:
     images = scored(60 + images_each, seed=10)
-    alone = ScoredImages(images.labels, images.probabilities, np.arange(len(images)))
+    alone = replace(images, groups=np.arange(len(images)))
     site = ["head/neck"] * 60 + ["palms/soles"] * images_each
     _, small = measure_slices(alone, pd.DataFrame({"site": site}), threshold=0.3)
     assert (small.value, small.n) == ("palms/soles", images_each)

@@ -24,15 +24,21 @@ def whole_rows(stored: StoredActivations, positions: npt.NDArray[np.int64]) -> H
     return np.stack(taken, axis=1)
 
 
+def two_parts(store: FeatureStore) -> tuple[Halves, Halves]:
+    """Store the rows a to c in one part and d and e in another; return them."""
+    first, second = rows(3), rows(2, 1)
+    store.add(["a", "b", "c"], first)
+    store.add(["d", "e"], second)
+    return first, second
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "features")
 
 
 def test_rows_are_given_in_the_order_asked_for_across_parts(store: FeatureStore) -> None:
-    first, second = rows(3), rows(2, 1)
-    store.add(["a", "b", "c"], first)
-    store.add(["d", "e"], second)
+    first, second = two_parts(store)
     stored = store.open(["e", "a", "d", "a"])
     expected = np.stack([second[1], first[0], second[0], first[0]])
     assert (len(stored), stored.shape) == (4, (2, 3))
@@ -182,8 +188,6 @@ def test_a_part_holds_some_forty_megabytes(store: FeatureStore) -> None:
 
 
 def test_one_orientation_of_a_row_is_read_without_the_others(store: FeatureStore) -> None:
-    first, second = rows(3), rows(2, 1)
-    store.add(["a", "b", "c"], first)
-    store.add(["d", "e"], second)
+    first, second = two_parts(store)
     found = store.open(["e", "a", "c"]).take(np.array([1, 0, 2, 1]), np.array([1, 0, 1, 0]))
     assert np.array_equal(found, np.stack([first[0, 1], second[1, 0], first[2, 1], first[0, 0]]))

@@ -264,21 +264,16 @@ def test_the_datas_checks_count(
     assert lost(verdict_on(house, number, house.settings(gate_require_data_checks=required))) == expected
 
 
-def test_without_its_figures_nothing_is_known_of_a_candidates_data(house: House) -> None:
-    number = house.add("candidate")
-    house.candidate("candidate").metrics.unlink()
-    verdict = verdict_on(house, number)
-    assert lost(verdict) == ["require_data_checks"]
-    assert "No data report belongs to this version" in verdict.lost[0].sentence
-
-
-def test_figures_that_cannot_be_read_do_not_count_as_passed_data_checks(house: House) -> None:
+def test_figures_that_are_missing_or_cannot_be_read_do_not_count_as_passed_data_checks(house: House) -> None:
     number = house.add("candidate")
     path = house.candidate("candidate").metrics
     path.write_text(path.read_text().replace('"verdict": "passed"', '"verdict": 7'))
-    verdict = verdict_on(house, number)
-    assert lost(verdict) == ["require_data_checks"]
-    assert str(path) in verdict.lost[0].sentence and "`data.report.verdict`" in verdict.lost[0].sentence
+    unreadable = verdict_on(house, number)
+    path.unlink()
+    missing = verdict_on(house, number)
+    assert lost(unreadable) == lost(missing) == ["require_data_checks"]
+    assert str(path) in unreadable.lost[0].sentence and "`data.report.verdict`" in unreadable.lost[0].sentence
+    assert "No data report belongs to this version" in missing.lost[0].sentence
 
 
 @pytest.mark.parametrize(
