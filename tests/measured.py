@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from skinlesion.data.finding import LinkedReport
+from skinlesion.data.finding import LinkedReport, Verdict
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.registry.metrics_record import ClassFigures, DataSummary, MetricsRecord, Roc
 
+Value = TypeVar("Value")
 
-def metrics_record(*, data_verdict: str | None = None, malignant_recall: float = 0.85, **changes: Any) -> MetricsRecord:
+
+def known(value: Value | None) -> Value:
+    """Return a figure that must have been measured."""
+    assert value is not None
+    return value
+
+
+def metrics_record(
+    *, data_verdict: Verdict | None = None, malignant_recall: float = 0.85, **changes: Any
+) -> MetricsRecord:
     """Return a record of a model without a decision rule. data_verdict: of its data report; None: there is none."""
     report = LinkedReport(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
     recalls = dict.fromkeys(LABELS, 0.8) | {"malignant": malignant_recall}

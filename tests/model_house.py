@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from tests.conftest import MakeOnce
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
+from tests.two_classifiers import RULE
 
+from skinlesion.data.finding import Verdict
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.data.split import HELD_OUT
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
-from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
 
 LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
@@ -45,57 +49,48 @@ class House:
     """A data set with held-out images, and models."""
 
     config: PipelineConfig
-    small_model: Path
+    model_files: Path
     rows: pd.DataFrame
 
     @property
     def models(self) -> Path:
         return self.config.models
 
+    def settings(self, **values: Any) -> PipelineConfig:
+        """Return the settings with these values over them."""
+        return PipelineConfig.of({"dataset": self.config.dataset, "models": self.models} | values)
+
     def scores(self, **right: float) -> npt.NDArray[np.float64]:
-        """Probabilities (n, 3) of a model that is right about this share of each class; calibrated enough."""
+        """Return probabilities (n, 3) of a model that is right about this share of each class; calibrated enough."""
         given = dict.fromkeys(LABELS, 0.85) | right
-        rows = []
+        predicted: list[int] = []
         for label, count in LESIONS.items():
-            true = LABELS.index(label)
-            for number in range(count):
-                is_right = number < round(given[label] * count)
-                row = np.full(3, 0.08)
-                row[true if is_right else (true + 1) % 3] = 0.84
-                rows.append(row)
-        return np.array(rows)
+            true, is_right = LABELS.index(label), round(given[label] * count)
+            predicted += [true] * is_right + [(true + 1) % 3] * (count - is_right)
+        return np.where(np.eye(3)[predicted] == 1, 0.84, 0.08)
 
     def add(
         self,
         run: str,
-        probabilities: npt.NDArray[np.float64],
+        probabilities: npt.NDArray[np.float64] | None = None,
         *,
         classes: tuple[str, ...] = LABELS,
         threshold: float = 0.5,
-        data_verdict: str | None = "passed",
+        data_verdict: Verdict | None = "passed",
     ) -> int:
-        """Make a candidate that was trained and evaluated; give its version."""
+        """Make a candidate that was trained and evaluated, without probabilities with `scores()`; return its version."""
+        scored = self.scores() if probabilities is None else probabilities
         candidate = Candidate(layout.candidate(self.models, run))
         candidate.folder.mkdir(parents=True)
         for path in candidate.models:
-            shutil.copyfile(self.small_model / path.name, path)
-        rule = DecisionRule(
-            temperature=1.0,
-            views=1,
-            malignant_threshold=threshold,
-            target_sensitivity=0.95,
-            least_confidence=0.0,
-            coverage=1.0,
-            most_distance=None,
-            class_shares=(0.4, 0.3, 0.3),
-        )
-        rule.write(candidate.decision_rule)
+            shutil.copyfile(self.model_files / path.name, path)
+        candidate.decision_rule.write_text(json.dumps(RULE | {"malignant_threshold": threshold}))
         write_training_record(candidate, classes=classes)
         predictions = self.rows[["image", "sha256", "label", "group"]].assign(
-            **dict(zip(LABELS, probabilities.T, strict=True)), distance=np.nan, decision="", reason=""
+            **dict(zip(LABELS, scored.T, strict=True)), distance=np.nan, decision="", reason=""
         )
         write_table(candidate.predictions, predictions, PREDICTION_COLUMNS)
-        metrics = metrics_of(probabilities, self.rows, run=run, data_verdict=data_verdict)
+        metrics = metrics_of(scored, self.rows, run=run, data_verdict=data_verdict)
         metrics.write(candidate.metrics)
         candidate.report.write_text(f"<html>{run}</html>")
         return register(self.models, candidate, metrics).number
@@ -103,15 +98,25 @@ class House:
     def candidate(self, run: str) -> Candidate:
         return Candidate(layout.candidate(self.models, run))
 
+    def replace_file(self, run: str, file: str, content: bytes) -> Candidate:
+        """Give a candidate's file another content, and its record the checksum of that; return the candidate."""
+        candidate = self.candidate(run)
+        (candidate.folder / file).write_bytes(content)
+        record = TrainingRecord.read(candidate.training)
+        changed = record.sha256 | {file: hashlib.sha256(content).hexdigest()}
+        record.model_copy(update={"sha256": changed}).write(candidate.training)
+        return candidate
 
-def metrics_of(
-    probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, run: str, data_verdict: str | None
-) -> MetricsRecord:
+    def hold_out(self, rows: pd.DataFrame) -> None:
+        """Hold other images out."""
+        write_table(layout.manifest(self.config.dataset), rows.astype(COLUMNS), COLUMNS)
+
+
+def metrics_of(probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, **changes: Any) -> MetricsRecord:
     labels = rows["label"].map(LABELS.index).to_numpy()
     recalls = [float((probabilities[labels == k].argmax(axis=1) == k).mean()) for k in range(3)]
     return metrics_record(
-        run=run,
-        data_verdict=data_verdict,
+        **changes,
         malignant_recall=recalls[1],
         balanced_accuracy=float(np.mean(recalls)),
         intervals={"balanced_accuracy": [0.8, 0.9], "malignant_auroc": None},
@@ -122,14 +127,17 @@ def metrics_of(
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three files of a model that really loads."""
+def small_model(make_once: MakeOnce) -> Path:
+    """Return the folder of the three files of a model that really loads."""
+    return make_once("small_model", _write_small_model)
+
+
+def _write_small_model(folder: Path) -> None:
     import keras
 
     from skinlesion.network.classifier import save_model
     from skinlesion.network.litert import convert_to_litert
 
-    folder = tmp_path_factory.mktemp("small")
     pictures = keras.Input((224, 224, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pictures))
     model = keras.Model(pictures, keras.layers.Dense(3, activation="softmax", name="probabilities")(pooled))
@@ -137,26 +145,36 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(model, candidate.h5)
     save_model(model, candidate.keras)
     convert_to_litert(model, candidate.tflite)
-    return folder
+
+
+@pytest.fixture(scope="session")
+def no_model(make_once: MakeOnce) -> Path:
+    """Return a folder of three files with the names of a model's, for tests that load none of them."""
+
+    def write(folder: Path) -> None:
+        for path in Candidate(folder).models:
+            path.write_bytes(path.name.encode())
+
+    return make_once("no_model", write)
 
 
 @pytest.fixture
-def house(tmp_path: Path, small_model: Path) -> House:
+def model_files(no_model: Path) -> Path:
+    """Return the folder of the files that candidates copy; tests whose models are loaded override it with `small_model`."""
+    return no_model
+
+
+@pytest.fixture
+def house(tmp_path: Path, model_files: Path) -> House:
     import simplejpeg
 
     rows = held_out()
     dataset = tmp_path / "dataset"
-    for number in range(8):
-        path = layout.output(dataset) / rows.loc[number, "file"]
+    for number, file in enumerate(rows["file"].head(8)):
+        path = layout.output(dataset) / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(simplejpeg.encode_jpeg(np.full((224, 224, 3), 25 * number, dtype=np.uint8)))
         rows.loc[number, "sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_table(layout.manifest(dataset), rows, COLUMNS)
-    config = PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"})
-    return House(config, small_model, rows)
-
-
-@pytest.fixture
-def settings(house: House) -> Callable[..., PipelineConfig]:
-    """Gives the house's settings with others over them."""
-    return lambda **values: PipelineConfig.of({"dataset": house.config.dataset, "models": house.models} | values)
+    made = House(PipelineConfig.of({"dataset": dataset, "models": tmp_path / "models"}), model_files, rows)
+    made.hold_out(rows)
+    return made

@@ -9,26 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
+from tests.evaluation.simulated import scored
+from tests.measured import known
 
-from skinlesion.evaluation.metrics import draw_figures, measure
+from skinlesion.evaluation.metrics import draw_figures, measure, measure_scored
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry.metrics_record import ClassFigures, Figures
 
 BENIGN, MALIGNANT, UNKNOWN = 0, 1, 2
-Data = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], list[str]]
-
-
-def made(n: int = 300, seed: int = 0, classes: int = 3, decimals: int | None = None) -> Data:
-    """Labels, informative probabilities and lesions of one to a few images; `decimals` makes ties."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=n)
-    logits = random.normal(size=(n, 3))
-    logits[np.arange(n), labels] += 1.5
-    if decimals is not None:
-        logits = logits.round(decimals)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return labels, probabilities, [f"IL_{number:07d}" for number in random.integers(n // 2, size=n)]
 
 
 def one_hot(predicted: list[int]) -> npt.NDArray[np.float64]:
@@ -36,10 +25,14 @@ def one_hot(predicted: list[int]) -> npt.NDArray[np.float64]:
 
 
 def test_the_figures_equal_those_of_scikit_learn() -> None:
-    labels, probabilities, lesions = made()
-    measured = measure(labels, probabilities, lesions, resamples=50)
-    predicted = probabilities.argmax(axis=1)
-    malignant = labels == MALIGNANT
+    images = scored(300)
+    labels, probabilities, predicted, malignant = (
+        images.labels,
+        images.probabilities,
+        images.predicted,
+        images.malignant,
+    )
+    measured = measure_scored(images, resamples=50)
     assert measured.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
     assert measured.malignant_auroc == pytest.approx(reference.roc_auc_score(malignant, probabilities[:, 1]))
     assert measured.accuracy == pytest.approx(reference.accuracy_score(labels, predicted))
@@ -48,13 +41,11 @@ def test_the_figures_equal_those_of_scikit_learn() -> None:
     assert measured.confusion_matrix == reference.confusion_matrix(labels, predicted).tolist()
     report = reference.classification_report(labels, predicted, output_dict=True)
     for index, label in enumerate(("benign", "malignant", "unknown")):
-        assert measured.per_class[label].precision == pytest.approx(report[str(index)]["precision"])
-        assert measured.per_class[label].recall == pytest.approx(report[str(index)]["recall"])
-        assert measured.per_class[label].f1 == pytest.approx(report[str(index)]["f1-score"])
-        assert measured.per_class[label].support == report[str(index)]["support"]
-    assert measured.images == 300
-    assert measured.lesions == len(set(lesions))
-    drawn = draw_figures(ScoredImages.of(labels, probabilities, lesions), 0.3, resamples=0)
+        found = measured.per_class[label]
+        expected = [report[str(index)][name] for name in ("precision", "recall", "f1-score", "support")]
+        assert [found.precision, found.recall, found.f1, found.support] == pytest.approx(expected)
+    assert (measured.images, measured.lesions) == (300, images.lesions)
+    drawn = draw_figures(images, 0.3, resamples=0)
     for name in ("balanced_accuracy", "malignant_auroc", "accuracy", "macro_f1", "expected_calibration_error"):
         assert drawn[name].point == pytest.approx(getattr(measured, name))
     called = probabilities[:, MALIGNANT] >= 0.3
@@ -70,25 +61,32 @@ def test_equal_scores_give_an_auroc_of_one_half() -> None:
 
 
 def test_images_of_one_lesion_widen_the_interval() -> None:
-    labels, probabilities, _ = made(100, seed=6)
-    labels, probabilities = np.repeat(labels, 4), np.repeat(probabilities, 4, axis=0)
-    by_lesion = measure(labels, probabilities, [str(at // 4) for at in range(400)]).intervals["accuracy"]
-    by_image = measure(labels, probabilities, [str(at) for at in range(400)]).intervals["accuracy"]
-    assert by_lesion[1] - by_lesion[0] > 1.5 * (by_image[1] - by_image[0])
+    images = scored(100, seed=6)
+    labels, probabilities = np.repeat(images.labels, 4), np.repeat(images.probabilities, 4, axis=0)
+
+    def width(images_of_a_lesion: int) -> float:
+        lesions = [str(at // images_of_a_lesion) for at in range(400)]
+        low, high = known(measure(labels, probabilities, lesions).intervals["accuracy"])
+        return high - low
+
+    assert width(4) > 1.5 * width(1)
 
 
 def test_equal_input_and_seed_give_equal_figures_in_any_order_of_rows() -> None:
-    labels, probabilities, lesions = made(seed=7)
-    turned = measure(labels[::-1], probabilities[::-1], lesions[::-1], resamples=100)
-    measured = measure(labels, probabilities, lesions, resamples=100)
+    images = scored(300, seed=7)
+    names = [str(group) for group in images.groups]
+    measured, again, turned = (
+        measure(images.labels[::step], images.probabilities[::step], names[::step], resamples=100)
+        for step in (1, 1, -1)
+    )
+    assert measured == again
     assert measured.intervals == turned.intervals
     assert measured.confusion_matrix == turned.confusion_matrix
-    assert measured == measure(labels, probabilities, lesions, resamples=100)
 
 
 def test_the_figures_are_plain_json() -> None:
-    for data in (made(), made(3), (np.array([UNKNOWN]), one_hot([0]), ["a"])):
-        measured = measure(*data, resamples=20)
+    for images in (scored(300), scored(3), ScoredImages.of(np.array([UNKNOWN]), one_hot([0]), ["a"])):
+        measured = measure_scored(images, resamples=20)
         json.loads(measured.model_dump_json(), parse_constant=pytest.fail)
         assert Figures.model_validate_json(measured.model_dump_json()) == measured
 
@@ -150,7 +148,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
 
 
 def test_the_roc_is_thinned_and_keeps_its_ends_and_area() -> None:
-    measured = measure(*made(3000, seed=8), resamples=0)
+    measured = measure_scored(scored(3000, seed=8), resamples=0)
     roc = measured.roc
     assert len(roc.fpr) == len(roc.tpr) <= 200
     assert (roc.fpr[0], roc.tpr[0], roc.fpr[-1], roc.tpr[-1]) == (0, 0, 1, 1)
@@ -188,8 +186,9 @@ def test_impossible_probabilities_are_refused_with_the_row(row: list[float], mes
 
 
 def test_float32_softmax_rows_are_accepted() -> None:
-    labels, probabilities, lesions = made()
-    measure(labels, probabilities.astype(np.float32).astype(np.float64), lesions, resamples=0)
+    images = scored(300)
+    probabilities = images.probabilities.astype(np.float32).astype(np.float64)
+    measure(images.labels, probabilities, [str(group) for group in images.groups], resamples=0)
 
 
 @pytest.mark.parametrize(

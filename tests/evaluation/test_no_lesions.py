@@ -20,7 +20,8 @@ def test_every_kind_is_drawn_as_often_as_asked_and_no_picture_twice(lesions: lis
     kinds = [kind for kind, _ in pictures]
     assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys([*DRAWN, *ALTERED], 3)
     for kind, picture in pictures:
-        assert (picture.dtype, picture.shape) == (np.uint8, (224, 224, 3)), kind
+        assert picture.dtype == np.uint8, kind
+        assert picture.shape == (224, 224, 3), kind
     seen = {kind: {picture.tobytes() for other, picture in pictures if other == kind} for kind in kinds}
     assert [kind for kind, contents in seen.items() if len(contents) < 3] == []
 

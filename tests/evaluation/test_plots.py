@@ -36,7 +36,7 @@ def width(png: bytes) -> int:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-@pytest.mark.parametrize("classes", [3, 2, 1])
+@pytest.mark.parametrize("classes", [2, 1])
 def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[Figures], bytes], classes: int) -> None:
     assert width(plot(measured(classes))) == 960
 
@@ -44,6 +44,7 @@ def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[Figures], bytes
 @pytest.mark.parametrize("plot", PLOTS)
 def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[Figures], bytes]) -> None:
     png = plot(measured())
+    assert width(png) == 960
     assert png == plot(measured())
     assert b"tEXt" not in png and b"tIME" not in png
 
@@ -56,18 +57,14 @@ def test_a_different_result_gives_a_different_plot() -> None:
 
 @pytest.mark.parametrize(
     "history",
-    [
-        HISTORY,
-        HISTORY[:1],
-        [],
-        [{"epoch": 0}],
-        [{"loss": 1.0}],
-        [{"val_balanced_accuracy": 0.3, "phase": r"$\frac<b>$"}],
-    ],
+    [HISTORY[:1], [], [{"epoch": 0}], [{"loss": 1.0}], [{"val_balanced_accuracy": 0.3, "phase": r"$\frac<b>$"}]],
 )
 def test_the_history_is_drawn_with_whatever_it_holds(history: list[dict[str, Any]]) -> None:
     assert width(history_png(history)) == 960
-    assert history_png(history) == history_png(history)
+
+
+def test_equal_histories_give_equal_bytes() -> None:
+    assert history_png(HISTORY) == history_png(HISTORY)
 
 
 def test_pyplot_and_its_global_state_are_not_imported() -> None:

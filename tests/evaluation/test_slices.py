@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from tests.evaluation.simulated import scored
 
-from skinlesion.evaluation.metrics import measure
-from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.metrics import measure_scored
 from skinlesion.evaluation.slices import RESAMPLES_OF_A_SLICE, measure_slices, slice_columns
 from skinlesion.registry.metrics_record import Slice
 
 
-def scored(n: int, seed: int = 0, classes: int = 3) -> ScoredImages:
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=n)
-    logits = random.normal(size=(n, 3))
-    logits[np.arange(n), labels] += 1.5
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return ScoredImages.of(labels, probabilities, [str(number) for number in random.integers(n, size=n)])
-
-
 def test_a_slice_has_the_figures_of_its_own_images() -> None:
-    images = scored(400, seed=9)
+    images = scored(400, seed=9, lesions=400)
     sex = np.where(np.arange(400) % 2, "female", "male")
     table = pd.DataFrame({"sex": sex}, index=np.arange(400) + 1000)
     female, male = measure_slices(images, table, threshold=0.3)
-    alone = measure(
-        images.labels[1::2],
-        images.probabilities[1::2],
-        [f"{group:04d}" for group in images.groups[1::2]],
-        threshold=0.3,
-        resamples=RESAMPLES_OF_A_SLICE,
-    )
+    part = images.part(np.arange(1, 400, 2))
+    alone = measure_scored(part, threshold=0.3, resamples=RESAMPLES_OF_A_SLICE)
     assert (female.column, female.value, male.value) == ("sex", "female", "male")
     assert (female.n, female.n_lesions) == (200, alone.lesions)
     for name in ("balanced_accuracy", "malignant_auroc"):
         assert getattr(female, name) == getattr(alone, name)
         assert female.intervals[name] == alone.intervals[name]
-    called = images.scores[1::2] >= 0.3
-    assert female.sensitivity == pytest.approx(called[images.malignant[1::2]].mean())
+    assert female.sensitivity == pytest.approx((part.scores[part.malignant] >= 0.3).mean())
     assert female.intervals["sensitivity"] == alone.intervals["sensitivity"]
-
-
-def test_without_a_threshold_there_is_no_sensitivity() -> None:
-    (row,) = measure_slices(scored(60), pd.DataFrame({"source": ["A"] * 60}))
-    assert row.balanced_accuracy is not None
-    assert row.sensitivity is row.specificity is row.intervals["sensitivity"] is None
 
 
 @pytest.mark.parametrize(("images_each", "shown"), [(19, False), (25, True)])
 def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, shown: bool) -> None:
     images = scored(60 + images_each, seed=10)
-    alone = ScoredImages(images.labels, images.probabilities, np.arange(len(images)))
+    alone = replace(images, groups=np.arange(len(images)))
     site = ["head/neck"] * 60 + ["palms/soles"] * images_each
     _, small = measure_slices(alone, pd.DataFrame({"site": site}), threshold=0.3)
     assert (small.value, small.n) == ("palms/soles", images_each)
@@ -61,22 +42,22 @@ def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, s
 
 
 def test_a_slice_of_many_images_of_few_lesions_shows_no_figures() -> None:
-    images = scored(100)
-    few = ScoredImages(images.labels, images.probabilities, np.arange(100) % 10)
-    (row,) = measure_slices(few, pd.DataFrame({"source": ["A"] * 100}))
+    (row,) = measure_slices(scored(100, lesions=10), pd.DataFrame({"source": ["A"] * 100}), threshold=0.3)
     assert (row.n, row.n_lesions, row.balanced_accuracy) == (100, 10, None)
 
 
 def test_missing_values_make_the_last_slice_and_bands_keep_their_order() -> None:
     sex = [None, "male", "female"] * 30
     band = pd.Categorical(["5-9", "10-14", "5-9"] * 30, categories=["5-9", "10-14", "15-19"], ordered=True)
-    rows = measure_slices(scored(90, seed=11), pd.DataFrame({"sex": sex, "age_band": band}), threshold=0.2)
+    rows = measure_slices(scored(90, seed=11, lesions=90), pd.DataFrame({"sex": sex, "age_band": band}), threshold=0.2)
     assert [row.value for row in rows] == ["female", "male", "not recorded", "5-9", "10-14"]
     assert [Slice.model_validate_json(row.model_dump_json()) for row in rows] == rows
 
 
 def test_a_slice_of_benign_images_says_which_classes_it_holds() -> None:
-    (row,) = measure_slices(scored(60, seed=12, classes=1), pd.DataFrame({"source": ["MSK"] * 60}), threshold=0.5)
+    (row,) = measure_slices(
+        scored(60, seed=12, classes=1, lesions=60), pd.DataFrame({"source": ["MSK"] * 60}), threshold=0.5
+    )
     assert row.classes == ["benign"]
     assert row.malignant_auroc is row.sensitivity is None
     assert row.balanced_accuracy is not None and row.specificity is not None
@@ -88,15 +69,9 @@ def test_slices_of_another_length_are_refused() -> None:
 
 
 def test_columns_come_from_the_catalog_in_the_order_of_the_images_and_unrecorded_ones_are_left_out() -> None:
-    catalog = pd.DataFrame(
-        {
-            "image": ["a", "b", "c"],
-            "age": [19.0, 85.0, np.nan],
-            "sex": ["male", "", "female"],
-            "site": ["", "", ""],
-            "source": "X",
-        }
-    )
+    catalog = pd.DataFrame({
+        "image": ["a", "b", "c"], "age": [19.0, 85.0, np.nan], "sex": ["male", "", "female"], "site": "", "source": "X",
+    })  # fmt: skip
     columns = slice_columns(pd.Series(["c", "a", "b"]), catalog)
     assert list(columns) == ["sex", "age_band", "source"]
     assert columns["sex"].tolist()[:2] == ["female", "male"] and columns["sex"].isna().tolist() == [False, False, True]

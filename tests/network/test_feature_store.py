@@ -2,32 +2,43 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from skinlesion.network.feature_store import MOST_SMALL_PARTS, FeatureStore, rows_in_a_part
+from skinlesion.network.feature_store import MOST_SMALL_PARTS, FeatureStore, StoredActivations, rows_in_a_part
+
+Halves = npt.NDArray[np.float16]
 
 
-def rows(count, seed=0):
+def rows(count: int, seed: int = 0) -> Halves:
     return np.random.default_rng(seed).normal(size=(count, 2, 3)).astype(np.float16)
 
 
-def whole_rows(stored, positions):
-    """All orientations of each row."""
+def whole_rows(stored: StoredActivations, positions: npt.NDArray[np.int64]) -> Halves:
+    """Return all orientations of each row."""
     taken = [stored.take(positions, np.full(len(positions), at)) for at in range(stored.orientations)]
     return np.stack(taken, axis=1)
 
 
-@pytest.fixture
-def store(tmp_path):
-    return FeatureStore(tmp_path / "features")
-
-
-def test_rows_are_given_in_the_order_asked_for_across_parts(store):
+def two_parts(store: FeatureStore) -> tuple[Halves, Halves]:
+    """Store the rows a to c in one part and d and e in another; return them."""
     first, second = rows(3), rows(2, 1)
     store.add(["a", "b", "c"], first)
     store.add(["d", "e"], second)
+    return first, second
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "features")
+
+
+def test_rows_are_given_in_the_order_asked_for_across_parts(store: FeatureStore) -> None:
+    first, second = two_parts(store)
     stored = store.open(["e", "a", "d", "a"])
     expected = np.stack([second[1], first[0], second[0], first[0]])
     assert (len(stored), stored.shape) == (4, (2, 3))
@@ -36,13 +47,13 @@ def test_rows_are_given_in_the_order_asked_for_across_parts(store):
     assert whole_rows(stored, np.array([0])).dtype == np.float16
 
 
-def test_a_row_that_is_not_stored_is_an_error_that_says_what_to_do(store):
+def test_a_row_that_is_not_stored_is_an_error_that_says_what_to_do(store: FeatureStore) -> None:
     store.add(["a"], rows(1))
     with pytest.raises(KeyError, match="1 of 2 files have no stored activations; run embed"):
         store.open(["a", "b"])
 
 
-def test_the_same_work_gives_the_same_files(store, tmp_path):
+def test_the_same_work_gives_the_same_files(store: FeatureStore, tmp_path: Path) -> None:
     other = FeatureStore(tmp_path / "other")
     for each in (store, other):
         each.add(["a", "b"], rows(2))
@@ -51,7 +62,7 @@ def test_the_same_work_gives_the_same_files(store, tmp_path):
     assert {name.rpartition(".")[2] for name in names} == {"npy", "parquet"}
 
 
-def test_a_content_in_two_parts_is_listed_once(store):
+def test_a_content_in_two_parts_is_listed_once(store: FeatureStore) -> None:
     store.add(["a", "b"], rows(2))
     store.add(["b", "c"], rows(2))
     assert sorted(store.index()["sha256"]) == ["a", "b", "c"]
@@ -69,7 +80,7 @@ def test_a_content_in_two_parts_is_listed_once(store):
     ],
     ids=["last byte altered", "truncated", "emptied", "deleted", "index damaged", "index emptied"],
 )
-def test_a_harmed_part_goes_and_the_others_stay(store, harm):
+def test_a_harmed_part_goes_and_the_others_stay(store: FeatureStore, harm: Callable[[Path], object]) -> None:
     store.add(["a", "b"], rows(2))
     (part,) = store.folder.glob("*.npy")
     store.add(["c"], rows(1, 1))
@@ -79,20 +90,20 @@ def test_a_harmed_part_goes_and_the_others_stay(store, harm):
     assert np.array_equal(whole_rows(store.open(["c"]), np.array([0])), rows(1, 1))
 
 
-def test_a_touched_part_is_still_good(store):
+def test_a_touched_part_is_still_good(store: FeatureStore) -> None:
     store.add(["a"], rows(1))
     for path in store.folder.iterdir():
         os.utime(path)
     assert store.index()["sha256"].tolist() == ["a"]
 
 
-def test_a_part_without_its_index_counts_as_not_there(store):
+def test_a_part_without_its_index_counts_as_not_there(store: FeatureStore) -> None:
     store.add(["a"], rows(1))
     next(store.folder.glob("*.parquet")).unlink()
     assert store.index().empty
 
 
-def test_only_parts_that_nothing_needs_are_removed(store):
+def test_only_parts_that_nothing_needs_are_removed(store: FeatureStore) -> None:
     store.add(["a", "b"], rows(2))
     store.add(["c"], rows(1))
     assert store.remove_unused({"b"}) == 1
@@ -100,20 +111,20 @@ def test_only_parts_that_nothing_needs_are_removed(store):
     assert store.remove_unused({"b"}) == 0
 
 
-def small_parts(store, count):
+def small_parts(store: FeatureStore, count: int) -> tuple[list[str], Halves]:
     expected = rows(count, 7)
     for number in range(count):
         store.add([f"c{number}"], expected[number : number + 1])
     return [f"c{number}" for number in range(count)], expected
 
 
-def test_few_small_parts_are_left_alone(store):
+def test_few_small_parts_are_left_alone(store: FeatureStore) -> None:
     contents, _ = small_parts(store, MOST_SMALL_PARTS)
     assert store.compact(set(contents)) == 0
     assert len(list(store.folder.glob("*.npy"))) == MOST_SMALL_PARTS
 
 
-def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store):
+def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store: FeatureStore) -> None:
     contents, expected = small_parts(store, MOST_SMALL_PARTS + 3)
     wanted = contents[1:-1]
     assert store.compact(set(wanted)) == len(wanted)
@@ -124,7 +135,7 @@ def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store):
     assert store.compact(set(wanted)) == 0
 
 
-def test_merged_parts_are_as_large_as_whole_ones(store, monkeypatch):
+def test_merged_parts_are_as_large_as_whole_ones(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skinlesion.network.feature_store.rows_in_a_part", lambda shape: 5)
     contents, expected = small_parts(store, 23)
     assert store.compact(set(contents)) == 23
@@ -132,9 +143,10 @@ def test_merged_parts_are_as_large_as_whole_ones(store, monkeypatch):
     assert np.array_equal(whole_rows(store.open(contents), np.arange(23)), expected)
 
 
-def test_a_damaged_part_is_not_copied(store):
+def test_a_damaged_part_is_not_copied(store: FeatureStore) -> None:
     contents, expected = small_parts(store, MOST_SMALL_PARTS + 2)
-    part = store.folder / store.index().set_index("sha256").loc["c4", "part"]
+    index = store.index()
+    part = store.folder / index["part"][index["sha256"] == "c4"].item()
     stat = part.stat()
     content = bytearray(part.read_bytes())
     content[-1] ^= 0xFF
@@ -146,7 +158,9 @@ def test_a_damaged_part_is_not_copied(store):
     assert np.array_equal(whole_rows(store.open(others), np.arange(len(others))), np.delete(expected, 4, axis=0))
 
 
-def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tidied(store, monkeypatch):
+def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tidied(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contents, expected = small_parts(store, MOST_SMALL_PARTS + 1)
     with monkeypatch.context() as killed:
         killed.setattr(store, "_remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -159,7 +173,7 @@ def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tid
     assert len(list(store.folder.glob("part-*.npy"))) <= MOST_SMALL_PARTS
 
 
-def test_only_one_shard_compacts(store):
+def test_only_one_shard_compacts(store: FeatureStore) -> None:
     contents, _ = small_parts(store, MOST_SMALL_PARTS + 1)
     with (store.folder / ".compaction.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -167,17 +181,13 @@ def test_only_one_shard_compacts(store):
     assert store.compact(set(contents)) == MOST_SMALL_PARTS + 1
 
 
-def test_a_part_holds_some_forty_megabytes(store):
+def test_a_part_holds_some_forty_megabytes(store: FeatureStore) -> None:
     assert rows_in_a_part((14, 14, 96)) == 1062
     assert rows_in_a_part((1280,)) == 4096
     assert rows_in_a_part((5000, 5000)) == 1
 
 
-def test_one_orientation_of_a_row_is_read_without_the_others(tmp_path):
-    store = FeatureStore(tmp_path)
-    first, second = np.arange(24, dtype=np.float16).reshape(3, 4, 2), -np.arange(16, dtype=np.float16).reshape(2, 4, 2)
-    store.add(["a", "b", "c"], first)
-    store.add(["d", "e"], second)
-    stored = store.open(["e", "a", "c"])
-    found = stored.take(np.array([1, 0, 2, 1]), np.array([3, 0, 2, 1]))
-    assert np.array_equal(found, np.stack([first[0, 3], second[1, 0], first[2, 2], first[0, 1]]))
+def test_one_orientation_of_a_row_is_read_without_the_others(store: FeatureStore) -> None:
+    first, second = two_parts(store)
+    found = store.open(["e", "a", "c"]).take(np.array([1, 0, 2, 1]), np.array([1, 0, 1, 0]))
+    assert np.array_equal(found, np.stack([first[0, 1], second[1, 0], first[2, 1], first[0, 0]]))

@@ -14,7 +14,7 @@ BRIGHT[160:200, 32:64] = 250
 
 
 def network(softmax: bool = True, scale: float = 1.0) -> keras.Model:
-    """Pools light over 7x7 places; malignant is where there is light, benign where there is none."""
+    """Return a network that pools light over 7x7 places; malignant is where there is light, benign where there is none."""
     image = keras.Input((224, 224, 3))
     places = keras.layers.AveragePooling2D(32, name="out_relu")(image)
     pooled = keras.layers.GlobalAveragePooling2D()(places)
@@ -28,7 +28,8 @@ def network(softmax: bool = True, scale: float = 1.0) -> keras.Model:
 @pytest.mark.parametrize("softmax", [True, False])
 def test_the_heat_lies_where_the_class_is_seen(softmax: bool) -> None:
     found = GradCam(network(softmax))(BRIGHT, "malignant")
-    assert (found.heat.shape, found.heat.dtype) == ((224, 224), np.float32)
+    assert found.heat.shape == (224, 224)
+    assert found.heat.dtype == np.float32
     assert found.heat.min() >= 0 and found.heat.max() == pytest.approx(1, abs=0.01)
     row, column = np.unravel_index(found.heat.argmax(), found.heat.shape)
     assert 150 < row < 210 and 20 < column < 76
@@ -49,7 +50,8 @@ def test_the_overlay_leaves_cold_places_and_colours_hot_ones() -> None:
     heat = np.zeros((224, 224), np.float32)
     heat[:10] = 1
     found = overlay(BRIGHT, heat)
-    assert (found.shape, found.dtype) == (BRIGHT.shape, np.uint8)
+    assert found.shape == BRIGHT.shape
+    assert found.dtype == np.uint8
     assert np.array_equal(found[10:], BRIGHT[10:])
     red, green, blue = found[0, 0].tolist()
     assert min(red, green) > blue + 30, "yellow, of RGB"

@@ -1,5 +1,5 @@
 """The registry of the tests: see tests/model_house.py."""
 
-from tests.model_house import house, settings, small_model
+from tests.model_house import house, model_files, no_model, small_model
 
-__all__ = ["house", "settings", "small_model"]
+__all__ = ["house", "model_files", "no_model", "small_model"]

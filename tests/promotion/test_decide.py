@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.measured import known
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
 from skinlesion.registry.register import register
@@ -17,40 +20,31 @@ from skinlesion.registry.report_files import report_file, report_files
 from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import Superseded, promote, rollback
-from skinlesion.registry.verdict import VerdictSummary
+from skinlesion.registry.verdict import Criterion, Verdict, VerdictSummary
+from skinlesion.registry.versions import Figure, Measurement, Registered, append_measured, append_registered
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from tests.model_house import House
 
-RUN = "skin_lesion_promote scheduled__2026-07-01"
+RUN: dict[str, Any] = {"actor": "skin_lesion_promote scheduled__2026-07-01", "is_run": True}
 
 
 class Gate:
-    """Stands in for the gate: passes what it is told to, and counts."""
+    """Stands in for the gate: passes everything while `passing`, and remembers which versions it was asked about."""
 
     def __init__(self) -> None:
         self.passing = True
         self.asked: list[int] = []
 
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    from skinlesion.registry.verdict import Criterion, Verdict
-
-    gate = Gate()
-
-    def judge(config: PipelineConfig, registry: Registry, number: int) -> Verdict:
-        gate.asked.append(number)
-        line = Criterion(
-            name="min_auroc", title="AUROC", passed=gate.passing, found=0.7, bound=0.8, sentence="AUROC is what it is."
-        )
-        now, run = registry.in_service, registry.version(number).run
-        against = now.version if now is not None else None
+    def judge(self, config: PipelineConfig, registry: Registry, number: int) -> Verdict:
+        self.asked.append(number)
+        now = registry.in_service
+        line = Criterion(name="min_auroc", title="AUROC", passed=self.passing, sentence="AUROC is what it is.")
         return Verdict(
             version=number,
-            run=run,
-            against=against,
+            run=registry.version(number).run,
+            against=now.version if now else None,
             against_run=now.run if now else None,
             held_out_version="held out",
             images=4,
@@ -59,135 +53,121 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
             at=history.now(),
         )
 
-    monkeypatch.setattr(importlib.import_module("skinlesion.promotion.gate"), "judge", judge)
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate()
+    monkeypatch.setattr(real_gate, "judge", gate.judge)
     return gate
 
 
-def judged(house: House, number: int, **how: Any) -> Judgement:
-    return judge_once(house.config, number, actor=how.pop("actor", "ann"), **how)
+@pytest.fixture
+def one(house: House) -> int:
+    """Return the number of the first version."""
+    return house.add("one")
+
+
+@pytest.fixture
+def two(house: House, one: int) -> int:
+    """Return the number of the second version."""
+    return house.add("two")
+
+
+def judged(house: House, number: int, *, actor: str = "ann", **how: Any) -> Judgement:
+    return judge_once(house.config, number, actor=actor, **how)
 
 
 def put(house: House, judgement: Judgement) -> None:
     switch_to(house.config, judgement, actor="ann", reason="It passed the gate")
 
 
-def what_happened(house: House) -> list[tuple[str, int]]:
-    return [(entry.what, entry.version) for entry in history.read(house.models)]
-
-
-def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    judgement = judged(house, number)
+def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate, one: int) -> None:
+    judgement = judged(house, one)
     assert (judgement.next, judgement.judged_now, judgement.passed) == ("switch", True, True)
     put(house, judgement)
     put(house, judgement)
-    assert what_happened(house) == [("judged", number), ("promoted", number)]
-    entry = Registry.read(house.models).history[0]
-    assert entry.verdict == VerdictSummary(
-        passed=True, against=None, lost=(), at=entry.verdict.at if entry.verdict else ""
-    )
+    assert [(entry.what, entry.version) for entry in history.read(house.models)] == [("judged", one), ("promoted", one)]
+    verdict = known(Registry.read(house.models).history[0].verdict)
+    assert verdict == VerdictSummary(passed=True, against=None, lost=(), at=verdict.at)
 
 
-def test_the_next_night_with_nothing_new_asks_nobody(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    put(house, judged(house, number))
-    again = judged(house, number)
+def test_the_next_night_with_nothing_new_asks_nobody(house: House, gate: Gate, one: int) -> None:
+    put(house, judged(house, one))
+    again = judged(house, one)
     assert (again.next, again.judged_now) == ("nothing", False)
     assert "is in service since" in again.sentence
-    assert gate.asked == [number]
+    assert gate.asked == [one]
 
 
-def test_a_version_that_lost_keeps_its_verdict(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
+def test_a_version_that_lost_keeps_its_verdict_until_a_person_has_it_judged_again(
+    house: House, gate: Gate, one: int
+) -> None:
     gate.passing = False
-    first = judged(house, number)
+    first = judged(house, one)
     assert (first.next, first.judged_now, first.passed) == ("nothing", True, False)
     assert "AUROC is what it is." in first.sentence
     gate.passing = True
-    again = judged(house, number)
+    again = judged(house, one)
     assert (again.next, again.judged_now) == ("nothing", False)
     assert "did not pass the gate" in again.sentence
-    assert Registry.read(house.models).version(number).state == "rejected"
-    assert gate.asked == [number]
+    assert Registry.read(house.models).version(one).state == "rejected"
+    assert gate.asked == [one]
+    assert judged(house, one, again=True).next == "switch"
+    assert gate.asked == [one, one]
 
 
-def test_a_person_can_have_it_judged_again(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    gate.passing = False
-    judged(house, number)
-    gate.passing = True
-    assert judged(house, number, again=True).next == "switch"
-    assert gate.asked == [number, number]
-
-
-def test_a_rollback_is_not_undone_by_the_next_night(house: House, gate: Gate) -> None:
-    first, second = house.add("one", house.scores()), house.add("two", house.scores())
-    put(house, judged(house, first))
-    put(house, judged(house, second))
+@pytest.mark.parametrize("who", [{"actor": "ann"}, RUN], ids=["the next night", "a run that is cleared"])
+def test_a_rollback_is_not_undone(house: House, gate: Gate, one: int, two: int, who: dict[str, Any]) -> None:
+    put(house, judged(house, one))
+    put(house, judged(house, two, **who))
     rollback(house.models, actor="bob", reason="It is worse")
-    again = judged(house, second)
+    again = judged(house, two, **who)
     assert again.next == "nothing"
     assert "only a person puts it back" in again.sentence
-    assert gate.asked == [first, second]
+    assert gate.asked == [one, two]
 
 
-def test_what_a_crash_left_between_verdict_and_switch_is_switched(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    judged(house, number)
-    again = judged(house, number)
+def test_what_a_crash_left_between_verdict_and_switch_is_switched(house: House, gate: Gate, one: int) -> None:
+    judged(house, one)
+    again = judged(house, one)
     assert (again.next, again.judged_now) == ("switch", False)
-    assert gate.asked == [number]
+    assert gate.asked == [one]
 
 
-def test_a_version_that_another_came_before_is_judged_beside_that(house: House, gate: Gate) -> None:
-    first, second = house.add("one", house.scores()), house.add("two", house.scores())
-    late, early = judged(house, first), judged(house, second)
+def test_a_version_that_another_came_before_is_judged_beside_that(house: House, gate: Gate, one: int, two: int) -> None:
+    late, early = judged(house, one), judged(house, two)
     put(house, early)
-    with pytest.raises(Superseded, match=f"now version {second} is"):
+    with pytest.raises(Superseded, match=f"now version {two} is"):
         put(house, late)
-    again = judged(house, first)
-    assert (again.next, again.judged_now, again.against) == ("switch", True, second)
+    again = judged(house, one)
+    assert (again.next, again.judged_now, again.against) == ("switch", True, two)
 
 
-def test_a_run_that_is_asked_again_gets_its_own_verdict_as_news(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
+def test_a_run_that_is_asked_again_gets_its_own_verdict_as_news(house: House, gate: Gate, one: int) -> None:
     gate.passing = False
     for _ in range(2):
-        judgement = judged(house, number, actor=RUN, is_run=True, again=True)
+        judgement = judged(house, one, **RUN, again=True)
         assert (judgement.next, judgement.judged_now) == ("nothing", True)
-    assert not judged(house, number, actor="another run", is_run=True).judged_now
-    assert gate.asked == [number]
+    assert not judged(house, one, actor="another run", is_run=True).judged_now
+    assert gate.asked == [one]
 
 
-def test_a_run_that_is_cleared_after_a_rollback_does_not_undo_it(house: House, gate: Gate) -> None:
-    first, second = house.add("one", house.scores()), house.add("two", house.scores())
-    put(house, judged(house, first))
-    put(house, judged(house, second, actor=RUN, is_run=True))
-    rollback(house.models, actor="bob", reason="It is worse")
-    assert judged(house, second, actor=RUN, is_run=True).next == "nothing"
-
-
-def test_a_refusal_stands_and_is_written_once(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    judged(house, number)
+def test_a_refusal_stands_and_is_written_once(house: House, gate: Gate, one: int) -> None:
+    judged(house, one)
     answer = {"actor": "bob", "at": "2026-07-01T08:00:00+00:00", "reason": "Asked by a run"}
-    assert note_answer(house.config, number, "declined", **answer)
-    assert not note_answer(house.config, number, "declined", **answer)
-    again = judged(house, number)
+    assert note_answer(house.config, one, "declined", **answer)
+    assert not note_answer(house.config, one, "declined", **answer)
+    again = judged(house, one)
     assert again.next == "nothing"
     assert "was declined on 2026-07-01T08:00:00+00:00: Asked by a run" in again.sentence
-    assert Registry.read(house.models).version(number).state == "rejected"
+    assert Registry.read(house.models).version(one).state == "rejected"
 
 
-def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house: House, gate: Gate) -> None:
-    number = house.add("one", house.scores())
-    put(house, judged(house, number))
-    now = in_service.read(house.models)
-    assert now is not None
-    now.tflite.unlink()
-    put(house, judged(house, number))
-    again = in_service.read(house.models)
-    assert again is not None
+def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house: House, gate: Gate, one: int) -> None:
+    put(house, judged(house, one))
+    known(in_service.read(house.models)).tflite.unlink()
+    put(house, judged(house, one))
+    again = known(in_service.read(house.models))
     assert again.is_whole()
     assert again.switch == 2
 
@@ -195,17 +175,16 @@ def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house:
 def test_the_newest_version_is_the_one_measured_last(house: House) -> None:
     with pytest.raises(DataError, match="No candidate was evaluated"):
         newest(Registry.read(house.models))
-    house.add("one", house.scores())
-    second = house.add("two", house.scores())
+    house.add("one")
+    second = house.add("two")
     assert newest(Registry.read(house.models)).number == second
 
 
 # --- Registering ------------------------------------------------------------------------------------------------------
 
 
-def test_a_candidate_has_one_number_however_often_it_is_registered(house: House) -> None:
-    numbers = [house.add(run, house.scores()) for run in ("one", "two")]
-    assert numbers == [1, 2]
+def test_a_candidate_has_one_number_however_often_it_is_registered(house: House, one: int, two: int) -> None:
+    assert (one, two) == (1, 2)
     assert register(house.models, house.candidate("one")).number == 1
     registry = Registry.read(house.models)
     assert [version.run for version in registry.versions] == ["two", "one"]
@@ -215,21 +194,11 @@ def test_a_candidate_has_one_number_however_often_it_is_registered(house: House)
     assert figure.value == pytest.approx(0.85)
 
 
-def test_another_model_under_the_same_name_is_another_version(house: House) -> None:
-    import hashlib
-    import json
-
-    house.add("one", house.scores())
-    candidate = house.candidate("one")
-    candidate.keras.write_bytes(b"trained again")
-    training = json.loads(candidate.training.read_text())
-    training["sha256"][candidate.keras.name] = hashlib.sha256(b"trained again").hexdigest()
-    candidate.training.write_text(json.dumps(training))
-    assert register(house.models, candidate).number == 2
+def test_another_model_under_the_same_name_is_another_version(house: House, one: int) -> None:
+    assert register(house.models, house.replace_file("one", "model.keras", b"trained again")).number == 2
 
 
-def test_a_candidate_that_is_not_whole_is_not_registered(house: House) -> None:
-    house.add("one", house.scores())
+def test_a_candidate_that_is_not_whole_is_not_registered(house: House, one: int) -> None:
     house.candidate("one").keras.unlink()
     with pytest.raises(DataError, match="holds no whole candidate"):
         register(house.models, house.candidate("one"))
@@ -238,17 +207,14 @@ def test_a_candidate_that_is_not_whole_is_not_registered(house: House) -> None:
 # --- What keeps its files ---------------------------------------------------------------------------------------------
 
 
-def test_the_last_versions_and_former_champions_keep_their_files(
-    house: House, gate: Gate, settings: Callable[..., PipelineConfig]
-) -> None:
+def test_the_last_versions_and_former_champions_keep_their_files(house: House, gate: Gate) -> None:
     for run in ("former", "champion"):
-        put(house, judged(house, house.add(run, house.scores())))
+        put(house, judged(house, house.add(run)))
     gate.passing = False
     for run in ("lost", "late", "last"):
-        judged(house, house.add(run, house.scores()))
-    config = settings(keep_versions=2)
-    assert remove_old_files(config.models, config.keep_versions) == [3]
-    assert remove_old_files(config.models, config.keep_versions) == []
+        judged(house, house.add(run))
+    assert remove_old_files(house.models, keep=2) == [3]
+    assert remove_old_files(house.models, keep=2) == []
     registry = Registry.read(house.models)
     assert {version.number: version.has_files for version in registry.versions} == {
         1: True, 2: True, 3: False, 4: True, 5: True,
@@ -260,88 +226,67 @@ def test_the_last_versions_and_former_champions_keep_their_files(
         promote(house.models, 3, actor="ann", reason="why")
 
 
-def test_a_version_that_passed_and_waits_keeps_its_files(
-    house: House, gate: Gate, settings: Callable[..., PipelineConfig]
-) -> None:
-    judged(house, house.add("waits", house.scores()))
+def test_a_version_that_passed_and_waits_keeps_its_files(house: House, gate: Gate, one: int) -> None:
+    judged(house, one)
     for run in ("two", "three"):
-        house.add(run, house.scores())
-    assert remove_old_files(settings().models, keep=2) == []
+        house.add(run)
+    assert remove_old_files(house.models, keep=2) == []
 
 
 # --- What people may see ----------------------------------------------------------------------------------------------
 
 
-def test_known_files_of_a_version_are_shown(house: House) -> None:
-    number = house.add("one", house.scores())
+def test_known_files_of_a_version_are_shown(house: House, one: int) -> None:
+    assert set(report_files(Registry.read(house.models), one)) == {"report.html", "metrics.json"}
+
+
+def test_no_other_file_is_shown(house: House, one: int) -> None:
+    others = ("../../registry/history.jsonl", "/etc/passwd", "training.json", "model.keras", "", ".", "report.html/..")
     registry = Registry.read(house.models)
-    assert set(report_files(registry, number)) == {"report.html", "metrics.json"}
+    assert [name for name in (*others, "REPORT.HTML") if report_file(registry, one, name) is not None] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../registry/history.jsonl",
-        "/etc/passwd",
-        "training.json",
-        "model.keras",
-        "",
-        ".",
-        "report.html/..",
-        "REPORT.HTML",
-    ],
-)
-def test_no_other_file_is_shown(house: House, name: str) -> None:
-    number = house.add("one", house.scores())
-    assert report_file(Registry.read(house.models), number, name) is None
-
-
-def test_a_link_is_not_followed(house: House) -> None:
-    number = house.add("one", house.scores())
+def test_a_link_is_not_followed(house: House, one: int) -> None:
     path = house.candidate("one").report
     path.unlink()
     path.symlink_to("/etc/passwd")
     registry = Registry.read(house.models)
-    assert report_file(registry, number, "report.html") is None
-    assert report_file(registry, number + 1, "metrics.json") is None
+    assert report_file(registry, one, "report.html") is None
+    assert report_file(registry, one + 1, "metrics.json") is None
 
 
-def test_a_thousand_versions_are_read_in_a_moment(house: House) -> None:
-    import time
+def test_the_time_to_read_the_registry_grows_no_faster_than_its_versions(tmp_path: Path) -> None:
+    at = "2026-07-01T02:00:00+00:00"
 
-    from skinlesion.registry.versions import Figure, Measurement, Registered, append_measured, append_registered
+    def calls_to_read(versions: int) -> int:
+        """Return how many Python functions are called to read a registry of so many versions."""
+        models = tmp_path / str(versions)
+        models.mkdir()
+        for n in range(1, versions + 1):
+            append_registered(models, Registered(
+                number=n, run="run", created=at, sha256={"a": "b" * 64}, training_version="t", git_revision="g"
+            ))  # fmt: skip
+            append_measured(models, n, Measurement(
+                at=at, figures={"malignant_auroc": Figure(value=0.8)}, images=9, lesions=9, held_out_version="held out"
+            ))  # fmt: skip
+        calls = 0
 
-    house.models.mkdir()
-    path = layout.registry(house.models) / "versions.jsonl"
-    created = "2026-07-01T02:00:00+00:00"
-    figures = {name: Figure(value=0.8, low=0.7, high=0.9) for name in ("balanced_accuracy", "malignant_auroc")}
-    measured = Measurement(at=created, figures=figures, images=2000, lesions=1500, held_out_version="held out")
-    registered = Registered(
-        number=1, run="run", created=created, sha256={"a": "b" * 64}, training_version="t", git_revision="g"
-    )
-    append_registered(house.models, registered)
-    append_measured(house.models, 1, measured)
-    registered, line = path.read_text().splitlines()
-    path.write_text(
-        "".join(
-            registered.replace('"number": 1,', f'"number": {n},')
-            + "\n"
-            + line.replace('"number": 1,', f'"number": {n},')
-            + "\n"
-            for n in range(1, 1001)
-        )
-    )
-    start = time.perf_counter()
-    registry = Registry.read(house.models)
-    seconds = time.perf_counter() - start
-    assert len(registry.versions) == len(registry.trend("malignant_auroc")) == 1000
-    assert seconds < 1
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        registry = Registry.read(models)
+        sys.setprofile(before)
+        assert len(registry.versions) == len(registry.trend("malignant_auroc")) == versions
+        return calls
+
+    calls_to_read(1)  # what is done once
+    assert calls_to_read(160) < 4.5 * calls_to_read(40)
 
 
 def test_the_registry_loads_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     script = (
         "import sys, skinlesion.registry.snapshot, skinlesion.registry.switch, skinlesion.registry.report_files, "
         "skinlesion.registry.verdict; print(*sorted({name.partition('.')[0] for name in sys.modules}))"

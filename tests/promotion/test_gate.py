@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
-from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.measured import known
 
-from skinlesion.data.manifest import COLUMNS
+from skinlesion.data.finding import Verdict as DataVerdict
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import write_table
 from skinlesion.promotion.approval_text import approval_text
 from skinlesion.promotion.decide import judge_once
 from skinlesion.promotion.gate import judge
+from skinlesion.registry.metrics_record import MetricsRecord
+from skinlesion.registry.model_files import H5
+from skinlesion.registry.register import register
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote
 from skinlesion.registry.verdict import Verdict, read_verdict, verdict_path
@@ -25,9 +29,12 @@ from skinlesion.stages.settings import PipelineConfig
 if TYPE_CHECKING:
     from tests.model_house import House
 
-Settings = Callable[..., PipelineConfig]
-
 GOOD = {"benign": 0.85, "malignant": 0.85, "unknown": 0.85}
+
+
+@pytest.fixture
+def model_files(small_model: Path) -> Path:
+    return small_model
 
 
 def verdict_on(house: House, number: int, config: PipelineConfig | None = None) -> Verdict:
@@ -41,15 +48,19 @@ def lost(verdict: Verdict) -> list[str]:
     return [criterion.name for criterion in verdict.lost]
 
 
+def harmed(path: Path, harm: str) -> None:
+    path.unlink() if harm == "missing" else path.write_bytes(b"other")
+
+
 @pytest.fixture
 def champion(house: House) -> int:
-    number = house.add("champion", house.scores(**GOOD))
+    number = house.add("champion")
     promote(house.models, number, actor="somebody", reason="the first")
     return number
 
 
 def test_a_first_model_above_the_floors_passes(house: House) -> None:
-    verdict = verdict_on(house, house.add("first", house.scores(**GOOD)))
+    verdict = verdict_on(house, house.add("first"))
     assert lost(verdict) == []
     assert (verdict.against, verdict.against_run) == (None, None)
     assert (verdict.images, verdict.lesions) == (420, 420)
@@ -81,16 +92,15 @@ def test_a_first_model_that_is_sure_and_wrong_does_not_pass(house: House) -> Non
 
 def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
     few = house.rows.groupby("label").head(8).reset_index(drop=True)
-    with_files = house.rows.head(8)
-    few.loc[few["image"].isin(with_files["image"]), "sha256"] = with_files["sha256"].tolist()
-    write_table(layout.manifest(house.config.dataset), few.astype(COLUMNS), COLUMNS)
+    house.hold_out(few)
     generator = np.random.default_rng(0)
     probabilities = generator.dirichlet((1, 1, 1), size=len(house.rows))
     verdict = verdict_on(house, house.add("first", probabilities))
     calibration = next(one for one in verdict.criteria if one.name == "max_calibration_error")
-    assert calibration.numbers["by_chance"] > 0.1
-    assert calibration.found is not None
-    assert calibration.found < calibration.numbers["calibration_error"]
+    by_chance, error = calibration.numbers["by_chance"], calibration.numbers["calibration_error"]
+    assert isinstance(by_chance, float) and isinstance(error, float)
+    assert by_chance > 0.1
+    assert known(calibration.found) < error
 
 
 @pytest.mark.parametrize(
@@ -109,9 +119,9 @@ def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
     ids=["better", "equal", "slightly worse", "less accurate", "more accurate and less sensitive", "worse"],
 )
 def test_a_candidate_beside_the_champion(
-    house: House, champion: int, settings: Settings, right: dict[str, float], expected: list[str]
+    house: House, champion: int, right: dict[str, float], expected: list[str]
 ) -> None:
-    floors = settings(gate_min_auroc=0.5, gate_max_calibration_error=1)
+    floors = house.settings(gate_min_auroc=0.5, gate_max_calibration_error=1)
     verdict = verdict_on(house, house.add("candidate", house.scores(**right)), floors)
     assert lost(verdict) == expected
     assert (verdict.against, verdict.against_run) == (champion, "champion")
@@ -121,13 +131,13 @@ def test_a_candidate_beside_the_champion(
     assert accuracy.numbers["difference"] == pytest.approx(np.mean(list(right.values())) - 0.85, abs=0.002)
 
 
-def test_few_lesions_leave_a_small_difference_open(house: House, champion: int, settings: Settings) -> None:
+def test_few_lesions_leave_a_small_difference_open(house: House, champion: int) -> None:
     number = house.add("candidate", house.scores(benign=0.85, malignant=0.79, unknown=0.85))
     floors = {"gate_min_sensitivity": 0.7}
-    verdict = verdict_on(house, number, settings(**floors))
+    verdict = verdict_on(house, number, house.settings(**floors))
     assert lost(verdict) == ["sensitivity_margin"]
     assert "these lesions are too few to be" in verdict.lost[0].sentence
-    assert lost(verdict_on(house, number, settings(gate_confidence=0.5, **floors))) == []
+    assert lost(verdict_on(house, number, house.settings(gate_confidence=0.5, **floors))) == []
 
 
 def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: int) -> None:
@@ -143,9 +153,8 @@ def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: in
 
 
 def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion: int) -> None:
-    rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
-    write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
-    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    house.hold_out(house.rows[house.rows["label"] != "malignant"].reset_index(drop=True))
+    verdict = verdict_on(house, house.add("candidate"))
     assert lost(verdict) == ["min_auroc", "min_sensitivity", "sensitivity_margin"]
     assert "Add labelled images" in verdict.lost[0].sentence
 
@@ -155,9 +164,8 @@ def test_no_malignant_lesion_held_out_means_no_promotion(house: House, champion:
 def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(
     house: House, champion: int, harm: str, file: str
 ) -> None:
-    path = house.candidate("champion").folder / file
-    path.unlink() if harm == "missing" else path.write_bytes(b"other")
-    number = house.add("candidate", house.scores())
+    harmed(house.candidate("champion").folder / file, harm)
+    number = house.add("candidate")
     verdict = verdict_on(house, number)
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert verdict.against == champion
@@ -171,7 +179,7 @@ def test_where_what_is_served_was_harmed_the_champion_is_asked_as_it_was_registe
 ) -> None:
     file = layout.model_in_service(house.models).resolve()
     file.chmod(0o644)
-    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+    harmed(file, harm)
     verdict = verdict_on(house, house.add("candidate", house.scores(malignant=0.6)))
     assert lost(verdict)[-2:] == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert verdict.lost[-1].numbers["champion"] == pytest.approx(0.85)
@@ -181,85 +189,62 @@ def test_where_what_is_served_was_harmed_the_champion_is_asked_as_it_was_registe
 
 def test_a_release_that_is_gone_does_not_make_the_next_model_a_first_one(house: House, champion: int) -> None:
     layout.release_in_service(house.models).unlink()
-    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    verdict = verdict_on(house, house.add("candidate"))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert "are missing" in verdict.lost[0].sentence
 
 
 @pytest.mark.parametrize("classes", [("benign", "malignant"), ("malignant", "benign", "unknown"), ()])
 def test_a_candidate_of_other_classes_does_not_pass(house: House, champion: int, classes: tuple[str, ...]) -> None:
-    verdict = verdict_on(house, house.add("candidate", house.scores(), classes=classes))
+    verdict = verdict_on(house, house.add("candidate", classes=classes))
     assert lost(verdict) == ["classes"]
     assert "expected benign, malignant, unknown" in verdict.lost[0].sentence
 
 
 def test_a_champion_of_other_classes_cannot_be_compared_with(house: House) -> None:
-    number = house.add("other", house.scores(), classes=("benign", "malignant"))
+    number = house.add("other", classes=("benign", "malignant"))
     promote(house.models, number, actor="somebody", reason="a test")
-    verdict = verdict_on(house, house.add("candidate", house.scores()))
+    verdict = verdict_on(house, house.add("candidate"))
     assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
     assert "knows the classes benign, malignant" in verdict.lost[0].sentence
 
 
-@pytest.mark.parametrize("harm", ["missing", "altered"])
-def test_a_candidate_whose_files_are_not_whole_does_not_pass(house: House, champion: int, harm: str) -> None:
-    number = house.add("candidate", house.scores())
+@pytest.mark.parametrize("harm", ["missing", "altered", "trained again"])
+def test_a_candidate_whose_files_are_not_those_that_were_registered_does_not_pass(house: House, harm: str) -> None:
+    number = house.add("candidate")
     file = house.candidate("candidate").tflite
-    file.unlink() if harm == "missing" else file.write_bytes(b"other")
+    if harm == "trained again":
+        house.replace_file("candidate", file.name, b"other")
+    else:
+        harmed(file, harm)
     assert lost(verdict_on(house, number)) == ["files_whole"]
 
 
-def test_a_candidate_that_was_trained_again_is_not_the_version_that_was_registered(house: House) -> None:
-    number = house.add("candidate", house.scores())
-    candidate = house.candidate("candidate")
-    training = json.loads(candidate.training.read_text())
-    candidate.keras.write_bytes(b"trained again")
-    training["sha256"][candidate.keras.name] = hashlib.sha256(b"trained again").hexdigest()
-    candidate.training.write_text(json.dumps(training))
-    assert lost(verdict_on(house, number)) == ["files_whole"]
-
-
-def with_another_h5(house: House, content: bytes | float) -> int:
-    """A candidate whose .h5 is whole by its record, and is a model with this weight, or none."""
-    import keras
-
+def h5_with(weight: float, house: House, folder: Path) -> bytes:
+    """Return a .h5 file of the house's model with another weight."""
     from skinlesion.network.classifier import load_classifier, save_model
 
-    house.add("candidate", house.scores())
-    candidate = house.candidate("candidate")
-    if isinstance(content, float):
-        model = load_classifier(candidate.keras)
-        model.layers[-1].set_weights([np.full((3, 3), [content, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
-        assert isinstance(model, keras.Model)
-        save_model(model, candidate.h5)
-    else:
-        candidate.h5.write_bytes(content)
-    training = json.loads(candidate.training.read_text())
-    training["sha256"][candidate.h5.name] = hashlib.sha256(candidate.h5.read_bytes()).hexdigest()
-    candidate.training.write_text(json.dumps(training))
-    from skinlesion.registry.metrics_record import MetricsRecord
-    from skinlesion.registry.register import register
-
-    return register(house.models, candidate, MetricsRecord.read(candidate.metrics)).number
+    model = load_classifier(house.model_files / "model.keras")
+    model.layers[-1].set_weights([np.full((3, 3), [weight, 0.0, -2.0]), np.array([1.0, 0.0, -1.0])])
+    save_model(model, folder / "another.h5")
+    return (folder / "another.h5").read_bytes()
 
 
-def test_a_candidate_whose_files_disagree_does_not_pass(house: House) -> None:
-    verdict = verdict_on(house, with_another_h5(house, 2.0))
+@pytest.mark.parametrize(
+    ("weight", "least", "said"),
+    [(2.0, 0.01, "give probabilities within"), (float("nan"), float("inf"), "within inf"), (None, None, "not reload")],
+    ids=["disagrees", "gives no numbers", "does not load"],
+)
+def test_a_candidate_with_a_file_that_disagrees_or_does_not_load_does_not_pass(
+    house: House, tmp_path: Path, weight: float | None, least: float | None, said: str
+) -> None:
+    house.add("candidate")
+    content = b"no model" if weight is None else h5_with(weight, house, tmp_path)
+    candidate = house.replace_file("candidate", H5, content)
+    verdict = verdict_on(house, register(house.models, candidate, MetricsRecord.read(candidate.metrics)).number)
     assert lost(verdict) == ["max_file_difference"]
-    assert verdict.lost[0].found is not None
-    assert verdict.lost[0].found > 0.01
-
-
-def test_a_candidate_that_gives_no_numbers_does_not_pass(house: House) -> None:
-    verdict = verdict_on(house, with_another_h5(house, float("nan")))
-    assert lost(verdict) == ["max_file_difference"]
-    assert verdict.lost[0].found == float("inf")
-
-
-def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> None:
-    verdict = verdict_on(house, with_another_h5(house, b"no model"))
-    assert lost(verdict) == ["max_file_difference"]
-    assert "does not reload" in verdict.lost[0].sentence
+    assert said in verdict.lost[0].sentence
+    assert least is None or known(verdict.lost[0].found) >= least
 
 
 @pytest.mark.parametrize(
@@ -273,67 +258,62 @@ def test_a_candidate_whose_file_does_not_load_does_not_pass(house: House) -> Non
     ],
 )
 def test_the_datas_checks_count(
-    house: House, settings: Settings, verdict_of_data: str | None, required: bool, expected: list[str]
+    house: House, verdict_of_data: DataVerdict | None, required: bool, expected: list[str]
 ) -> None:
-    number = house.add("candidate", house.scores(), data_verdict=verdict_of_data)
-    assert lost(verdict_on(house, number, settings(gate_require_data_checks=required))) == expected
+    number = house.add("candidate", data_verdict=verdict_of_data)
+    assert lost(verdict_on(house, number, house.settings(gate_require_data_checks=required))) == expected
 
 
-def test_without_its_figures_nothing_is_known_of_a_candidates_data(house: House) -> None:
-    number = house.add("candidate", house.scores())
-    house.candidate("candidate").metrics.unlink()
-    verdict = verdict_on(house, number)
-    assert lost(verdict) == ["require_data_checks"]
-    assert "No data report belongs to this version" in verdict.lost[0].sentence
-
-
-def test_figures_that_cannot_be_read_do_not_count_as_passed_data_checks(house: House) -> None:
-    number = house.add("candidate", house.scores())
+def test_figures_that_are_missing_or_cannot_be_read_do_not_count_as_passed_data_checks(house: House) -> None:
+    number = house.add("candidate")
     path = house.candidate("candidate").metrics
     path.write_text(path.read_text().replace('"verdict": "passed"', '"verdict": 7'))
-    verdict = verdict_on(house, number)
-    assert lost(verdict) == ["require_data_checks"]
-    assert str(path) in verdict.lost[0].sentence and "`data.report.verdict`" in verdict.lost[0].sentence
+    unreadable = verdict_on(house, number)
+    path.unlink()
+    missing = verdict_on(house, number)
+    assert lost(unreadable) == lost(missing) == ["require_data_checks"]
+    assert str(path) in unreadable.lost[0].sentence and "`data.report.verdict`" in unreadable.lost[0].sentence
+    assert "No data report belongs to this version" in missing.lost[0].sentence
 
 
 @pytest.mark.parametrize(
     ("bound", "name"), [({"gate_max_size": 0.001}, "max_size"), ({"gate_max_latency": 1e-6}, "max_latency")]
 )
-def test_a_model_that_is_too_large_or_too_slow_does_not_pass(
-    house: House, settings: Settings, bound: dict[str, Any], name: str
-) -> None:
-    verdict = verdict_on(house, house.add("candidate", house.scores()), settings(**bound))
+def test_a_model_that_is_too_large_or_too_slow_does_not_pass(house: House, bound: dict[str, Any], name: str) -> None:
+    verdict = verdict_on(house, house.add("candidate"), house.settings(**bound))
     assert lost(verdict) == [name]
     assert verdict.lost[0].found is not None
     assert verdict.lost[0].found > next(iter(bound.values()))
 
 
-def test_a_model_that_averages_more_orientations_takes_longer(house: House) -> None:
-    def milliseconds(views: int) -> float:
-        number = house.add(f"views {views}", house.scores(), threshold=0.5)
-        rule = house.candidate(f"views {views}").decision_rule
-        rule.write_text(json.dumps(json.loads(rule.read_text()) | {"views": views}))
-        found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
-        assert found is not None
-        return found
-
-    assert milliseconds(4) > 2 * milliseconds(1)
+@pytest.mark.parametrize("views", [1, 4])
+def test_a_model_that_averages_more_orientations_takes_longer(
+    house: House, monkeypatch: pytest.MonkeyPatch, views: int
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("skinlesion.promotion.gate.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    number = house.add("candidate")
+    rule = house.candidate("candidate").decision_rule
+    rule.write_text(json.dumps(json.loads(rule.read_text()) | {"views": views}))
+    found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
+    assert found == 1000 * views
 
 
 def test_bounds_that_let_everything_through_do_so_where_nothing_can_be_measured_too(
-    house: House, champion: int, settings: Settings
+    house: House, champion: int
 ) -> None:
-    rows = house.rows[house.rows["label"] != "malignant"].reset_index(drop=True)
-    write_table(layout.manifest(house.config.dataset), rows.astype(COLUMNS), COLUMNS)
-    number = house.add("candidate", house.scores())
-    assert lost(verdict_on(house, number, settings(gate_min_auroc=0, gate_min_sensitivity=0))) == ["sensitivity_margin"]
-    everything = settings(gate_min_auroc=0, gate_min_sensitivity=0, gate_sensitivity_margin=1)
+    house.hold_out(house.rows[house.rows["label"] != "malignant"].reset_index(drop=True))
+    number = house.add("candidate")
+    assert lost(verdict_on(house, number, house.settings(gate_min_auroc=0, gate_min_sensitivity=0))) == [
+        "sensitivity_margin"
+    ]
+    everything = house.settings(gate_min_auroc=0, gate_min_sensitivity=0, gate_sensitivity_margin=1)
     assert lost(verdict_on(house, number, everything)) == []
 
 
 def test_without_held_out_images_nothing_is_judged(house: House) -> None:
-    number = house.add("candidate", house.scores())
-    write_table(layout.manifest(house.config.dataset), house.rows.assign(split="train").astype(COLUMNS), COLUMNS)
+    number = house.add("candidate")
+    house.hold_out(house.rows.assign(split="train"))
     with pytest.raises(DataError):
         verdict_on(house, number)
 
@@ -348,7 +328,7 @@ def test_a_verdict_is_stored_with_its_version_and_read_back(house: House, champi
 
 
 def test_a_verdict_that_does_not_fit_is_named(house: House) -> None:
-    house.add("candidate", house.scores())
+    house.add("candidate")
     verdict_path(house.models, "candidate").write_text('{"version": 1, "criteria": [{"name": 3}]}')
     with pytest.raises(DataError, match=r"verdict\.json: the field `run` is missing.*judge the version again"):
         read_verdict(house.models, "candidate", 1)
@@ -364,7 +344,7 @@ def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, 
 
 
 def test_who_is_asked_about_a_first_model_reads_each_line_once(house: House) -> None:
-    judgement = judge_once(house.config, house.add("first", house.scores()), actor="ann")
+    judgement = judge_once(house.config, house.add("first"), actor="ann")
     text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
     assert "(no model is in service)" in text
     assert text.count("No model is in service yet: the floors decide.") == 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.conftest import MakeOnce
+from tests.measured import known
 
-from skinlesion.promotion.decide import judge_once, switch_to
 from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry import history, in_service
 from skinlesion.registry.metrics_record import MetricsRecord
@@ -15,25 +19,44 @@ from skinlesion.registry.switch import promote
 from skinlesion.registry.versions import KnownVersions
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
     from tests.model_house import House
 
 
+@pytest.fixture(scope="module")
+def database(make_once: MakeOnce) -> Path:
+    """Return an empty database of MLflow, whose migrations take seconds."""
+
+    def migrate(folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's own tables
+            MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return make_once("mlflow", migrate) / "mlflow.db"
+
+
 @pytest.fixture
-def client(house: House) -> Any:
+def client(house: House, database: Path) -> MlflowClient:
+    """Return a client of the MLflow that has version 1."""
     mirror(house.config)  # nothing to write yet, so nothing is made
     assert not (house.models / "mlflow").exists()
-    house.add("one", house.scores())
+    (house.models / "mlflow").mkdir(parents=True)
+    shutil.copyfile(database, house.models / "mlflow" / "mlflow.db")
+    house.add("one")
     assert mirror(house.config) == [1]
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri(house.models), registry_uri=tracking_uri(house.models))
 
 
-def runs(client: Any) -> list[Any]:
-    return list(client.search_runs([client.get_experiment_by_name(NAME).experiment_id]))
+def runs(client: MlflowClient) -> list[Run]:
+    return list(client.search_runs([known(client.get_experiment_by_name(NAME)).experiment_id]))
 
 
-def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, client: Any) -> None:
+def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, client: MlflowClient) -> None:
     (run,) = runs(client)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"epochs": "2", "seed": "1"}
@@ -51,7 +74,9 @@ def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, clien
     assert files == {"report.html", "metrics.json", "training.json", "decision_rule.json"}
 
 
-def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_repeated_updates_its_own_run(
+    house: House, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (first,) = KnownVersions.read(house.models).measurements[1]
     monkeypatch.setattr(history, "now", lambda: first.at)  # the next measurement comes within the same second
     assert mirror(house.config) == []
@@ -70,7 +95,7 @@ def test_what_is_repeated_updates_its_own_run(house: House, client: Any, monkeyp
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
-def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> None:
+def test_the_aliases_follow_what_is_in_service(house: House, client: MlflowClient) -> None:
     def alias(name: str) -> str:
         return str(client.get_model_version_by_alias(NAME, name).tags["skinlesion.version"])
 
@@ -79,7 +104,7 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> Non
     assert mirror(house.config) == [1]
     assert alias("champion") == "1"
     assert "candidate" not in client.get_registered_model(NAME).aliases
-    house.add("two", house.scores())
+    house.add("two")
     mirror(house.config)
     assert (alias("champion"), alias("candidate")) == ("1", "2")
     assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
@@ -88,14 +113,12 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: Any) -> Non
 def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = house.add("one", house.scores())
+    number = house.add("one")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    switch_to(house.config, judge_once(house.config, number, actor="ann"), actor="ann", reason="It passed")
+    promote(house.models, number, actor="ann", reason="It passed")
     with pytest.raises(RunLogUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 cannot be written to"):
         mirror(house.config)
-    now = in_service.read(house.models)
-    assert now is not None
-    assert now.version == number
+    assert known(in_service.read(house.models)).version == number
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert mirror(house.config) == [number]

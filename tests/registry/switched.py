@@ -1,10 +1,14 @@
-"""Switch what is in service and die by SIGKILL before the n-th thing that is done to the disk. Called by test_switch.py:
-`python switched.py MODELS promote|rollback VERSION N`; prints how many things were done, if it lives to see the end.
+"""Switch what is in service and die by SIGKILL at each step: `python switched.py MODELS promote|rollback VERSION TRIALS`.
+
+TRIALS/1, TRIALS/2, ... are copies of MODELS; in the n-th the switch was killed before the n-th thing that it does to the disk.
+The last one lived to see the end. Each switch runs in a fork of this process, which imports the registry once.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -15,8 +19,7 @@ from skinlesion.registry.switch import promote, rollback
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.rmdir", "os.chmod", "os.truncate", "os.link"}
 
 
-def switch(models: Path, what: str, version: int, deadly: int) -> int:
-    """Switch; give how many changes it took."""
+def die_before_change(deadly: int) -> None:
     done = 0
 
     def watch(event: str, args: tuple[Any, ...]) -> None:
@@ -28,13 +31,30 @@ def switch(models: Path, what: str, version: int, deadly: int) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
+
+
+def switch(models: Path, what: str, version: int) -> None:
     if what == "promote":
         promote(models, version, actor="somebody", reason="a test")
     else:
         rollback(models, to=version, actor="somebody", reason="a test")
-    return done
+
+
+def main(models: Path, what: str, version: int, trials: Path) -> None:
+    for deadly in itertools.count(1):
+        trial = Path(shutil.copytree(models, trials / str(deadly), symlinks=True))
+        child = os.fork()
+        if child == 0:
+            die_before_change(deadly)
+            switch(trial, what, version)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            return
+        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+            sys.exit(f"The switch in {trial} failed.")
 
 
 if __name__ == "__main__":
-    folder, asked, number, last = sys.argv[1:]
-    sys.stdout.write(str(switch(Path(folder), asked, int(number), int(last))))
+    folder, asked, number, destination = sys.argv[1:]
+    main(Path(folder), asked, int(number), Path(destination))

@@ -1,3 +1,9 @@
+"""A part whose frozen BatchNormalizations are folded computes, before and after training, what the part computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import pytest
@@ -10,8 +16,9 @@ from skinlesion.training.folded import FoldedPart
 CUT = "block_15_add"
 
 
-@pytest.fixture
-def model() -> keras.Model:
+@pytest.fixture(scope="module")
+def built() -> keras.Model:
+    """Return a classifier whose BatchNormalizations scale their channels by very different factors."""
     built = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
     draws = np.random.default_rng(0)
     for layer in built.layers:
@@ -21,6 +28,14 @@ def model() -> keras.Model:
             weights[0][0] = 0  # a channel that BatchNormalization switches off
             layer.set_weights(weights)
     return built
+
+
+@pytest.fixture
+def model(built: keras.Model) -> Iterator[keras.Model]:
+    """Yield the classifier, whose weights are restored after the test."""
+    weights = built.get_weights()
+    yield built
+    built.set_weights(weights)
 
 
 def trained_part(model: keras.Model, cut: str) -> keras.Model:
@@ -44,12 +59,12 @@ def test_untrained_unfolding_changes_nothing_and_trained_gives_the_trained_funct
     before = [np.asarray(weight) for weight in model.weights]
     folded.unfold()
     for now, then in zip(model.weights, before, strict=True):
-        assert np.asarray(now) == pytest.approx(then, rel=1e-5, abs=1e-7)
+        np.testing.assert_allclose(now, then, rtol=1e-5, atol=1e-7)
 
     draws = np.random.default_rng(2)
     inputs = draws.uniform(0, 1, (8, *part.input_shape[1:])).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[draws.integers(0, 3, 8)]
-    folded.model.compile(optimizer=keras.optimizers.AdamW(1e-2), loss="categorical_crossentropy", jit_compile=False)
+    folded.model.compile(optimizer=keras.optimizers.AdamW(1e-2), loss="categorical_crossentropy", run_eagerly=True)
     untrained = np.asarray(part(inputs))
     folded.model.fit(inputs, targets, epochs=2, verbose=0)
     trained = np.asarray(folded.model(inputs))

@@ -19,7 +19,7 @@ TARGETS = INPUTS.sum(axis=1, keepdims=True)
 def network() -> keras.Model:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.AdamW(0.1, use_ema=True), loss="mse", jit_compile=False)
+    model.compile(keras.optimizers.AdamW(0.1, use_ema=True), loss="mse", run_eagerly=True)
     return model
 
 
@@ -27,33 +27,23 @@ def measure(model: keras.Model) -> dict[str, float]:
     return {"val_loss": float(np.mean((model.predict_on_batch(INPUTS) - TARGETS) ** 2))}
 
 
-def fit(
-    model: keras.Model, folder: Path, *, epochs: int = EPOCHS, interrupted_after: int = EPOCHS
-) -> ResumableTraining:
-    training = ResumableTraining(folder, measure, patience=10, epochs=epochs, phase="test")
+def fit(model: keras.Model, folder: Path, *, interrupted_after: int = EPOCHS) -> ResumableTraining:
+    training = ResumableTraining(folder, measure, patience=10, epochs=EPOCHS, phase="test")
 
-    class Interrupt(keras.callbacks.Callback):
+    class Interrupt(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             if epoch >= interrupted_after:
                 raise KeyboardInterrupt
 
-    callbacks = [training, Interrupt()]
-    model.fit(
-        INPUTS,
-        TARGETS,
-        initial_epoch=training.state.epoch,
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=callbacks,
-    )
+    how = {"initial_epoch": training.state.epoch, "epochs": EPOCHS, "verbose": 0, "shuffle": False}
+    model.fit(INPUTS, TARGETS, callbacks=[training, Interrupt()], **how)
     return training
 
 
 def best(training: ResumableTraining) -> list[np.ndarray]:
     model = network()
     training.load_best(model)
-    return model.get_weights()
+    return [np.asarray(weight) for weight in model.weights]
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.run_name import candidate_of
 from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
 
+Config = Callable[..., PipelineConfig]
 BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
 
 
 def rows(images: int, **changed: Any) -> pd.DataFrame:
-    """Training rows of so many images, each with one augmented copy."""
+    """Return the training rows of so many images, each with one augmented copy."""
     names = [f"I{number}" for number in range(images)]
     originals = pd.DataFrame({
         "file": [f"benign/{name}.jpg" for name in names], "image": names, "label": "benign", "split": "train",
@@ -36,24 +38,17 @@ def rows(images: int, **changed: Any) -> pd.DataFrame:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Any:
-    def make(**settings: Any) -> PipelineConfig:
-        given = {"models": tmp_path / "models", "weights": "random", "warm_start": True}
-        return PipelineConfig.of(given | settings)
-
-    return make
+def config(tmp_path: Path) -> Config:
+    given = {"models": tmp_path / "models", "weights": "random", "warm_start": True}
+    return lambda **settings: PipelineConfig.of(given | settings)
 
 
 @pytest.fixture
-def champion(config: Any) -> Candidate:
-    """In service, trained on 40 images of which the first four were its inner fold."""
+def champion(config: Config) -> Candidate:
+    """Return the candidate in service, trained on 40 images of which the first four were its inner fold."""
     known, settings = rows(40), config()
-    candidate = candidate_of(settings, known, BUILT)
-    candidate.folder.mkdir(parents=True)
-    for path in candidate.models:
-        path.write_bytes(path.name.encode())
+    candidate = train(candidate_of(settings, known, BUILT), settings, known)
     write_trained_on(candidate, known, known["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
-    record(candidate, settings, known)
     put_in_service(settings.models, candidate)
     return candidate
 
@@ -62,12 +57,20 @@ def put_in_service(models: Path, candidate: Candidate) -> None:
     promote(models, register(models, candidate).number, actor="somebody", reason="a test")
 
 
+def train(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame) -> Candidate:
+    """Write a candidate's files and its record as train would; return it."""
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(f"{candidate.run} as {path.name}".encode())
+    record(candidate, settings, known)
+    return candidate
+
+
 def record(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame, **more: Any) -> None:
-    known_as = version(known)
-    write_training_record(candidate, origin=origin(settings, BUILT), training_version=known_as, **more)
+    write_training_record(candidate, origin=origin(settings, BUILT), training_version=version(known), **more)
 
 
-def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candidate) -> None:
+def test_a_few_new_images_start_from_the_champion(config: Config, champion: Candidate) -> None:
     now = rows(43)
     candidate, warm = candidate_to_train(config(), now, BUILT)
     assert warm is not None
@@ -78,7 +81,7 @@ def test_a_few_new_images_start_from_the_champion(config: Any, champion: Candida
     assert candidate.run not in (champion.run, candidate_of(config(), now, BUILT).run)
 
 
-def test_a_lesion_stays_on_its_side_of_the_inner_fold(config: Any, champion: Candidate) -> None:
+def test_a_lesion_stays_on_its_side_of_the_inner_fold(config: Config, champion: Candidate) -> None:
     now = rows(43, group=[f"I{number}" for number in range(40)] + ["I1", "I20", "I42"])
     _, warm = candidate_to_train(config(), now, BUILT)
     assert warm is not None
@@ -90,21 +93,17 @@ def test_a_lesion_stays_on_its_side_of_the_inner_fold(config: Any, champion: Can
 
 @pytest.mark.parametrize("settings", [{"warm_start": False}, {"force": True}])
 def test_an_evaluation_by_hand_finds_what_a_warm_night_trained(
-    config: Any, champion: Candidate, settings: dict[str, Any]
+    config: Config, champion: Candidate, settings: dict[str, Any]
 ) -> None:
     now = rows(42)
     warm, _ = candidate_to_train(config(), now, BUILT)
-    warm.folder.mkdir(parents=True)
-    for path in warm.models:
-        path.write_bytes(b"warm")
-    record(warm, config(), now)
-    put_in_service(config().models, warm)
+    put_in_service(config().models, train(warm, config(), now))
     assert candidate_to_evaluate(config(**settings), now, BUILT).run == warm.run
     later = rows(43)
     assert candidate_to_evaluate(config(**settings), later, BUILT).read_training() is None
 
 
-def test_with_nothing_new_the_champion_is_the_candidate(config: Any, champion: Candidate) -> None:
+def test_with_nothing_new_the_champion_is_the_candidate(config: Config, champion: Candidate) -> None:
     candidate, warm = candidate_to_train(config(), rows(40), BUILT)
     assert (candidate.run, warm) == (champion.run, None)
 
@@ -121,7 +120,7 @@ def test_with_nothing_new_the_champion_is_the_candidate(config: Any, champion: C
     ids=["withdrawn", "relabelled", "another diagnosis", "another picture", "many new"],
 )
 def test_what_cannot_be_unlearnt_or_is_too_much_starts_from_the_built_model(
-    config: Any, champion: Candidate, now: pd.DataFrame
+    config: Config, champion: Candidate, now: pd.DataFrame
 ) -> None:
     candidate, warm = candidate_to_train(config(), now, BUILT)
     assert warm is None
@@ -131,26 +130,22 @@ def test_what_cannot_be_unlearnt_or_is_too_much_starts_from_the_built_model(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"warm_start": False},
-        {"force": True},
-        {"learning_rate": 1e-3},
-        {"fine_tune": "none"},
-        {"loader": "image-data-generator"},
-        {"warm_start_share": 0.01},
+        {"warm_start": False}, {"force": True}, {"learning_rate": 1e-3}, {"fine_tune": "none"},
+        {"loader": "image-data-generator"}, {"warm_start_share": 0.01},
     ],
-)
+)  # fmt: skip
 def test_settings_that_ask_for_another_training_start_from_the_built_model(
-    config: Any, champion: Candidate, settings: dict[str, Any]
+    config: Config, champion: Candidate, settings: dict[str, Any]
 ) -> None:
     assert candidate_to_train(config(**settings), rows(42), BUILT)[1] is None
 
 
-def test_another_backbone_starts_from_the_built_model(config: Any, champion: Candidate) -> None:
+def test_another_backbone_starts_from_the_built_model(config: Config, champion: Candidate) -> None:
     other = BuiltModel(key="other", weights_key="weights", sha256="sha")
     assert candidate_to_train(config(), rows(42), other)[1] is None
 
 
-def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: Any, champion: Candidate) -> None:
+def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: Config, champion: Candidate) -> None:
     before = {"from": "x", "new_images": 3, "nights": 2}
     record(champion, config(), rows(40), warm_start=before)
     _, warm = candidate_to_train(config(), rows(41), BUILT)
@@ -160,7 +155,7 @@ def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: A
 
 
 @pytest.mark.parametrize("harm", ["its file", "what it was trained on", "nothing in service"])
-def test_a_champion_that_is_not_whole_is_not_gone_on_from(config: Any, champion: Candidate, harm: str) -> None:
+def test_a_champion_that_is_not_whole_is_not_gone_on_from(config: Config, champion: Candidate, harm: str) -> None:
     if harm == "its file":
         champion.h5.write_bytes(b"other")
     elif harm == "what it was trained on":
@@ -170,18 +165,14 @@ def test_a_champion_that_is_not_whole_is_not_gone_on_from(config: Any, champion:
     assert candidate_to_train(config(), rows(42), BUILT)[1] is None
 
 
-def test_a_trained_candidate_of_these_rows_is_taken_before_a_warm_start(config: Any, champion: Candidate) -> None:
+def test_a_trained_candidate_of_these_rows_is_taken_before_a_warm_start(config: Config, champion: Candidate) -> None:
     now, settings = rows(42), config()
-    cold = candidate_of(settings, now, BUILT)
-    cold.folder.mkdir(parents=True)
-    for path in cold.models:
-        path.write_bytes(b"trained")
-    record(cold, settings, now)
+    cold = train(candidate_of(settings, now, BUILT), settings, now)
     candidate, warm = candidate_to_train(settings, now, BUILT)
     assert (candidate.run, warm) == (cold.run, None)
 
 
-def test_numpy_masks_are_aligned_with_the_rows(config: Any, champion: Candidate) -> None:
+def test_numpy_masks_are_aligned_with_the_rows(config: Config, champion: Candidate) -> None:
     now = rows(42).sample(frac=1, random_state=0).reset_index(drop=True)
     _, warm = candidate_to_train(config(), now, BUILT)
     assert warm is not None

@@ -1,5 +1,0 @@
-"""The registry of the tests: see tests/model_house.py."""
-
-from tests.model_house import house, settings, small_model
-
-__all__ = ["house", "settings", "small_model"]
