@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pandas as pd
 import pandera.errors
@@ -13,7 +14,7 @@ from skinlesion.data.split import HELD_OUT, SPLITS
 from skinlesion.foundation.errors import DataError, LeakError
 
 
-def catalog_of(count):
+def catalog_of(count: int) -> pd.DataFrame:
     """Return a catalog of accepted images, each a lesion of its own, alternately of either side."""
     rows = pd.DataFrame({"image": [f"I{number}" for number in range(count)]})
     rows["sha256"] = [hashlib.sha256(image.encode()).hexdigest() for image in rows["image"]]
@@ -24,7 +25,7 @@ def catalog_of(count):
     return rows[list(COLUMNS)].astype(COLUMNS)
 
 
-def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path):
+def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path: Path) -> None:
     catalog = catalog_of(20)
     catalog.loc[0, "age"] = float("nan")
     assert write_catalog(tmp_path, catalog)
@@ -32,7 +33,7 @@ def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path):
     assert not write_catalog(tmp_path, catalog)
 
 
-def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path):
+def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"catalog\.parquet is missing: .*Run ingest first"):
         read_catalog(tmp_path)
 
@@ -41,7 +42,7 @@ def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path):
     ("column", "value"),
     [("label", "maybe"), ("split", "test"), ("split", ""), ("sha256", ""), ("age", 131.0), ("image", "I1")],
 )
-def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path, column, value):
+def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path: Path, column: str, value: float | str) -> None:
     catalog = catalog_of(5)
     catalog.loc[0, column] = value
     with pytest.raises(pandera.errors.SchemaErrors, match=r"image|label|split|hash|age"):
@@ -49,7 +50,7 @@ def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path, column, val
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_catalog_with_a_leak_is_not_written(tmp_path):
+def test_a_catalog_with_a_leak_is_not_written(tmp_path: Path) -> None:
     catalog = catalog_of(50).assign(group="lesion:one")
     with pytest.raises(LeakError):
         write_catalog(tmp_path, catalog)
@@ -57,7 +58,7 @@ def test_a_catalog_with_a_leak_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize(("column", "changes"), [("label", True), ("split", True), ("sha256", True), ("sex", False)])
-def test_the_data_version_names_contents_labels_and_sides(column, changes):
+def test_the_data_version_names_contents_labels_and_sides(column: str, changes: bool) -> None:
     catalog = catalog_of(20)
     other = catalog.copy()
     other.loc[0, column] = {"label": "unknown", "split": HELD_OUT}.get(column, "other")

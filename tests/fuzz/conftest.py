@@ -87,7 +87,7 @@ def watched_ingest() -> Callable[[str, Path], dict[str, Any]]:
 
     def run(what: str, dataset: Path) -> dict[str, Any]:
         script, summary = Path(__file__).with_name("watched_ingest.py"), dataset.parent / "summary.json"
-        command = [sys.executable, script, what, dataset, summary]
+        command = [sys.executable, str(script), what, str(dataset), str(summary)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert "Traceback" not in done.stderr
         assert "Timeout" not in done.stderr

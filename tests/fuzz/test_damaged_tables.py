@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -80,9 +80,10 @@ def as_they_are(rows: Rows, random: Random) -> Rows:
 def written(rows: Rows, random: Random, *, plainly: bool) -> bytes:
     """Give the table as some program would have written it; plainly: with commas, in UTF-8."""
     delimiter = "," if plainly else str(random.choice([",", ";", "\t", "|"]))
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if random.random() < 0.5 else csv.QUOTE_MINIMAL
     ends = str(random.choice(["\n", "\r\n", "\r"]))
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator=ends, quoting=int(random.choice([0, 1]))).writerows(rows)
+    csv.writer(text, delimiter=delimiter, lineterminator=ends, quoting=quoting).writerows(rows)
     encoding = "utf-8" if plainly else ENCODINGS[int(random.integers(len(ENCODINGS)))]
     return text.getvalue().encode(encoding, errors="replace")
 

@@ -79,7 +79,7 @@ def tables(config: PipelineConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     what, dataset, summary = sys.argv[1:]
-    os.fsync = lambda descriptor: None
+    os.fsync = lambda fd: None
     os.sync = lambda: None
     # One worker: in this thread, one file after the other. The shares are what is wanted here, so they stop nothing.
     config = PipelineConfig.of(

@@ -5,30 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.data.labels.tables import Join, values
 
-from skinlesion.data.labels import join_tables
 from skinlesion.foundation.errors import DataError
 
 ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK"
 
 
-@pytest.fixture
-def join(tmp_path):
-    def join(*contents, **settings):
-        paths = [tmp_path / f"table{number}.csv" for number in range(1, len(contents) + 1)]
-        for path, content in zip(paths, contents, strict=True):
-            path.write_text(content)
-        return join_tables(paths, **settings)
-
-    return join
-
-
-def one_hot(image, code, columns=ISIC_2019, one="1.0", zero="0.0"):
+def one_hot(image: str, code: str, columns: str = ISIC_2019, one: str = "1.0", zero: str = "0.0") -> str:
     return ",".join([image, *(one if name == code else zero for name in columns.split(",")[1:])])
-
-
-def values(labels, *columns):
-    return labels.rows[list(columns)].to_numpy().tolist()
 
 
 @pytest.mark.parametrize(
@@ -50,13 +35,13 @@ def values(labels, *columns):
         ("isic-archive", "isic_id,diagnosis,benign_malignant\nA,nevus,benign\n", "nv"),
     ],
 )
-def test_a_layout_is_recognised_by_its_columns(join, layout, table, dx):
+def test_a_layout_is_recognised_by_its_columns(join: Join, layout: str, table: str, dx: str) -> None:
     labels = join(table)
     assert labels.layouts == {"table1.csv": layout}
     assert values(labels, "image", "dx", "refused") == [["A", dx, ""]]
 
 
-def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join):
+def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join: Join) -> None:
     labels = join(
         "isic_id,attribution,age_approx,sex,anatom_site_general,diagnosis_1,lesion_id,patient_id\n"
         'A,"Hospital, Barcelona",55,Female,anterior torso,Benign,IL_1,IP_1\n'
@@ -84,12 +69,12 @@ def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join):
         (ISIC_2019 + ",MEL", r"has the column mel more than once"),
     ],
 )
-def test_columns_that_are_no_layout_are_one_clear_error(join, header, message):
+def test_columns_that_are_no_layout_are_one_clear_error(join: Join, header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         join(f"{header}\n{',' * header.count(',')}\n")
 
 
-def test_columns_that_nobody_reads_may_be_there_twice(join):
+def test_columns_that_nobody_reads_may_be_there_twice(join: Join) -> None:
     assert values(join("image,dx,note,note\nA,nv,1,2\n"), "dx") == [["nv"]]
 
 
@@ -99,12 +84,12 @@ def test_columns_that_nobody_reads_may_be_there_twice(join):
 @pytest.mark.parametrize(
     "cells", ["0,0,0,0,0,0,0,0,0", "1,1,0,0,0,0,0,0,0", "0.6,0.4,0,0,0,0,0,0,0", "1,0,0,0,0,0,0,0,x", "1,,,,,,,,", "2,0,0,0,0,0,0,0,0", "nan,1,0,0,0,0,0,0,0"]
 )  # fmt: skip
-def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join, cells):
+def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join: Join, cells: str) -> None:
     labels = join(f"{ISIC_2019}\nA,{cells}\n{one_hot('B', 'NV')}\n")
     [[dx, refused], other] = values(labels, "dx", "refused")
     assert other == ["nv", ""]
     assert dx == ""
-    assert refused.startswith("expected one 1 and else 0 in the columns of diagnoses; found MEL=")
+    assert str(refused).startswith("expected one 1 and else 0 in the columns of diagnoses; found MEL=")
 
 
 # --- The ISIC Archive ---------------------------------------------------------------------------------------------
@@ -120,12 +105,12 @@ def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join, cells):
         (",,,,", ""),
     ],
 )
-def test_the_deepest_known_level_is_the_diagnosis(join, levels, dx):
+def test_the_deepest_known_level_is_the_diagnosis(join: Join, levels: str, dx: str) -> None:
     labels = join(f"isic_id,diagnosis_1,diagnosis_2,diagnosis_3,diagnosis_4,diagnosis_5\nA,{levels}\n")
     assert values(labels, "dx", "refused") == [[dx, ""]]
 
 
-def test_levels_of_two_classes_refuse_the_row(join):
+def test_levels_of_two_classes_refuse_the_row(join: Join) -> None:
     labels = join("isic_id,diagnosis_1,diagnosis_2,diagnosis_3\nA,Benign,,Melanoma Invasive\n")
     assert values(labels, "dx", "refused") == [["", "diagnosis_1 is 'Benign' but 'Melanoma Invasive' is malignant"]]
 
@@ -152,7 +137,7 @@ def test_levels_of_two_classes_refuse_the_row(join):
         (",indeterminate/malignant,", "indeterminate", "unknown"),
     ],
 )
-def test_the_class_follows_benign_malignant_not_the_word(join, row, dx, label):
+def test_the_class_follows_benign_malignant_not_the_word(join: Join, row: str, dx: str, label: str) -> None:
     labels = join(f"image_name,diagnosis,benign_malignant,target\nA,{row}\n")
     assert values(labels, "dx", "label", "refused") == [[dx, label, ""]]
 
@@ -168,7 +153,7 @@ def test_the_class_follows_benign_malignant_not_the_word(join, row, dx, label):
         ("nevus,,1", "diagnosis 'nevus' is benign but the table calls the image malignant"),
     ],
 )
-def test_a_row_that_contradicts_itself_is_refused(join, row, reason):
+def test_a_row_that_contradicts_itself_is_refused(join: Join, row: str, reason: str) -> None:
     labels = join(f"image_name,diagnosis,benign_malignant,target\nA,{row}\n")
     assert values(labels, "dx", "refused") == [["", reason]]
 
@@ -193,5 +178,5 @@ def test_a_row_that_contradicts_itself_is_refused(join, row, reason):
         ("image,dx\nmine_1,nv\n", ""),
     ],
 )
-def test_the_source_follows_from_column_lesion_attribution_or_number(join, table, source):
+def test_the_source_follows_from_column_lesion_attribution_or_number(join: Join, table: str, source: str) -> None:
     assert values(join(table), "source") == [[source]]

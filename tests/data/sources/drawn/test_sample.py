@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -207,8 +208,10 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"images", "diagnoses.csv"}
 
 
-def features(picture: np.ndarray) -> np.ndarray:
+def features(path: Path) -> npt.NDArray[np.float32]:
     """Return what could be measured by hand: colour against the skin, spread of colours, asymmetry, edges."""
+    picture = cv2.imread(str(path))
+    assert picture is not None
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) + 8
     frame = np.concatenate([small[:8].reshape(-1, 3), small[-8:].reshape(-1, 3)])
     absorbed = np.log(small / np.median(frame, axis=0))
@@ -224,7 +227,7 @@ def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> No
     write_sample(tmp_path, images=240, seed=0, size=SMALL)
     rows = labels_in(tmp_path)
     truth = [label_of(row["dx"]) for row in rows]
-    inputs = np.stack([features(cv2.imread(str(tmp_path / "images" / f"{row['image']}.jpg"))) for row in rows])
+    inputs = np.stack([features(tmp_path / "images" / f"{row['image']}.jpg") for row in rows])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, class_weight="balanced", max_iter=1000))
     lesions = [row["lesion_id"] for row in rows]
     predicted = cross_val_predict(model, inputs, truth, groups=lesions, cv=GroupKFold(5))
