@@ -92,10 +92,9 @@ def test_the_share_follows_the_setting(fraction: float) -> None:
     assert held(split) == pytest.approx(fraction, abs=0.01)
 
 
-@pytest.mark.parametrize("dx", ["mel", "nv", "ak"])
 @pytest.mark.parametrize("views", [1, 3])
-def test_the_second_lesion_of_a_class_is_held_out_and_the_first_is_not(dx: str, views: int) -> None:
-    for first in range(5):
+def test_the_second_lesion_of_a_class_is_held_out_and_the_first_is_not(views: int) -> None:
+    for first, dx in enumerate(["mel", "nv", "ak"] * 2):
         rows = [{"lesion_id": f"{lesion}", "dx": dx} for lesion in (first, "later") for _ in range(views)]
         split, decided = assign_sides(table(rows[:views]), NOTHING_DECIDED, 0.2)
         assert set(split) == {TRAIN}

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import io
 import resource
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from tests.data.images.pictures import drawn, encoded
 
 from skinlesion.data.images.file import (
     ImageRefused,
@@ -25,14 +24,8 @@ from skinlesion.data.images.file import (
     read_header,
     to_model_size,
 )
-from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 
-
-def drawn(size: tuple[int, int], seed: int = 5) -> Pixels:
-    return draw_view(draw_lesion("mel", np.random.default_rng(seed), size[1]), np.random.default_rng(seed), size)
-
-
-PIXELS = drawn((120, 90))
+PIXELS = drawn(5)
 RGB = Image.fromarray(PIXELS)
 GREY = RGB.convert("L")
 GREY_PIXELS = np.repeat(np.asarray(GREY)[..., None], 3, axis=2)
@@ -41,12 +34,6 @@ PALETTE = RGB.convert("P")
 RGBA = RGB.convert("RGBA")
 ONE_TRANSPARENT = RGBA.copy()
 ONE_TRANSPARENT.putpixel((3, 3), (1, 2, 3, 0))
-
-
-def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def by_opencv(suffix: str, pixels: npt.NDArray[np.uint8 | np.uint16]) -> bytes:
@@ -181,13 +168,12 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(10**6))) + png_chunk(b"IEND", b"")
 
 
-def test_a_decompression_bomb_is_refused_by_its_header_in_no_time_and_memory() -> None:
+def test_a_decompression_bomb_is_refused_by_its_header_and_takes_no_memory() -> None:
     content = bomb(20_000, 20_000)
     assert len(content) < 2000
-    memory, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ImageRefused, match=r"20000x20000 pixels; at most 100,000,000 are decoded"):
         gate(content)
-    assert time.monotonic() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # KiB; decoded it would take 1.2 GB
 
 
@@ -228,12 +214,12 @@ def test_exif_rotation_is_applied_whatever_the_format(
 
 @pytest.mark.parametrize(
     ("size", "reduced_to"),
-    [((1024, 1024), (256, 256)), ((600, 450), (225, 300)), ((1000, 450), (225, 500)), ((3024, 2016), (252, 378))],
+    [((1024, 1024), (256, 256)), ((600, 450), (225, 300)), ((1000, 450), (225, 500)), ((2400, 1800), (225, 300))],
 )
 def test_reduced_decoding_is_within_a_grey_level_of_full_decoding(
     size: tuple[int, int], reduced_to: tuple[int, int]
 ) -> None:
-    content = encode_jpeg(drawn(size, 11), 95)
+    content = encode_jpeg(drawn(11, size), 95)
     header = read_header(content)
     reduced = decode(content, header)
     assert reduced.shape[:2] == reduced_to
@@ -244,19 +230,19 @@ def test_reduced_decoding_is_within_a_grey_level_of_full_decoding(
 
 
 def test_an_image_is_never_decoded_smaller_than_the_model_needs() -> None:
-    content = encode_jpeg(drawn((900, 447)), 95)
+    content = encode_jpeg(drawn(5, (900, 447)), 95)
     assert decode(content, read_header(content)).shape == (447, 900, 3)
-    content = encode_jpeg(drawn((900, 448)), 95)
+    content = encode_jpeg(drawn(5, (900, 448)), 95)
     assert decode(content, read_header(content)).shape == (224, 450, 3)
 
 
 def test_pixels_of_the_models_size_are_left_alone() -> None:
-    pixels = drawn((224, 224))
+    pixels = drawn(5, (224, 224))
     assert to_model_size(pixels, read_header(encode_jpeg(pixels, 95))) is pixels
 
 
 def test_a_png_is_decoded_whole_and_averaged_by_area() -> None:
-    pixels = drawn((600, 450))
+    pixels = drawn(5, (600, 450))
     content = by_opencv(".png", pixels)
     header = read_header(content)
     expected = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
@@ -273,7 +259,7 @@ def test_a_jpeg_keeps_its_colours_in_their_order() -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 @pytest.mark.parametrize(("size", "short"), [((600, 450), 64), ((1024, 1024), 64), ((90, 70), 64), ((50, 40), 40)])
 def test_decoding_a_file_whole_gives_a_small_picture_of_it(format: str, size: tuple[int, int], short: int) -> None:
-    image = Image.fromarray(drawn(size))
+    image = Image.fromarray(drawn(5, size))
     content = encoded(image, format, quality=95)
     small = check_decodes(content, read_header(content))
     assert small.dtype == np.uint8
@@ -297,7 +283,7 @@ def test_decoding_a_file_whole_gives_a_small_picture_of_it(format: str, size: tu
 def test_decoding_and_checking_at_once_gives_the_pixels_of_both_in_turn(
     size: tuple[int, int], mode: str, format: str, options: dict[str, Any]
 ) -> None:
-    content = encoded(Image.fromarray(drawn(size)).convert(mode), format, **options)
+    content = encoded(Image.fromarray(drawn(5, size)).convert(mode), format, **options)
     header = read_header(content)
     assert np.array_equal(decode_checked(content, header), decode(content, header))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.data.labels.tables import Join, values
+from tests.data.labels.tables import Join, values, write_tables
 
 from skinlesion.data.labels import join_tables
 from skinlesion.data.labels.joined import TableValue
@@ -141,25 +141,34 @@ def test_patients_are_joined_likewise(join: Join) -> None:
     assert labels.conflict_counts == {"patients": 1}
 
 
-IDS = st.sampled_from(["", "L1", "L2", "L3", "IL_1", "IL_2"])
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.dictionaries(st.sampled_from("ABCDEF"), IDS, min_size=1), min_size=1, max_size=4))
-def test_images_that_any_table_puts_in_one_lesion_are_in_one(
-    tmp_path_factory: pytest.TempPathFactory, tables: list[dict[str, str]]
-) -> None:
-    folder = tmp_path_factory.mktemp("labels")
-    paths = []
-    for number, rows in enumerate(tables):
-        paths.append(folder / f"{number}.csv")
-        paths[-1].write_text("image,dx,lesion_id\n" + "".join(f"{name},nv,{lesion}\n" for name, lesion in rows.items()))
-    lesion = join_tables(paths).rows.set_index("image")["lesion_id"]
-    for rows in tables:
-        for one, its_lesion in rows.items():
-            assert its_lesion == "" or lesion[one] != ""
-            for other, other_lesion in rows.items():
-                assert lesion[one] == lesion[other] or not its_lesion or its_lesion != other_lesion
+def test_images_that_any_table_puts_in_one_lesion_are_in_one(tmp_path: Path) -> None:
+    """Of many sets of six images, each with lesions of its own, four tables name some images and some lesions."""
+    random = np.random.default_rng(0)
+    lesion_of: list[dict[str, str]] = [{} for _ in range(4)]
+    for number in range(100):
+        lesions = ["", *(f"L{number}_{lesion}" for lesion in range(3)), f"IL_{2 * number}", f"IL_{2 * number + 1}"]
+        for table in lesion_of[: 1 + number % 4]:
+            for image in random.choice(6, size=random.integers(1, 7), replace=False):
+                table[f"{number}-{image}"] = str(random.choice(lesions))
+    contents = (
+        "image,dx,lesion_id\n" + "".join(f"{image},nv,{lesion}\n" for image, lesion in table.items())
+        for table in lesion_of
+    )
+    rows = join_tables(write_tables(tmp_path, contents)).rows
+    joined: dict[str, str] = dict(zip(rows["image"], rows["lesion_id"], strict=True))
+    for table in lesion_of:
+        images_of: dict[str, list[str]] = {}
+        for image, lesion in table.items():
+            assert lesion == "" or joined[image] != ""
+            images_of.setdefault(lesion, []).append(image)
+        images_of.pop("", None)
+        for images in images_of.values():
+            assert len({joined[image] for image in images}) == 1
+    images_in: dict[str, set[str]] = {}
+    for image, lesion in joined.items():
+        images_in.setdefault(lesion, set()).add(image.partition("-")[0])
+    images_in.pop("", None)
+    assert all(len(sets) == 1 for sets in images_in.values()), "no more is joined than the tables say"
 
 
 # --- Other values -------------------------------------------------------------------------------------------------
@@ -235,19 +244,19 @@ def test_tables_of_one_name_are_called_by_their_paths(tmp_path: Path) -> None:
     assert list(join_tables(paths).layouts) == [str(path) for path in paths]
 
 
-DX = st.sampled_from(["", "nv", "mel", "bkl", "akiec", "ak", "scc", "benign", "unk", "zebra"])
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.dictionaries(st.sampled_from("ABC"), DX, min_size=1), min_size=2, max_size=3))
-def test_the_order_of_tables_changes_no_class_and_no_refusal(
-    tmp_path_factory: pytest.TempPathFactory, tables: list[dict[str, str]]
-) -> None:
-    folder = tmp_path_factory.mktemp("labels")
-    paths = []
-    for number, rows in enumerate(tables):
-        paths.append(folder / f"{number}.csv")
-        paths[-1].write_text("image,dx\n" + "".join(f"{name},{dx}\n" for name, dx in rows.items()))
-    forth, back = (join_tables(order).rows.set_index("image").sort_index() for order in (paths, paths[::-1]))
-    assert forth[["dx", "label"]].equals(back[["dx", "label"]])
-    assert ((forth["refused"] == "") == (back["refused"] == "")).all()
+def test_the_order_of_tables_changes_no_class_and_no_refusal(tmp_path: Path) -> None:
+    """Each image is one way in which three tables may name it, or not, with one of these diagnoses."""
+    diagnoses = (None, "", "nv", "mel", "bkl", "akiec", "ak", "scc", "benign", "unk", "zebra")
+    ways = list(product(diagnoses, repeat=3))
+    contents = (
+        "image,dx\n" + "".join(f"I{image},{way[table]}\n" for image, way in enumerate(ways) if way[table] is not None)
+        for table in range(3)
+    )
+    paths = write_tables(tmp_path, contents)
+    first, *others = (
+        join_tables(order).rows.set_index("image").sort_index()[["dx", "label", "refused"]]
+        for order in (paths, paths[::-1], [*paths[1:], paths[0]])
+    )
+    for other in others:
+        assert first[["dx", "label"]].equals(other[["dx", "label"]])
+        assert ((first["refused"] == "") == (other["refused"] == "")).all()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
-import cv2
-import numpy as np
+from tests.data.images.pictures import drawn
 
-from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
+from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.sources.source_report import SourceSummary
 from skinlesion.stages.settings import PipelineConfig
 
@@ -20,11 +18,9 @@ Collected = Callable[..., SourceSummary]
 """From settings, by their names, to what came of collecting with them."""
 
 
-@cache
-def jpeg(seed: int, size: tuple[int, int] = (96, 72)) -> bytes:
+def jpeg(seed: int) -> bytes:
     """Return the bytes of a drawn JPEG; another seed draws another picture."""
-    picture = draw_view(draw_lesion("nv", np.random.default_rng(seed), 72), np.random.default_rng(seed), size)
-    return cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+    return encode_jpeg(drawn(seed, (96, 72), dx="nv"), 95)
 
 
 def visible(folder: Path) -> dict[str, bytes]:

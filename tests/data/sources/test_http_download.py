@@ -30,8 +30,10 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def download(target: Path) -> Download:
-    def run(address: str, checksum: Checksum | None = None, limit: int = 10**9, attempts: int = 3) -> bytes:
-        http_download.download(address, target, checksum=checksum, limit=limit, timeout=1, attempts=attempts)
+    def run(
+        address: str, checksum: Checksum | None = None, limit: int = 10**9, attempts: int = 3, timeout: float = 1
+    ) -> bytes:
+        http_download.download(address, target, checksum=checksum, limit=limit, timeout=timeout, attempts=attempts)
         return target.read_bytes()
 
     return run
@@ -79,7 +81,7 @@ def test_a_server_that_never_answers_is_told(server: Server, download: Download)
     address = server.put("/a", BODY)
     server.faults = [Fault(stall=0)] * 2
     with pytest.raises(Unavailable, match="2 attempts in a row"):
-        download(address, attempts=2)
+        download(address, attempts=2, timeout=0.1)
 
 
 def test_no_server_is_told(download: Download) -> None:

@@ -224,7 +224,7 @@ def features(path: Path) -> npt.NDArray[np.float32]:
 
 
 def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> None:
-    write_sample(tmp_path, images=240, seed=0, size=SMALL)
+    write_sample(tmp_path, images=120, seed=0, size=SMALL)
     rows = labels_in(tmp_path)
     truth = [label_of(row["dx"]) for row in rows]
     inputs = np.stack([features(tmp_path / "images" / f"{row['image']}.jpg") for row in rows])
@@ -236,6 +236,6 @@ def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> No
 
 def test_what_surrounds_the_lesion_says_nothing_about_the_diagnosis() -> None:
     lesions = [draw_lesion(dx, np.random.default_rng(1), 64) for dx in sorted(PATTERNS)]
-    for view in range(20):
+    for view in range(5):
         margins = [draw_view(lesion, np.random.default_rng(view), (200, 64))[:, :12].astype(int) for lesion in lesions]
         assert all(np.abs(margin - margins[0]).max() <= 1 for margin in margins)
