@@ -69,26 +69,27 @@ def test_equal_files_join_groups_also_along_a_chain() -> None:
 # --- Sides --------------------------------------------------------------------------------------------------------
 
 
-def test_shares_are_near_the_wanted_one_in_every_diagnosis_and_source() -> None:
-    images = table(many_rows(3000))
-    split, _ = assign_sides(images, NOTHING_DECIDED, 0.2)
+@pytest.fixture(scope="module")
+def three_thousand() -> pd.DataFrame:
+    return table(many_rows(3000))
+
+
+def test_shares_are_near_the_wanted_one_in_every_diagnosis_and_source_and_of_lesions_of_many_views(
+    three_thousand: pd.DataFrame,
+) -> None:
+    split, _ = assign_sides(three_thousand, NOTHING_DECIDED, 0.2)
     assert held(split) == pytest.approx(0.2, abs=0.01)
     for keys in (["label"], ["dx"], ["dx", "source"]):
-        for _, part in images.assign(split=split).groupby(keys):
+        for _, part in three_thousand.assign(split=split).groupby(keys):
             assert held(part["split"]) == pytest.approx(0.2, abs=max(0.02, 8 / len(part)))
-
-
-def test_lesions_of_many_views_are_not_under_represented_among_the_held_out() -> None:
-    images = table(many_rows(3000))
-    split, _ = assign_sides(images, NOTHING_DECIDED, 0.2)
-    views = images.groupby("group")["image"].transform("size")
+    views = three_thousand.groupby("group")["image"].transform("size")
     assert held(split[views >= 3]) == pytest.approx(0.2, abs=0.05)
     assert held(split[views == 1]) == pytest.approx(0.2, abs=0.05)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5])
-def test_the_share_follows_the_setting(fraction: float) -> None:
-    split, _ = assign_sides(table(many_rows(3000)), NOTHING_DECIDED, fraction)
+def test_the_share_follows_the_setting(three_thousand: pd.DataFrame, fraction: float) -> None:
+    split, _ = assign_sides(three_thousand, NOTHING_DECIDED, fraction)
     assert held(split) == pytest.approx(fraction, abs=0.01)
 
 

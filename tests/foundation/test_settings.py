@@ -42,9 +42,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"learning_rate": float("nan")}, r"Setting `learning_rate`"),
     ],
 )
-def test_a_wrong_setting_is_one_clear_error(
-    settings: dict[str, None] | dict[str, float] | dict[str, int] | dict[str, str], message: str
-) -> None:
+def test_a_wrong_setting_is_one_clear_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         PipelineConfig.of(settings)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
-from tests.data.images.pictures import drawn, encoded
+from tests.data.images.pictures import drawn, encoded, png_of
 
 SEED = 4
 SIZE = (96, 72)
@@ -77,13 +77,6 @@ def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
         found.append((png[place + 4 : place + 8], png[place + 8 : place + 8 + length]))
         place += 12 + length
     return found
-
-
-def png_of(parts: list[tuple[bytes, bytes]]) -> bytes:
-    body = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
 def chunks_shuffled(content: bytes, random: Random) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -32,3 +35,11 @@ def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def png_of(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a PNG of chunks, each its kind and its data, with the right checksums."""
+    body = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)

@@ -96,7 +96,7 @@ def test_two_classes_refuse_the_image_and_name_table_row_and_value(join: Join, o
     ],
 )
 def test_two_diagnoses_of_one_class_count_as_that_class_and_are_listed(
-    join: Join, one: str, other: str, settings: dict[str, object] | dict[str, str], label: str
+    join: Join, one: str, other: str, settings: dict[str, str], label: str
 ) -> None:
     labels = join(f"image,dx\nA,{one}\n", f"image,dx\nA,{other}\n", **settings)
     assert values(labels, "dx", "label", "refused") == [[label, label, ""]]
