@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.data.catalogs import Rows, catalog_of
 
-from skinlesion.data.catalog import COLUMNS
 from skinlesion.data.finding import Finding, Row
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
-from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.report import thumbnails
 from skinlesion.data.report.contents import (
     DataReport,
@@ -28,7 +26,6 @@ from skinlesion.data.report.contents import (
 )
 from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 
-Rows = Sequence[Mapping[str, object]]
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 
 
@@ -50,23 +47,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.in_style:
             self.text += f" {data}"
-
-
-def catalog_of(rows: Rows) -> pd.DataFrame:
-    """rows: dicts that name what differs from an accepted naevus."""
-    given = {"size": 9, "width": 600, "height": 450, "format": "JPEG", "dx": "nv", "split": "train", "age": 50.0}
-    table = pd.DataFrame([{"image": f"I{at:04d}"} | given | dict(row) for at, row in enumerate(rows)])
-    for name in COLUMNS:
-        if name not in table:
-            table[name] = ""
-    table = table.fillna({name: "" for name, dtype in COLUMNS.items() if dtype == "str"})
-    table["file"] = table["file"].where(table["file"] != "", table["image"] + ".jpg")
-    unhashed = [hashlib.sha256(image.encode()).hexdigest() for image in table["image"]]
-    table["sha256"] = table["sha256"].where(table["sha256"] != "", unhashed)
-    table["group"] = table["group"].where(table["group"] != "", "image:" + table["image"])
-    table["label"] = [label_of(dx) for dx in table["dx"]]
-    table.loc[table["refused"] != "", ["split", "group"]] = ""
-    return table[list(COLUMNS)].astype(COLUMNS)
 
 
 def images_of(catalog: pd.DataFrame) -> pd.DataFrame:
