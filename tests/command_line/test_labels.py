@@ -11,7 +11,6 @@ import pytest
 from skinlesion.command_line import main as cli
 from skinlesion.data.labels import join_tables
 from skinlesion.data.report.labels_summary import fallback_counts, labels_summary
-from skinlesion.foundation.errors import DataError
 
 LabelsCommand = Callable[..., tuple[int | str, str, str]]
 
@@ -130,8 +129,3 @@ def test_words_beyond_those_listed_are_added_up(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("image,dx\n" + "".join(f"I{number},word{number % 4}\n" for number in range(10)) + "N,nv\nB,\n")
     assert fallback_counts(join_tables([path]).rows["dx"], listed=2) == {"word0": 3, "word1": 3, "(others)": 4}
-
-
-def test_a_missing_table_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv is missing: expected a table"):
-        join_tables([tmp_path / "none.csv"])

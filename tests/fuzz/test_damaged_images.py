@@ -6,9 +6,7 @@ import io
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +14,10 @@ import pytest
 import simplejpeg
 from PIL import Image
 from tests.data.images.pictures import drawn, encoded, png_of
+from tests.fuzz.campaign import DAMAGES, Damage, Random, watched_ingest
 
 SEED = 4
 SIZE = (96, 72)
-Random = np.random.Generator
-Damage = Callable[[bytes, Random], bytes]
 
 
 def whole_jpegs() -> list[bytes]:
@@ -114,14 +111,14 @@ OF_FORMAT: dict[str, tuple[Damage, ...]] = {
 }
 
 
-def damaged_files(damages: dict[str, Damage], number: int) -> dict[str, bytes]:
+def damaged_files(number: int) -> dict[str, bytes]:
     """Return the content of each file by its name, which says what damage was done; half of them are JPEG."""
     random = np.random.default_rng(SEED)
     files = {}
     for index in range(number):
         suffix = (".jpg", ".png")[index % 2]
         whole = WHOLE[suffix][int(random.integers(len(WHOLE[suffix])))]
-        choice = [*damages.values(), *OF_FORMAT[suffix]]
+        choice = [*DAMAGES.values(), *OF_FORMAT[suffix]]
         damage = choice[int(random.integers(len(choice)))]
         spoiled = damage(whole, random)
         while spoiled == whole:
@@ -170,8 +167,8 @@ def require_whole_jpeg(content: bytes) -> None:
 
 
 @pytest.fixture(scope="module", params=[120, pytest.param(1000, marks=pytest.mark.slow)])
-def files(request: pytest.FixtureRequest, damages: dict[str, Damage]) -> dict[str, bytes]:
-    return damaged_files(damages, request.param)
+def files(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    return damaged_files(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +184,6 @@ def whole_files() -> dict[str, bytes]:
 def reasons(
     files: dict[str, bytes],
     whole_files: dict[str, bytes],
-    watched_ingest: Callable[[str, Path], dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
     """Return why each file is not used; empty for those that are."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from tests.fuzz.campaign import DAMAGES, Random, watched_ingest
 
 from skinlesion.data.sources.drawn.sample import write_sample
 
@@ -18,8 +17,6 @@ SEED = 7
 INGESTED = 5
 """One of so many tables is ingested too."""
 
-Random = np.random.Generator
-Damage = Callable[[bytes, Random], bytes]
 Rows = list[list[str]]
 
 FORMULAS = ("=1+1", '=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1")
@@ -114,10 +111,10 @@ OF_BYTES = (mixed_ends, quotes_lost, bytes_order_marked, nothing_more)
 GENERAL = ("truncated", "cut_out", "bits_flipped", "zeros", "inserted")
 
 
-def damaged_tables(images: list[str], damages: dict[str, Damage], number: int) -> dict[str, bytes]:
+def damaged_tables(images: list[str], number: int) -> dict[str, bytes]:
     """Return, by names that say what was done to them, tables that mean to give these images a diagnosis."""
     random = np.random.default_rng(SEED)
-    of_bytes = (*OF_BYTES, *(damages[name] for name in GENERAL))
+    of_bytes = (*OF_BYTES, *(DAMAGES[name] for name in GENERAL))
     tables = {}
     for index in range(number):
         # Mostly one thing is wrong: where all is, the first hides the others.
@@ -145,8 +142,6 @@ def images() -> list[str]:
 def found(
     images: list[str],
     number: int,
-    damages: dict[str, Damage],
-    watched_ingest: Callable[[str, Path], dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """Return what came of each table: an error's message, or the images that are used."""
@@ -157,7 +152,7 @@ def found(
     folders = [dataset / name for name in ("tables_to_read", "tables_to_ingest")]
     for folder in folders:
         folder.mkdir()
-    for place, (name, content) in enumerate(damaged_tables(images, damages, number).items()):
+    for place, (name, content) in enumerate(damaged_tables(images, number).items()):
         for folder in folders[: 1 + (place % INGESTED == 0)]:
             (folder / name).write_bytes(content)
     return watched_ingest("tables", dataset)

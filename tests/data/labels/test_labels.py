@@ -102,10 +102,6 @@ def test_a_name_that_cannot_be_a_files_is_refused_and_kept(join: Join) -> None:
         assert (reason == "") == (refused == "")
 
 
-def test_rows_without_a_name_are_kept_apart(join: Join) -> None:
-    assert join("image,dx\n,nv\n,mel\n").rows["image"].tolist() == ["(row 2)", "(row 3)"]
-
-
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_table_or_a_data_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("labels") / "diagnoses.csv"
