@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from skinlesion.command_line import main as cli
 from skinlesion.data.labels import join_tables
 from skinlesion.data.report.labels_summary import fallback_counts, labels_summary
-from skinlesion.foundation.errors import DataError
+
+LabelsCommand = Callable[..., tuple[int | str, str, str]]
 
 OWN = "image,dx,lesion_id,patient_id\nA,nv,L1,\nB,Zebra,L1,\nC,mel,,P1\nD,,,\nE,akiec,,\n,nv,,\nF,nv,,\n"
 TRUTH = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nE,0,0,0,0,0,0,0,1,0\nF,1,0,0,0,0,0,0,0,0\n"
 
 
 @pytest.fixture
-def tables(tmp_path):
+def tables(tmp_path: Path) -> list[str]:
     (tmp_path / "own.csv").write_text(OWN)
     (tmp_path / "truth.csv").write_text(TRUTH)
     return [str(tmp_path / "own.csv"), str(tmp_path / "truth.csv")]
 
 
 @pytest.fixture
-def labels_command(monkeypatch, capsys):
-    def labels_command(*arguments):
+def labels_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LabelsCommand:
+    def labels_command(*arguments: object) -> tuple[int | str, str, str]:
         monkeypatch.setattr("sys.argv", ["skinlesion", "labels", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -33,7 +36,9 @@ def labels_command(monkeypatch, capsys):
     return labels_command
 
 
-def test_the_json_file_says_what_the_tables_become(labels_command, tables, tmp_path):
+def test_the_json_file_says_what_the_tables_become(
+    labels_command: LabelsCommand, tables: list[str], tmp_path: Path
+) -> None:
     status, _, error = labels_command(*tables, "--json", tmp_path / "labels.json", "--quiet")
     assert (status, error) == (0, "")
     found = json.loads((tmp_path / "labels.json").read_text())
@@ -60,7 +65,7 @@ def test_the_json_file_says_what_the_tables_become(labels_command, tables, tmp_p
     assert found["split"]["groups_on_both_sides"] == 0
 
 
-def test_the_terminal_shows_the_same(labels_command, tables):
+def test_the_terminal_shows_the_same(labels_command: LabelsCommand, tables: list[str]) -> None:
     status, shown, _ = labels_command(*tables)
     assert status == 0
     for text in (
@@ -74,7 +79,7 @@ def test_the_terminal_shows_the_same(labels_command, tables):
         assert text in shown
 
 
-def test_a_setting_decides_the_class_of_actinic_keratosis(labels_command, tmp_path):
+def test_a_setting_decides_the_class_of_actinic_keratosis(labels_command: LabelsCommand, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("image,dx\nA,ak\n")
     file = tmp_path / "labels.json"
     for setting, label in (("indeterminate", "unknown"), ("malignant", "malignant")):
@@ -85,7 +90,7 @@ def test_a_setting_decides_the_class_of_actinic_keratosis(labels_command, tmp_pa
     assert "Setting `actinic_keratosis`" in error
 
 
-def test_without_tables_those_of_the_data_set_are_shown(labels_command, tmp_path):
+def test_without_tables_those_of_the_data_set_are_shown(labels_command: LabelsCommand, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "truth.csv").write_text(TRUTH)
     status, shown, _ = labels_command("--dataset", tmp_path)
@@ -93,7 +98,7 @@ def test_without_tables_those_of_the_data_set_are_shown(labels_command, tmp_path
     assert "truth.csv" in shown
 
 
-def test_an_unusable_table_ends_it_with_its_message(labels_command, tmp_path):
+def test_an_unusable_table_ends_it_with_its_message(labels_command: LabelsCommand, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("colour\nred\n")
     status, shown, error = labels_command(tmp_path / "own.csv")
     assert (status, shown) == (2, "")
@@ -101,7 +106,9 @@ def test_an_unusable_table_ends_it_with_its_message(labels_command, tmp_path):
     assert "Traceback" not in error
 
 
-def test_words_that_would_mark_up_the_terminal_are_shown_as_they_are(labels_command, tmp_path):
+def test_words_that_would_mark_up_the_terminal_are_shown_as_they_are(
+    labels_command: LabelsCommand, tmp_path: Path
+) -> None:
     (tmp_path / "own.csv").write_text("image,dx\nA,[bold]x[/bold]\nB,[/nothing]\nC,\x1b[2J\n")
     status, shown, _ = labels_command(tmp_path / "own.csv")
     assert status == 0
@@ -110,7 +117,7 @@ def test_words_that_would_mark_up_the_terminal_are_shown_as_they_are(labels_comm
     assert "\x1b[2J" not in shown
 
 
-def test_tables_of_nothing_but_refused_rows_are_shown_too(tmp_path):
+def test_tables_of_nothing_but_refused_rows_are_shown_too(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("image,dx\n,nv\n")
     found = labels_summary(join_tables([path]), 0.2)
@@ -118,12 +125,7 @@ def test_tables_of_nothing_but_refused_rows_are_shown_too(tmp_path):
     assert found.split.held_out_share == 0
 
 
-def test_words_beyond_those_listed_are_added_up(tmp_path):
+def test_words_beyond_those_listed_are_added_up(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("image,dx\n" + "".join(f"I{number},word{number % 4}\n" for number in range(10)) + "N,nv\nB,\n")
     assert fallback_counts(join_tables([path]).rows["dx"], listed=2) == {"word0": 3, "word1": 3, "(others)": 4}
-
-
-def test_a_missing_table_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match=r"none\.csv is missing: expected a table"):
-        join_tables([tmp_path / "none.csv"])

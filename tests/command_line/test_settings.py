@@ -27,6 +27,7 @@ def test_every_setting_is_listed_once_and_no_line_is_wider_than_a_terminal() -> 
 def test_nothing_is_cut() -> None:
     text = " ".join(settings().split())
     for field in PipelineConfig.model_fields.values():
+        assert field.description
         assert " ".join(field.description.split()) in text
 
 

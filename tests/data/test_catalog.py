@@ -2,63 +2,58 @@
 
 from __future__ import annotations
 
-import hashlib
+from pathlib import Path
 
 import pandas as pd
 import pandera.errors
 import pytest
+from tests.data.catalogs import catalog_of
 
-from skinlesion.data.catalog import COLUMNS, accepted, data_version, read_catalog, write_catalog
+from skinlesion.data.catalog import accepted, data_version, read_catalog, write_catalog
 from skinlesion.data.split import HELD_OUT, SPLITS
 from skinlesion.foundation.errors import DataError, LeakError
 
 
-def catalog_of(count):
-    """Return a catalog of accepted images, each a lesion of its own, alternately of either side."""
-    rows = pd.DataFrame({"image": [f"I{number}" for number in range(count)]})
-    rows["sha256"] = [hashlib.sha256(image.encode()).hexdigest() for image in rows["image"]]
-    rows["group"] = "image:" + rows["image"]
-    rows["split"] = [SPLITS[number % 2] for number in range(count)]
-    texts = dict.fromkeys(("file", "format", "lesion_id", "patient_id", "sex", "site", "source", "refused"), "")
-    rows = rows.assign(dx="nv", label="benign", size=1, width=1, height=1, age=50.0, **texts)
-    return rows[list(COLUMNS)].astype(COLUMNS)
+def lesions(count: int) -> pd.DataFrame:
+    """Return a catalog of accepted images, each of a lesion of its own, in turns on either side of the split."""
+    return catalog_of([{"split": SPLITS[number % 2]} for number in range(count)])
 
 
-def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path):
-    catalog = catalog_of(20)
+def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path: Path) -> None:
+    catalog = lesions(20)
     catalog.loc[0, "age"] = float("nan")
     assert write_catalog(tmp_path, catalog)
     assert read_catalog(tmp_path).equals(catalog)
     assert not write_catalog(tmp_path, catalog)
 
 
-def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path):
+def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"catalog\.parquet is missing: .*Run ingest first"):
         read_catalog(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("label", "maybe"), ("split", "test"), ("split", ""), ("sha256", ""), ("age", 131.0), ("image", "I1")],
+    [("label", "maybe"), ("split", "test"), ("split", ""), ("sha256", ""), ("age", 131.0), ("image", "I0001")],
 )
-def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path, column, value):
-    catalog = catalog_of(5)
+def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path: Path, column: str, value: float | str) -> None:
+    catalog = lesions(5)
     catalog.loc[0, column] = value
     with pytest.raises(pandera.errors.SchemaErrors, match=r"image|label|split|hash|age"):
         write_catalog(tmp_path, catalog)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_catalog_with_a_leak_is_not_written(tmp_path):
-    catalog = catalog_of(50).assign(group="lesion:one")
+def test_a_catalog_with_a_leak_is_not_written(tmp_path: Path) -> None:
+    catalog = lesions(50).assign(group="lesion:one")
     with pytest.raises(LeakError):
         write_catalog(tmp_path, catalog)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("column", "changes"), [("label", True), ("split", True), ("sha256", True), ("sex", False)])
-def test_the_data_version_names_contents_labels_and_sides(column, changes):
-    catalog = catalog_of(20)
+def test_the_data_version_names_contents_labels_and_sides(column: str, changes: bool) -> None:
+    catalog = lesions(20)
     other = catalog.copy()
     other.loc[0, column] = {"label": "unknown", "split": HELD_OUT}.get(column, "other")
     assert (data_version(other) != data_version(catalog)) == changes

@@ -82,4 +82,4 @@ def test_half_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_record_does_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        ANSWER.text = "no"  # type: ignore[misc]
+        ANSWER.text = "no"

@@ -17,7 +17,7 @@ from skinlesion.training.settings import TrainingSettings
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("SKINLESION_"):
             monkeypatch.delenv(name)
@@ -42,12 +42,12 @@ def _no_environment(monkeypatch):
         ({"learning_rate": float("nan")}, r"Setting `learning_rate`"),
     ],
 )
-def test_a_wrong_setting_is_one_clear_error(settings, message):
+def test_a_wrong_setting_is_one_clear_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         PipelineConfig.of(settings)
 
 
-def test_every_wrong_setting_is_named_at_once():
+def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(DataError) as error:
         PipelineConfig.of({"epochs": 0, "copies": 99, "nonsense": 1})
     assert all(name in str(error.value) for name in ("`epochs`", "`copies`", "`nonsense`"))
@@ -63,11 +63,13 @@ def test_every_wrong_setting_is_named_at_once():
         ({"dataset": "/there"}, "dataset", Path("/there")),
     ],
 )
-def test_settings_may_be_strings_and_paths_are_relative_to_the_project(settings, name, value):
+def test_settings_may_be_strings_and_paths_are_relative_to_the_project(
+    settings: dict[str, str], name: str, value: object
+) -> None:
     assert getattr(PipelineConfig.of(settings), name) == value
 
 
-def test_the_caller_goes_before_the_environment_and_that_before_the_default(monkeypatch):
+def test_the_caller_goes_before_the_environment_and_that_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     default = PipelineConfig.of({}).epochs
     monkeypatch.setenv("SKINLESION_EPOCHS", str(default + 1))
     assert PipelineConfig.of({}).epochs == default + 1
@@ -77,7 +79,7 @@ def test_the_caller_goes_before_the_environment_and_that_before_the_default(monk
         PipelineConfig.of({})
 
 
-def test_a_config_cannot_be_changed():
+def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         PipelineConfig.of({}).epochs = 3
 
@@ -104,7 +106,7 @@ FINGERPRINTS = {
     "build": "41f986e8a0dfcd70",
     "train": "16408676d4de43c1",
 }
-SECTION_OF_STAGE = {
+SECTION_OF_STAGE: dict[str, type[Settings]] = {
     "ingest": DataSettings,
     "resize": DataSettings,
     "augment": AugmentationSettings,
@@ -129,7 +131,7 @@ def another(name: str) -> object:
 
 
 @pytest.mark.parametrize("stage", FILES_OF)
-def test_a_fingerprint_changes_with_the_stages_settings_and_no_others(stage):
+def test_a_fingerprint_changes_with_the_stages_settings_and_no_others(stage: str) -> None:
     before = PipelineConfig.of({}).fingerprint(stage)
     for name in PipelineConfig.model_fields:
         if name in ("dataset", "models"):
@@ -139,17 +141,17 @@ def test_a_fingerprint_changes_with_the_stages_settings_and_no_others(stage):
 
 
 @pytest.mark.parametrize("stage", FILES_OF)
-def test_a_stages_own_section_gives_the_fingerprint_that_all_settings_give(stage):
+def test_a_stages_own_section_gives_the_fingerprint_that_all_settings_give(stage: str) -> None:
     assert SECTION_OF_STAGE[stage].of({}).fingerprint(stage) == PipelineConfig.of({}).fingerprint(stage)
 
 
-def test_fingerprints_are_those_of_earlier_releases():
+def test_fingerprints_are_those_of_earlier_releases() -> None:
     """Another hash would make every processed image, activation and model of a data set stale."""
     config = PipelineConfig.of({})
     assert {stage: config.fingerprint(stage, VERSION_OF.get(stage, 1)) for stage in FILES_OF} == FINGERPRINTS
 
 
-def test_a_setting_that_was_added_later_makes_nothing_stale_at_its_default():
+def test_a_setting_that_was_added_later_makes_nothing_stale_at_its_default() -> None:
     class Before(Settings):
         old: int = setting(1, "Old", "Old.", makes_stale=("resize",))
 
@@ -160,7 +162,7 @@ def test_a_setting_that_was_added_later_makes_nothing_stale_at_its_default():
     assert After.of({"new": 5}).fingerprint("resize") != Before.of({}).fingerprint("resize")
 
 
-def test_each_setting_has_one_section_and_a_text():
+def test_each_setting_has_one_section_and_a_text() -> None:
     assert set(SECTION_OF) == set(PipelineConfig.model_fields)
     for name, field in PipelineConfig.model_fields.items():
         assert SECTION_OF[name]
@@ -169,7 +171,7 @@ def test_each_setting_has_one_section_and_a_text():
         assert field.description.endswith("."), name
 
 
-def test_workers_are_all_cores_of_the_process_unless_said_otherwise():
+def test_workers_are_all_cores_of_the_process_unless_said_otherwise() -> None:
     assert PipelineConfig.of({"workers": 0}).workers_used() == len(os.sched_getaffinity(0))
     assert PipelineConfig.of({"workers": 7}).workers_used() == 7
 
@@ -183,12 +185,12 @@ def test_workers_are_all_cores_of_the_process_unless_said_otherwise():
         ({"loader": "image-data-generator"}, None),
     ],
 )
-def test_what_is_stored_follows_from_the_way_of_training(settings, cut):
+def test_what_is_stored_follows_from_the_way_of_training(settings: dict[str, str], cut: str | None) -> None:
     assert PipelineConfig.of(settings).stored_cut == cut
 
 
 @pytest.mark.parametrize(
     ("given", "folder"), [("", None), (None, None), ("in", PROJECT_ROOT / "in"), ("/there/in", Path("/there/in"))]
 )
-def test_a_drop_folder_is_relative_to_the_project_and_may_be_none(given, folder):
+def test_a_drop_folder_is_relative_to_the_project_and_may_be_none(given: str | None, folder: Path | None) -> None:
     assert PipelineConfig.of({"drop_folder": given}).drop_path == folder

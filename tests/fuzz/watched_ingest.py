@@ -1,4 +1,4 @@
-"""Run the gate in a process that ends itself when one file, or one table, takes longer than five seconds.
+"""Run the gate in a process that ends itself when one file, or one table, takes longer than half a minute.
 
 `python watched_ingest.py images DATASET SUMMARY` ingests and resizes a data set once. `... tables DATASET SUMMARY` reads
 each table of DATASET/tables_to_read, and ingests the data set with each of DATASET/tables_to_ingest. A thread of the
@@ -24,7 +24,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.stages import ingest, resize
 from skinlesion.stages.settings import PipelineConfig
 
-SECONDS = 5
+SECONDS = 30
 
 
 def watched(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ def tables(config: PipelineConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     what, dataset, summary = sys.argv[1:]
-    os.fsync = lambda descriptor: None
+    os.fsync = lambda fd: None
     os.sync = lambda: None
     # One worker: in this thread, one file after the other. The shares are what is wanted here, so they stop nothing.
     config = PipelineConfig.of(

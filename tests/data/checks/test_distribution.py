@@ -12,14 +12,14 @@ from skinlesion.data.images.statistics import COLUMNS
 OF_NAME = {one.name: one for one in PROPERTIES}
 
 
-def images(number, seed=0, **columns):
+def images(number: int, seed: int = 0, **columns: object) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     table = {name: random.normal(120, 20, number).clip(0, 255) for name in COLUMNS}
     table |= {"width": np.full(number, 600), "height": np.full(number, 450)}
     return pd.DataFrame(table | columns)
 
 
-def test_the_distance_is_that_of_the_values_less_what_chance_explains():
+def test_the_distance_is_that_of_the_values_less_what_chance_explains() -> None:
     random = np.random.default_rng(1)
     before, after = random.normal(120, 20, 3000), random.normal(150, 20, 500)
     counts = [distribution.count(images(len(values), brightness=values))["brightness"] for values in (before, after)]
@@ -28,7 +28,7 @@ def test_the_distance_is_that_of_the_values_less_what_chance_explains():
 
 
 @pytest.mark.parametrize("number", [50, 500])
-def test_samples_of_one_distribution_are_hardly_ever_apart(number):
+def test_samples_of_one_distribution_are_hardly_ever_apart(number: int) -> None:
     apart = [
         distribution.distance(
             distribution.count(images(2000, seed))["red"], distribution.count(images(number, 1000 + seed))["red"]
@@ -39,25 +39,25 @@ def test_samples_of_one_distribution_are_hardly_ever_apart(number):
     assert max(apart) < 0.1
 
 
-def test_nothing_is_said_of_no_image():
+def test_nothing_is_said_of_no_image() -> None:
     none = distribution.nothing()["red"]
     assert distribution.distance(none, distribution.count(images(9))["red"]) == 0
 
 
-def test_every_image_is_counted_once_whatever_its_values():
+def test_every_image_is_counted_once_whatever_its_values() -> None:
     odd = images(6, brightness=[-5, 0, 255, 300, np.nan, np.inf], width=[1, 10**6, 1, 32, 600, 0], height=1)
     counts = distribution.count(odd)
     assert counts["brightness"].sum() == 4
     assert all(counts[name].sum() == 6 for name in ("red", "megapixels", "aspect", "red_share"))
 
 
-def test_black_pictures_have_equal_shares_of_the_colours():
+def test_black_pictures_have_equal_shares_of_the_colours() -> None:
     black = images(3, red=0.0, green=0.0, blue=0.0)
     one = OF_NAME["red_share"]
     assert distribution.middle(one, distribution.count(black)["red_share"]) == pytest.approx(1 / 3, abs=0.01)
 
 
-def test_counts_add_up_and_survive_json():
+def test_counts_add_up_and_survive_json() -> None:
     first, second = distribution.count(images(30, 1)), distribution.count(images(20, 2))
     both = distribution.total([first, second])
     assert distribution.images_in(both) == 50
@@ -67,7 +67,7 @@ def test_counts_add_up_and_survive_json():
         distribution.from_lists(distribution.as_lists(both) | {"red": [1, 2]})
 
 
-def test_quantiles_are_shown_in_the_words_of_the_property():
+def test_quantiles_are_shown_in_the_words_of_the_property() -> None:
     counts = distribution.count(images(100, width=1024, height=1024))
     sizes, aspects = OF_NAME["megapixels"], OF_NAME["aspect"]
     assert sizes.show(distribution.middle(sizes, counts["megapixels"])) in ("1 MP", "1.1 MP")

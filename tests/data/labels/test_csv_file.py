@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
+from typing import Literal
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,29 +16,31 @@ from skinlesion.data.labels import csv_file
 from skinlesion.data.labels.csv_file import read_csv
 from skinlesion.foundation.errors import DataError
 
+Outcome = pd.DataFrame | str
 
-def read(path, content):
+
+def read(path: Path, content: bytes | str) -> pd.DataFrame:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_csv(path, lambda header: list(dict.fromkeys(header)))
 
 
-def outcome(path, content):
+def outcome(path: Path, content: bytes | str) -> Outcome:
     try:
         return read(path, content)
     except DataError as error:
         return str(error)
 
 
-def same(one, other):
-    if isinstance(one, str) or isinstance(other, str):
-        return one == other
-    return one.equals(other)
+def same(one: Outcome, other: Outcome) -> bool:
+    if isinstance(one, pd.DataFrame) and isinstance(other, pd.DataFrame):
+        return bool(one.equals(other))
+    return isinstance(one, str) and one == other
 
 
 FIELDS = st.text(st.sampled_from('ab ,;"\n\r\t\u00e9\ufeff\0.1'), max_size=4)
 
 
-def both_ways(path, content):
+def both_ways(path: Path, content: bytes | str) -> tuple[Outcome, Outcome]:
     fast = outcome(path, content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_file, "_plain_quotes", lambda file, separator: None)
@@ -45,10 +50,12 @@ def both_ways(path, content):
 
 @settings(deadline=None)
 @given(st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(tmp_path_factory, rows, quoted, windows):
+def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], quoted: bool, windows: bool
+) -> None:
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     text = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
     writer = csv.writer(text, lineterminator="\r\n" if windows else "\n", quoting=quoting)
     writer.writerow(["image", "dx"])
     writer.writerows(rows)
@@ -56,17 +63,22 @@ def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(tmp_path_fac
     assert same(fast, careful)
     # The writer leaves a lone carriage return without quotes, where it ends a line.
     if quoted or "\r" not in "".join(map("".join, rows)):
+        assert isinstance(fast, pd.DataFrame)
         assert fast[["image", "dx"]].to_numpy().tolist() == rows
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('a,"\n\r', max_size=30).map(str.encode))
-def test_any_bytes_are_the_same_table_or_the_same_error_both_ways(tmp_path_factory, content):
+def test_any_bytes_are_the_same_table_or_the_same_error_both_ways(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     assert same(*both_ways(path, b"image,dx\n" + content))
 
 
-def test_a_large_table_is_read_in_parts_and_rows_keep_their_numbers(tmp_path, monkeypatch):
+def test_a_large_table_is_read_in_parts_and_rows_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(csv_file, "_ROWS_AT_A_TIME", 7)
     monkeypatch.setattr(csv_file, "_BYTES_AT_A_TIME", 16)
     rows = "".join(f'"I{number}","n,v"\n' + "\n" * (number % 3 == 0) for number in range(50))
@@ -77,7 +89,7 @@ def test_a_large_table_is_read_in_parts_and_rows_keep_their_numbers(tmp_path, mo
     assert table["row"].tolist()[:5] == [2, 4, 5, 6, 8]
 
 
-def test_ragged_rows_are_counted_over_the_whole_file(tmp_path, monkeypatch):
+def test_ragged_rows_are_counted_over_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_file, "_ROWS_AT_A_TIME", 7)
     rows = "A,nv\n" * 10 + "A\n" * 15 + "A,nv\n"
     with pytest.raises(DataError, match=r"15 rows have another number .*: rows 12, 13, .*, 21\. Quote"):
@@ -96,17 +108,19 @@ def test_ragged_rows_are_counted_over_the_whole_file(tmp_path, monkeypatch):
         pytest.param(b"image;dx\nA;nv;mel\n", r"1 rows have another number of fields .* rows 2", id="semicolons"),
     ],
 )
-def test_what_is_no_table_is_one_clear_error_that_says_where(tmp_path, content, message):
+def test_what_is_no_table_is_one_clear_error_that_says_where(
+    tmp_path: Path, content: bytes | str, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path / "table.csv", content)
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
-def test_tabs_and_semicolons_separate_fields_where_the_header_has_no_comma(tmp_path, separator):
+def test_tabs_and_semicolons_separate_fields_where_the_header_has_no_comma(tmp_path: Path, separator: str) -> None:
     content = separator.join(["image", "dx"]) + "\n" + separator.join(["A", "nv"]) + "\n"
     assert read(tmp_path / "table.csv", content)[["image", "dx"]].to_numpy().tolist() == [["A", "nv"]]
 
 
-def test_a_line_that_is_not_utf_8_is_named_far_into_the_file(tmp_path):
+def test_a_line_that_is_not_utf_8_is_named_far_into_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 100002: not UTF-8 text"):
         read(tmp_path / "table.csv", b"image,dx\n" + "\u00e9,nv\n".encode() * 100_000 + b"\xe9,nv\n")

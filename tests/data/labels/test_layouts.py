@@ -5,30 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.data.labels.tables import Join, values
 
-from skinlesion.data.labels import join_tables
 from skinlesion.foundation.errors import DataError
 
 ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK"
 
 
-@pytest.fixture
-def join(tmp_path):
-    def join(*contents, **settings):
-        paths = [tmp_path / f"table{number}.csv" for number in range(1, len(contents) + 1)]
-        for path, content in zip(paths, contents, strict=True):
-            path.write_text(content)
-        return join_tables(paths, **settings)
-
-    return join
-
-
-def one_hot(image, code, columns=ISIC_2019, one="1.0", zero="0.0"):
+def one_hot(image: str, code: str, columns: str = ISIC_2019, one: str = "1.0", zero: str = "0.0") -> str:
     return ",".join([image, *(one if name == code else zero for name in columns.split(",")[1:])])
-
-
-def values(labels, *columns):
-    return labels.rows[list(columns)].to_numpy().tolist()
 
 
 @pytest.mark.parametrize(
@@ -50,13 +35,13 @@ def values(labels, *columns):
         ("isic-archive", "isic_id,diagnosis,benign_malignant\nA,nevus,benign\n", "nv"),
     ],
 )
-def test_a_layout_is_recognised_by_its_columns(join, layout, table, dx):
+def test_a_layout_is_recognised_by_its_columns(join: Join, layout: str, table: str, dx: str) -> None:
     labels = join(table)
     assert labels.layouts == {"table1.csv": layout}
     assert values(labels, "image", "dx", "refused") == [["A", dx, ""]]
 
 
-def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join):
+def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join: Join) -> None:
     labels = join(
         "isic_id,attribution,age_approx,sex,anatom_site_general,diagnosis_1,lesion_id,patient_id\n"
         'A,"Hospital, Barcelona",55,Female,anterior torso,Benign,IL_1,IP_1\n'
@@ -84,48 +69,48 @@ def test_what_a_table_says_beside_the_diagnosis_is_read_from_any_layout(join):
         (ISIC_2019 + ",MEL", r"has the column mel more than once"),
     ],
 )
-def test_columns_that_are_no_layout_are_one_clear_error(join, header, message):
+def test_columns_that_are_no_layout_are_one_clear_error(join: Join, header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         join(f"{header}\n{',' * header.count(',')}\n")
 
 
-def test_columns_that_nobody_reads_may_be_there_twice(join):
+def test_columns_that_nobody_reads_may_be_there_twice(join: Join) -> None:
     assert values(join("image,dx,note,note\nA,nv,1,2\n"), "dx") == [["nv"]]
 
 
 # --- One-hot ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "cells", ["0,0,0,0,0,0,0,0,0", "1,1,0,0,0,0,0,0,0", "0.6,0.4,0,0,0,0,0,0,0", "1,0,0,0,0,0,0,0,x", "1,,,,,,,,", "2,0,0,0,0,0,0,0,0", "nan,1,0,0,0,0,0,0,0"]
-)  # fmt: skip
-def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join, cells):
-    labels = join(f"{ISIC_2019}\nA,{cells}\n{one_hot('B', 'NV')}\n")
-    [[dx, refused], other] = values(labels, "dx", "refused")
-    assert other == ["nv", ""]
-    assert dx == ""
-    assert refused.startswith("expected one 1 and else 0 in the columns of diagnoses; found MEL=")
+def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join: Join) -> None:
+    not_one = (
+        "0,0,0,0,0,0,0,0,0", "1,1,0,0,0,0,0,0,0", "0.6,0.4,0,0,0,0,0,0,0", "1,0,0,0,0,0,0,0,x", "1,,,,,,,,",
+        "2,0,0,0,0,0,0,0,0", "nan,1,0,0,0,0,0,0,0",
+    )  # fmt: skip
+    rows = "".join(f"A{number},{cells}\n" for number, cells in enumerate(not_one))
+    *refused, last = values(join(f"{ISIC_2019}\n{rows}{one_hot('B', 'NV')}\n"), "dx", "refused")
+    assert last == ["nv", ""]
+    assert {dx for dx, _ in refused} == {""}
+    expected = "expected one 1 and else 0 in the columns of diagnoses; found MEL="
+    assert all(str(reason).startswith(expected) for _, reason in refused)
 
 
 # --- The ISIC Archive ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("levels", "dx"),
-    [
-        ("Malignant,Malignant melanocytic proliferations (Melanoma),Melanoma Invasive,,", "mel"),
-        ("Benign,,,,", "benign"),
-        ("Benign,Benign melanocytic proliferations,Nevus,A name of next year,", "nv"),
-        ("Of next year,,,,", "of next year"),
-        (",,,,", ""),
-    ],
-)
-def test_the_deepest_known_level_is_the_diagnosis(join, levels, dx):
-    labels = join(f"isic_id,diagnosis_1,diagnosis_2,diagnosis_3,diagnosis_4,diagnosis_5\nA,{levels}\n")
-    assert values(labels, "dx", "refused") == [[dx, ""]]
+def test_the_deepest_known_level_is_the_diagnosis(join: Join) -> None:
+    dx_of = {
+        "Malignant,Malignant melanocytic proliferations (Melanoma),Melanoma Invasive,,": "mel",
+        "Benign,,,,": "benign",
+        "Benign,Benign melanocytic proliferations,Nevus,A name of next year,": "nv",
+        "Of next year,,,,": "of next year",
+        ",,,,": "",
+    }
+    header = "isic_id,diagnosis_1,diagnosis_2,diagnosis_3,diagnosis_4,diagnosis_5\n"
+    labels = join(header + "".join(f"I{number},{levels}\n" for number, levels in enumerate(dx_of)))
+    assert values(labels, "dx", "refused") == [[dx, ""] for dx in dx_of.values()]
 
 
-def test_levels_of_two_classes_refuse_the_row(join):
+def test_levels_of_two_classes_refuse_the_row(join: Join) -> None:
     labels = join("isic_id,diagnosis_1,diagnosis_2,diagnosis_3\nA,Benign,,Melanoma Invasive\n")
     assert values(labels, "dx", "refused") == [["", "diagnosis_1 is 'Benign' but 'Melanoma Invasive' is malignant"]]
 
@@ -133,44 +118,41 @@ def test_levels_of_two_classes_refuse_the_row(join):
 # --- ISIC 2020 ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("row", "dx", "label"),
-    [
-        ("unknown,benign,0", "benign", "benign"),
-        ("unknown,malignant,1", "malignant", "malignant"),
-        ("nevus,benign,0", "nv", "benign"),
-        ("lentigo NOS,benign,0", "lentigo nos", "benign"),
-        ("atypical melanocytic proliferation,benign,0", "benign", "benign"),
-        ("other,benign,0", "benign", "benign"),
-        ("melanoma,malignant,1", "mel", "malignant"),
-        ("melanoma,,", "mel", "malignant"),
-        ("actinic keratosis,benign,0", "ak", "unknown"),
-        (",benign,", "benign", "benign"),
-        (",,0", "benign", "benign"),
-        ("unknown,,", "unknown", "unknown"),
-        ("atypical spitz tumor,indeterminate,", "atypical spitz tumor", "unknown"),
-        (",indeterminate/malignant,", "indeterminate", "unknown"),
-    ],
-)
-def test_the_class_follows_benign_malignant_not_the_word(join, row, dx, label):
-    labels = join(f"image_name,diagnosis,benign_malignant,target\nA,{row}\n")
-    assert values(labels, "dx", "label", "refused") == [[dx, label, ""]]
+ISIC_2020 = "image_name,diagnosis,benign_malignant,target\n"
 
 
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("melanoma,benign,0", "diagnosis 'melanoma' is malignant but the table calls the image benign"),
-        ("nevus,benign,1", "benign_malignant is 'benign' but target is '1'"),
-        ("nevus,perhaps,0", "benign_malignant is 'perhaps'; expected benign or malignant"),
-        ("nevus,benign,2", "target is '2'; expected 0 or 1"),
-        ("nevus,benign,x", "target is 'x'; expected 0 or 1"),
-        ("nevus,,1", "diagnosis 'nevus' is benign but the table calls the image malignant"),
-    ],
-)
-def test_a_row_that_contradicts_itself_is_refused(join, row, reason):
-    labels = join(f"image_name,diagnosis,benign_malignant,target\nA,{row}\n")
-    assert values(labels, "dx", "refused") == [["", reason]]
+def test_the_class_follows_benign_malignant_not_the_word(join: Join) -> None:
+    meaning = {
+        "unknown,benign,0": ["benign", "benign", ""],
+        "unknown,malignant,1": ["malignant", "malignant", ""],
+        "nevus,benign,0": ["nv", "benign", ""],
+        "lentigo NOS,benign,0": ["lentigo nos", "benign", ""],
+        "atypical melanocytic proliferation,benign,0": ["benign", "benign", ""],
+        "other,benign,0": ["benign", "benign", ""],
+        "melanoma,malignant,1": ["mel", "malignant", ""],
+        "melanoma,,": ["mel", "malignant", ""],
+        "actinic keratosis,benign,0": ["ak", "unknown", ""],
+        ",benign,": ["benign", "benign", ""],
+        ",,0": ["benign", "benign", ""],
+        "unknown,,": ["unknown", "unknown", ""],
+        "atypical spitz tumor,indeterminate,": ["atypical spitz tumor", "unknown", ""],
+        ",indeterminate/malignant,": ["indeterminate", "unknown", ""],
+    }
+    labels = join(ISIC_2020 + "".join(f"I{number},{row}\n" for number, row in enumerate(meaning)))
+    assert values(labels, "dx", "label", "refused") == list(meaning.values())
+
+
+def test_a_row_that_contradicts_itself_is_refused(join: Join) -> None:
+    reasons = {
+        "melanoma,benign,0": "diagnosis 'melanoma' is malignant but the table calls the image benign",
+        "nevus,benign,1": "benign_malignant is 'benign' but target is '1'",
+        "nevus,perhaps,0": "benign_malignant is 'perhaps'; expected benign or malignant",
+        "nevus,benign,2": "target is '2'; expected 0 or 1",
+        "nevus,benign,x": "target is 'x'; expected 0 or 1",
+        "nevus,,1": "diagnosis 'nevus' is benign but the table calls the image malignant",
+    }
+    labels = join(ISIC_2020 + "".join(f"I{number},{row}\n" for number, row in enumerate(reasons)))
+    assert values(labels, "dx", "refused") == [["", reason] for reason in reasons.values()]
 
 
 # --- Where an image comes from ------------------------------------------------------------------------------------
@@ -193,5 +175,5 @@ def test_a_row_that_contradicts_itself_is_refused(join, row, reason):
         ("image,dx\nmine_1,nv\n", ""),
     ],
 )
-def test_the_source_follows_from_column_lesion_attribution_or_number(join, table, source):
+def test_the_source_follows_from_column_lesion_attribution_or_number(join: Join, table: str, source: str) -> None:
     assert values(join(table), "source") == [[source]]

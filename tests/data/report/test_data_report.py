@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.data.catalogs import Rows, catalog_of
 
-from skinlesion.data.catalog import COLUMNS
 from skinlesion.data.finding import Finding, Row
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
-from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.report import thumbnails
 from skinlesion.data.report.contents import (
     DataReport,
@@ -30,51 +30,36 @@ HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png one
 
 
 class Page(HTMLParser):
-    def __init__(self, html):
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
         self.in_style = False
         self.feed(html)
         self.text = " ".join(self.text.split())
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
         self.in_style = tag == "style"
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if not self.in_style:
             self.text += f" {data}"
 
 
-def catalog_of(rows):
-    """rows: dicts that name what differs from an accepted naevus."""
-    given = {"size": 9, "width": 600, "height": 450, "format": "JPEG", "dx": "nv", "split": "train", "age": 50.0}
-    table = pd.DataFrame([{"image": f"I{at:04d}"} | given | row for at, row in enumerate(rows)])
-    for name in COLUMNS:
-        if name not in table:
-            table[name] = ""
-    table = table.fillna({name: "" for name, dtype in COLUMNS.items() if dtype == "str"})
-    table["file"] = table["file"].where(table["file"] != "", table["image"] + ".jpg")
-    unhashed = [hashlib.sha256(image.encode()).hexdigest() for image in table["image"]]
-    table["sha256"] = table["sha256"].where(table["sha256"] != "", unhashed)
-    table["group"] = table["group"].where(table["group"] != "", "image:" + table["image"])
-    table["label"] = [label_of(dx) for dx in table["dx"]]
-    table.loc[table["refused"] != "", ["split", "group"]] = ""
-    return table[list(COLUMNS)].astype(COLUMNS)
-
-
-def images_of(catalog):
+def images_of(catalog: pd.DataFrame) -> pd.DataFrame:
     images = catalog[catalog["refused"] == ""]
     return images.assign(**dict.fromkeys(STATISTICS, np.float32(100)))
 
 
-def reported(rows, findings=(), duplicates=()):
+def reported(rows: Rows, findings: Sequence[Finding] = (), duplicates: Sequence[DuplicatePair] = ()) -> DataReport:
     catalog = catalog_of(rows)
     return contents(catalog, images_of(catalog), list(findings), list(duplicates))
 
 
-def test_images_and_lesions_are_counted_by_class_diagnosis_source_and_side():
+def test_images_and_lesions_are_counted_by_class_diagnosis_source_and_side() -> None:
     report = reported(
         [
             {"group": "L1", "source": "A"},
@@ -103,7 +88,7 @@ def test_images_and_lesions_are_counted_by_class_diagnosis_source_and_side():
     assert report.refused_because == [ReasonCount(reason="the file is empty", images=1)]
 
 
-def test_the_figures_are_read_as_they_were_written(tmp_path):
+def test_the_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
     failed = Finding("x", "X", 1, 0, "failed", "one.", rows=(Row("I7", "I7.jpg", "gone"),))
     rows = [{"dx": "zebra", "source": "A"}, {"refused": "why", "file": "I9.jpg"}]
     report = reported(rows, [failed], [DuplicatePair("I1", "I2", "equal files")])
@@ -111,7 +96,7 @@ def test_the_figures_are_read_as_they_were_written(tmp_path):
     assert DataReport.read(tmp_path / "data_report.json") == report
 
 
-def test_every_list_is_bounded():
+def test_every_list_is_bounded() -> None:
     rows = [{"dx": f"dx{at}", "source": f"s{at}", "sha256": f"{at // 3}"} for at in range(600)]
     rows += [{"refused": f"reason {at}" + "x" * 1000} for at in range(300)] + [{"refused": "same"}] * 300
     catalog = catalog_of(rows)
@@ -123,7 +108,7 @@ def test_every_list_is_bounded():
     assert report.refused_because[0] == ReasonCount(reason="same", images=300)
 
 
-def test_equal_files_are_pairs_with_the_first_of_them():
+def test_equal_files_are_pairs_with_the_first_of_them() -> None:
     catalog = catalog_of(
         [{"sha256": "a"}, {"sha256": "b"}, {"sha256": "a"}, {"sha256": "a"}, {"sha256": "b", "refused": "x"}]
     )
@@ -133,7 +118,7 @@ def test_equal_files_are_pairs_with_the_first_of_them():
     ]
 
 
-def test_a_failed_check_is_the_headline_and_names_its_rows():
+def test_a_failed_check_is_the_headline_and_names_its_rows() -> None:
     failed = Finding(
         "max_lost_share", "Lost images", 0.5, 0.1, "failed", "3 of 6 images.", rows=(Row("I7", "I7.jpg", "gone"),)
     )
@@ -144,7 +129,7 @@ def test_a_failed_check_is_the_headline_and_names_its_rows():
     assert "not accepted" not in passed.text
 
 
-def test_the_page_loads_nothing_and_shows_hostile_text_as_text():
+def test_the_page_loads_nothing_and_shows_hostile_text_as_text() -> None:
     hostile = HOSTILE.lower()  # as a diagnosis is stored
     rows = [{"dx": hostile, "source": hostile, "image": HOSTILE}, {"refused": HOSTILE, "file": HOSTILE}]
     finding = Finding(HOSTILE, HOSTILE, None, 0.1, "accepted", HOSTILE, rows=(Row(HOSTILE, HOSTILE, HOSTILE),))
@@ -154,7 +139,7 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text():
     page = Page(html)
     assert "script" not in page.tags
     assert page.tags.count("img") == 4
-    assert all(value.startswith("data:image/") for name, value in page.attributes if name in ("src", "href"))
+    assert all(value and value.startswith("data:image/") for name, value in page.attributes if name in ("src", "href"))
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.text.count("<script>alert(") >= 12
     assert not re.search(r"url\(|@import", html)
@@ -163,7 +148,7 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text():
 # --- Thumbnails ---------------------------------------------------------------------------------------------------
 
 
-def test_a_contact_sheet_takes_one_image_of_a_lesion_and_the_same_ones_in_any_order():
+def test_a_contact_sheet_takes_one_image_of_a_lesion_and_the_same_ones_in_any_order() -> None:
     catalog = catalog_of([{"group": f"L{at // 2}", "dx": ("nv", "mel")[at % 2]} for at in range(400)])
     chosen = thumbnails.chosen(catalog)
     again = thumbnails.chosen(catalog.sample(frac=1, random_state=1))
@@ -175,7 +160,7 @@ def test_a_contact_sheet_takes_one_image_of_a_lesion_and_the_same_ones_in_any_or
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (300, 200), (200, 20, 20)).save(tmp_path / "red.jpg")
     Image.new("RGBA", (40, 90), (0, 0, 255, 0)).save(tmp_path / "clear.png")
     Image.new("P", (64, 64), 3).save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("P", (64, 64))])
@@ -185,14 +170,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_what_can_be_shown_of_a_refused_file_is_shown(folder):
+def test_what_can_be_shown_of_a_refused_file_is_shown(folder: Path) -> None:
     files = ["red.jpg", "clear.png", "moving.gif", "cut.jpg", "drawing.jpg", "gone.jpg", "../outside.jpg"]
     small = thumbnails.thumbnails(folder, files, max_pixels=10**6, workers=2)
     assert [picture is not None for picture in small] == [True, True, True, False, False, False, False]
     assert thumbnails.thumbnails(folder, ["red.jpg"], max_pixels=59_999, workers=1) == [None]
 
 
-def test_a_place_on_a_sheet_is_empty_where_there_is_no_picture(folder):
+def test_a_place_on_a_sheet_is_empty_where_there_is_no_picture(folder: Path) -> None:
     sheet = thumbnails.contact_sheet(folder, ["red.jpg", "cut.jpg"] * 7, max_pixels=10**6, workers=2)
     (folder / "sheet.jpg").write_bytes(sheet)
     pixels = np.asarray(Image.open(folder / "sheet.jpg")).astype(int)

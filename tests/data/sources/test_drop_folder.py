@@ -3,32 +3,54 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
 
 import pytest
+from tests.data.sources.data_set import Collected, NewConfig, jpeg, visible
+from tests.data.sources.killed_runs import KilledRuns
 
 from skinlesion.data.sources import drop_folder, intake
+from skinlesion.data.sources.source_report import SourceSummary
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
 
+class Drop:
+    """A folder that files are dropped into, and the data set that takes them."""
+
+    def __init__(self, folder: Path, dataset: Path, collected: Collected) -> None:
+        self.folder, self.dataset, self.collected = folder, dataset, collected
+
+    def put(self, name: str, content: bytes) -> Path:
+        return put(self.folder, name, content)
+
+    def take(self, **settings: object) -> SourceSummary:
+        return self.collected(drop_folder=str(self.folder), **settings)
+
+    def left(self) -> dict[str, bytes]:
+        return visible(self.folder)
+
+    def taken(self) -> dict[str, bytes]:
+        return visible(self.dataset)
+
+
 @pytest.fixture
-def drop(tmp_path):
-    folder = tmp_path / "drop"
-    folder.mkdir()
-    return folder
+def drop(tmp_path: Path, dataset: Path, collected: Collected) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path / "drop", dataset, collected)
 
 
-def put(folder, name, content):
+def put(folder: Path, name: str, content: bytes) -> Path:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
-def links_across_file_systems_fail(monkeypatch, drop):
+def links_across_file_systems_fail(monkeypatch: pytest.MonkeyPatch, drop: Path) -> None:
     link = os.link
 
-    def refuse(source, target):
+    def refuse(source: Path, target: Path) -> None:
         if drop in source.parents:
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         link(source, target)
@@ -36,8 +58,8 @@ def links_across_file_systems_fail(monkeypatch, drop):
     monkeypatch.setattr(os, "link", refuse)
 
 
-def links_do_not_exist(monkeypatch, drop):
-    def refuse(source, target):
+def links_do_not_exist(monkeypatch: pytest.MonkeyPatch, drop: Path) -> None:
+    def refuse(source: Path, target: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -51,233 +73,231 @@ WAYS = {
 
 
 @pytest.fixture(params=WAYS)
-def way(request, monkeypatch, drop):
-    WAYS[request.param](monkeypatch, drop)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, drop: Drop) -> None:
+    WAYS[request.param](monkeypatch, drop.folder)
 
 
 @pytest.mark.usefixtures("way")
-def test_complete_files_move_into_the_data_set(dataset, drop, jpeg, collected, visible):
-    put(drop, "a.jpg", jpeg(1))
-    put(drop, "clinic/day 1/b.JPG", jpeg(2))
-    put(drop, "clinic/Labels.CSV", b"image,dx\na,nv\n")
-    assert collected(drop_folder=str(drop)) == {
+def test_complete_files_move_into_the_data_set(drop: Drop) -> None:
+    drop.put("a.jpg", jpeg(1))
+    drop.put("clinic/day 1/b.JPG", jpeg(2))
+    drop.put("clinic/Labels.CSV", b"image,dx\na,nv\n")
+    assert drop.take().model_dump() == {
         "arrived": 3, "already_there": 0, "waiting": 0, "failed": 0, "waiting_because": {}, "failed_because": {},
     }  # fmt: skip
-    assert visible(dataset) == {
+    assert drop.taken() == {
         "images/a.jpg": jpeg(1),
         "images/clinic/day 1/b.JPG": jpeg(2),
         "labels/clinic__Labels.csv": b"image,dx\na,nv\n",
     }
-    assert visible(drop) == {}
-    assert collected(drop_folder=str(drop))["arrived"] == 0
+    assert drop.left() == {}
+    assert drop.take().arrived == 0
 
 
 @pytest.mark.parametrize(
     "name", ["a.jpg.part", "a.jpg.crdownload", "a.tmp", ".a.jpg", "b/.hidden.csv", "a.jpg.filepart"]
 )
-def test_a_name_of_an_unfinished_file_is_left(drop, jpeg, collected, name, visible):
-    put(drop, name, jpeg(1))
-    report = collected(drop_folder=str(drop))
-    assert report["waiting_because"] == {name: "hidden, or with the name of a file that is still being written"}
-    assert (drop / name).exists()
+def test_a_name_of_an_unfinished_file_is_left(drop: Drop, name: str) -> None:
+    drop.put(name, jpeg(1))
+    report = drop.take()
+    assert report.waiting_because == {name: "hidden, or with the name of a file that is still being written"}
+    assert (drop.folder / name).exists()
 
 
-def test_a_file_is_left_until_nothing_changes_about_it(drop, jpeg, collected, dataset, visible):
-    path = put(drop, "a.jpg", jpeg(1))
+def test_a_file_is_left_until_nothing_changes_about_it(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = drop.put("a.jpg", jpeg(1))
     os.utime(path, (1, 1))  # what `cp -p` does: the old time says nothing
-    report = collected(drop_folder=str(drop), drop_settle_seconds=30)
-    assert "changed 0 s ago; taken when nothing changes for 30 s" in report["waiting_because"]["a.jpg"]
-    assert visible(dataset) == {}
-    time.sleep(1.1)
-    assert collected(drop_folder=str(drop), drop_settle_seconds=1)["arrived"] == 1
+    report = drop.take(drop_settle_seconds=30)
+    assert "changed 0 s ago; taken when nothing changes for 30 s" in report.waiting_because["a.jpg"]
+    assert drop.taken() == {}
+    half_a_minute_later = time.time_ns() + 31 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: half_a_minute_later)
+    assert drop.take(drop_settle_seconds=30).arrived == 1
 
 
-def test_an_mtime_in_the_future_does_not_keep_a_file_out(drop, jpeg, collected):
-    path = put(drop, "a.jpg", jpeg(1))
+def test_an_mtime_in_the_future_does_not_keep_a_file_out(drop: Drop) -> None:
+    path = drop.put("a.jpg", jpeg(1))
     os.utime(path, (time.time() + 86_400, time.time() + 86_400))
-    assert collected(drop_folder=str(drop))["arrived"] == 1
+    assert drop.take().arrived == 1
 
 
-def test_a_file_that_is_open_for_writing_is_left(drop, jpeg, collected, visible):
-    with put(drop, "t.csv", b"image,dx\n").open("ab") as writer:
+def test_a_file_that_is_open_for_writing_is_left(drop: Drop) -> None:
+    with drop.put("t.csv", b"image,dx\n").open("ab") as writer:
         writer.write(b"a,nv\n")
         writer.flush()
-        report = collected(drop_folder=str(drop))
-        assert report["waiting_because"] == {"t.csv": "a process has it open for writing"}
-    assert collected(drop_folder=str(drop))["arrived"] == 1
+        report = drop.take()
+        assert report.waiting_because == {"t.csv": "a process has it open for writing"}
+    assert drop.take().arrived == 1
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.99])
-def test_an_image_that_is_half_here_is_left_and_taken_when_it_is_whole(drop, jpeg, collected, dataset, visible, share):
+def test_an_image_that_is_half_here_is_left_and_taken_when_it_is_whole(drop: Drop, share: float) -> None:
     whole = jpeg(1)
-    path = put(drop, "a.jpg", whole[: int(len(whole) * share)])
-    report = collected(drop_folder=str(drop))
-    assert report["waiting"] == 1
-    assert "still being written, or damaged" in report["waiting_because"]["a.jpg"]
-    assert visible(dataset) == {}
+    path = drop.put("a.jpg", whole[: int(len(whole) * share)])
+    report = drop.take()
+    assert report.waiting == 1
+    assert "still being written, or damaged" in report.waiting_because["a.jpg"]
+    assert drop.taken() == {}
     path.write_bytes(whole)
-    assert collected(drop_folder=str(drop))["arrived"] == 1
-    assert visible(dataset) == {"images/a.jpg": whole}
+    assert drop.take().arrived == 1
+    assert drop.taken() == {"images/a.jpg": whole}
 
 
-def test_an_image_that_stays_damaged_for_a_day_has_failed(drop, jpeg, collected, monkeypatch, visible):
+def test_an_image_that_stays_damaged_for_a_day_has_failed(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop_folder, "GIVEN_UP_AFTER_SECONDS", 0)
-    put(drop, "a.jpg", jpeg(1)[:500])
-    report = collected(drop_folder=str(drop))
-    assert (report["waiting"], report["failed"]) == (0, 1)
-    assert "nothing has changed for a day" in report["failed_because"]["a.jpg"]
-    assert visible(drop) == {"a.jpg": jpeg(1)[:500]}
+    drop.put("a.jpg", jpeg(1)[:500])
+    report = drop.take()
+    assert (report.waiting, report.failed) == (0, 1)
+    assert "nothing has changed for a day" in report.failed_because["a.jpg"]
+    assert drop.left() == {"a.jpg": jpeg(1)[:500]}
 
 
-def test_what_is_too_large_for_an_image_is_not_even_read(drop, collected):
-    with (drop / "film.jpg").open("wb") as file:
+def test_what_is_too_large_for_an_image_is_not_even_read(drop: Drop) -> None:
+    with (drop.folder / "film.jpg").open("wb") as file:
         file.truncate(10**9)  # takes no room on the disk
-    report = collected(drop_folder=str(drop), max_image_pixels=50_176)
-    assert report["failed_because"] == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
+    report = drop.take(max_image_pixels=50_176)
+    assert report.failed_because == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
 
 
 @pytest.mark.parametrize("taken", ["a.jpg", "sub/a.jpg", "a.png"])
 @pytest.mark.usefixtures("way")
-def test_a_name_of_other_content_is_not_overwritten(dataset, drop, jpeg, collected, visible, taken):
-    put(layout.images(dataset), taken, jpeg(1))
-    put(drop, "a.jpg", jpeg(2))
-    report = collected(drop_folder=str(drop))
-    assert "the name is taken by a" in report["failed_because"]["a.jpg"]
-    assert visible(dataset) == {f"images/{taken}": jpeg(1)}
-    assert visible(drop) == {"a.jpg": jpeg(2)}
+def test_a_name_of_other_content_is_not_overwritten(drop: Drop, taken: str) -> None:
+    put(layout.images(drop.dataset), taken, jpeg(1))
+    drop.put("a.jpg", jpeg(2))
+    report = drop.take()
+    assert "the name is taken by a" in report.failed_because["a.jpg"]
+    assert drop.taken() == {f"images/{taken}": jpeg(1)}
+    assert drop.left() == {"a.jpg": jpeg(2)}
 
 
-def test_two_dropped_files_of_one_name_do_not_both_arrive(dataset, drop, jpeg, collected, visible):
-    put(drop, "one/a.jpg", jpeg(1))
-    put(drop, "two/a.jpg", jpeg(2))
-    report = collected(drop_folder=str(drop))
-    assert (report["arrived"], report["failed"]) == (1, 1)
-    assert visible(dataset) == {"images/one/a.jpg": jpeg(1)}
-    assert visible(drop) == {"two/a.jpg": jpeg(2)}
+def test_two_dropped_files_of_one_name_do_not_both_arrive(drop: Drop) -> None:
+    drop.put("one/a.jpg", jpeg(1))
+    drop.put("two/a.jpg", jpeg(2))
+    report = drop.take()
+    assert (report.arrived, report.failed) == (1, 1)
+    assert drop.taken() == {"images/one/a.jpg": jpeg(1)}
+    assert drop.left() == {"two/a.jpg": jpeg(2)}
 
 
-def test_a_file_whose_content_is_there_already_goes(dataset, drop, jpeg, collected, visible):
-    put(layout.images(dataset), "a.jpg", jpeg(1))
-    put(layout.labels(dataset), "t.csv", b"image,dx\n")
-    put(drop, "a.jpg", jpeg(1))
-    put(drop, "t.csv", b"image,dx\n")
-    report = collected(drop_folder=str(drop))
-    assert (report["arrived"], report["already_there"], report["failed"]) == (0, 2, 0)
-    assert visible(drop) == {}
-    assert visible(dataset) == {"images/a.jpg": jpeg(1), "labels/t.csv": b"image,dx\n"}
+def test_a_file_whose_content_is_there_already_goes(drop: Drop) -> None:
+    put(layout.images(drop.dataset), "a.jpg", jpeg(1))
+    put(layout.labels(drop.dataset), "t.csv", b"image,dx\n")
+    drop.put("a.jpg", jpeg(1))
+    drop.put("t.csv", b"image,dx\n")
+    report = drop.take()
+    assert (report.arrived, report.already_there, report.failed) == (0, 2, 0)
+    assert drop.left() == {}
+    assert drop.taken() == {"images/a.jpg": jpeg(1), "labels/t.csv": b"image,dx\n"}
 
 
-def test_a_link_to_nowhere_and_a_file_instead_of_a_folder_keep_their_names(dataset, drop, jpeg, collected, visible):
-    (dataset / "images" / "a.jpg").symlink_to("nowhere")
-    put(layout.images(dataset), "clinic", b"a file")
-    put(drop, "a.jpg", jpeg(1))
-    put(drop, "clinic/b.jpg", jpeg(2))
-    put(drop, "n" * 120 + "/" + "n" * 120 + ".csv", b"image,dx\n")
-    reasons = collected(drop_folder=str(drop))["failed_because"]
+def test_a_link_to_nowhere_and_a_file_instead_of_a_folder_keep_their_names(drop: Drop) -> None:
+    (drop.dataset / "images" / "a.jpg").symlink_to("nowhere")
+    put(layout.images(drop.dataset), "clinic", b"a file")
+    drop.put("a.jpg", jpeg(1))
+    drop.put("clinic/b.jpg", jpeg(2))
+    drop.put("n" * 120 + "/" + "n" * 120 + ".csv", b"image,dx\n")
+    reasons = drop.take().failed_because
     assert "the name is taken by a.jpg" in reasons["a.jpg"]
     assert "a file has the name of its folder clinic" in reasons["clinic/b.jpg"]
     assert len(reasons) == 3
-    assert len(visible(drop)) == 3
+    assert len(drop.left()) == 3
 
 
-def test_a_dropped_file_that_the_data_set_links_to_is_kept(dataset, drop, jpeg, collected, visible):
-    layout.images(dataset).joinpath("a.jpg").symlink_to(put(drop, "a.jpg", jpeg(1)))
-    assert "links to it" in collected(drop_folder=str(drop))["failed_because"]["a.jpg"]
-    assert visible(drop) == {"a.jpg": jpeg(1)}
+def test_a_dropped_file_that_the_data_set_links_to_is_kept(drop: Drop) -> None:
+    layout.images(drop.dataset).joinpath("a.jpg").symlink_to(drop.put("a.jpg", jpeg(1)))
+    assert "links to it" in drop.take().failed_because["a.jpg"]
+    assert drop.left() == {"a.jpg": jpeg(1)}
 
 
-def test_what_is_no_image_and_no_table_stays_and_is_told(drop, jpeg, collected, visible, tmp_path):
+def test_what_is_no_image_and_no_table_stays_and_is_told(drop: Drop, tmp_path: Path) -> None:
     secret = put(tmp_path, "secret.jpg", jpeg(3))
-    put(drop, "notes.txt", b"hello")
-    put(drop, "back\\slash.jpg", jpeg(1))
-    (drop / "link.jpg").symlink_to(secret)
-    os.mkfifo(drop / "pipe.csv")
-    report = collected(drop_folder=str(drop))
-    assert (report["arrived"], report["failed"]) == (0, 4)
-    assert set(report["failed_because"]) == {"notes.txt", "back\\slash.jpg", "link.jpg", "pipe.csv"}
+    drop.put("notes.txt", b"hello")
+    drop.put("back\\slash.jpg", jpeg(1))
+    no_text = drop.put(os.fsdecode(b"\xff.jpg"), jpeg(1))
+    (drop.folder / "link.jpg").symlink_to(secret)
+    os.mkfifo(drop.folder / "pipe.csv")
+    report = drop.take()
+    assert (report.arrived, report.failed) == (0, 5)
+    assert set(report.failed_because) == {"notes.txt", "back\\slash.jpg", "\\udcff.jpg", "link.jpg", "pipe.csv"}
+    assert "expected a plain relative name" in report.failed_because["\\udcff.jpg"]
+    assert no_text.exists()
     assert secret.read_bytes() == jpeg(3)
 
 
-def test_names_that_are_no_text_stay_and_are_told(drop, jpeg, collected):
-    path = put(drop, os.fsdecode(b"\xff.jpg"), jpeg(1))
-    report = collected(drop_folder=str(drop))
-    assert "expected a plain relative name" in report["failed_because"]["\\udcff.jpg"]
-    assert path.exists()
-
-
-def test_a_file_that_changes_while_it_is_copied_is_left(dataset, drop, jpeg, collected, monkeypatch, visible):
-    links_across_file_systems_fail(monkeypatch, drop)
-    path = put(drop, "a.jpg", jpeg(1))
+def test_a_file_that_changes_while_it_is_copied_is_left(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    links_across_file_systems_fail(monkeypatch, drop.folder)
+    path = drop.put("a.jpg", jpeg(1))
     copy = drop_folder._copy
 
-    def copy_while_written_to(source, target):
+    def copy_while_written_to(source: Path, target: Path) -> None:
         copy(source, target)
         path.write_bytes(jpeg(2))
 
     monkeypatch.setattr(drop_folder, "_copy", copy_while_written_to)
-    report = collected(drop_folder=str(drop))
-    assert report["waiting_because"] == {"a.jpg": "it changed while it was being copied"}
-    assert visible(dataset) == {}
-    assert visible(drop) == {"a.jpg": jpeg(2)}
+    report = drop.take()
+    assert report.waiting_because == {"a.jpg": "it changed while it was being copied"}
+    assert drop.taken() == {}
+    assert drop.left() == {"a.jpg": jpeg(2)}
 
 
 def test_a_copy_that_differs_from_what_was_read_is_an_error_and_loses_nothing(
-    dataset, drop, jpeg, collected, monkeypatch, visible
-):
-    links_across_file_systems_fail(monkeypatch, drop)
-    put(drop, "a.jpg", jpeg(1))
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links_across_file_systems_fail(monkeypatch, drop.folder)
+    drop.put("a.jpg", jpeg(1))
     monkeypatch.setattr(drop_folder, "have_same_content", lambda one, other: False)
     with pytest.raises(OSError, match="The copy differs from what was read"):
-        collected(drop_folder=str(drop))
-    assert visible(drop) == {"a.jpg": jpeg(1)}
-    assert visible(dataset) == {}
+        drop.take()
+    assert drop.left() == {"a.jpg": jpeg(1)}
+    assert drop.taken() == {}
 
 
-def test_a_full_disk_is_an_error_and_loses_nothing(dataset, drop, jpeg, collected, monkeypatch, visible):
-    def full(source, target):
+def test_a_full_disk_is_an_error_and_loses_nothing(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    put(drop, "a.jpg", jpeg(1))
+    drop.put("a.jpg", jpeg(1))
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(OSError, match="No space left"):
-        collected(drop_folder=str(drop))
-    assert visible(drop) == {"a.jpg": jpeg(1)}
+        drop.take()
+    assert drop.left() == {"a.jpg": jpeg(1)}
 
 
 @pytest.mark.parametrize("where", ["dataset", "dataset/images", "dataset/labels/in", "dataset/processed_images", "."])
-def test_a_drop_folder_among_the_data_sets_own_files_is_refused(dataset, tmp_path, collected, where):
+def test_a_drop_folder_among_the_data_sets_own_files_is_refused(drop: Drop, tmp_path: Path, where: str) -> None:
     folder = tmp_path / where
     folder.mkdir(parents=True, exist_ok=True)
     with pytest.raises(DataError, match=r"holds the data set's own files"):
-        collected(drop_folder=str(folder))
+        drop.collected(drop_folder=str(folder))
 
 
-def test_a_missing_drop_folder_is_one_clear_error(tmp_path, collected):
+def test_a_missing_drop_folder_is_one_clear_error(drop: Drop, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere is missing: expected a folder"):
-        collected(drop_folder=str(tmp_path / "nowhere"))
+        drop.collected(drop_folder=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.usefixtures("way")
 def test_killed_before_any_step_nothing_is_lost_or_half_taken(
-    dataset, drop, jpeg, config, killed_at, visible, collected
-):
+    drop: Drop, config: NewConfig, killed_runs: KilledRuns
+) -> None:
     originals = {"a.jpg": jpeg(1), "sub/b.jpg": jpeg(2), "t.csv": b"image,dx\na,nv\n"}
     kept = {"images/a.jpg": jpeg(1), "images/sub/b.jpg": jpeg(2), "labels/t.csv": b"image,dx\na,nv\n"}
-    settings = config(drop_folder=str(drop))
-    step = 0
-    while True:
-        step += 1
+    settings = config(drop_folder=str(drop.folder))
+
+    def fill() -> None:
         for name, content in originals.items():
-            put(drop, name, content)
-        was_killed = killed_at(step, lambda: drop_folder.take_dropped(settings, intake.Intake(dataset)))
-        taken, left = visible(dataset), visible(drop)
+            drop.put(name, content)
+
+    def take() -> None:
+        drop_folder.take_dropped(settings, intake.Intake(drop.dataset))
+
+    # A link and an unlink each, or more
+    for _ in killed_runs(take, fill, at_least=2 * len(originals)):
+        taken, left = drop.taken(), drop.left()
         assert taken.items() <= kept.items(), "whole files under their own names"
         assert set(originals.values()) <= set(taken.values()) | set(left.values())
-        collected(drop_folder=str(drop))
-        assert visible(dataset) == kept
-        assert visible(drop) == {}
+        drop.take()
+        assert drop.taken() == kept
+        assert drop.left() == {}
         for path in kept:
-            (dataset / path).unlink()
-        if not was_killed:
-            break
-    assert step > 2 * len(originals), "a link and an unlink each, or more"
+            (drop.dataset / path).unlink()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.data.sources.faulty_server import Answer, Fault, Server
+from tests.data.sources.killed_runs import KilledRuns
 
 from skinlesion.data.sources import http_download
 from skinlesion.data.sources.http_download import Unavailable
@@ -14,46 +19,49 @@ from skinlesion.foundation.checksum import Checksum
 from skinlesion.foundation.errors import DataError
 
 BODY = random.Random(0).randbytes(300_000)
+Download = Callable[..., bytes]
 MD5 = Checksum("md5", hashlib.md5(BODY).hexdigest(), "known")
 
 
 @pytest.fixture
-def target(tmp_path):
+def target(tmp_path: Path) -> Path:
     return tmp_path / "downloads" / "a.zip"
 
 
 @pytest.fixture
-def download(target):
-    def run(address, checksum=None, limit=10**9, attempts=3):
-        http_download.download(address, target, checksum=checksum, limit=limit, timeout=1, attempts=attempts)
+def download(target: Path) -> Download:
+    def run(
+        address: str, checksum: Checksum | None = None, limit: int = 10**9, attempts: int = 3, timeout: float = 1
+    ) -> bytes:
+        http_download.download(address, target, checksum=checksum, limit=limit, timeout=timeout, attempts=attempts)
         return target.read_bytes()
 
     return run
 
 
-def ranges(server):
+def ranges(server: Server) -> list[str | None]:
     return [headers.get("Range") for _, headers in server.requests]
 
 
-def test_a_download_leaves_the_file_and_nothing_else(server, download, target):
+def test_a_download_leaves_the_file_and_nothing_else(server: Server, download: Download, target: Path) -> None:
     assert download(server.put("/a", BODY), MD5) == BODY
     assert [path.name for path in target.parent.iterdir()] == ["a.zip"]
 
 
-def test_cut_at_fifty_random_bytes_it_goes_on_each_time(server, download, fault):
+def test_cut_at_fifty_random_bytes_it_goes_on_each_time(server: Server, download: Download) -> None:
     dice = random.Random(1)
     address = server.put("/a", BODY)
-    server.faults = [fault(cut=dice.randrange(1, len(BODY) // 60)) for _ in range(50)]
+    server.faults = [Fault(cut=dice.randrange(1, len(BODY) // 60)) for _ in range(50)]
     assert download(address, MD5) == BODY
     assert len(server.requests) == 51
-    starts = [int(wanted.removeprefix("bytes=").rstrip("-")) for wanted in ranges(server)[1:]]
+    starts = [int(str(wanted).removeprefix("bytes=").rstrip("-")) for wanted in ranges(server)[1:]]
     assert starts == sorted(starts)
     assert starts[0] > 0, "what arrived is not asked for again"
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, download, target, fault):
+def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server: Server, download: Download, target: Path) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(cut=100_000), *[fault(status=503)] * 3]
+    server.faults = [Fault(cut=100_000), *[Fault(status=503)] * 3]
     with pytest.raises(Unavailable, match=r"100000 of 300000 bytes arrived, then 3 attempts in a row brought no more"):
         download(address, MD5)
     assert not target.exists()
@@ -62,87 +70,87 @@ def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, download, tar
     assert ranges(server) == ["bytes=100000-"]
 
 
-def test_a_stalled_answer_is_given_up_and_asked_for_again(server, download, fault):
+def test_a_stalled_answer_is_given_up_and_asked_for_again(server: Server, download: Download) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(stall=200_000)]
+    server.faults = [Fault(stall=200_000)]
     assert download(address, MD5) == BODY
     assert ranges(server) == [None, "bytes=200000-"]
 
 
-def test_a_server_that_never_answers_is_told(server, download, fault):
-    address = server.put("/a", BODY)
-    server.faults = [fault(stall=0)] * 2
-    with pytest.raises(Unavailable, match="2 attempts in a row"):
-        download(address, attempts=2)
-
-
-def test_no_server_is_told(download):
+def test_no_server_is_told(download: Download) -> None:
     with pytest.raises(Unavailable, match="refused"):
         download("http://127.0.0.1:9/a")
 
 
 @pytest.mark.parametrize("changes", ["between calls", "and says nothing", "and knows no ranges"])
-def test_a_file_that_changed_is_started_anew_and_never_mixed(server, download, fault, changes):
+def test_a_file_that_changed_is_started_anew_and_never_mixed(server: Server, download: Download, changes: str) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(cut=100_000), *[fault(status=500)] * 3]
+    server.faults = [Fault(cut=100_000), *[Fault(status=500)] * 3]
     with pytest.raises(Unavailable):
         download(address)
     other = BODY[::-1]
     server.put("/a", other, etag='"two"')
     if changes == "and says nothing":  # the server takes the old version's If-Range for its own: only its ETag tells
-        server.content["/a"].headers["Last-Modified"] = '"one"'
+        server.answer_at("/a").headers["Last-Modified"] = '"one"'
     if changes == "and knows no ranges":
         server.knows_ranges = False
     assert download(address, Checksum("md5", hashlib.md5(other).hexdigest(), "known")) == other
 
 
-def test_without_a_validator_nothing_is_resumed(server, download, fault):
+def test_without_a_validator_nothing_is_resumed(server: Server, download: Download) -> None:
     server.content["/a"] = BODY
-    server.faults = [fault(cut=100_000)]
+    server.faults = [Fault(cut=100_000)]
     assert download(server.address + "/a", MD5) == BODY
     assert ranges(server) == [None, None]
 
 
-def test_a_weak_etag_is_no_validator_but_a_date_is(server, download, fault):
+def test_a_weak_etag_is_no_validator_but_a_date_is(server: Server, download: Download) -> None:
     address = server.put("/a", BODY, etag='W/"one"')
-    server.content["/a"].headers["Last-Modified"] = "Mon, 01 Jan 2024 00:00:00 GMT"
-    server.faults = [fault(cut=100_000)]
+    server.answer_at("/a").headers["Last-Modified"] = "Mon, 01 Jan 2024 00:00:00 GMT"
+    server.faults = [Fault(cut=100_000)]
     assert download(address, MD5) == BODY
     assert server.requests[1][1]["If-Range"] == "Mon, 01 Jan 2024 00:00:00 GMT"
 
 
-def test_a_server_without_ranges_that_is_always_cut_ends_in_an_error(server, download, fault):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(stall=0), "3 attempts in a row brought no more"),
+        (Fault(cut=100_000), "100000 of 300000 bytes arrived, then 3 attempts in a row"),
+        (Fault(claim=len(BODY) + 1000), "attempts in a row brought no more"),
+        (Fault(headers={"Content-Encoding": "gzip"}), "sends it as gzip"),
+    ],
+    ids=["silent", "cut, without ranges", "longer than it says", "compressed"],
+)
+def test_an_answer_that_goes_wrong_each_time_ends_in_an_error(
+    server: Server, download: Download, fault: Fault, said: str
+) -> None:
     address = server.put("/a", BODY)
-    server.knows_ranges = False
-    server.faults = [fault(cut=100_000)] * 20
-    with pytest.raises(Unavailable, match="100000 of 300000 bytes arrived, then 3 attempts"):
-        download(address)
-    assert len(server.requests) == 4
+    server.knows_ranges = fault.cut is None
+    server.faults = [fault] * 20
+    with pytest.raises(Unavailable, match=said):
+        download(address, timeout=0.1 if fault.stall == 0 else 1)
+    assert len(server.requests) <= 5
 
 
-def test_a_length_that_is_too_large_is_found_out(server, download, fault):
+def test_a_length_that_is_too_small_is_found_out_by_the_checksum(
+    server: Server, download: Download, target: Path
+) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(claim=len(BODY) + 1000)] * 20
-    with pytest.raises(Unavailable, match="attempts in a row brought no more"):
-        download(address)
-
-
-def test_a_length_that_is_too_small_is_found_out_by_the_checksum(server, download, target, fault):
-    address = server.put("/a", BODY)
-    server.faults = [fault(claim=1000)] * 2
+    server.faults = [Fault(claim=1000)] * 2
     with pytest.raises(DataError, match=rf"Expected md5 {MD5.digest} \(known\), found [0-9a-f]{{32}}"):
         download(address, MD5)
     assert list(target.parent.iterdir()) == []
 
 
-def test_one_corrupt_byte_is_found_and_the_file_fetched_again(server, download, fault):
+def test_one_corrupt_byte_is_found_and_the_file_fetched_again(server: Server, download: Download) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(flip=5)]
+    server.faults = [Fault(flip=5)]
     assert download(address, MD5) == BODY
     assert len(server.requests) == 2
 
 
-def test_a_wrong_checksum_names_file_expected_and_found(server, download, target):
+def test_a_wrong_checksum_names_file_expected_and_found(server: Server, download: Download, target: Path) -> None:
     address = server.put("/a", BODY[:-1] + b"x")
     with pytest.raises(DataError) as error:
         download(address, MD5)
@@ -161,11 +169,11 @@ TELLS = {
 
 
 @pytest.mark.parametrize("who", TELLS)
-def test_without_a_known_checksum_the_servers_is_checked(server, download, fault, answer, who):
+def test_without_a_known_checksum_the_servers_is_checked(server: Server, download: Download, who: str) -> None:
     in_base64 = b64encode(bytes.fromhex(MD5.digest)).decode()
     headers = {name: value.format(base64=in_base64) for name, value in TELLS[who].items()}
-    server.content["/a"] = answer(BODY, headers)
-    server.faults = [fault(flip=7), fault(flip=8)]
+    server.content["/a"] = Answer(BODY, headers)
+    server.faults = [Fault(flip=7), Fault(flip=8)]
     with pytest.raises(DataError, match=rf"Expected md5 {MD5.digest} \(sent by the server\)"):
         download(server.address + "/a")
     assert download(server.address + "/a") == BODY
@@ -185,42 +193,44 @@ def test_without_a_known_checksum_the_servers_is_checked(server, download, fault
     ],
     ids=["no S3", "several parts", "a key of KMS", "nonsense"],
 )
-def test_what_only_looks_like_an_md5_is_not_compared(server, download, answer, headers):
-    server.content["/a"] = answer(BODY, headers)
+def test_what_only_looks_like_an_md5_is_not_compared(
+    server: Server, download: Download, headers: dict[str, str]
+) -> None:
+    server.content["/a"] = Answer(BODY, headers)
     assert download(server.address + "/a") == BODY
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_wrong_address_is_one_clear_error_and_not_retried(server, download, fault, status):
-    server.faults = [fault(status=status)]
+def test_a_wrong_address_is_one_clear_error_and_not_retried(server: Server, download: Download, status: int) -> None:
+    server.faults = [Fault(status=status)]
     with pytest.raises(DataError, match=rf"/nothing: the server answers {status} .*; expected the file"):
         download(server.address + "/nothing")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_server_that_is_busy_is_asked_again(server, download, fault, status):
+def test_a_server_that_is_busy_is_asked_again(server: Server, download: Download, status: int) -> None:
     address = server.put("/a", BODY)
-    server.faults = [fault(status=status)] * 2
+    server.faults = [Fault(status=status)] * 2
     assert download(address) == BODY
 
 
-def test_a_server_says_how_long_to_wait(server, download, fault, monkeypatch):
-    waits = []
+def test_a_server_says_how_long_to_wait(server: Server, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
     monkeypatch.setattr(http_download, "pause", waits.append)
     address = server.put("/a", BODY)
-    server.faults = [fault(status=503, headers={"Retry-After": "7"})]
+    server.faults = [Fault(status=503, headers={"Retry-After": "7"})]
     assert download(address) == BODY
     assert waits == [7.0]
 
 
-def test_a_file_that_is_too_large_is_not_begun(server, download, target):
+def test_a_file_that_is_too_large_is_not_begun(server: Server, download: Download, target: Path) -> None:
     with pytest.raises(DataError, match=r"has 300,000 bytes; expected at most 1,000\. It is not downloaded"):
         download(server.put("/a", BODY), limit=1000)
     assert not target.exists()
 
 
-def test_a_file_without_a_length_ends_at_the_limit(server, download):
+def test_a_file_without_a_length_ends_at_the_limit(server: Server, download: Download) -> None:
     server.tells_length = False
     assert download(server.put("/a", BODY), MD5) == BODY
     server.tells_length = False
@@ -228,24 +238,19 @@ def test_a_file_without_a_length_ends_at_the_limit(server, download):
         download(server.put("/b", BODY), limit=1000)
 
 
-def test_a_disk_without_room_is_told_before_the_download(server, download, monkeypatch):
-    monkeypatch.setattr(http_download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+def test_a_disk_without_room_is_told_before_the_download(
+    server: Server, download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(OSError, match=r"needs 300,000 more bytes; 1,000 are free"):
         download(server.put("/a", BODY))
 
 
-def test_a_compressed_answer_is_not_taken_for_the_file(server, download, fault):
-    address = server.put("/a", BODY)
-    server.faults = [fault(headers={"Content-Encoding": "gzip"})] * 3
-    with pytest.raises(Unavailable, match="sends it as gzip"):
-        download(address)
-
-
-def test_redirects_are_followed_with_the_range(server, download, answer, fault):
+def test_redirects_are_followed_with_the_range(server: Server, download: Download) -> None:
     server.put("/real", BODY)
-    server.content["/a"] = answer(b"", {"Location": server.address + "/real"}, 302)
+    server.content["/a"] = Answer(b"", {"Location": server.address + "/real"}, 302)
     server.faulty = "/real"
-    server.faults = [fault(cut=100_000)]
+    server.faults = [Fault(cut=100_000)]
     assert download(server.address + "/a", MD5) == BODY
     assert [(path, headers.get("Range")) for path, headers in server.requests] == [
         ("/a", None),
@@ -255,18 +260,17 @@ def test_redirects_are_followed_with_the_range(server, download, answer, fault):
     ]
 
 
-def test_killed_before_any_step_the_next_call_completes_it(server, target, download, killed_at, fault):
+def test_killed_before_any_step_the_next_call_completes_it(
+    server: Server, target: Path, download: Download, killed_runs: KilledRuns
+) -> None:
     address = server.put("/a", BODY)
-    step = 0
-    while True:
-        step += 1
-        server.faults = [fault(cut=100_000)]
-        was_killed = killed_at(step, lambda: download(address, MD5))
+
+    def cut_once() -> None:
+        server.faults = [Fault(cut=100_000)]
+
+    for _ in killed_runs(lambda: download(address, MD5), cut_once, at_least=2):
         assert not target.exists() or target.read_bytes() == BODY
         server.faults.clear()
         if not target.exists():
             assert download(address, MD5) == BODY
         target.unlink()
-        if not was_killed:
-            break
-    assert step >= 3

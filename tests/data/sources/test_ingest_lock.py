@@ -8,9 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
 
 import pytest
+from tests.data.sources.data_set import NewConfig, visible
 
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation.lock import DatasetBusy, locked
@@ -20,6 +24,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from skinlesion.foundation.lock import locked
+from tests.data.sources.data_set import Collected, NewConfig, visible
+from tests.data.sources.faulty_server import Answer, Fault, Handler, Server
 with locked(Path(sys.argv[1]), "ingest", wait=0):
     print("held", flush=True)
     time.sleep(60)
@@ -27,22 +33,25 @@ with locked(Path(sys.argv[1]), "ingest", wait=0):
 
 
 @pytest.fixture
-def holder(dataset):
+def holder(dataset: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(dataset)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
     process.communicate()
 
 
-def test_the_second_ingest_says_which_process_is_at_work(dataset, config, holder):
+def test_the_second_ingest_says_which_process_is_at_work(
+    dataset: Path, config: NewConfig, holder: subprocess.Popen[str]
+) -> None:
     with pytest.raises(
         DatasetBusy, match=rf"another ingest works on this data set \(process {holder.pid} on .*waited 0 s"
     ):
         ingest(config())
 
 
-def test_a_killed_holder_leaves_no_lock(dataset, holder):
+def test_a_killed_holder_leaves_no_lock(dataset: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (dataset / ".ingest.lock").exists()
@@ -51,16 +60,17 @@ def test_a_killed_holder_leaves_no_lock(dataset, holder):
     assert not (dataset / ".ingest.lock").exists()
 
 
-def test_it_waits_for_the_set_time(dataset, holder):
+def test_it_waits_for_the_set_time(dataset: Path, holder: subprocess.Popen[str]) -> None:
     threading.Timer(0.3, holder.kill).start()
     with locked(dataset, "ingest", wait=20):
         pass
 
 
-def test_many_that_want_it_have_it_one_at_a_time(dataset):
-    inside, most = [], []
+def test_many_that_want_it_have_it_one_at_a_time(dataset: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
 
-    def work(number):
+    def work(number: int) -> None:
         with locked(dataset, "ingest", wait=30):
             inside.append(number)
             most.append(len(inside))
@@ -73,22 +83,22 @@ def test_many_that_want_it_have_it_one_at_a_time(dataset):
     assert not list(dataset.glob(".*"))
 
 
-def test_two_ingests_at_once_take_each_dropped_file_once(dataset, config, tmp_path, visible):
+def test_two_ingests_at_once_take_each_dropped_file_once(dataset: Path, config: NewConfig, tmp_path: Path) -> None:
     write_sample(tmp_path / "drop", images=12, size=(96, 72))
     (tmp_path / "drop" / "diagnoses.csv").rename(dataset / "diagnoses.csv")
     originals = visible(tmp_path / "drop")
     settings = config(drop_folder=str(tmp_path / "drop"), ingest_wait=60)
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(ingest, [settings, settings]))
-    arrived = sorted(report.details["sources"]["drop_folder"]["arrived"] for report in reports)
-    assert arrived == [0, 12]
+    sources = [cast(dict[str, dict[str, int]], report.details["sources"]) for report in reports]
+    assert sorted(source["drop_folder"]["arrived"] for source in sources) == [0, 12]
     assert visible(tmp_path / "drop") == {}
     images = {name: content for name, content in visible(dataset).items() if name.startswith("images/")}
     assert images == {f"images/{name}": content for name, content in originals.items()}
     assert sum(report.done for report in reports) == 12
 
 
-def test_the_lock_is_gone_after_an_error(dataset, config):
+def test_the_lock_is_gone_after_an_error(dataset: Path, config: NewConfig) -> None:
     with pytest.raises(Exception, match="diagnoses"):
         ingest(config())
     assert not (dataset / ".ingest.lock").exists()

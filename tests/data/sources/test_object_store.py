@@ -1,421 +1,197 @@
-"""A prefix of an object store: a server that speaks S3, behind one that cuts and corrupts; and other kinds of fsspec."""
+"""A prefix of any object store: what is new, changed, gone or in the way, and the kinds of store other than S3."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
-import os
-import re
+import shutil
 from base64 import b64encode
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
-import boto3
 import fsspec
-import httpx
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
+from fsspec import AbstractFileSystem
+from tests.data.sources.data_set import Collected, NewConfig, jpeg
+from tests.data.sources.faulty_server import Answer, Fault, Handler, Server
+from tests.data.sources.killed_runs import KilledRuns
+from tests.data.sources.stored_objects import KEPT, OBJECTS, data
 
 from skinlesion.data.sources import collect, intake, object_store
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
-PREFIX = "s3://lesions/new"
-
-
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+# --- A folder, which is the quickest store --------------------------------------------------------------------------
 
 
 @pytest.fixture
-def s3(server, moto, answer, monkeypatch):
-    """A client of the S3 server itself; `server` stands before it and may do it harm."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    httpx.post(f"{moto}/moto-api/reset")
-    client = boto3.client("s3", endpoint_url=moto, config=Config(retries={"max_attempts": 1}))
-    client.create_bucket(Bucket="lesions")
-
-    def pass_on(handler):
-        headers = {name: value for name, value in handler.headers.items() if name.lower() not in ("host", "connection")}
-        back = httpx.request(handler.command, moto + handler.path, headers=headers)
-        left_out = ("content-length", "connection", "transfer-encoding", "date", "server")
-        kept = {name: value for name, value in back.headers.items() if name.lower() not in left_out}
-        return answer(back.content, kept, back.status_code)
-
-    server.fallback = pass_on
-    server.faulty = r"/lesions/new/"
-    yield client
-    client.close()
+def shelf(tmp_path: Path) -> Path:
+    folder = tmp_path / "shelf"
+    (folder / "clinic").mkdir(parents=True)
+    for name, content in OBJECTS.items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 @pytest.fixture
-def store(s3, jpeg):
-    """Three images, a table, and what is not taken."""
-
-    class Store:
-        def __init__(self):
-            self.objects = {
-                "a.jpg": jpeg(1),
-                "clinic/b.jpg": jpeg(2),
-                "clinic/c.png": jpeg(3),
-                "clinic/labels.csv": b"image,dx\na,nv\n",
-            }
-            self.kept = {
-                "images/a.jpg": jpeg(1),
-                "images/clinic/b.jpg": jpeg(2),
-                "images/clinic/c.png": jpeg(3),
-                "labels/clinic__labels.csv": b"image,dx\na,nv\n",
-            }
-
-        def put(self, key, body, **options):
-            s3.put_object(Bucket="lesions", Key=f"new/{key}", Body=body, **options)
-
-        def remove(self, key):
-            s3.delete_object(Bucket="lesions", Key=f"new/{key}")
-
-    store = Store()
-    for key, body in store.objects.items():
-        store.put(key, body)
-    store.put("notes.txt", b"hello")
-    store.put(".hidden.jpg", b"x")
-    s3.put_object(Bucket="lesions", Key="newer/z.jpg", Body=b"x")
-    return store
+def shelved(shelf: Path, collected: Collected) -> Collected:
+    return lambda **settings: collected(object_store=f"file://{shelf}", connections=2, **settings)
 
 
-@pytest.fixture
-def copied(server, collected):
-    """Take what is below the prefix; gives the report."""
-    return lambda url=PREFIX, **settings: collected(
-        object_store=url, object_store_endpoint=server.address, connections=2, **settings
-    )
+def test_new_and_changed_objects_are_copied_and_tables_too(shelf: Path, shelved: Collected, dataset: Path) -> None:
+    assert shelved().arrived == 4
+    assert data(dataset) == KEPT
+    (shelf / "a.jpg").write_bytes(jpeg(11))
+    (shelf / "d.jpg").write_bytes(jpeg(4))
+    (shelf / "clinic" / "labels.csv").write_bytes(b"image,dx\na,mel\n")
+    report = shelved()
+    assert (report.arrived, report.already_there) == (3, 2)
+    changed = {"images/a.jpg": jpeg(11), "images/d.jpg": jpeg(4), "labels/clinic__labels.csv": b"image,dx\na,mel\n"}
+    assert data(dataset) == KEPT | changed
 
 
-def data(dataset, visible):
-    return {name: content for name, content in visible(dataset).items() if not name.startswith("tables/")}
+def test_a_copy_that_is_missing_is_made_again(shelved: Collected, dataset: Path) -> None:
+    shelved()
+    (dataset / "images" / "a.jpg").unlink()
+    assert shelved().arrived == 1
+    assert data(dataset) == KEPT
 
 
-def object_requests(server):
-    return [path for path, _ in server.requests if re.search(server.faulty, path)]
+def test_force_copies_and_compares_everything_again(
+    shelved: Collected, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelved()
+    copies, copy = [], object_store._copy
+
+    def counted_copy(store: AbstractFileSystem, item: object_store.StoredObject, path: Path) -> None:
+        copies.append(item)
+        copy(store, item, path)
+
+    monkeypatch.setattr(object_store, "_copy", counted_copy)
+    report = shelved(force=True)
+    assert (report.arrived, report.already_there, len(copies)) == (0, 4, 4)
+    assert data(dataset) == KEPT
 
 
-def test_what_is_below_the_prefix_is_copied_once(store, copied, dataset, visible, server):
-    report = copied()
-    assert (report["arrived"], report["failed"]) == (4, 0)
-    assert data(dataset, visible) == store.kept
-    server.requests.clear()
-    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if path.is_file()}
-    report = copied()
-    assert (report["arrived"], report["already_there"]) == (0, 4)
-    assert object_requests(server) == [], "what is known is not asked for"
-    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if path.is_file()} == before
-
-
-def test_a_changed_object_alone_is_asked_for_again(store, copied, dataset, visible, jpeg, server):
-    copied()
-    store.put("a.jpg", jpeg(11))
-    server.requests.clear()
-    report = copied()
-    assert (report["arrived"], report["already_there"]) == (1, 3)
-    assert data(dataset, visible) == store.kept | {"images/a.jpg": jpeg(11)}
-    assert set(object_requests(server)) == {"/lesions/new/a.jpg"}
-
-
-@pytest.mark.parametrize("key", ["../../up.jpg", "a\\b.jpg", "x/../y.jpg", "tab\t.jpg", "n" * 205 + ".jpg"])
-def test_a_key_that_could_lead_elsewhere_is_not_taken(s3, copied, dataset, tmp_path, visible, key):
-    s3.put_object(Bucket="lesions", Key=f"new/{key}", Body=b"x")
-    report = copied()
-    assert (report["arrived"], report["failed"]) == (0, 1)
-    assert data(dataset, visible) == {}
-    assert {path.name for path in tmp_path.iterdir()} == {"dataset"}
-
-
-# --- Faults ---------------------------------------------------------------------------------------------------------
-
-FAULTS = {
-    "cut": {"cut": 700},
-    "stalled": {"stall": 700},
-    "busy": {"status": 503},
-    "longer than it says": {"claim": 700},
-    "shorter than it says": {"claim": 100_000},
-    "corrupt": {"flip": 900},
-}
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-def test_an_answer_gone_wrong_is_asked_for_again(store, copied, dataset, visible, server, fault, kind):
-    server.faults = [fault(**FAULTS[kind])]
-    report = copied()
-    assert server.faults == []
-    assert (report["arrived"], report["failed"]) == (4, 0)
-    assert data(dataset, visible) == store.kept
-
-
-@pytest.mark.parametrize("kind", ["cut", "corrupt", "longer than it says", "shorter than it says"])
-def test_one_broken_object_is_counted_and_does_not_stop_the_others(
-    store, copied, dataset, visible, server, fault, kind
-):
-    server.faulty = r"/lesions/new/a\.jpg"
-    server.faults = [fault(**FAULTS[kind])] * 20
-    report = copied()
-    assert (report["arrived"], report["failed"]) == (3, 1)
-    assert "(after 3 attempts)" in report["failed_because"]["a.jpg"]
-    assert "images/a.jpg" not in data(dataset, visible)
-    assert not list(layout.images(dataset).glob(".*")), "nothing half-taken stays"
-    server.faults.clear()
-    assert copied()["arrived"] == 1
-    assert data(dataset, visible) == store.kept
-
-
-def test_a_corrupt_object_names_what_was_expected_and_found(store, copied, server, fault, answer, jpeg):
-    server.faulty = r"/lesions/new/a\.jpg"
-    server.faults = [fault(flip=900)] * 9
-    spoiled = bytearray(jpeg(1))
-    spoiled[900] ^= 0xFF
-    expected, found = hashlib.md5(jpeg(1)).hexdigest(), hashlib.md5(spoiled).hexdigest()
-    # Amazon tells another checksum too, which its library compares; a public bucket's server may not.
-    pass_on = server.fallback
-
-    def with_md5_alone(handler):
-        back = pass_on(handler)
-        kept = {name: value for name, value in back.headers.items() if "checksum" not in name.lower()}
-        return answer(back.body, kept, back.status)
-
-    server.fallback = with_md5_alone
-    assert f"expected MD5 {expected}, found {found} (after 3 attempts)" in copied()["failed_because"]["a.jpg"]
-
-
-def test_an_etag_of_another_key_is_not_taken_for_an_md5(store, copied, dataset, server, answer, jpeg):
-    """Amazon's ETag of what a key of KMS encrypts looks like an MD5 and is none."""
-    pass_on = server.fallback
-
-    def with_other_etags(handler):
-        back = pass_on(handler)
-        body = re.sub(rb'<ETag>"[0-9a-f]{32}"', b'<ETag>"0123456789abcdef0123456789abcdef"', back.body)
-        kms = {"x-amz-server-side-encryption": "aws:kms", "ETag": '"0123456789abcdef0123456789abcdef"'}
-        headers = {name: value for name, value in back.headers.items() if name.lower() != "etag"}
-        return answer(body, headers | kms, back.status)
-
-    server.fallback = with_other_etags
-    assert copied()["arrived"] == 4
-
-
-def test_a_store_that_does_not_answer_is_an_error_that_a_retry_may_cure(store, collected):
-    with pytest.raises(OSError, match=r"s3://lesions/new cannot be listed: .*127\.0\.0\.1:9"):
-        collected(object_store=PREFIX, object_store_endpoint="http://127.0.0.1:9", network_attempts=2)
-
-
-def test_a_full_disk_stops_the_source(store, copied, monkeypatch):
-    def full(*arguments, **options):
+def test_a_full_disk_stops_the_source(shelved: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(object_store, "_copy", full)
     with pytest.raises(OSError, match="No space left"):
-        copied()
+        shelved()
 
 
-@pytest.mark.parametrize("url", ["s3://lesions/nothing-here", "s3://no-such-bucket/new"])
-def test_a_prefix_that_does_not_exist_is_one_clear_error(store, copied, url):
-    with pytest.raises(DataError, match=rf"{url} does not exist or holds nothing"):
-        copied(url)
-
-
-def test_a_prefix_that_may_not_be_read_is_one_clear_error(store, copied, server, answer):
-    denied = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-    server.fallback = lambda handler: answer(denied, {"Content-Type": "application/xml"}, 403)
-    with pytest.raises(DataError, match=r"may not be read \(.*Access Denied.*\)\. Give credentials in the environment"):
-        copied()
-
-
-def test_without_credentials_a_bucket_is_read_as_a_public_one(s3, store, copied, server, monkeypatch, tmp_path):
-    for key in store.objects:
-        s3.put_object_acl(Bucket="lesions", Key=f"new/{key}", ACL="public-read")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert copied()["arrived"] == 4
-    assert not any("Authorization" in headers for _, headers in server.requests)
-
-
-# --- What is new, changed, gone or in the way: from a folder, which is the quickest store ---------------------------
-
-
-@pytest.fixture
-def shelf(tmp_path, jpeg):
-    folder = tmp_path / "shelf"
-    (folder / "clinic").mkdir(parents=True)
-    for name, content in CONTENTS.items():
-        (folder / name).write_bytes(content or jpeg(len(name)))
-    return folder
-
-
-CONTENTS = {"a.jpg": b"", "clinic/bb.jpg": b"", "labels.csv": b"image,dx\na,nv\n"}
-
-
-@pytest.fixture
-def kept(jpeg):
-    return {
-        "images/a.jpg": jpeg(5),
-        "images/clinic/bb.jpg": jpeg(13),
-        "labels/labels.csv": b"image,dx\na,nv\n",
-    }
-
-
-@pytest.fixture
-def shelved(shelf, collected):
-    return lambda **settings: collected(object_store=f"file://{shelf}", connections=2, **settings)
-
-
-def test_new_and_changed_objects_are_copied_and_tables_too(shelf, shelved, dataset, visible, kept, jpeg):
-    assert shelved()["arrived"] == 3
-    assert data(dataset, visible) == kept
-    (shelf / "a.jpg").write_bytes(jpeg(11))
-    (shelf / "d.jpg").write_bytes(jpeg(4))
-    (shelf / "labels.csv").write_bytes(b"image,dx\na,mel\n")
-    report = shelved()
-    assert (report["arrived"], report["already_there"]) == (3, 1)
-    changed = {"images/a.jpg": jpeg(11), "images/d.jpg": jpeg(4), "labels/labels.csv": b"image,dx\na,mel\n"}
-    assert data(dataset, visible) == kept | changed
-
-
-def test_a_copy_that_is_missing_is_made_again(shelved, dataset, visible, kept):
-    shelved()
-    (dataset / "images" / "a.jpg").unlink()
-    assert shelved()["arrived"] == 1
-    assert data(dataset, visible) == kept
-
-
-def test_force_copies_and_compares_everything_again(shelved, dataset, visible, kept, monkeypatch):
-    shelved()
-    copies, copy = [], object_store._copy
-    monkeypatch.setattr(object_store, "_copy", lambda store, item, path: copies.append(item) or copy(store, item, path))
-    report = shelved(force=True)
-    assert (report["arrived"], report["already_there"], len(copies)) == (0, 3, 3)
-    assert data(dataset, visible) == kept
-
-
-def test_an_object_that_went_away_stays_in_the_data_set(shelf, shelved, dataset, visible, kept):
+def test_an_object_that_went_away_stays_in_the_data_set(shelf: Path, shelved: Collected, dataset: Path) -> None:
     shelved()
     (shelf / "a.jpg").unlink()
-    assert shelved()["already_there"] == 2
-    assert data(dataset, visible) == kept
+    assert shelved().already_there == 3
+    assert data(dataset) == KEPT
 
 
-def test_a_copy_that_somebody_changed_is_not_overwritten(shelf, shelved, dataset, jpeg):
+def test_a_copy_that_somebody_changed_is_not_overwritten(shelf: Path, shelved: Collected, dataset: Path) -> None:
     shelved()
     (dataset / "images" / "a.jpg").write_bytes(jpeg(99))
     (shelf / "a.jpg").write_bytes(jpeg(11))
-    assert "the name is taken by a.jpg" in shelved()["failed_because"]["a.jpg"]
+    assert "the name is taken by a.jpg" in shelved().failed_because["a.jpg"]
     assert (dataset / "images" / "a.jpg").read_bytes() == jpeg(99)
 
 
-def test_a_name_of_other_content_is_not_overwritten_and_equal_content_is_known(shelved, dataset, jpeg):
-    layout.images(dataset).joinpath("bb.png").write_bytes(jpeg(99))
-    layout.images(dataset).joinpath("a.jpg").write_bytes(jpeg(5))
+def test_a_name_of_other_content_is_not_overwritten_and_equal_content_is_known(
+    shelved: Collected, dataset: Path
+) -> None:
+    (dataset / "images" / "b.png").write_bytes(jpeg(99))
+    (dataset / "images" / "a.jpg").write_bytes(jpeg(1))
     report = shelved()
-    assert (report["arrived"], report["already_there"]) == (1, 1)
-    assert list(report["failed_because"]) == ["clinic/bb.jpg"]
-    assert layout.images(dataset).joinpath("bb.png").read_bytes() == jpeg(99)
-    assert shelved()["already_there"] == 2
+    assert (report.arrived, report.already_there) == (2, 1)
+    assert list(report.failed_because) == ["clinic/b.jpg"]
+    assert (dataset / "images" / "b.png").read_bytes() == jpeg(99)
+    assert shelved().already_there == 3
 
 
-def test_an_object_too_large_for_an_image_is_not_copied(shelf, shelved):
+def test_an_object_too_large_for_an_image_is_not_copied(shelf: Path, shelved: Collected) -> None:
     with (shelf / "film.jpg").open("wb") as file:
         file.truncate(10**9)
     report = shelved(max_image_pixels=50_176)
-    assert report["failed_because"] == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
-    assert report["arrived"] == 3
+    assert report.failed_because == {"film.jpg": "1,000,000,000 bytes; expected at most 64,401,408"}
+    assert report.arrived == 4
 
 
-def test_two_objects_of_one_name_do_not_both_arrive(shelf, shelved, dataset, visible, jpeg):
+def test_two_objects_of_one_name_do_not_both_arrive(shelf: Path, shelved: Collected, dataset: Path) -> None:
     (shelf / "other").mkdir()
     (shelf / "other" / "a.jpg").write_bytes(jpeg(50))
     report = shelved()
-    assert (report["arrived"], report["failed"]) == (3, 1)
-    assert len([name for name in data(dataset, visible) if name.endswith("/a.jpg")]) == 1
+    assert (report.arrived, report.failed) == (4, 1)
+    assert len([name for name in data(dataset) if name.endswith("/a.jpg")]) == 1
+
+
+@pytest.mark.parametrize("before", ["nothing", "an earlier version"])
+def test_killed_before_any_step_nothing_is_lost_or_half_taken(
+    shelf: Path, config: NewConfig, dataset: Path, killed_runs: KilledRuns, before: str
+) -> None:
+    settings = config(object_store=f"file://{shelf}", connections=1)
+
+    def start_again() -> None:
+        shutil.rmtree(dataset)
+        layout.images(dataset).mkdir(parents=True)
+        layout.labels(dataset).mkdir()
+        if before == "an earlier version":
+            (shelf / "a.jpg").write_bytes(jpeg(9))
+            collect(settings)
+        (shelf / "a.jpg").write_bytes(jpeg(1))
+
+    for _ in killed_runs(lambda: object_store.take_stored(settings, intake.Intake(dataset)), start_again):
+        assert data(dataset).items() <= KEPT.items() | {("images/a.jpg", jpeg(9))}
+        (report,) = collect(settings).values()
+        assert report.failed == 0
+        assert data(dataset) == KEPT
 
 
 # --- Other stores ---------------------------------------------------------------------------------------------------
 
 
-def test_any_url_of_fsspec_will_do(jpeg, collected, dataset, visible):
+def test_any_url_of_fsspec_will_do(collected: Collected, dataset: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe({"/lesions/new/a.jpg": jpeg(1), "/lesions/new/sub/t.csv": b"image,dx\n"})
     try:
-        assert collected(object_store="memory://lesions/new")["arrived"] == 2
-        assert collected(object_store="memory://lesions/new")["already_there"] == 2
-        assert data(dataset, visible) == {"images/a.jpg": jpeg(1), "labels/sub__t.csv": b"image,dx\n"}
+        assert collected(object_store="memory://lesions/new").arrived == 2
+        assert collected(object_store="memory://lesions/new").already_there == 2
+        assert data(dataset) == {"images/a.jpg": jpeg(1), "labels/sub__t.csv": b"image,dx\n"}
     finally:
         memory.rm("/lesions", recursive=True)
 
 
-def test_a_bucket_of_google_is_read_with_its_checksums(server, answer, fault, jpeg, collected, dataset, visible):
+def test_a_bucket_of_google_is_read_with_its_checksums(server: Server, collected: Collected, dataset: Path) -> None:
     objects = {"new/a.jpg": jpeg(1), "new/clinic/b.jpg": jpeg(2)}
 
-    def describe(name):
+    def describe(name: str) -> dict[str, object]:
         md5 = b64encode(hashlib.md5(objects[name]).digest()).decode()
         return {"kind": "storage#object", "bucket": "lesions", "name": name, "size": len(objects[name]), "md5Hash": md5}
 
-    def serve(handler):
+    def serve(handler: Handler) -> Answer:
         path, query = unquote(urlparse(handler.path).path), parse_qs(urlparse(handler.path).query)
         name = path.partition("/o/")[2]
         if name in objects and ("/download/" in path or query.get("alt") == ["media"]):
-            return answer(objects[name])
+            return Answer(objects[name])
         if name in objects:
-            return answer(json.dumps(describe(name)).encode(), {"Content-Type": "application/json"})
+            return Answer(json.dumps(describe(name)).encode(), {"Content-Type": "application/json"})
         found = [describe(name) for name in objects if name.startswith(query.get("prefix", [""])[0])]
-        return answer(json.dumps({"items": found}).encode(), {"Content-Type": "application/json"})
+        return Answer(json.dumps({"items": found}).encode(), {"Content-Type": "application/json"})
 
     server.fallback = serve
-    server.faulty, server.faults = "a.jpg", [fault(flip=900)]
+    server.faulty, server.faults = "a.jpg", [Fault(flip=900)]
     report = collected(object_store="gs://lesions/new", object_store_endpoint=server.address)
-    assert (report["arrived"], report["failed"], server.faults) == (2, 0, [])
-    assert data(dataset, visible) == {"images/a.jpg": jpeg(1), "images/clinic/b.jpg": jpeg(2)}
+    assert (report.arrived, report.failed, server.faults) == (2, 0, [])
+    assert data(dataset) == {"images/a.jpg": jpeg(1), "images/clinic/b.jpg": jpeg(2)}
 
 
 @pytest.mark.parametrize("url", ["nosuch://bucket/prefix"])
-def test_a_kind_of_store_that_nobody_knows_is_one_clear_error(collected, url):
+def test_a_kind_of_store_that_nobody_knows_is_one_clear_error(collected: Collected, url: str) -> None:
     with pytest.raises(DataError, match=r"Setting `object_store`: nosuch://bucket/prefix cannot be opened"):
         collected(object_store=url)
 
 
-def test_secrets_in_a_url_are_refused(config):
+def test_secrets_in_a_url_are_refused(config: NewConfig) -> None:
     with pytest.raises(DataError, match="Setting `object_store`"):
         config(object_store="s3://key:secret@bucket/prefix")
-
-
-def test_killed_before_any_step_nothing_is_lost_or_half_taken(jpeg, config, dataset, tmp_path, visible, killed_at):
-    shelf = tmp_path / "shelf"
-    (shelf / "sub").mkdir(parents=True)
-    contents = {"images/a.jpg": jpeg(1), "images/sub/b.jpg": jpeg(2), "labels/t.csv": b"image,dx\n"}
-    for name, content in contents.items():
-        (shelf / name.partition("/")[2]).write_bytes(content)
-    settings = config(object_store=f"file://{shelf}", connections=1)
-    changed = contents | {"images/a.jpg": jpeg(3)}
-    step = 0
-    while True:
-        step += 1
-        for wanted in (contents, changed):
-            (shelf / "a.jpg").write_bytes(wanted["images/a.jpg"])
-            was_killed = killed_at(step, lambda: object_store.take_stored(settings, intake.Intake(dataset)))
-            assert data(dataset, visible).items() <= contents.items() | changed.items()
-            (report,) = collect(settings).values()
-            assert report.failed == 0
-            assert data(dataset, visible) == wanted
-        for path in (
-            *contents,
-            *(f"tables/object_store/{name}" for name in os.listdir(dataset / "tables/object_store")),
-        ):
-            (dataset / path).unlink()
-        if not was_killed and step > 10:
-            break

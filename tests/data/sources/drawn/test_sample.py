@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -23,6 +24,7 @@ from skinlesion.data.sources.drawn.sample import COLUMNS, SampleReport, sample_r
 from skinlesion.foundation.errors import DataError
 
 SMALL = (120, 90)
+Sixty = tuple[Path, SampleReport]
 
 
 def labels_in(folder: Path) -> list[dict[str, str]]:
@@ -35,12 +37,12 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def sixty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SampleReport]:
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> Sixty:
     folder = tmp_path_factory.mktemp("sixty")
     return folder, write_sample(folder, images=60, seed=3, size=SMALL)
 
 
-def test_a_sample_has_exactly_the_images_asked_for(sixty: tuple[Path, SampleReport]) -> None:
+def test_a_sample_has_exactly_the_images_asked_for(sixty: Sixty) -> None:
     folder, report = sixty
     rows = labels_in(folder)
     assert tuple(rows[0]) == COLUMNS
@@ -51,20 +53,20 @@ def test_a_sample_has_exactly_the_images_asked_for(sixty: tuple[Path, SampleRepo
     assert report.per_label == Counter(label_of(row["dx"]) for row in rows)
 
 
-def test_every_picture_opens_at_the_size_asked_for(sixty: tuple[Path, SampleReport]) -> None:
+def test_every_picture_opens_at_the_size_asked_for(sixty: Sixty) -> None:
     for path in (sixty[0] / "images").iterdir():
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         assert picture is not None
         assert picture.shape == (90, 120, 3)
 
 
-def test_names_cannot_be_mistaken_for_real_isic_images(sixty: tuple[Path, SampleReport]) -> None:
+def test_names_cannot_be_mistaken_for_real_isic_images(sixty: Sixty) -> None:
     for row in labels_in(sixty[0]):
         assert row["image"].startswith("ISIC_9") and len(row["image"]) == 12 and row["image"][5:].isdecimal()
         assert row["lesion_id"].startswith("IL_9") and len(row["lesion_id"]) == 10
 
 
-def test_views_of_a_lesion_share_what_belongs_to_the_person(sixty: tuple[Path, SampleReport]) -> None:
+def test_views_of_a_lesion_share_what_belongs_to_the_person(sixty: Sixty) -> None:
     lesions: dict[str, list[tuple[str, ...]]] = {}
     for row in labels_in(sixty[0]):
         lesions.setdefault(row["lesion_id"], []).append((row["dx"], row["age"], row["sex"], row["localization"]))
@@ -72,7 +74,7 @@ def test_views_of_a_lesion_share_what_belongs_to_the_person(sixty: tuple[Path, S
     assert all(len(set(views)) == 1 for views in lesions.values())
 
 
-def test_views_of_a_lesion_differ_as_pictures(sixty: tuple[Path, SampleReport]) -> None:
+def test_views_of_a_lesion_differ_as_pictures(sixty: Sixty) -> None:
     contents = [content for name, content in files_in(sixty[0]).items() if name.endswith(".jpg")]
     assert len(set(contents)) == 60
 
@@ -90,33 +92,24 @@ def test_every_diagnosis_is_drawn_and_recognised() -> None:
     assert all(is_recognised(dx) for dx in PATTERNS)
 
 
-def test_the_same_arguments_give_the_same_bytes(sixty: tuple[Path, SampleReport], tmp_path: Path) -> None:
+def test_the_same_arguments_give_the_same_bytes(sixty: Sixty, tmp_path: Path) -> None:
     write_sample(tmp_path / "again", images=60, seed=3, size=SMALL)
     assert files_in(tmp_path / "again") == files_in(sixty[0])
 
 
-def test_the_number_of_threads_changes_nothing(
-    sixty: tuple[Path, SampleReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("images", [1, 5, 20])
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one_also_by_one_thread(
+    sixty: Sixty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    write_sample(tmp_path, images=20, seed=3, size=SMALL)
-    there = files_in(sixty[0])
-    pictures = {name: content for name, content in files_in(tmp_path).items() if name != "diagnoses.csv"}
-    assert pictures == {name: there[name] for name in pictures}
-
-
-@pytest.mark.parametrize("images", [1, 5, 20])
-def test_a_smaller_sample_is_the_beginning_of_a_larger_one(
-    sixty: tuple[Path, SampleReport], tmp_path: Path, images: int
-) -> None:
     write_sample(tmp_path, images=images, seed=3, size=SMALL)
     assert labels_in(tmp_path) == labels_in(sixty[0])[:images]
-    for row in labels_in(tmp_path):
-        name = f"images/{row['image']}.jpg"
-        assert (tmp_path / name).read_bytes() == (sixty[0] / name).read_bytes()
+    pictures = files_in(tmp_path / "images")
+    assert len(pictures) == images
+    assert pictures.items() <= files_in(sixty[0] / "images").items()
 
 
-def test_other_seeds_give_other_names_and_other_lesions(sixty: tuple[Path, SampleReport], tmp_path: Path) -> None:
+def test_other_seeds_give_other_names_and_other_lesions(sixty: Sixty, tmp_path: Path) -> None:
     write_sample(tmp_path, images=12, seed=4, size=SMALL)
     here, there = labels_in(tmp_path), labels_in(sixty[0])
     for column in ("image", "lesion_id"):
@@ -146,21 +139,19 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     assert drawn[-1] == 5
 
 
-def test_a_folder_with_pictures_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "ISIC_0000000.jpg").write_bytes(b"mine")
-    before = files_in(tmp_path)
-    with pytest.raises(DataError, match=r"expected .* found 1 file in .*images; .* name another folder"):
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("images/ISIC_0000000.jpg", r"expected .* found 1 file in .*images; .* name another folder"),
+        ("diagnoses.csv", r"found .*diagnoses\.csv"),
+    ],
+)
+def test_a_folder_with_pictures_or_labels_is_refused_and_left_alone(tmp_path: Path, file: str, message: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"mine")
+    with pytest.raises(DataError, match=message):
         write_sample(tmp_path, images=1, size=SMALL)
-    assert files_in(tmp_path) == before
-
-
-def test_a_folder_with_labels_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "diagnoses.csv").write_text("image,dx\n")
-    before = files_in(tmp_path)
-    with pytest.raises(DataError, match=r"found .*diagnoses\.csv"):
-        write_sample(tmp_path, images=1, size=SMALL)
-    assert files_in(tmp_path) == before
+    assert files_in(tmp_path) == {file: b"mine"}
 
 
 def test_an_empty_checkout_of_the_dataset_folder_is_accepted(tmp_path: Path) -> None:
@@ -207,8 +198,10 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"images", "diagnoses.csv"}
 
 
-def features(picture: np.ndarray) -> np.ndarray:
+def features(path: Path) -> npt.NDArray[np.float32]:
     """Return what could be measured by hand: colour against the skin, spread of colours, asymmetry, edges."""
+    picture = cv2.imread(str(path))
+    assert picture is not None
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) + 8
     frame = np.concatenate([small[:8].reshape(-1, 3), small[-8:].reshape(-1, 3)])
     absorbed = np.log(small / np.median(frame, axis=0))
@@ -221,10 +214,10 @@ def features(picture: np.ndarray) -> np.ndarray:
 
 
 def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> None:
-    write_sample(tmp_path, images=240, seed=0, size=SMALL)
+    write_sample(tmp_path, images=120, seed=0, size=SMALL)
     rows = labels_in(tmp_path)
     truth = [label_of(row["dx"]) for row in rows]
-    inputs = np.stack([features(cv2.imread(str(tmp_path / "images" / f"{row['image']}.jpg"))) for row in rows])
+    inputs = np.stack([features(tmp_path / "images" / f"{row['image']}.jpg") for row in rows])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, class_weight="balanced", max_iter=1000))
     lesions = [row["lesion_id"] for row in rows]
     predicted = cross_val_predict(model, inputs, truth, groups=lesions, cv=GroupKFold(5))
@@ -233,6 +226,6 @@ def test_the_classes_can_be_learned_but_are_not_given_away(tmp_path: Path) -> No
 
 def test_what_surrounds_the_lesion_says_nothing_about_the_diagnosis() -> None:
     lesions = [draw_lesion(dx, np.random.default_rng(1), 64) for dx in sorted(PATTERNS)]
-    for view in range(20):
+    for view in range(5):
         margins = [draw_view(lesion, np.random.default_rng(view), (200, 64))[:, :12].astype(int) for lesion in lesions]
         assert all(np.abs(margin - margins[0]).max() <= 1 for margin in margins)

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pytest
 
 Random = np.random.Generator
 Damage = Callable[[bytes, Random], bytes]
@@ -70,29 +69,21 @@ def newlines_translated(content: bytes, random: Random) -> bytes:
     return content.replace(b"\r\n", b"\n") if random.random() < 0.5 else content.replace(b"\n", b"\r\n")
 
 
-DAMAGES: tuple[Damage, ...] = (
-    truncated, cut_out, bits_flipped, noise, zeros, repeated, inserted, header_spoiled, newlines_translated,
-)  # fmt: skip
+DAMAGES: dict[str, Damage] = {
+    damage.__name__: damage
+    for damage in (
+        truncated, cut_out, bits_flipped, noise, zeros, repeated, inserted, header_spoiled, newlines_translated,
+    )
+}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def damages() -> dict[str, Damage]:
-    """By name: from a file's bytes to spoiled ones."""
-    return {damage.__name__: damage for damage in DAMAGES}
-
-
-@pytest.fixture(scope="session")
-def watched_ingest() -> Callable[[str, Path], dict[str, Any]]:
-    """Gives what ingest and resize made of a data set; see watched_ingest.py, which ends itself when something hangs."""
-
-    def run(what: str, dataset: Path) -> dict[str, Any]:
-        script, summary = Path(__file__).with_name("watched_ingest.py"), dataset.parent / "summary.json"
-        command = [sys.executable, script, what, dataset, summary]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert "Traceback" not in done.stderr
-        assert "Timeout" not in done.stderr
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(summary.read_text())
-        return found
-
-    return run
+def watched_ingest(what: Literal["images", "tables"], dataset: Path) -> dict[str, Any]:
+    """Return what ingest and resize made of a data set; see watched_ingest.py, which ends itself when something hangs."""
+    script, summary = Path(__file__).with_name("watched_ingest.py"), dataset.parent / "summary.json"
+    command = [sys.executable, str(script), what, str(dataset), str(summary)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Timeout" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(summary.read_text())
+    return found
