@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fuzz.conftest import DAMAGES
+from tests.fuzz.campaign import DAMAGES
 from tests.prediction.real_server import Models, Served, drawn, problem, served
 
 
