@@ -100,7 +100,8 @@ class DataSet:
 
     def of_image(self, image: str, *columns: str) -> list[str]:
         """Return what the catalog has in these columns of an image."""
-        return [self.column(name)[image] for name in columns]
+        catalog = self.catalog()
+        return [str(catalog.at[image, name]) for name in columns]
 
     def refusals(self) -> dict[str, str]:
         return {image: reason for image, reason in self.column("refused").items() if reason}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -77,34 +78,31 @@ def test_without_one_usable_image_the_error_has_the_reasons_and_no_catalog_is_wr
     assert {path.name for path in few.folder.iterdir()} == {"images", "diagnoses.csv", "tables"}
 
 
-@pytest.mark.parametrize("before", ["never", "already ingested"])
-def test_an_empty_images_folder_is_one_clear_error(few: DataSet, before: str) -> None:
-    if before == "already ingested":
-        ingest(few.config())
-    remove_images(few)
-    layout.images(few.folder).mkdir()
+@pytest.mark.parametrize("data", ["few", "processed"], ids=["never ingested", "already ingested"])
+def test_an_empty_images_folder_is_one_clear_error(request: pytest.FixtureRequest, data: str) -> None:
+    dataset: DataSet = request.getfixturevalue(data)
+    remove_images(dataset)
+    layout.images(dataset.folder).mkdir()
     with pytest.raises(DataError, match=r"0 files in images/, all refused \(6 times: no file of this name in images/"):
-        ingest(few.config())
+        ingest(dataset.config())
 
 
-def test_the_split_cannot_be_decided_anew_by_losing_its_table(few: DataSet) -> None:
-    ingest(few.config())
-    layout.split(few.folder).unlink()
-    before = few.catalog()
+def test_the_split_cannot_be_decided_anew_by_losing_its_table(processed: DataSet) -> None:
+    layout.split(processed.folder).unlink()
+    before = processed.catalog()
     with pytest.raises(DataError, match=r"split\.parquet is missing though catalog\.parquet is there.*Restore it"):
-        ingest(few.config())
-    assert few.catalog().equals(before)
-    assert not layout.split(few.folder).exists()
+        ingest(processed.config())
+    assert processed.catalog().equals(before)
+    assert not layout.split(processed.folder).exists()
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2]])
-def test_a_damaged_split_table_is_one_clear_error_and_left_as_it_is(few: DataSet, damage: Change) -> None:
-    ingest(few.config())
-    path = layout.split(few.folder)
+def test_a_damaged_split_table_is_one_clear_error_and_left_as_it_is(processed: DataSet, damage: Change) -> None:
+    path = layout.split(processed.folder)
     path.write_bytes(damage(path.read_bytes()))
     damaged = path.read_bytes()
     with pytest.raises(DataError, match=r"split\.parquet cannot be read .*Restore it from a backup"):
-        ingest(few.config())
+        ingest(processed.config())
     assert path.read_bytes() == damaged
 
 
@@ -136,18 +134,18 @@ SPOILED: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", SPOILED)
-def test_a_damaged_jpeg_is_refused_with_its_reason_and_the_others_go_on(few: DataSet, damage: str) -> None:
-    spoil, reason = SPOILED[damage]
-    few.add("bad", spoil(jpeg(1)))
+def test_damaged_jpegs_are_refused_with_their_reasons_and_the_others_go_on(few: DataSet) -> None:
+    for seed, (damage, (spoil, _)) in enumerate(SPOILED.items()):
+        few.add(damage, spoil(jpeg(seed)))
     report = ingest(few.config())
-    assert (report.seen, report.refused, report.details["accepted"]) == (7, 1, 6)
-    assert list(few.refusals()) == ["bad"]
-    assert report.details["refused_because"] == {few.refusals()["bad"]: 1}
-    assert re.search(reason, few.refusals()["bad"])
-    assert few.of_image("bad", "group", "split") == ["", ""]
+    assert (report.seen, report.refused, report.details["accepted"]) == (12, 6, 6)
+    assert few.refusals().keys() == SPOILED.keys()
+    assert report.details["refused_because"] == Counter(few.refusals().values())
+    for damage, (_, reason) in SPOILED.items():
+        assert re.search(reason, few.refusals()[damage])
+        assert few.of_image(damage, "group", "split") == ["", ""]
     assert resize(few.config()).seen == 6
-    assert not (layout.processed(few.folder) / "bad.jpg").exists()
+    assert not SPOILED.keys() & {path.stem for path in layout.processed(few.folder).iterdir()}
 
 
 def test_an_image_smaller_than_the_setting_is_refused(few: DataSet) -> None:
@@ -166,28 +164,28 @@ def test_an_image_larger_than_the_setting_is_refused(few: DataSet) -> None:
     assert few.refusals() == {}
 
 
-@pytest.mark.parametrize(
-    ("image", "reason"),
-    [
-        ("../outside", "path separator"),
-        ("sub/inside", "path separator"),
-        ("back\\slash", "path separator"),
-        ("/etc/passwd", "path separator"),
-        ("..", "leading dot"),
-        (".hidden", "leading dot"),
-        ("nul\0byte", "control character"),
-        ("line\nbreak", "control character"),
-        ("x" * 300, "at most 200 are taken"),
-        ("é" * 101, "has 202 bytes; at most 200 are taken"),
-        ("mine__aug01", "as an augmented copy's does"),
-    ],
-)
-def test_a_row_with_an_unusable_name_is_refused(few: DataSet, image: str, reason: str) -> None:
-    few.add_row(image)
+UNUSABLE_NAMES = {
+    "../outside": "path separator",
+    "sub/inside": "path separator",
+    "back\\slash": "path separator",
+    "/etc/passwd": "path separator",
+    "..": "leading dot",
+    ".hidden": "leading dot",
+    "nul\0byte": "control character",
+    "line\nbreak": "control character",
+    "x" * 300: "at most 200 are taken",
+    "é" * 101: "has 202 bytes; at most 200 are taken",
+    "mine__aug01": "as an augmented copy's does",
+}
+
+
+def test_rows_with_unusable_names_are_refused(few: DataSet) -> None:
+    few.write_rows([*few.rows(), *({"image": image, "dx": "nv"} for image in UNUSABLE_NAMES)])
     outside = set(few.folder.parent.iterdir())
     report = ingest(few.config())
-    assert (report.seen, report.refused, report.details["accepted"]) == (7, 1, 6)
-    assert reason in few.refusals()[image]
+    assert (report.seen, report.refused, report.details["accepted"]) == (17, 11, 6)
+    refusals = few.refusals()
+    assert [image for image, reason in UNUSABLE_NAMES.items() if reason not in refusals[image]] == []
     assert set(few.folder.parent.iterdir()) == outside
 
 
@@ -197,11 +195,11 @@ def test_rows_without_a_name_are_each_refused_by_their_row(few: DataSet) -> None
     assert few.refusals() == dict.fromkeys(("(row 8)", "(row 9)"), "the row has no image name")
 
 
-@pytest.mark.parametrize("image", ["x" * 200, "日" * 66])
-def test_the_longest_names_go_through_every_stage(few: DataSet, image: str) -> None:
-    few.add(image, jpeg(1))
+def test_the_longest_names_go_through_every_stage(few: DataSet) -> None:
+    for seed, image in enumerate(names := ("x" * 200, "日" * 66)):
+        few.add(image, jpeg(seed))
     run_data_side(few.config())
-    assert (layout.processed(few.folder) / f"{image}.jpg").is_file()
+    assert {path.stem for path in layout.processed(few.folder).glob("*.jpg")} >= set(names)
     assert few.refusals() == {}
 
 
@@ -234,12 +232,13 @@ def test_files_that_are_no_images_are_counted_and_hidden_folders_not_entered(few
     assert (report.seen, report.details["other_files"]) == (6, 2)
 
 
-@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG"])
-def test_suffixes_are_found_in_any_case_and_may_stand_in_the_table(few: DataSet, suffix: str) -> None:
-    few.put(f"new{suffix}", jpeg(1))
-    few.write_rows([*few.rows(), {"image": f"new{suffix}", "dx": "nv"}])
+def test_suffixes_are_found_in_any_case_and_may_stand_in_the_table(few: DataSet) -> None:
+    files = {"one": "one.JPG", "two": "two.jpeg", "three": "three.JPEG"}
+    for seed, file in enumerate(files.values()):
+        few.put(file, jpeg(seed))
+        few.add_row(file)
     assert ingest(few.config()).refused == 0
-    assert few.of_image("new", "file") == [f"new{suffix}"]
+    assert few.column("file").items() >= files.items()
 
 
 def test_images_of_every_accepted_kind_go_through_to_the_training_view(few: DataSet) -> None:
@@ -287,55 +286,50 @@ def test_a_class_without_training_images_is_counted_as_such(few: DataSet) -> Non
 # --- Incremental --------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_reads_no_image_and_changes_no_file(dataset: DataSet) -> None:
-    first = ingest(dataset.config())
-    before = snapshot(dataset.folder)
-    second = ingest(dataset.config())
-    assert (first.done, second.done, second.skipped) == (18, 0, 18)
-    assert snapshot(dataset.folder) == before
+def test_a_second_run_reads_no_image_and_changes_no_file(few: DataSet) -> None:
+    first = ingest(few.config())
+    before = snapshot(few.folder)
+    second = ingest(few.config())
+    assert (first.done, second.done, second.skipped) == (6, 0, 6)
+    assert snapshot(few.folder) == before
     assert second.details == first.details
 
 
-def test_one_new_image_is_the_only_one_read(dataset: DataSet) -> None:
-    ingest(dataset.config())
-    before = dataset.catalog()
-    dataset.add("new", jpeg(1))
-    report = ingest(dataset.config())
-    assert (report.done, report.skipped) == (1, 18)
-    assert dataset.catalog().drop(index="new").equals(before)
+def test_one_new_image_is_the_only_one_read(processed: DataSet) -> None:
+    before = processed.catalog()
+    processed.add("new", jpeg(1))
+    report = ingest(processed.config())
+    assert (report.done, report.skipped) == (1, 6)
+    assert processed.catalog().drop(index="new").equals(before)
 
 
-def test_a_touched_original_is_read_but_nothing_follows_from_it(few: DataSet) -> None:
-    ingest(few.config())
-    before = few.catalog()
-    few.touch(str(before.index[0]))
-    assert ingest(few.config()).done == 1
-    assert few.catalog().equals(before)
+def test_a_touched_original_is_read_but_nothing_follows_from_it(processed: DataSet) -> None:
+    before = processed.catalog()
+    processed.touch(str(before.index[0]))
+    assert ingest(processed.config()).done == 1
+    assert processed.catalog().equals(before)
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[:-20], lambda content: b""])
-def test_a_damaged_table_leads_to_the_same_catalog(few: DataSet, damage: Change) -> None:
-    ingest(few.config())
-    before = few.catalog()
-    parts = sorted(layout.tables(few.folder, "ingest").iterdir())
-    parts[0].write_bytes(damage(parts[0].read_bytes()))
-    assert ingest(few.config()).done >= 1
-    assert few.catalog().equals(before)
-    assert ingest(few.config()).done == 0
+def test_a_damaged_table_leads_to_the_same_catalog(processed: DataSet, damage: Change) -> None:
+    before = processed.catalog()
+    part = min(layout.tables(processed.folder, "ingest").iterdir())
+    part.write_bytes(damage(part.read_bytes()))
+    assert ingest(processed.config()).done >= 1
+    assert processed.catalog().equals(before)
+    assert ingest(processed.config()).done == 0
 
 
-def test_force_reads_every_image_and_gives_the_same_catalog(few: DataSet) -> None:
-    ingest(few.config())
-    before = few.catalog()
-    assert ingest(few.config(force=True)).done == 6
-    assert few.catalog().equals(before)
+def test_force_reads_every_image_and_gives_the_same_catalog(processed: DataSet) -> None:
+    before = processed.catalog()
+    assert ingest(processed.config(force=True)).done == 6
+    assert processed.catalog().equals(before)
 
 
-def test_another_held_out_share_reads_no_image_and_moves_none(dataset: DataSet) -> None:
-    ingest(dataset.config())
-    before = sides(dataset)
-    assert ingest(dataset.config(held_out_fraction=0.5)).done == 0
-    assert sides(dataset) == before
+def test_another_held_out_share_reads_no_image_and_moves_none(processed: DataSet) -> None:
+    before = sides(processed)
+    assert ingest(processed.config(held_out_fraction=0.5)).done == 0
+    assert sides(processed) == before
 
 
 # --- The split ----------------------------------------------------------------------------------------------------
@@ -355,17 +349,16 @@ def test_no_image_changes_side_while_the_data_set_grows(dataset: DataSet) -> Non
     assert set(seen.values()) == {TRAIN, HELD_OUT}
 
 
-def test_an_image_that_went_away_comes_back_to_its_side(dataset: DataSet) -> None:
-    ingest(dataset.config())
-    before = sides(dataset)
-    rows = dataset.rows()
-    held_out = dataset.images_of(HELD_OUT)
-    dataset.write_rows([row for row in rows if row["image"] not in held_out])
-    ingest(dataset.config())
-    assert not set(held_out) & set(sides(dataset))
-    dataset.write_rows(rows)
-    ingest(dataset.config())
-    assert sides(dataset) == before
+def test_an_image_that_went_away_comes_back_to_its_side(processed: DataSet) -> None:
+    before = sides(processed)
+    rows = processed.rows()
+    held_out = processed.images_of(HELD_OUT)
+    processed.write_rows([row for row in rows if row["image"] not in held_out])
+    ingest(processed.config())
+    assert not set(held_out) & set(sides(processed))
+    processed.write_rows(rows)
+    ingest(processed.config())
+    assert sides(processed) == before
 
 
 def test_equal_files_under_two_lesions_are_one_group(few: DataSet) -> None:
@@ -377,15 +370,14 @@ def test_equal_files_under_two_lesions_are_one_group(few: DataSet) -> None:
     assert one[0] == "lesion:L1"
 
 
-def test_when_two_sides_turn_out_to_be_one_lesion_held_out_wins(dataset: DataSet) -> None:
-    ingest(dataset.config())
-    train, held_out = dataset.images_of(TRAIN)[0], dataset.images_of(HELD_OUT)[0]
-    dataset.relabel({train, held_out}, lesion_id="joined")
-    ingest(dataset.config())
-    assert {sides(dataset)[image] for image in (train, held_out)} == {HELD_OUT}
-    dataset.relabel({train}, lesion_id="parted again")
-    ingest(dataset.config())
-    assert sides(dataset)[train] == HELD_OUT
+def test_when_two_sides_turn_out_to_be_one_lesion_held_out_wins(processed: DataSet) -> None:
+    train, held_out = processed.images_of(TRAIN)[0], processed.images_of(HELD_OUT)[0]
+    processed.relabel({train, held_out}, lesion_id="joined")
+    ingest(processed.config())
+    assert {sides(processed)[image] for image in (train, held_out)} == {HELD_OUT}
+    processed.relabel({train}, lesion_id="parted again")
+    ingest(processed.config())
+    assert sides(processed)[train] == HELD_OUT
 
 
 def test_a_patient_groups_pictures_only_where_no_lesion_is_named(few: DataSet) -> None:

@@ -87,18 +87,19 @@ def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
 # --- What is found ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_joins_its_picture_and_has_its_side(few: DataSet, kind: str) -> None:
-    few.add("original", jpeg(7, (300, 225)), lesion_id="L1")
-    copy_of(few, "original", "copy", kind, lesion_id="L2")
+def test_copies_of_every_kind_join_their_pictures_and_have_their_sides(few: DataSet) -> None:
+    for seed, kind in enumerate(COPIES):
+        few.add(f"original of {kind}", jpeg(seed, (300, 225)), lesion_id=f"A{seed}")
+        copy_of(few, f"original of {kind}", f"copy of {kind}", kind, lesion_id=f"B{seed}")
     report = ingest(few.config())
-    original, copy = (few.of_image(name, "group", "split") for name in ("original", "copy"))
-    assert original == copy
-    assert original in (["lesion:L1", TRAIN], ["lesion:L1", HELD_OUT])
+    for seed, kind in enumerate(COPIES):
+        original, copy = (few.of_image(f"{name} of {kind}", "group", "split") for name in ("original", "copy"))
+        assert original == copy
+        assert original in ([f"lesion:A{seed}", TRAIN], [f"lesion:A{seed}", HELD_OUT])
     assert counts(report) == {
         "equal_files": 0,
-        "near_duplicate_pairs": 1,
-        "groups_joined": 1,
+        "near_duplicate_pairs": len(COPIES),
+        "groups_joined": len(COPIES),
         "set_aside": 0,
         "left_training": 0,
     }
@@ -287,27 +288,21 @@ def test_a_file_that_changed_since_it_was_hashed_is_compared_by_the_next_run(
 # --- Two diagnoses ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "equal file",
-        "quarter turn",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in COPIES if kind != "quarter turn"),
-    ],
-)
-def test_a_picture_with_two_diagnoses_is_set_aside_under_both_names_and_reported(few: DataSet, kind: str) -> None:
-    few.add("one", jpeg(7, (300, 225)), dx="nv")
-    if kind == "equal file":
-        few.add("two", few.original("one.jpg").read_bytes(), dx="mel")
-    else:
-        copy_of(few, "one", "two", kind, dx="mel")
+def test_pictures_with_two_diagnoses_are_set_aside_under_both_names_and_reported(few: DataSet) -> None:
+    few.add("one equal", jpeg(99), dx="nv")
+    few.add("two equal", jpeg(99), dx="mel")
+    for seed, kind in enumerate(COPIES):
+        few.add(f"one {kind}", jpeg(seed, (300, 225)), dx="nv")
+        copy_of(few, f"one {kind}", f"two {kind}", kind, dx="mel")
     report = ingest(few.config())
-    assert few.refusals() == {
-        "one": "the same picture as two with another diagnosis: nv here, mel there; set aside until they agree",
-        "two": "the same picture as one with another diagnosis: mel here, nv there; set aside until they agree",
-    }
-    assert (report.refused, report.details["accepted"], counts(report)["set_aside"]) == (2, 6, 2)
-    assert few.of_image("one", "group", "split") == few.of_image("two", "group", "split") == ["", ""]
+    refusals, until = few.refusals(), "set aside until they agree"
+    for kind in ("equal", *COPIES):
+        one, two = f"one {kind}", f"two {kind}"
+        assert refusals[one] == f"the same picture as {two} with another diagnosis: nv here, mel there; {until}"
+        assert refusals[two] == f"the same picture as {one} with another diagnosis: mel here, nv there; {until}"
+        assert few.of_image(one, "group", "split") == few.of_image(two, "group", "split") == ["", ""]
+    both = 2 * (len(COPIES) + 1)
+    assert (report.refused, report.details["accepted"], counts(report)["set_aside"]) == (both, 6, both)
 
 
 @pytest.mark.parametrize("split", [TRAIN, HELD_OUT])
