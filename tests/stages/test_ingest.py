@@ -303,23 +303,6 @@ def test_one_new_image_is_the_only_one_read(processed: DataSet) -> None:
     assert processed.catalog().drop(index="new").equals(before)
 
 
-def test_a_touched_original_is_read_but_nothing_follows_from_it(processed: DataSet) -> None:
-    before = processed.catalog()
-    processed.touch(str(before.index[0]))
-    assert ingest(processed.config()).done == 1
-    assert processed.catalog().equals(before)
-
-
-@pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[:-20], lambda content: b""])
-def test_a_damaged_table_leads_to_the_same_catalog(processed: DataSet, damage: Change) -> None:
-    before = processed.catalog()
-    part = min(layout.tables(processed.folder, "ingest").iterdir())
-    part.write_bytes(damage(part.read_bytes()))
-    assert ingest(processed.config()).done >= 1
-    assert processed.catalog().equals(before)
-    assert ingest(processed.config()).done == 0
-
-
 def test_force_reads_every_image_and_gives_the_same_catalog(processed: DataSet) -> None:
     before = processed.catalog()
     assert ingest(processed.config(force=True)).done == 6
