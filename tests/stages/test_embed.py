@@ -147,10 +147,9 @@ def test_a_changed_label_costs_no_embedding(embedded: DataSet) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_activations_do_not_depend_on_the_number_of_workers(embedded: DataSet, workers: int) -> None:
+def test_force_embeds_again_and_any_number_of_workers_gives_the_same(embedded: DataSet, workers: int) -> None:
     before = activations(embedded)
-    forget(embedded)
-    assert embed(embedded.config(workers=workers)).done == len(before)
+    assert embed(embedded.config(workers=workers, force=True)).done == len(before)
     assert same(activations(embedded), before)
 
 
@@ -187,12 +186,6 @@ def test_a_harmed_part_is_noticed_and_computed_again(embedded: DataSet, harm: Ca
     assert embed(embedded.config()).done == len(before)
     assert same(activations(embedded), before)
     assert set(snapshot(embedded.folder)) == files
-
-
-def test_force_embeds_again_and_gives_the_same(embedded: DataSet) -> None:
-    before = activations(embedded)
-    assert embed(embedded.config(force=True)).done == len(before)
-    assert same(activations(embedded), before)
 
 
 def test_a_file_of_the_view_that_is_not_the_listed_one_is_an_error_worth_a_retry(embedded: DataSet) -> None:

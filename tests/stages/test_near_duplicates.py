@@ -382,10 +382,8 @@ def test_what_left_training_does_not_come_back_when_the_bridge_is_gone(processed
 
 @pytest.mark.parametrize("is_joined", [False, True])
 def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed: DataSet, is_joined: bool) -> None:
-    settings, built = (
-        processed.config(warm_start=True, warm_start_share=1.0),
-        BuiltModel(key="key", weights_key="weights", sha256="sha256"),
-    )
+    settings = processed.config(warm_start=True, warm_start_share=1.0)
+    built = BuiltModel(key="key", weights_key="weights", sha256="sha256")
     champion = Candidate(layout.candidate(settings.models, "champion"))
     champion.folder.mkdir(parents=True)
     for path in champion.models:
