@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.stages.data_set import DataSet, snapshot
 
 from skinlesion.foundation import layout
 from skinlesion.network.built_model import require_built_model
@@ -12,71 +15,72 @@ from skinlesion.network.settings import POOLED
 from skinlesion.stages.build import build
 
 
-@pytest.fixture
-def frozen(tmp_path):
-    def path(cut=POOLED):
-        return frozen_part_path(tmp_path / "dataset", require_built_model(tmp_path / "models").weights_key, cut, 8)
-
-    return path
+def frozen(embedded: DataSet, cut: str = POOLED) -> Path:
+    return frozen_part_path(embedded.folder, require_built_model(embedded.config().models).weights_key, cut, 8)
 
 
-@pytest.fixture
-def head_only(config):
-    return lambda **more: config(fine_tune="none", **more)
-
-
-def test_a_second_build_does_nothing(head_only, tmp_path, snapshot):
-    assert build(head_only()).done == 1
+def test_a_second_build_does_nothing(embedded: DataSet, tmp_path: Path) -> None:
     before = snapshot(tmp_path)
-    assert build(head_only()).done == 0
+    assert build(embedded.config()).done == 0
     assert snapshot(tmp_path) == before
 
 
-def test_a_damaged_model_is_built_again_the_same(head_only, tmp_path):
-    build(head_only())
-    path = layout.built_model(tmp_path / "models")
+def test_a_damaged_model_is_built_again_the_same(embedded: DataSet) -> None:
+    settings = embedded.config()
+    path = layout.built_model(settings.models)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert build(head_only()).done == 1
+    assert build(settings).done == 1
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage"])
-def test_a_lost_or_damaged_frozen_part_is_converted_again_and_the_model_stays(head_only, tmp_path, frozen, content):
-    build(head_only())
-    model = layout.built_model(tmp_path / "models").stat().st_mtime_ns
-    if content is None:
-        frozen().unlink()
-    else:
-        frozen().write_bytes(content)
-    assert build(head_only()).done == 1
-    assert frozen().stat().st_size > 1_000_000
-    assert layout.built_model(tmp_path / "models").stat().st_mtime_ns == model
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="lost", marks=pytest.mark.slow),
+        pytest.param(b"", id="empty", marks=pytest.mark.slow),
+        pytest.param(b"garbage", id="garbage"),
+    ],
+)
+def test_a_lost_or_damaged_frozen_part_is_converted_again_and_the_model_stays(
+    embedded: DataSet, content: bytes | None
+) -> None:
+    settings = embedded.config()
+    model = layout.built_model(settings.models).stat().st_mtime_ns
+    frozen(embedded).unlink()
+    if content is not None:
+        frozen(embedded).write_bytes(content)
+    assert build(settings).done == 1
+    assert frozen(embedded).stat().st_size > 1_000_000
+    assert layout.built_model(settings.models).stat().st_mtime_ns == model
 
 
-def test_another_cut_gets_a_frozen_part_of_its_own(config, frozen):
-    build(config(fine_tune="none"))
-    assert build(config(fine_tune="tail", cut="block_15_add")).done == 1
-    assert frozen("block_15_add").is_file()
-    assert frozen(POOLED).is_file()
+def test_another_cut_gets_a_frozen_part_of_its_own(embedded: DataSet) -> None:
+    assert build(embedded.config(fine_tune="tail", cut="block_15_add")).done == 1
+    assert frozen(embedded, "block_15_add").is_file()
+    assert frozen(embedded).is_file()
 
 
-def test_training_on_the_images_needs_no_frozen_part(config, tmp_path):
-    build(config(loader="image-data-generator"))
-    assert not layout.features(tmp_path / "dataset").exists()
+def test_training_on_the_images_needs_no_frozen_part(embedded: DataSet) -> None:
+    shutil.rmtree(layout.features(embedded.folder))
+    assert build(embedded.config(loader="image-data-generator")).done == 0
+    assert not layout.features(embedded.folder).exists()
 
 
-def test_embed_after_build_never_imports_tensorflow(processed, head_only, frozen):
-    settings = head_only()
-    build(settings)
-    code = (
-        "import sys; from pathlib import Path; from skinlesion.stages.settings import PipelineConfig; "
-        "from skinlesion.stages.embed import embed; "
-        f"config = PipelineConfig.of({{'dataset': Path({str(settings.dataset)!r}), "
-        f"'models': Path({str(settings.models)!r}), 'weights': 'random', 'fine_tune': 'none'}}); "
-        "print(embed(config).done, 'tensorflow' in sys.modules)"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+EMBED = """
+import sys
+from skinlesion.stages.embed import embed
+from skinlesion.stages.settings import PipelineConfig
+
+places = {"dataset": sys.argv[1], "models": sys.argv[2]}
+report = embed(PipelineConfig.of({**places, "weights": "random", "fine_tune": "none", "force": True}))
+print(report.done, "tensorflow" in sys.modules)
+"""
+
+
+def test_embed_after_build_never_imports_tensorflow(embedded: DataSet) -> None:
+    places = [str(embedded.folder), str(embedded.config().models)]
+    said = subprocess.run([sys.executable, "-c", EMBED, *places], capture_output=True, text=True, check=True).stdout
     done, has_tensorflow = said.split()[-2:]
     assert int(done) > 0
     assert has_tensorflow == "False"

@@ -2,141 +2,157 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from tests.stages.data_set import DataSet, MakeOnce, as_jpeg, copy_tree, detail, jpeg, picture, run_data_side, snapshot
 from tests.training_record import write_training_record
 
 from skinlesion.data.images import near_duplicates
-from skinlesion.data.images.near_duplicates import MOST_CANDIDATES, find_near_duplicates
+from skinlesion.data.images.file import Pixels
+from skinlesion.data.images.near_duplicates import find_near_duplicates
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.stage_report import StageReport
+from skinlesion.foundation.tables import write_table
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
 from skinlesion.stages.ingest import ingest
+from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_train, origin, write_trained_on
 
-
-def as_jpeg(pixels, quality=90):
-    encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded[1].tobytes()
+Change = Callable[[Path], object]
 
 
-def as_png(pixels):
-    return cv2.imencode(".png", pixels)[1].tobytes()
+def as_png(pixels: Pixels) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
 
 
-def without_edges(pixels, share=0.03):
+def without_edges(pixels: Pixels, share: float = 0.03) -> Pixels:
     height, width = (round(side * share) for side in pixels.shape[:2])
     return pixels[height:-height, width:-width]
 
 
-COPIES = {
+COPIES: dict[str, Callable[[Pixels], tuple[bytes, str]]] = {
     "quality 50": lambda pixels: (as_jpeg(pixels, 50), ".jpg"),
     "saved as PNG": lambda pixels: (as_png(pixels), ".png"),
     "quarter turn": lambda pixels: (as_jpeg(np.rot90(pixels)), ".jpg"),
     "mirrored": lambda pixels: (as_jpeg(pixels[:, ::-1]), ".jpg"),
     "mirrored and turned": lambda pixels: (as_jpeg(np.rot90(pixels[:, ::-1], 3)), ".jpg"),
     "edges gone": lambda pixels: (as_jpeg(without_edges(pixels)), ".jpg"),
-    "half the size": lambda pixels: (as_jpeg(cv2.resize(pixels, None, fx=0.5, fy=0.5)), ".jpg"),
+    "half the size": lambda pixels: (as_jpeg(cv2.resize(pixels, None, fx=0.5, fy=0.5).astype(np.uint8)), ".jpg"),
 }
 
 
-def pixels_of(dataset, image):
-    return cv2.imread(str(dataset.original(f"{image}.jpg")))
-
-
-def copy_of(dataset, image, name, kind="quarter turn", **values):
+def copy_of(dataset: DataSet, image: str, name: str, kind: str = "quarter turn", **values: str) -> Path:
     """Add a copy of an image to the data set, of a lesion of its own unless `values` name one."""
-    content, suffix = COPIES[kind](pixels_of(dataset, image))
+    content, suffix = COPIES[kind](np.asarray(Image.open(dataset.original(f"{image}.jpg"))))
     dx = next(row["dx"] for row in dataset.rows() if row["image"] == image)
     return dataset.add(name, content, suffix, **({"dx": dx} | values))
 
 
-def sides(dataset):
-    return dataset.catalog()["split"].to_dict()
+def counts(report: StageReport) -> dict[str, int]:
+    return dict(detail(report, "duplicates"))
 
 
-def count(monkeypatch, name):
-    """Count the calls of a function of the module."""
-    calls = []
+def groups_of(dataset: DataSet, *images: str) -> list[str]:
+    groups = dataset.column("group")
+    return [groups[image] for image in images]
+
+
+def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """Return a list that grows with each call of a function of the module."""
+    calls: list[object] = []
     function = getattr(near_duplicates, name)
-    monkeypatch.setattr(near_duplicates, name, lambda *args, **kwargs: calls.append(args) or function(*args, **kwargs))
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(near_duplicates, name, counted)
     return calls
 
 
 # --- What is found ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_joins_its_picture_and_has_its_side(few, config, picture, kind):
-    few.add("original", as_jpeg(picture(7, (300, 225))), lesion_id="L1")
-    copy_of(few, "original", "copy", kind, lesion_id="L2")
-    report = ingest(config())
-    catalog = few.catalog()
-    assert catalog.loc["original", "group"] == catalog.loc["copy", "group"] == "lesion:L1"
-    assert catalog.loc["original", "split"] == catalog.loc["copy", "split"] != ""
-    assert report.details["duplicates"] == {
+def test_copies_of_every_kind_join_their_pictures_and_have_their_sides(few: DataSet) -> None:
+    for seed, kind in enumerate(COPIES):
+        few.add(f"original of {kind}", jpeg(seed, (300, 225)), lesion_id=f"A{seed}")
+        copy_of(few, f"original of {kind}", f"copy of {kind}", kind, lesion_id=f"B{seed}")
+    report = ingest(few.config())
+    for seed, kind in enumerate(COPIES):
+        original, copy = (few.of_image(f"{name} of {kind}", "group", "split") for name in ("original", "copy"))
+        assert original == copy
+        assert original in ([f"lesion:A{seed}", TRAIN], [f"lesion:A{seed}", HELD_OUT])
+    assert counts(report) == {
         "equal_files": 0,
-        "near_duplicate_pairs": 1,
-        "groups_joined": 1,
+        "near_duplicate_pairs": len(COPIES),
+        "groups_joined": len(COPIES),
         "set_aside": 0,
         "left_training": 0,
     }
 
 
-def test_pictures_of_different_lesions_are_not_joined(tmp_path, config):
-    drawn = write_sample(tmp_path / "dataset", images=120, seed=5, size=(200, 150))
-    report = ingest(config())
-    assert report.details["duplicates"]["groups_joined"] == 0
+@pytest.mark.parametrize("images", [40, pytest.param(120, marks=pytest.mark.slow)])
+def test_pictures_of_different_lesions_are_not_joined(tmp_path: Path, images: int) -> None:
+    drawn = write_sample(tmp_path / "dataset", images=images, seed=5, size=(200, 150))
+    report = ingest(DataSet(tmp_path / "dataset").config())
+    assert counts(report)["groups_joined"] == 0
     assert report.details["groups"] == drawn.lesions
 
 
-def test_blank_pictures_are_joined_only_when_their_files_are_equal(few, config):
+def test_blank_pictures_are_joined_only_when_their_files_are_equal(few: DataSet) -> None:
     for name, level in (("one", 100), ("two", 101), ("three", 101)):
         few.add(name, as_png(np.full((90, 120, 3), level, dtype=np.uint8)), ".png")
-    ingest(config())
-    groups = few.catalog()["group"]
+    ingest(few.config())
+    groups = few.column("group")
     assert groups["one"] != groups["two"] == groups["three"]
 
 
-def test_copies_of_copies_are_one_group(few, config, picture):
-    few.add("c", as_jpeg(picture(7, (300, 225))))
+def test_copies_of_copies_are_one_group(few: DataSet) -> None:
+    few.add("c", jpeg(7, (300, 225)))
     for name, kind in (("a", "edges gone"), ("b", "quality 50"), ("d", "mirrored")):
         copy_of(few, "c", name, kind)
-    ingest(config())
-    assert few.catalog().loc[["a", "b", "c", "d"], "group"].nunique() == 1
+    ingest(few.config())
+    assert len(set(groups_of(few, *"abcd"))) == 1
 
 
-def test_a_crowd_of_copies_is_joined_although_each_is_compared_with_few(few, config, picture, monkeypatch):
-    pixels = picture(7, (300, 225))
-    for quality in range(50, 50 + MOST_CANDIDATES + 8):
-        few.add(f"copy{quality}", as_jpeg(pixels, quality))
+def test_a_crowd_of_copies_is_joined_although_each_is_compared_with_few(
+    few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_duplicates, "MOST_CANDIDATES", 4)
+    copies = [f"copy{quality}" for quality in range(50, 66)]
+    for at, name in enumerate(copies):
+        few.add(name, as_jpeg(picture(7), 50 + at))
     looked_at = count(monkeypatch, "likeness")
-    ingest(config())
-    catalog = few.catalog()
-    copies = MOST_CANDIDATES + 8
-    assert catalog.loc[catalog.index.str.startswith("copy"), "group"].nunique() == 1
-    assert len(looked_at) < copies * (copies - 1) / 2
+    ingest(few.config())
+    assert len(set(groups_of(few, *copies))) == 1
+    assert len(looked_at) < len(copies) * (len(copies) - 1) / 2
 
 
-def test_with_the_setting_off_copies_are_apart_and_equal_files_still_one(few, config, picture):
-    few.add("original", as_jpeg(picture(7)))
+def test_with_the_setting_off_copies_are_apart_and_equal_files_still_one(few: DataSet) -> None:
+    few.add("original", jpeg(7))
     few.add("equal", few.original("original.jpg").read_bytes())
     copy_of(few, "original", "copy")
-    report = ingest(config(near_duplicates=False))
-    groups = few.catalog()["group"]
+    report = ingest(few.config(near_duplicates=False))
+    groups = few.column("group")
     assert groups["original"] == groups["equal"] != groups["copy"]
-    assert report.details["duplicates"]["near_duplicate_pairs"] == 0
+    assert counts(report)["near_duplicate_pairs"] == 0
     assert not layout.tables(few.folder, "duplicates").exists()
-    ingest(config())
-    groups = few.catalog()["group"]
+    ingest(few.config())
+    groups = few.column("group")
     assert groups["original"] == groups["equal"] == groups["copy"]
 
 
@@ -144,89 +160,97 @@ def test_with_the_setting_off_copies_are_apart_and_equal_files_still_one(few, co
 
 
 @pytest.fixture
-def with_copy(few, config, picture):
-    """Six images, another one and its copy, ingested."""
-    few.add("original", as_jpeg(picture(7)))
-    copy_of(few, "original", "copy")
-    ingest(config())
-    return few
+def with_copy(make_once: MakeOnce, sample: DataSet, tmp_path: Path) -> DataSet:
+    """Return six images, another one and its copy, ingested."""
+
+    def fill(folder: Path) -> None:
+        originals = DataSet(folder / "originals").borrow(sample, sample.rows()[:6])
+        originals.add("original", jpeg(7))
+        copy_of(originals, "original", "copy")
+        ingest(DataSet(folder / "dataset").borrow(originals, originals.rows()).config())
+
+    copy_tree(make_once("with_copy", fill) / "dataset", tmp_path / "dataset")
+    return DataSet(tmp_path / "dataset")
 
 
-def pairs_in(dataset):
+def pairs_in(dataset: DataSet) -> pd.DataFrame:
     (path,) = layout.tables(dataset.folder, "duplicates").glob("*/pairs.parquet")
     return pd.read_parquet(path)
 
 
-def test_a_second_run_compares_nothing_and_changes_no_file(with_copy, config, monkeypatch, snapshot):
+def test_a_second_run_compares_nothing_and_changes_no_file(with_copy: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     searched, looked_at = count(monkeypatch, "_candidates"), count(monkeypatch, "likeness")
     before = snapshot(with_copy.folder)
-    assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 1
+    assert counts(ingest(with_copy.config()))["near_duplicate_pairs"] == 1
     assert searched == looked_at == []
     assert snapshot(with_copy.folder) == before
 
 
-def test_only_a_new_picture_is_compared(with_copy, config, monkeypatch, jpeg):
+def test_only_a_new_picture_is_compared(with_copy: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pairs_in(with_copy)
     with_copy.add("new", jpeg(99))
     searched = count(monkeypatch, "_candidates")
-    ingest(config())
+    ingest(with_copy.config())
     assert len(searched) == 1
     assert pairs_in(with_copy).equals(before)
 
 
-def test_a_renamed_file_is_not_compared_again(with_copy, config, monkeypatch):
+def test_a_renamed_file_is_not_compared_again(with_copy: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     path = with_copy.original("copy.jpg")
     path.rename(path.with_name("other.jpg"))
     with_copy.write_rows([row | {"image": row["image"].replace("copy", "other")} for row in with_copy.rows()])
     searched = count(monkeypatch, "_candidates")
-    ingest(config())
+    ingest(with_copy.config())
     assert searched == []
-    groups = with_copy.catalog()["group"]
+    groups = with_copy.column("group")
     assert groups["original"] == groups["other"]
 
 
-def test_copies_are_found_whichever_comes_first(few, config, picture):
-    few.add("original", as_jpeg(picture(7)))
+def test_copies_are_found_whichever_comes_first(few: DataSet) -> None:
+    few.add("original", jpeg(7))
     copy_of(few, "original", "copy", "quality 50")
-    ingest(config())
+    ingest(few.config())
     whole = pairs_in(few)
     content = few.original("original.jpg").read_bytes()
     few.original("original.jpg").unlink()
-    ingest(config())
+    ingest(few.config())
     assert pairs_in(few).empty
     few.put("original.jpg", content)
-    ingest(config())
+    ingest(few.config())
     assert pairs_in(few).equals(whole)
-    groups = few.catalog()["group"]
+    groups = few.column("group")
     assert groups["original"] == groups["copy"]
 
 
 @pytest.mark.parametrize("name", ["pairs", "compared"])
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"garbage"), lambda path: path.unlink()])
-def test_a_damaged_or_lost_table_is_made_again(with_copy, config, name, damage):
+def test_a_damaged_or_lost_table_is_made_again(with_copy: DataSet, name: str, damage: Change) -> None:
     (path,) = layout.tables(with_copy.folder, "duplicates").glob(f"*/{name}.parquet")
     before, catalog = path.read_bytes(), with_copy.catalog()
     damage(path)
-    ingest(config())
+    ingest(with_copy.config())
     assert path.read_bytes() == before
     assert with_copy.catalog().equals(catalog)
 
 
-def test_other_thresholds_compare_all_anew_and_leave_no_old_table(with_copy, config, monkeypatch):
+def test_other_thresholds_compare_all_anew_and_leave_no_old_table(
+    with_copy: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(near_duplicates, "LEAST_LIKENESS", 1.01)
-    assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 0
+    assert counts(ingest(with_copy.config()))["near_duplicate_pairs"] == 0
     assert len(list(layout.tables(with_copy.folder, "duplicates").iterdir())) == 1
     monkeypatch.undo()
-    assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 1
+    assert counts(ingest(with_copy.config()))["near_duplicate_pairs"] == 1
 
 
-@pytest.mark.parametrize("nth", [0, 1, 2, 3, 4, 5])
-def test_a_search_that_was_killed_is_completed_by_the_next(with_copy, config, monkeypatch, nth):
+@pytest.mark.parametrize("nth", [0, 5, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (1, 2, 3, 4))])
+def test_a_search_that_was_killed_is_completed_by_the_next(
+    with_copy: DataSet, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
     whole, catalog = pairs_in(with_copy), with_copy.catalog()
-    written = []
-    write_table = near_duplicates.write_table
+    written: list[object] = []
 
-    def die(*args):
+    def die(*args: Any) -> bool:
         if len(written) == nth:
             raise KeyboardInterrupt
         written.append(args)
@@ -235,19 +259,21 @@ def test_a_search_that_was_killed_is_completed_by_the_next(with_copy, config, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(near_duplicates, "_CONTENTS_BETWEEN_WRITES", 3)
         patch.setattr(near_duplicates, "write_table", die)
-        ingest(config(force=True))
-    ingest(config())
+        ingest(with_copy.config(force=True))
+    ingest(with_copy.config())
     assert pairs_in(with_copy).equals(whole)
     assert with_copy.catalog().equals(catalog)
 
 
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"another file")])
-def test_a_file_that_changed_since_it_was_hashed_is_compared_by_the_next_run(few, config, picture, monkeypatch, change):
-    few.add("original", as_jpeg(picture(7)))
+def test_a_file_that_changed_since_it_was_hashed_is_compared_by_the_next_run(
+    few: DataSet, monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    few.add("original", jpeg(7))
     path = copy_of(few, "original", "copy")
     content = path.read_bytes()
 
-    def disturbed(config, files):
+    def disturbed(config: PipelineConfig, files: pd.DataFrame) -> pd.DataFrame:
         change(path)
         pairs = find_near_duplicates(config, files)
         path.write_bytes(content)
@@ -255,86 +281,87 @@ def test_a_file_that_changed_since_it_was_hashed_is_compared_by_the_next_run(few
 
     with monkeypatch.context() as patch:
         patch.setattr("skinlesion.stages.ingest.find_near_duplicates", disturbed)
-        assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 0
-    assert ingest(config()).details["duplicates"]["near_duplicate_pairs"] == 1
+        assert counts(ingest(few.config()))["near_duplicate_pairs"] == 0
+    assert counts(ingest(few.config()))["near_duplicate_pairs"] == 1
 
 
 # --- Two diagnoses ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["equal file", *COPIES])
-def test_a_picture_with_two_diagnoses_is_set_aside_under_both_names_and_reported(few, config, picture, kind):
-    few.add("one", as_jpeg(picture(7, (300, 225))), dx="nv")
-    if kind == "equal file":
-        few.add("two", few.original("one.jpg").read_bytes(), dx="mel")
-    else:
-        copy_of(few, "one", "two", kind, dx="mel")
-    report = ingest(config())
-    assert few.refusals() == {
-        "one": "the same picture as two with another diagnosis: nv here, mel there; set aside until they agree",
-        "two": "the same picture as one with another diagnosis: mel here, nv there; set aside until they agree",
-    }
-    assert (report.refused, report.details["accepted"], report.details["duplicates"]["set_aside"]) == (2, 6, 2)
-    assert few.catalog().loc[["one", "two"], ["group", "split"]].eq("").all(axis=None)
+def test_pictures_with_two_diagnoses_are_set_aside_under_both_names_and_reported(few: DataSet) -> None:
+    few.add("one equal", jpeg(99), dx="nv")
+    few.add("two equal", jpeg(99), dx="mel")
+    for seed, kind in enumerate(COPIES):
+        few.add(f"one {kind}", jpeg(seed, (300, 225)), dx="nv")
+        copy_of(few, f"one {kind}", f"two {kind}", kind, dx="mel")
+    report = ingest(few.config())
+    refusals, until = few.refusals(), "set aside until they agree"
+    for kind in ("equal", *COPIES):
+        one, two = f"one {kind}", f"two {kind}"
+        assert refusals[one] == f"the same picture as {two} with another diagnosis: nv here, mel there; {until}"
+        assert refusals[two] == f"the same picture as {one} with another diagnosis: mel here, nv there; {until}"
+        assert few.of_image(one, "group", "split") == few.of_image(two, "group", "split") == ["", ""]
+    both = 2 * (len(COPIES) + 1)
+    assert (report.refused, report.details["accepted"], counts(report)["set_aside"]) == (both, 6, both)
 
 
 @pytest.mark.parametrize("split", [TRAIN, HELD_OUT])
-def test_a_mended_conflict_returns_to_its_old_side(processed, config, split):
-    before = sides(processed)
+def test_a_mended_conflict_returns_to_its_old_side(processed: DataSet, split: str) -> None:
+    before = processed.column("split")
     image = processed.images_of(split)[0]
     dx = next(row["dx"] for row in processed.rows() if row["image"] == image)
     copy_of(processed, image, "copy", dx="df" if dx != "df" else "nv")
-    ingest(config())
+    ingest(processed.config())
     assert processed.refusals().keys() == {image, "copy"}
-    assert {name: side for name, side in sides(processed).items() if side} == {
+    assert {name: side for name, side in processed.column("split").items() if side} == {
         name: side for name, side in before.items() if name != image
     }
     processed.relabel({"copy"}, dx=dx)
-    ingest(config())
+    ingest(processed.config())
     assert processed.refusals() == {}
-    assert sides(processed) == before | {"copy": split}
+    assert processed.column("split") == before | {"copy": split}
 
 
-def test_a_picture_that_is_set_aside_still_makes_its_lesions_one(processed, config, picture):
+def test_a_picture_that_is_set_aside_still_makes_its_lesions_one(processed: DataSet) -> None:
     image = processed.images_of(HELD_OUT)[0]
     processed.relabel({image}, dx="nv", lesion_id="old")
     copy_of(processed, image, "copy", dx="mel", lesion_id="new")
-    processed.add("view", as_jpeg(picture(50)), dx="mel", lesion_id="new")
-    ingest(config())
+    processed.add("view", jpeg(50), dx="mel", lesion_id="new")
+    ingest(processed.config())
     assert processed.refusals().keys() == {image, "copy"}
-    assert sides(processed)["view"] == HELD_OUT
+    assert processed.column("split")["view"] == HELD_OUT
 
 
-def test_a_data_set_of_nothing_but_conflicts_is_one_clear_error(few, config, picture):
+def test_a_data_set_of_nothing_but_conflicts_is_one_clear_error(few: DataSet) -> None:
     few.write_rows([])
-    few.add("one", as_jpeg(picture(7)), dx="nv")
+    few.add("one", jpeg(7), dx="nv")
     copy_of(few, "one", "two", dx="mel")
     for path in layout.images(few.folder).glob("ISIC_*"):
         path.unlink()
     with pytest.raises(DataError, match=r"all refused .*the same picture as"):
-        ingest(config())
+        ingest(few.config())
 
 
 # --- Groups that turn out to be one -------------------------------------------------------------------------------
 
 
-def bridge(dataset):
-    """Add a copy of a held-out picture to a training lesion; give the images that must leave training."""
+def bridge(dataset: DataSet) -> set[str]:
+    """Add a copy of a held-out picture to a training lesion; return the images that must leave training."""
     catalog = dataset.catalog()
     held_out, trained = dataset.images_of(HELD_OUT)[0], dataset.images_of(TRAIN)[0]
-    lesion = catalog.loc[trained, "lesion_id"]
+    lesion = str(catalog.loc[trained, "lesion_id"])
     dataset.relabel({held_out}, dx=str(catalog.loc[trained, "dx"]))
     copy_of(dataset, held_out, "bridge", lesion_id=lesion)
     return set(catalog.index[catalog["lesion_id"] == lesion])
 
 
-def test_the_training_copies_of_a_joined_group_leave_training_everywhere(processed, config, run_data_side):
-    before = sides(processed)
+def test_the_training_copies_of_a_joined_group_leave_training_everywhere(processed: DataSet) -> None:
+    before = processed.column("split")
     leave = bridge(processed)
-    reports = run_data_side(config())
-    assert sides(processed) == before | dict.fromkeys({*leave, "bridge"}, HELD_OUT)
-    assert reports["ingest"].details["duplicates"]["left_training"] == len(leave)
-    assert ingest(config()).details["duplicates"]["left_training"] == 0
+    reports = run_data_side(processed.config())
+    assert processed.column("split") == before | dict.fromkeys({*leave, "bridge"}, HELD_OUT)
+    assert counts(reports["ingest"])["left_training"] == len(leave)
+    assert counts(ingest(processed.config()))["left_training"] == 0
     manifest = read_manifest(processed.folder)
     theirs = manifest[manifest["image"].isin(leave)]
     assert (theirs["split"] == HELD_OUT).all()
@@ -344,21 +371,19 @@ def test_the_training_copies_of_a_joined_group_leave_training_everywhere(process
         assert copies == set(processed.images_of(TRAIN))
 
 
-def test_what_left_training_does_not_come_back_when_the_bridge_is_gone(processed, config):
+def test_what_left_training_does_not_come_back_when_the_bridge_is_gone(processed: DataSet) -> None:
     leave = bridge(processed)
-    ingest(config())
+    ingest(processed.config())
     processed.original("bridge.jpg").unlink()
     processed.remove_row("bridge")
-    ingest(config())
-    assert {sides(processed)[image] for image in leave} == {HELD_OUT}
+    ingest(processed.config())
+    assert {processed.column("split")[image] for image in leave} == {HELD_OUT}
 
 
 @pytest.mark.parametrize("is_joined", [False, True])
-def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed, config, run_data_side, jpeg, is_joined):
-    settings, built = (
-        config(warm_start=True, warm_start_share=1.0),
-        BuiltModel(key="key", weights_key="weights", sha256="sha256"),
-    )
+def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed: DataSet, is_joined: bool) -> None:
+    settings = processed.config(warm_start=True, warm_start_share=1.0)
+    built = BuiltModel(key="key", weights_key="weights", sha256="sha256")
     champion = Candidate(layout.candidate(settings.models, "champion"))
     champion.folder.mkdir(parents=True)
     for path in champion.models:
@@ -369,7 +394,7 @@ def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed, c
     promote(settings.models, register(settings.models, champion).number, actor="somebody", reason="a test")
     if is_joined:
         bridge(processed)
-    processed.add("new", jpeg(99), lesion_id=processed.catalog().loc[processed.images_of(TRAIN)[-1], "lesion_id"])
+    processed.add("new", jpeg(99), lesion_id=processed.column("lesion_id")[processed.images_of(TRAIN)[-1]])
     run_data_side(settings)
     _, warm = candidate_to_train(settings, training_rows(read_manifest(processed.folder)), built)
     assert (warm is None) is is_joined
