@@ -35,18 +35,12 @@ PLACES = {
 
 CASES = [(place, damage) for place in PLACES for damage in DAMAGES]
 CASES.remove(("catalog.parquet", "one byte flipped"))  # what is whole of it is compared with, and the report says so
-KEPT = pytest.mark.xfail(
-    reason="organize takes the harmed file for a copy, since it has one name now and the same size"
+QUICK = CASES[::4]
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"), [pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow]) for case in CASES]
 )
-
-
-def marks_of(place: str, damage: str) -> list[pytest.MarkDecorator]:
-    is_slow = CASES.index((place, damage)) % 4 > 0
-    is_kept = damage == "one byte flipped" and place.endswith("jpg")
-    return [pytest.mark.slow] * is_slow + [KEPT] * is_kept
-
-
-@pytest.mark.parametrize(("place", "damage"), [pytest.param(*case, marks=marks_of(*case)) for case in CASES])
 def test_a_harmed_file_is_restored_and_nothing_else_is_done_again(processed: DataSet, place: str, damage: str) -> None:
     before = results(processed.folder)
     path = min(processed.folder.glob(place))

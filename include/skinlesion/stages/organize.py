@@ -119,7 +119,8 @@ def _needs_link(
     """Return the wanted rows whose link is missing or is a link to another file.
 
     A link is right if it has the inode of the source. On a file system without links, a copy is right if it was made from the
-    same content and still has its size.
+    same content, still has its size and is not older than the source. What is left of a link whose source was damaged, and
+    made again, is older.
     """
     if force:
         return wanted
@@ -132,7 +133,12 @@ def _needs_link(
             continue
         of_source = os.stat(source)
         is_link = (now.st_dev, now.st_ino) == (of_source.st_dev, of_source.st_ino)
-        is_copy = now.st_nlink == 1 and hash_before.get(file) == sha256 and now.st_size == of_source.st_size
+        is_copy = (
+            now.st_nlink == 1
+            and hash_before.get(file) == sha256
+            and now.st_size == of_source.st_size
+            and now.st_mtime_ns >= of_source.st_mtime_ns
+        )
         needed.append(not (is_link or is_copy))
     return wanted[pd.Series(needed, index=wanted.index, dtype=bool)]
 

@@ -83,10 +83,10 @@ def test_what_a_file_holds_beside_its_image_changes_no_answer(shared: Served) ->
 def test_damaged_images_are_predicted_or_refused_and_nothing_else(shared: Served, count: int) -> None:
     random = np.random.default_rng(0)
     jpeg = drawn(1, (96, 72))
-    wholes = (jpeg, as_png(jpeg))
+    wholes, damages = (jpeg, as_png(jpeg)), list(DAMAGES.values())
     statuses = []
     for number in range(count):
-        response = shared.predict(DAMAGES[number % len(DAMAGES)](wholes[number % 2], random))
+        response = shared.predict(damages[number % len(damages)](wholes[number % 2], random))
         statuses.append(response.status_code)
         if response.status_code != 200:
             problem(response, 422)
