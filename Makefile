@@ -55,7 +55,7 @@ docker-down: ## stop the containers; everything stays in its volumes
 # One process more than there are cores: many tests wait for a server or for a process that they killed. The tests of a file
 # stay in one process, which makes what they share once.
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
-PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=10
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
 
 test: install ## run the tests on all cores; ARGS="tests/stages -k resize" runs some of them
 	@$(PYTEST) $(ARGS)

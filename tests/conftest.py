@@ -43,6 +43,16 @@ os.environ |= {
 sys.path.append(str(PROJECT / "plugins"))
 
 
+LONGEST = ("dags", "end_to_end")
+"""The folders whose files take longest."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first, so that no process is still at one when the others have nothing left."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
