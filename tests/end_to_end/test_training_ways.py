@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from skinlesion.registry.verdict import read_verdict
 from skinlesion.stages.evaluate import metrics_of
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
-from skinlesion.training import inner_fold
+from skinlesion.training import fit
 
 
 def train(config: PipelineConfig) -> Candidate:
@@ -46,46 +48,53 @@ def weights_of(candidate: Candidate) -> list[npt.NDArray[np.float32]]:
     return weights
 
 
-def test_both_ways_of_training_the_head_find_the_same_model(copy_of_trained: Path) -> None:
-    # The plain way knows the three classes and the images as they are, so the other one learns from no more here.
-    settings: dict[str, Any] = {
-        "diagnosis_share": 0, "stored_ways": 1, "epochs": 6, "patience": 6, "learning_rate": 1e-5,
-    }  # fmt: skip
-    stored, plain = (
-        config_of(copy_of_trained, loader=loader, **settings)
-        for loader in ("stored-activations", "image-data-generator")
-    )
-    from_stored, from_images = train(stored), train(plain)
+@pytest.fixture(scope="module")
+def learned(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a copy of `trained` in which each epoch of a training counts as better than the one before.
+
+    An epoch that made the inner fold worse would leave the weights as they were, and these images teach next to nothing.
+    """
+    folder = tmp_path_factory.mktemp("learned") / "trained"
+    shutil.copytree(trained, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow"))
+    losses = itertools.count(1000, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "measure_inner_fold", lambda part, batches: {"val_loss": float(next(losses))})
+        yield folder
+
+
+# The plain way knows the three classes and the images as they are, so the other one learns from no more here.
+ALIKE: dict[str, Any] = {"diagnosis_share": 0, "stored_ways": 1, "epochs": 6, "patience": 6, "learning_rate": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def from_stored(learned: Path) -> Candidate:
+    return train(config_of(learned, **ALIKE))
+
+
+@pytest.fixture(scope="module")
+def from_images(learned: Path) -> Candidate:
+    return train(config_of(learned, **ALIKE, loader="image-data-generator"))
+
+
+def test_both_ways_of_training_the_head_find_the_same_model(
+    learned: Path, from_stored: Candidate, from_images: Candidate
+) -> None:
     assert from_stored.run != from_images.run
     # They see the same rows in another order and another precision, so they agree image by image.
-    first, second = predictions(stored, from_stored), predictions(plain, from_images)
+    first, second = (predictions(config_of(learned), candidate) for candidate in (from_stored, from_images))
     assert np.abs(first - second).mean() < 0.06
     # Some 13 held-out images: one of a class of three changes the balanced accuracy by .11.
-    rows = held_out_rows(read_manifest(stored.dataset))
+    rows = held_out_rows(read_manifest(learned / "dataset"))
     accuracies = [
         balanced_accuracy_score(rows["label"], np.array(LABELS)[found.argmax(axis=1)]) for found in (first, second)
     ]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.23)
 
 
-def test_an_altered_file_is_trained_again_to_bit_identical_weights_and_another_seed_gives_others(
-    copy_of_trained: Path,
-) -> None:
-    config, candidate = config_of(copy_of_trained, seed=OTHER_SEED), candidate_of(copy_of_trained, 2)
-    assert run_stage("train", config).done == 0
-    first = weights_of(candidate)
-    candidate.keras.write_bytes(candidate.keras.read_bytes()[:-1])
-    again = train(config)
-    assert (again.run, again.read_training() is not None) == (candidate.run, True)
-    assert all(np.array_equal(a, b) for a, b in zip(first, weights_of(again), strict=True))
-    other = weights_of(candidate_of(copy_of_trained, 1))
-    assert not all(np.array_equal(a, b) for a, b in zip(first[-4:], other[-4:], strict=True))
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_frozen_part_leaves_training_as_it_entered_and_the_head_does_not(trained: Path, version: int) -> None:
-    before = keras.models.load_model(layout.built_model(trained / "models"), compile=False)
-    after = keras.models.load_model(candidate_of(trained, version).keras, compile=False)
+@pytest.mark.parametrize("way", ["from_stored", "from_images"])
+def test_the_frozen_part_leaves_training_as_it_entered(learned: Path, way: str, request: pytest.FixtureRequest) -> None:
+    before = keras.models.load_model(layout.built_model(learned / "models"), compile=False)
+    after = keras.models.load_model(request.getfixturevalue(way).keras, compile=False)
     for layer in before.layers:
         is_head = layer.name in ("head_dense", "probabilities")
         same = all(
@@ -95,13 +104,22 @@ def test_the_frozen_part_leaves_training_as_it_entered_and_the_head_does_not(tra
         assert same is not is_head, layer.name
 
 
-def test_full_fine_tuning_reads_images_and_changes_the_first_layer(
-    copy_of_trained: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_altered_file_is_trained_again_to_bit_identical_weights_and_another_seed_gives_others(
+    learned: Path, from_stored: Candidate
 ) -> None:
-    # Where an epoch made the inner fold worse, the weights before it would stay: each is better than the one before.
-    losses = itertools.count(100, -1)
-    monkeypatch.setattr(inner_fold, "measure_inner_fold", lambda part, batches: {"val_loss": float(next(losses))})
-    config = config_of(copy_of_trained, fine_tune="full", epochs=1, head_epochs=1, batch_size=16)
+    config = config_of(learned, **ALIKE)
+    assert run_stage("train", config).done == 0
+    first = weights_of(from_stored)
+    from_stored.keras.write_bytes(from_stored.keras.read_bytes()[:-1])
+    again = train(config)
+    assert (again.run, again.read_training() is not None) == (from_stored.run, True)
+    assert all(np.array_equal(a, b) for a, b in zip(first, weights_of(again), strict=True))
+    other = weights_of(train(config_of(learned, **ALIKE, seed=OTHER_SEED)))
+    assert not all(np.array_equal(a, b) for a, b in zip(first[-4:], other[-4:], strict=True))
+
+
+def test_full_fine_tuning_reads_images_and_changes_the_first_layer(learned: Path) -> None:
+    config = config_of(learned, fine_tune="full", epochs=1, head_epochs=1, batch_size=16)
     candidate = train(config)
     built = keras.models.load_model(layout.built_model(config.models), compile=False)
     full = keras.models.load_model(candidate.keras, compile=False)
