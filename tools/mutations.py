@@ -26,11 +26,16 @@ from typing import Final
 
 from coverage import CoverageData
 
+from skinlesion.foundation.cores import cores_allowed
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "include" / "skinlesion"
 
 ELSEWHERE: Final = ("tests/end_to_end", "tests/dags")
-"""The tests whose processes reach a line under no test's name."""
+"""Beside the tests of the room, those whose processes reach a line under no test's name, or as a module is imported."""
+
+FEW: Final = 20
+"""So many tests are run first, in one process. Mostly they are enough."""
 
 SECONDS: Final = 900
 """A mutation may make a test run for ever, which is noticed too."""
@@ -111,7 +116,8 @@ def draw(coverage_file: Path, number: int, seed: int) -> list[Mutation]:
     for mutation in drawn[:number]:
         contexts = coverage.contexts_by_lineno(str(ROOT / mutation.file)).get(mutation.line, [])
         named = {context.rpartition("|")[0] for context in contexts if context}
-        mutation.tests = sorted(named) or ([*ELSEWHERE] if contexts else [])
+        elsewhere = list(dict.fromkeys((f"tests/{mutation.room}", *ELSEWHERE)))
+        mutation.tests = sorted(named) or (elsewhere if contexts else [])
     return drawn[:number]
 
 
@@ -124,13 +130,21 @@ def run(mutation: Mutation, clone: Path) -> str:
     assert source[mutation.start : mutation.end].decode() == mutation.before, f"{path} has changed since the drawing"
     # Those of the room are nearest to the fault.
     tests = sorted(mutation.tests, key=lambda test: not test.startswith(f"tests/{mutation.room}/"))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", ""]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(clone / "include"), "PYTHONDONTWRITEBYTECODE": "1"}
     path.write_bytes(source[: mutation.start] + mutation.after.encode() + source[mutation.end :])
     try:
-        for some in _in_turn(tests):
+        for some in filter(None, (tests[:FEW], tests[FEW:])):
+            processes = (
+                [] if len(some) <= FEW and "::" in some[0] else ["-n", str(cores_allowed() + 1), "--dist", "loadfile"]
+            )
             done = subprocess.run(
-                [*command, *some], cwd=clone, env=environment, capture_output=True, text=True, timeout=SECONDS
+                [*command, *processes, *some],
+                cwd=clone,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
             )
             if done.returncode not in (0, 5):  # 5: each test of them is gone or set apart
                 lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -140,13 +154,6 @@ def run(mutation: Mutation, clone: Path) -> str:
     finally:
         path.write_bytes(source)
     return "survived"
-
-
-def _in_turn(tests: list[str]) -> Iterator[list[str]]:
-    """Yield a few tests first, which mostly are enough, then all others."""
-    yield tests[:20]
-    if tests[20:]:
-        yield tests[20:]
 
 
 def main() -> None:

@@ -108,6 +108,21 @@ def test_the_commands_about_models_show_what_is_there(trained: Path) -> None:
     assert [entry["what"] for entry in entries] == ["promoted", "judged"]
 
 
+def test_a_version_is_shown_with_its_figures_and_each_line_of_its_verdict(trained: Path) -> None:
+    models = trained / "models"
+    version = json.loads(skinlesion("models", "show", "1", "--json", "--models", models).stdout)
+    assert (version["number"], version["state"]) == (1, "champion")
+    assert {"min_auroc", "sensitivity_margin"} <= {criterion["name"] for criterion in version["criteria"]}
+    assert "The gate has not judged it." in skinlesion("models", "show", "2", "--models", models).stdout
+    history = skinlesion("models", "history", "--models", models).stdout
+    assert ["promoted" in line for line in history.splitlines()[:1]] == [True]
+
+
+def test_where_no_model_was_trained_the_commands_say_so(tmp_path: Path) -> None:
+    for command, said in (("list", "Train one with `skinlesion run`"), ("history", "Nothing has happened yet")):
+        assert said in skinlesion("models", command, "--models", tmp_path).stdout.replace("\n", " ")
+
+
 def test_without_a_former_version_there_is_nothing_to_go_back_to(copy_of_trained: Path) -> None:
     models = copy_of_trained / "models"
     again = skinlesion("models", "rollback", "--reason", "It is worse", "--models", models)
@@ -154,6 +169,13 @@ def test_predict_takes_any_of_a_candidates_files(trained: Path, image: Path, suf
     assert named.returncode == 0, named.stderr
     (expected,), (found,) = (list(csv.DictReader(result.stdout.splitlines())) for result in (in_service, named))
     assert float(found["malignant"]) == pytest.approx(float(expected["malignant"]), abs=1e-4)
+
+
+def test_a_sample_is_drawn_with_its_counts(tmp_path: Path) -> None:
+    drawn = skinlesion("sample", tmp_path / "new", "--images", "4")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "4 images of" in drawn.stdout
+    assert len(list((tmp_path / "new" / "images").iterdir())) == 4
 
 
 def test_a_stage_can_be_run_alone_and_in_shards(copy_of_trained: Path) -> None:

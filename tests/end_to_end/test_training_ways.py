@@ -118,14 +118,24 @@ def test_an_altered_file_is_trained_again_to_bit_identical_weights_and_another_s
     assert not all(np.array_equal(a, b) for a, b in zip(first[-4:], other[-4:], strict=True))
 
 
-def test_full_fine_tuning_reads_images_and_changes_the_first_layer(learned: Path) -> None:
-    config = config_of(learned, fine_tune="full", epochs=1, head_epochs=1, batch_size=16)
+@pytest.mark.parametrize(
+    ("fine_tune", "changed"), [("full", {"Conv1", "block_16_project"}), ("tail", {"block_16_project"})]
+)
+def test_fine_tuning_changes_the_layers_behind_its_cut_and_no_others(
+    learned: Path, fine_tune: str, changed: set[str]
+) -> None:
+    config = config_of(learned, fine_tune=fine_tune, epochs=1, head_epochs=1, batch_size=16)
+    run_stage("build", config)
     candidate = train(config)
     built = keras.models.load_model(layout.built_model(config.models), compile=False)
-    full = keras.models.load_model(candidate.keras, compile=False)
+    tuned = keras.models.load_model(candidate.keras, compile=False)
     history = json.loads(candidate.training.read_text())["history"]
-    assert [row["phase"] for row in history] == ["head", "full"]
-    assert not np.array_equal(built.get_layer("Conv1").get_weights()[0], full.get_layer("Conv1").get_weights()[0])
+    assert [row["phase"] for row in history] == ["head", fine_tune]
+    kernels = {
+        name: [model.get_layer(name).get_weights()[0] for model in (built, tuned)]
+        for name in ("Conv1", "block_16_project")
+    }
+    assert {name for name, pair in kernels.items() if not np.array_equal(*pair)} == changed
 
 
 def test_all_three_files_of_a_candidate_give_the_same_probabilities(trained: Path) -> None:
