@@ -360,6 +360,18 @@ def test_no_answer_means_no(promote: DAG) -> None:
     assert approval.response_timeout == timedelta(hours=PipelineConfig().approval_hours)
 
 
+@pytest.mark.parametrize(("version", "is_accepted"), [(None, True), (1, True), (0, False), (1.5, False), ("1", False)])
+def test_a_version_to_judge_is_a_number_from_one_on(promote: DAG, version: Any, is_accepted: bool) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    field = promote.params.get_param("version")
+    if is_accepted:
+        assert field.resolve(version) == version
+        return
+    with pytest.raises(ParamValidationError):
+        field.resolve(version)
+
+
 def test_nothing_waits_in_the_nightly_dag(retrain: Any) -> None:
     assert {task.operator_name for task in retrain.tasks} == {"@task"}
 
