@@ -24,8 +24,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from skinlesion.foundation.lock import locked
-from tests.data.sources.data_set import Collected, NewConfig, visible
-from tests.data.sources.faulty_server import Answer, Fault, Handler, Server
+
 with locked(Path(sys.argv[1]), "ingest", wait=0):
     print("held", flush=True)
     time.sleep(60)
@@ -34,12 +33,14 @@ with locked(Path(sys.argv[1]), "ingest", wait=0):
 
 @pytest.fixture
 def holder(dataset: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(dataset)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    command = [sys.executable, "-c", HOLD, str(dataset)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_second_ingest_says_which_process_is_at_work(
