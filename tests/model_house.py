@@ -13,10 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from tests.conftest import MakeOnce
-from tests.measured import metrics_record
-from tests.training_record import write_training_record
-from tests.two_classifiers import RULE
 
 from skinlesion.data.finding import Verdict
 from skinlesion.data.labels.classes import LABELS
@@ -30,6 +26,10 @@ from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
+from tests.conftest import MakeOnce
+from tests.measured import metrics_record
+from tests.training_record import write_training_record
+from tests.two_classifiers import RULE
 
 LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
 """One image each; the first eight have files."""

@@ -119,7 +119,11 @@ def test_an_altered_file_is_trained_again_to_bit_identical_weights_and_another_s
 
 
 @pytest.mark.parametrize(
-    ("fine_tune", "changed"), [("full", {"Conv1", "block_16_project"}), ("tail", {"block_16_project"})]
+    ("fine_tune", "changed"),
+    [
+        ("tail", {"block_16_project"}),
+        pytest.param("full", {"Conv1", "block_16_project"}, marks=pytest.mark.slow),
+    ],
 )
 def test_fine_tuning_changes_the_layers_behind_its_cut_and_no_others(
     learned: Path, fine_tune: str, changed: set[str]
