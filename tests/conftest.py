@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.made_once import MakeOnce
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 if "airflow" in sys.modules:
@@ -51,9 +53,6 @@ LONGEST = ("dags", "end_to_end")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files begin first, so that no process is still at one when the others have nothing left."""
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
-
-
-MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session")

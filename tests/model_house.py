@@ -26,7 +26,7 @@ from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
-from tests.conftest import MakeOnce
+from tests.made_once import MakeOnce
 from tests.measured import metrics_record
 from tests.training_record import write_training_record
 from tests.two_classifiers import RULE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.conftest import MakeOnce
+from tests.made_once import MakeOnce
 from tests.measured import known
 
 from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri

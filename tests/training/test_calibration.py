@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.conftest import MakeOnce
+from tests.made_once import MakeOnce
 from tests.training_record import write_training_record
 
 from skinlesion.command_line import main as cli
