@@ -90,4 +90,4 @@ format: install ## format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and Airflow's state, not data and models
-	@rm -rf site htmlcov .coverage .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf site htmlcov .coverage* .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache

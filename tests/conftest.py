@@ -73,7 +73,9 @@ def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Itera
                 shutil.rmtree(folder, ignore_errors=True)  # of a process that failed in it
                 folder.mkdir()
                 fill(folder)
-                contents.write_text(json.dumps(_files_in(folder)))
+                partial = contents.with_suffix(".part")  # whole or not at all: another process may be at its end
+                partial.write_text(json.dumps(_files_in(folder)))
+                partial.replace(contents)
         return folder
 
     yield make
@@ -107,9 +109,9 @@ def trained(make_once: MakeOnce) -> Path:
 
 @pytest.fixture
 def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
-    # MLflow's store names the place of its files: a copy would write to those of the original.
-    ignored = shutil.ignore_patterns("mlflow")
-    return Path(shutil.copytree(trained, tmp_path / "trained", symlinks=True, ignore=ignored))
+    from tests.trained import copy_trained
+
+    return copy_trained(trained, tmp_path / "trained")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,19 @@ def candidate_of(folder: Path, version: int) -> Candidate:
     return Candidate(layout.candidate(folder / "models", Registry.read(folder / "models").version(version).run))
 
 
+def options(**more: object) -> list[str]:
+    """Return the options that give a command `SETTINGS`, with these over them."""
+    return [word for name, value in (SETTINGS | more).items() for word in ("--set", f"{name}={value}")]
+
+
+def copy_trained(trained: Path, target: Path) -> Path:
+    """Copy what `write_trained` wrote, and return the copy.
+
+    MLflow's store names the place of its files: a copy would write to those of the original, so it is left out.
+    """
+    return Path(shutil.copytree(trained, target, symlinks=True, ignore=shutil.ignore_patterns("mlflow")))
+
+
 def write_trained(folder: Path) -> None:
     """Write dataset/, models/, report.json and output.txt.
 
@@ -41,8 +55,7 @@ def write_trained(folder: Path) -> None:
     """
     write_sample(folder / "dataset", images=IMAGES, seed=1, size=(120, 90))
     command: list[str | Path] = [Path(sys.executable).with_name("skinlesion"), "run", "--json", folder / "report.json"]
-    command += ["--dataset", folder / "dataset", "--models", folder / "models"]
-    command += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    command += ["--dataset", folder / "dataset", "--models", folder / "models", *options()]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (folder / "output.txt").write_text(done.stdout)

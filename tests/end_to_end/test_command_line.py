@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from tests.trained import SETTINGS, candidate_of
+from tests.trained import candidate_of, options
 
 from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
@@ -26,11 +26,6 @@ def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def settings_of_trained(**more: float) -> list[str]:
-    """Return the options that give a command the settings of the fixture `trained`."""
-    return [word for name, value in (SETTINGS | more).items() for word in ("--set", f"{name}={value}")]
 
 
 def test_run_prints_the_figures_the_gates_verdict_and_where_the_model_is(trained: Path) -> None:
@@ -74,7 +69,7 @@ def test_a_second_run_has_nothing_to_do(copy_of_trained: Path) -> None:
     places = ("--dataset", copy_of_trained / "dataset", "--models", copy_of_trained / "models")
     again = copy_of_trained / "again.json"
     skinlesion("ingest", *places)  # the copies' times are new
-    result = skinlesion("run", *places, *settings_of_trained(), "--json", again, "--quiet")
+    result = skinlesion("run", *places, *options(), "--json", again, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert [stage["done"] for stage in json.loads(again.read_text())["stages"]] == [0] * len(STAGES)
 
@@ -82,7 +77,7 @@ def test_a_second_run_has_nothing_to_do(copy_of_trained: Path) -> None:
 def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(unjudged: Path) -> None:
     models = unjudged / "models"
     places = ("--dataset", unjudged / "dataset", "--models", models)
-    result = skinlesion("run", *places, *settings_of_trained(gate_min_auroc=1))
+    result = skinlesion("run", *places, *options(gate_min_auroc=1))
     assert result.returncode == 0, result.stderr
     assert "Malignant AUROC is 0." in result.stdout
     assert "`skinlesion models promote 1 --reason ...`" in result.stdout

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
-from tests.trained import OTHER_SEED, candidate_of, config_of
+from tests.trained import OTHER_SEED, candidate_of, config_of, copy_trained
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import held_out_rows, read_manifest
@@ -54,8 +53,7 @@ def learned(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     An epoch that made the inner fold worse would leave the weights as they were, and these images teach next to nothing.
     """
-    folder = tmp_path_factory.mktemp("learned") / "trained"
-    shutil.copytree(trained, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow"))
+    folder = copy_trained(trained, tmp_path_factory.mktemp("learned") / "trained")
     losses = itertools.count(1000, -1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "measure_inner_fold", lambda part, batches: {"val_loss": float(next(losses))})
