@@ -18,6 +18,7 @@ from benchmarks.memory import memory
 from benchmarks.resize import resize
 from benchmarks.table import write_tables
 from skinlesion.foundation.cores import cores_allowed
+from skinlesion.network.settings import NAMED_WEIGHTS
 
 SECTIONS = ("first-run", "resize", "embed", "memory", "growth")
 
@@ -25,7 +26,7 @@ SECTIONS = ("first-run", "resize", "embed", "memory", "growth")
 def main(
     dataset: Annotated[Path, typer.Argument(help="Folder with images/ and diagnoses.csv; only read.")],
     weights: Annotated[
-        str, typer.Option(help="As the setting of that name: `imagenet`, `random` or a file.")
+        str, typer.Option(help="As the setting of that name: `imagenet`, `drawn`, `random` or a file.")
     ] = "imagenet",
     results: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmark-results"),
     sizes: Annotated[str, typer.Option(help="Images of each first run; 0 is all of them.")] = "2000,0",
@@ -53,7 +54,7 @@ def main(
         path.write_text(json.dumps(known, indent=1))
         write_tables(known, results)
 
-    weights = weights if weights in ("imagenet", "random") else str(Path(weights).absolute())
+    weights = weights if weights in NAMED_WEIGHTS else str(Path(weights).absolute())
     sections = only.split(",")
     if unknown := set(sections) - set(SECTIONS):
         raise typer.BadParameter(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
