@@ -23,9 +23,9 @@ ENV KERAS_HOME=/opt/keras
 RUN mkdir -p "$KERAS_HOME/models" && rm -f /opt/weights/.gitkeep \
  && if [ -n "$(ls /opt/weights)" ]; then \
       cp /opt/weights/*.h5 "$KERAS_HOME/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"; \
-    elif [ "$(.venv/bin/skinlesion weights --or-random)" = random ]; then \
+    elif [ "$(.venv/bin/skinlesion weights --or-drawn)" = drawn ]; then \
       echo "THE IMAGE HOLDS NO IMAGENET WEIGHTS: put Keras's .h5 file into deploy/weights/ and build again," \
-           "or trigger runs with weights=random." >&2; \
+           "or trigger runs with weights=drawn." >&2; \
     fi
 
 

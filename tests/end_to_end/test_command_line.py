@@ -227,14 +227,16 @@ def test_a_full_disk_is_one_message_and_status_3(monkeypatch: pytest.MonkeyPatch
     assert "No space left on device" in ended.stderr
 
 
-def test_without_imagenet_weights_the_fallback_is_said_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_imagenet_weights_the_fallback_is_the_drawn_backbone_and_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from skinlesion.network.backbone import WeightsUnavailable
 
     def unreachable(config: object) -> None:
         raise WeightsUnavailable("ImageNet weights cannot be downloaded; put the file at X")
 
     monkeypatch.setattr("skinlesion.network.backbone.find_weights", unreachable)
-    ended = skinlesion("weights", "--or-random")
-    assert (ended.returncode, ended.stdout.strip()) == (0, "random")
-    assert "GOING ON WITH RANDOM WEIGHTS" in ended.stderr
+    ended = skinlesion("weights", "--or-drawn")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "drawn")
+    assert "Going on with `weights=drawn`" in " ".join(ended.stderr.split())
     assert "put the file at X" in ended.stderr

@@ -35,7 +35,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"loader": "other"}, r"Setting `loader`"),
         (
             {"weights": "resnet"},
-            r"Setting `weights`: .*expected `imagenet`, `random`, or the path of a \.h5 file; found",
+            r"Setting `weights`: .*expected `imagenet`, `drawn`, `random`, or the path of a \.h5 file; found",
         ),
         ({"force": "perhaps"}, r"Setting `force`"),
         ({"dataset": None}, r"Setting `dataset`"),

@@ -192,11 +192,11 @@ app.add_typer(models_app, name="models")
 def weights(
     settings: Settings = None,
     fall_back: Annotated[
-        bool, typer.Option("--or-random", help="If the weights are not available, warn and print `random`.")
+        bool, typer.Option("--or-drawn", help="If the weights are not available, say so and print `drawn`.")
     ] = False,
 ) -> None:
     """Make sure that the weights of the backbone are available and print the value for the setting `weights`."""
-    from skinlesion.network.backbone import WeightsUnavailable, find_weights
+    from skinlesion.network.backbone import GOING_ON_WITH_DRAWN, WeightsUnavailable, find_weights
 
     config = config_of(None, None, settings)
     try:
@@ -205,12 +205,8 @@ def weights(
         if not fall_back:
             raise
         err.print(f"skinlesion: {error}", markup=False)
-        err.print(
-            "NO IMAGENET WEIGHTS: GOING ON WITH RANDOM WEIGHTS. THE PIPELINE RUNS, BUT THE MODEL WILL BE POOR. "
-            "ITS FIGURES SAY NOTHING ABOUT WHAT A TRAINED BACKBONE REACHES.",
-            style="bold red",
-        )
-        out.print("random")
+        err.print(GOING_ON_WITH_DRAWN, markup=False)
+        out.print("drawn")
         return
     out.print(config.weights, markup=False)
 

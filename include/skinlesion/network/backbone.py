@@ -31,6 +31,16 @@ KERAS_FILE: Final = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_
 """Name of the file in which Keras caches MobileNetV2 (width 1.0, 224 pixels) without its top."""
 
 
+DRAWN_FILE: Final = Path(__file__).parent / "mobilenet_v2_drawn.weights.h5"
+"""Weights (float16) that this project trained from scratch on pictures that it draws: tools/drawn_backbone."""
+
+GOING_ON_WITH_DRAWN: Final = (
+    "Going on with `weights=drawn`, a backbone that this project trained on drawn pictures alone: every stage does its "
+    "work, but on photographs of skin the model will be worse than with ImageNet's weights."
+)
+"""What people are told where `drawn` stands in for `imagenet`."""
+
+
 class WeightsUnavailable(OSError):
     """ImageNet's weights are not in Keras's cache and cannot be downloaded now. A later attempt may succeed."""
 
@@ -62,12 +72,13 @@ def find_weights(config: ModelSettings) -> BackboneWeights:
     """
     if config.weights == "random":
         return BackboneWeights(None, f"random{config.seed}")
-    path = keras_cache_path() if config.weights == "imagenet" else Path(config.weights).expanduser()
+    named = {"imagenet": keras_cache_path(), "drawn": DRAWN_FILE}
+    path = named.get(config.weights) or Path(config.weights).expanduser()
     if not path.is_file():
         if config.weights != "imagenet":
             raise DataError(
                 f"{path} is missing: expected MobileNetV2's weights without top in Keras's layout (.h5). Put the file "
-                "there, or set `weights` to `imagenet` or `random`."
+                "there, or set `weights` to `imagenet` or `drawn`."
             )
         _download()
     return BackboneWeights(path, sha256_of(path)[:16])
@@ -86,7 +97,7 @@ def _download() -> None:
     except Exception as error:  # Keras wraps network errors in bare Exception
         raise WeightsUnavailable(
             f"ImageNet weights cannot be downloaded ({error}). Put Keras's file {KERAS_FILE} at {keras_cache_path()}, "
-            "or set `weights` to the path of a .h5 file in that layout, or to `random`."
+            "or set `weights` to the path of a .h5 file in that layout, or to `drawn`."
         ) from None
 
 

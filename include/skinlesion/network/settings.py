@@ -8,6 +8,9 @@ from pydantic import field_validator
 
 from skinlesion.foundation.settings import RunSettings, setting
 
+NAMED_WEIGHTS: Final = ("imagenet", "drawn", "random")
+"""Initial weights that have a name: those that Keras offers, those that come with this package, and random ones."""
+
 POOLED: Final = "global_average_pooling"
 """Name of the layer after the whole backbone, which pools an image to one vector of 1280 values."""
 
@@ -31,8 +34,8 @@ class ModelSettings(RunSettings):
     weights: str = setting(
         "imagenet",
         "Backbone weights",
-        "`imagenet` (Keras's file, from its cache or by download), the path of a .h5 file in Keras's layout without top, or "
-        "`random`.",
+        "`imagenet` (Keras's file, from its cache or by download), the path of a .h5 file in Keras's layout without top, "
+        "`drawn` (trained on drawn pictures alone; they come with this package and need no network), or `random`.",
         min_length=1,
     )
     dense_units: int = setting(
@@ -45,6 +48,6 @@ class ModelSettings(RunSettings):
     @field_validator("weights")
     @classmethod
     def _weights_known(cls, weights: str) -> str:
-        if weights not in ("imagenet", "random") and not weights.endswith(".h5"):
-            raise ValueError("expected `imagenet`, `random`, or the path of a .h5 file")
+        if weights not in NAMED_WEIGHTS and not weights.endswith(".h5"):
+            raise ValueError("expected `imagenet`, `drawn`, `random`, or the path of a .h5 file")
         return weights
