@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,14 +10,9 @@ from typing import Any
 
 import pytest
 from tests.dags.run_dag import RunDag
-from tests.two_classifiers import RULE
+from tests.prediction.real_server import Models
 
 from skinlesion.data.sources.drawn.sample import write_sample
-from skinlesion.foundation import layout
-from skinlesion.foundation.checksum import sha256_of
-from skinlesion.registry import in_service, model_files
-from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.release import name_release_files, put_in_service, write_record
 
 IMAGES = 9
 
@@ -26,17 +20,9 @@ IMAGES = 9
 @pytest.fixture(scope="module")
 def models(two_classifiers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a models folder in which an untrained classifier is in service as version 7."""
-    models = tmp_path_factory.mktemp("house") / "models"
-    release = layout.releases(models) / "000001"
-    shutil.copytree(two_classifiers / "a", release)
-    entry = HistoryEntry(
-        at="2026-11-25T02:00:00+00:00", what="promoted", actor="test", version=7, reason="test", switch=1
-    )
-    sha256 = {name: sha256_of(release / name) for name in (model_files.H5, model_files.TFLITE)}
-    write_record(release, in_service.InService(run="untrained", sha256=sha256, decision_rule=RULE, entry=entry))
-    put_in_service(models, release)
-    name_release_files(models)
-    return models
+    models = Models(tmp_path_factory.mktemp("house") / "models", two_classifiers)
+    models.switch_to("a", version=7)
+    return models.folder
 
 
 @pytest.fixture(scope="module")

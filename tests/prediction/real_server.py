@@ -65,6 +65,7 @@ class Models:
         name: str,
         rule: Mapping[str, object] = RULE,
         *,
+        version: int | None = None,
         alter: Mapping[str, bytes] | None = None,
         named: Mapping[str, bytes] | None = None,
     ) -> Path:
@@ -88,7 +89,7 @@ class Models:
             at="2026-11-25T02:00:00+00:00",
             what="promoted",
             actor="test",
-            version="ab".index(name) + 1,
+            version=version or "ab".index(name) + 1,
             reason="test",
             switch=switch,
         )
