@@ -45,7 +45,7 @@ def labels(
     quiet: Quiet = False,
 ) -> None:
     """Show what tables of diagnoses become, without images: classes, groups, refused rows, contradictions."""
-    from skinlesion.data.labels import join_tables
+    from skinlesion.data.labels.joined import join_tables
     from skinlesion.data.labels.of_dataset import labels_of_dataset
     from skinlesion.data.report.labels_summary import labels_summary, print_summary
 
