@@ -59,7 +59,14 @@ def labels(
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="SET", help="isic-2019, isic-2018 or ham10000.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="isic-2019, isic-2018 or ham10000.",
+            autocompletion=lambda: ["isic-2019", "isic-2018", "ham10000"],
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="Where to write images/ and labels/; then a data set for --dataset.")],
     settings: Settings = None,
     keep_zips: Annotated[bool, typer.Option("--keep-zips", help="Keep the zips once they are unpacked.")] = False,

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from skinlesion.command_line.data import fetch, labels, sample
 from skinlesion.command_line.models import models_app
@@ -25,6 +26,7 @@ from skinlesion.command_line.options import (
     show_log,
 )
 from skinlesion.command_line.settings import list_settings
+from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages.pipeline import PREPARING, STAGES
@@ -33,10 +35,24 @@ if TYPE_CHECKING:
     from skinlesion.prediction.classifier import Prediction
     from skinlesion.stages.settings import PipelineConfig
 
+PANELS: Final = ("Run", "Look", "Decide", "Predict", "Data", "One stage alone")
+"""The groups of commands, in the order in which the help shows them."""
+
+
+class _ByPanel(TyperGroup):
+    """Lists the commands in the order of their groups; Typer lists those that have commands of their own last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        panels = {name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()}
+        return sorted(panels, key=lambda name: PANELS.index(str(panels[name])))
+
+
 app = typer.Typer(
+    cls=_ByPanel,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Retrain a malignant / benign / unknown classifier of dermoscopic images. "
     "Research and education only: not a medical device.",
 )
@@ -45,7 +61,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line. An error that a person can correct ends it with its message and status 2, not a traceback."""
     try:
-        app()
+        app(prog_name="skinlesion")
     except DataError as error:
         _complain(str(error), status=2)
     except OSError as error:
@@ -74,16 +90,15 @@ def options(
     """Take the options that come before a command."""
 
 
-app.command()(run)
-for _stage in (*PREPARING, *STAGES):
-    app.command(_stage, help=f"Run the {_stage} stage alone.")(stage_command(_stage))
-for _command in (sample, labels, fetch):
-    app.command()(_command)
+app.command(rich_help_panel="Run")(run)
+app.command(rich_help_panel="Look")(metrics)
+app.command("settings", rich_help_panel="Look")(list_settings)
+app.add_typer(models_app, name="models", rich_help_panel="Decide")
 
 
-@app.command()
+@app.command(rich_help_panel="Predict")
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Image files or folders of them.")],
     model: Annotated[Path | None, typer.Option(help="A model file (.h5, .keras, .tflite).")] = None,
     models: Models = None,
     output: Annotated[
@@ -96,10 +111,9 @@ def predict(
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Print each image's probabilities, most probable class, decision and its reason:
-    image,benign,malignant,unknown,label,decision,reason,file.
+    """Print each image's probabilities, most probable class, decision and its reason, as CSV.
 
-    The decision follows the decision rule beside the model. Images that cannot be used are listed with their reasons, with
+    The columns are image, benign, malignant, unknown, label, decision, reason and file. The decision follows the decision rule beside the model. Images that cannot be used are listed with their reasons, with
     --output in a file OUTPUT.refused.csv; the exit status is then 1. Killed, it goes on where it stopped when it is run
     again. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
@@ -155,7 +169,7 @@ def _predict_to_terminal(
     return refused
 
 
-@app.command()
+@app.command(rich_help_panel="Predict")
 def serve(
     models: Models = None,
     host: Annotated[
@@ -184,11 +198,7 @@ def serve(
     )
 
 
-app.command()(metrics)
-app.add_typer(models_app, name="models")
-
-
-@app.command()
+@app.command(rich_help_panel="Run")
 def weights(
     settings: Settings = None,
     fall_back: Annotated[
@@ -215,4 +225,7 @@ def weights(
     out.print(config.weights, markup=False)
 
 
-app.command("settings")(list_settings)
+for _command in (sample, labels, fetch):
+    app.command(rich_help_panel="Data")(_command)
+for _stage in (*PREPARING, *STAGES):
+    app.command(_stage, help=STAGE_HELP[_stage], rich_help_panel="One stage alone")(stage_command(_stage))

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from skinlesion.command_line.completion import versions_that_begin
 from skinlesion.foundation import layout
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.report_files import report_file
@@ -21,7 +22,8 @@ from skinlesion.stages.settings import PipelineConfig
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="Versions of the model: list, show, promote, rollback, history.",
+    rich_markup_mode="markdown",
+    help="Versions of the model: list them, show and compare their figures, put one in service, go back.",
     pretty_exceptions_enable=False,
 )
 out = Console(soft_wrap=True, highlight=False)
@@ -29,7 +31,12 @@ out = Console(soft_wrap=True, highlight=False)
 Models = Annotated[Path | None, typer.Option(help="Folder for models.", show_default="models")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option(help="The reason, which the history keeps.")]
-Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number, as `skinlesion models list` shows it.")]
+Number = Annotated[
+    int,
+    typer.Argument(
+        metavar="VERSION", help="Number, as `skinlesion models list` shows it.", autocompletion=versions_that_begin
+    ),
+]
 
 
 @models_app.command("list")
