@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from tests.command_line.called import Ended, Skinlesion
+from tests.model_house import house, model_files, no_model
 
 from skinlesion.command_line import main as cli
+
+__all__ = ["house", "model_files", "no_model"]
 
 
 @pytest.fixture

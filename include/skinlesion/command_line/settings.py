@@ -104,11 +104,11 @@ def _refuse_unknown(section: str) -> None:
 
 def _lines(described: dict[str, Any], width: int) -> list[str]:
     """Return the lines of one setting: name and value with what is allowed, then its text, none wider than `width`."""
-    head = f"  {described['name']} = {_shown(described['value'])}"
+    head = f"  {described['name']} = {shown(described['value'])}"
     if described["allowed"]:
         head += f"  ({described['allowed']})"
     if described["value"] != described["default"] and described["section"] != "Data":
-        head += f"  [default {_shown(described['default'])}]"
+        head += f"  [default {shown(described['default'])}]"
     text = ". ".join(filter(None, (described["title"], described["description"])))
     return [
         *textwrap.wrap(head, width, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False),
@@ -123,7 +123,8 @@ def _lines(described: dict[str, Any], width: int) -> list[str]:
     ]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return the value of a setting as text."""
     if value == "" or value is None:
         return "(empty)"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
