@@ -88,7 +88,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: _figure(version.figure(name)) for name, title in FIGURES.items()},
+            **{title: _figure(version.figure(name), " to ") for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
@@ -220,11 +220,12 @@ def _gate(version: Version) -> str:
     return "passed" if version.verdict.passed else f"lost {len(version.verdict.lost)}"
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, between: str = "–") -> str:
+    """Return a figure with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
     if figure.value is None:
         return "not measured"
-    interval = f" ({figure.low:.3f}–{figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{interval}"
+    has_interval = figure.low is not None and figure.high is not None
+    return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
 
 
 def _difference(paired: PairedFigure | None) -> tuple[str, str]:
