@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -29,7 +30,9 @@ from skinlesion.command_line.settings import list_settings
 from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.terminal import print_whole
 from skinlesion.stages.pipeline import PREPARING, STAGES
+from skinlesion.stages.settings import SECTION_OF
 
 if TYPE_CHECKING:
     from skinlesion.prediction.classifier import Prediction
@@ -39,16 +42,32 @@ PANELS: Final = ("Run", "Look", "Decide", "Predict", "Data", "One stage alone")
 """The groups of commands, in the order in which the help shows them."""
 
 
-class _ByPanel(TyperGroup):
-    """Lists the commands in the order of their groups; Typer lists those that have commands of their own last."""
+class _Stopped(Exception):
+    """A person stopped the command with Ctrl-C, which Typer would end without a word."""
+
+
+class _Commands(TyperGroup):
+    """The commands, in the order of their groups; Typer lists those that have commands of their own last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         panels = {name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()}
         return sorted(panels, key=lambda name: PANELS.index(str(panels[name])))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Stopped from None
+        except Exception as error:
+            # Typer does not export this exception.
+            name = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+            if type(error).__name__ == "NoSuchOption" and name in SECTION_OF:
+                vars(error)["message"] += f". It is a setting: expected --set {name}=VALUE."
+            raise
+
 
 app = typer.Typer(
-    cls=_ByPanel,
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -66,12 +85,12 @@ def main() -> None:
         _complain(str(error), status=2)
     except OSError as error:
         _complain(f"{error}. What was finished is kept; run the command again when the cause is gone.", status=3)
-    except KeyboardInterrupt:
+    except _Stopped:
         _complain("Stopped. What was finished is kept; run the command again to go on.", status=130)
 
 
 def _complain(message: str, status: int) -> None:
-    err.print(f"skinlesion: {message}", style="red", markup=False)
+    print_whole(err, f"skinlesion: {message}", style="red")
     sys.exit(status)
 
 
@@ -191,11 +210,12 @@ def serve(
     config = config_of(None, models, None)
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     show_log(quiet)
-    serve_model(
-        config,
-        ServerSettings.of(key_values(settings) | named),
-        announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
-    )
+    with suppress(KeyboardInterrupt):  # it is how one ends it
+        serve_model(
+            config,
+            ServerSettings.of(key_values(settings) | named),
+            announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
+        )
 
 
 @app.command(rich_help_panel="Run")

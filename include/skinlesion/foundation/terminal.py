@@ -16,13 +16,17 @@ _GAP: Final = 2
 _NO_LIMIT: Final = 1_000_000
 
 
-def print_whole(console: Console, *content: str | Table, indent: int = 0) -> None:
+def print_whole(console: Console, *content: str | Table, indent: int = 0, style: str = "") -> None:
     """Print texts and tables.
 
     In a terminal they are wrapped to its width between words; no heading and no path is broken. A column with a `max_width`
     is for words of any length, which are broken there. Elsewhere each line of a text, and each row of a table, is one line.
 
-    indent: number of spaces before the second and further lines that a line of a text is wrapped into.
+    Args:
+        console: where to.
+        content: texts and tables.
+        indent: number of spaces before the second and further lines that a line of a text is wrapped into.
+        style: of the texts, as rich has it.
     """
     width = console.width if console.is_terminal else _NO_LIMIT
     for one in content:
@@ -34,7 +38,7 @@ def print_whole(console: Console, *content: str | Table, indent: int = 0) -> Non
                 wrapped = textwrap.fill(
                     line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
                 )
-                console.print(wrapped, markup=False, soft_wrap=True)
+                console.print(wrapped, style=style, markup=False, soft_wrap=True)
 
 
 def _fit(console: Console, table: Table, width: int) -> None:
