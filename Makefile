@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down docker-up docker-down test test-slow test-docker coverage lint docs bench format clean
+.PHONY: help install run up down mlflow docker-up docker-down test test-slow test-docker coverage lint docs bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -45,6 +45,10 @@ up: install ## start Airflow on this machine, PORT=8080; prints address and logi
 
 down: ## stop what `make up` started
 	@tools/down.sh
+
+mlflow: PORT = 5000
+mlflow: install ## show the runs and versions in MLflow, PORT=5000; the first time it fetches MLflow's pages
+	@UV=$(UV) tools/mlflow.sh $(PORT)
 
 docker-up: ## the same in containers, for real use; WORKERS=2 for Celery; writes secrets into .env; docs/how-to/operating.md
 	@tools/docker-up.sh

@@ -121,20 +121,24 @@ def command_line_page() -> str:
         "Without Airflow, everything is done with `skinlesion`. Exit status 2 means that the data or a setting is wrong and "
         "the message says what to do; 3 means that a disk or a network failed; 130 that you stopped it. What was finished "
         "is kept, and the same command goes on.",
-        "`skinlesion --version` prints the version. `--json` of `skinlesion run` and of a stage writes a `RunReport`, one of the "
-        "[records](records.md).",
+        "`skinlesion --version` prints the version, and `skinlesion --install-completion` lets the shell complete commands, settings and "
+        "numbers of versions (where `skinlesion` is found, as after `source .venv/bin/activate`). `--json` of `skinlesion run` and of "
+        "a stage writes a `RunReport`, one of the [records](records.md).",
     ]
     parts += _commands(typer.main.get_command(app), "skinlesion")
     return "\n\n".join(parts) + "\n"
 
 
 def _commands(command: Any, name: str) -> Iterator[str]:
-    children = getattr(command, "commands", None)
-    if children:
-        for child_name, child in children.items():
+    if hasattr(command, "list_commands"):
+        panel = None
+        for child_name in command.list_commands(None):
+            child = command.commands[child_name]
+            if panel != (panel := child.rich_help_panel) and panel:
+                yield f"## {panel}"
             yield from _commands(child, f"{name} {child_name}")
         return
-    yield f"## {name}"
+    yield f"### {name}"
     yield inspect.cleandoc(command.help or "")
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     shown = [parameter.metavar or parameter.name.upper() for parameter in arguments]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion.command_line import main as cli
-from skinlesion.data.labels import join_tables
+from skinlesion.data.labels.joined import join_tables
 from skinlesion.data.report.labels_summary import fallback_counts, labels_summary
 
 LabelsCommand = Callable[..., tuple[int | str, str, str]]

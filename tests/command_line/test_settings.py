@@ -56,6 +56,7 @@ def test_json_has_what_a_program_needs(monkeypatch: pytest.MonkeyPatch) -> None:
         "value": 3,
         "default": 16,
         "allowed": "at least 1, at most 500",
+        "choices": [],
         "environment": "SKINLESION_EPOCHS",
     }
 

@@ -113,6 +113,17 @@ def test_a_version_is_shown_with_its_figures_and_each_line_of_its_verdict(traine
     assert ["promoted" in line for line in history.splitlines()[:1]] == [True]
 
 
+def test_versions_of_the_same_held_out_images_are_compared_by_the_figures_that_were_recorded(trained: Path) -> None:
+    found = json.loads(skinlesion("models", "compare", "1", "2", "--json", "--models", trained / "models").stdout)
+    figures = found["held_out"]["figures"]
+    assert {figure["name"]: figure["first"] for figure in figures} == found["first"]["measured"]["figures"]
+    assert {figure["name"]: figure["second"] for figure in figures} == found["second"]["measured"]["figures"]
+    assert [(differing["name"], differing["second"]) for differing in found["settings"]] == [("seed", 7)]
+    metrics = json.loads(candidate_of(trained, 2).metrics.read_text())
+    paired = {figure["name"]: figure["paired"] for figure in figures if figure["paired"] is not None}
+    assert paired == {name: metrics["paired"][name] for name in paired}, "as the report of version 2 has them"
+
+
 def test_where_no_model_was_trained_the_commands_say_so(tmp_path: Path) -> None:
     for command, said in (("list", "Train one with `skinlesion run`"), ("history", "Nothing has happened yet")):
         assert said in skinlesion("models", command, "--models", tmp_path).stdout.replace("\n", " ")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
+import socket
+import subprocess
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.made_once import MakeOnce
 from tests.measured import known
 
-from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, RunLogUnavailable, mirror, tracking_uri
+from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, VERSION_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry import history, in_service
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from tests.model_house import House
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +130,48 @@ def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed
     assert known(in_service.read(house.models)).version == number
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert mirror(house.config) == [number]
+
+
+def make_mlflow(models: Path, port: int = 1) -> subprocess.Popen[str]:
+    """Start what `make mlflow` starts once the environment is there."""
+    # Of a worktree, whose environment is that of the checkout it was made from, uv lies there.
+    found = [PROJECT / ".uv" / "bin" / "uv", (PROJECT / ".venv").resolve().parent / ".uv" / "bin" / "uv"]
+    uv = shutil.which("uv") or str(next((path for path in found if path.exists()), ""))
+    environment = os.environ | {"UV": uv, "SKINLESION_MODELS": str(models)}
+    command = [str(PROJECT / "tools" / "mlflow.sh"), str(port)]
+    piped = subprocess.PIPE
+    return subprocess.Popen(
+        command, env=environment, cwd=PROJECT, stdout=piped, stderr=piped, text=True, start_new_session=True
+    )
+
+
+def test_make_mlflow_says_what_is_missing_rather_than_make_an_empty_store(tmp_path: Path) -> None:
+    process = make_mlflow(tmp_path)
+    assert "mlflow.db is missing" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # it starts MLflow's server, which a first time is fetched from the package registry
+def test_make_mlflow_shows_the_versions(house: House, client: MlflowClient) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    process = make_mlflow(house.models, port)
+    assert process.stdout is not None
+    try:
+        address = f"http://127.0.0.1:{port}"
+        assert any(address in line for line in process.stdout if "Ctrl-C ends it" in line)
+        with httpx.Client(base_url=address, timeout=30) as http:
+            page = http.get("/")
+            assert "<title>MLflow</title>" in page.text
+            (script,) = re.findall(r'src="(static-files/[^"]+\.js)"', page.text)
+            assert http.get(f"/{script}").status_code == 200
+            found = http.get("/ajax-api/2.0/mlflow/model-versions/search").json()["model_versions"]
+            assert [(version["name"], version["tags"]) for version in found] == [
+                (NAME, [{"key": VERSION_TAG, "value": "1"}, {"key": RUN_TAG, "value": "one"}])
+            ]
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert "Traceback" not in complaints

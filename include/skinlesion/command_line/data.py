@@ -10,10 +10,11 @@ import typer
 
 from skinlesion.command_line.options import Dataset, Quiet, Settings, config_of, err, out, show_log
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where to write images/ and diagnoses.csv.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write images/ and diagnoses.csv.")],
     images: Annotated[int, typer.Option(help="Number of images.")] = 240,
     seed: Annotated[int, typer.Option(help="Other seeds give other lesions.")] = 0,
 ) -> None:
@@ -37,7 +38,9 @@ def sample(
 def labels(
     tables: Annotated[
         list[Path] | None,
-        typer.Argument(help="Tables of any known layout; without them, those of the data set.", show_default=False),
+        typer.Argument(
+            metavar="TABLE", help="Tables of any known layout; without them, those of the data set.", show_default=False
+        ),
     ] = None,
     dataset: Dataset = None,
     settings: Settings = None,
@@ -45,11 +48,13 @@ def labels(
     quiet: Quiet = False,
 ) -> None:
     """Show what tables of diagnoses become, without images: classes, groups, refused rows, contradictions."""
-    from skinlesion.data.labels import join_tables
+    from skinlesion.data.labels.joined import join_tables
     from skinlesion.data.labels.of_dataset import labels_of_dataset
     from skinlesion.data.report.labels_summary import labels_summary, print_summary
 
     config = config_of(dataset, None, settings)
+    for folder in filter(Path.is_dir, tables or ()):
+        raise DataError(f"{folder} is a folder: name its tables, or take it as the data set with --dataset {folder}.")
     joined = join_tables(tables, (), config.actinic_keratosis) if tables else labels_of_dataset(config)
     found = labels_summary(joined, config.held_out_fraction)
     if json_file is not None:
@@ -59,8 +64,18 @@ def labels(
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="SET", help="isic-2019, isic-2018 or ham10000.")],
-    folder: Annotated[Path, typer.Argument(help="Where to write images/ and labels/; then a data set for --dataset.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="isic-2019, isic-2018 or ham10000.",
+            autocompletion=lambda: ["isic-2019", "isic-2018", "ham10000"],
+        ),
+    ],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Where to write images/ and labels/; then a data set for --dataset."),
+    ],
     settings: Settings = None,
     keep_zips: Annotated[bool, typer.Option("--keep-zips", help="Keep the zips once they are unpacked.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from skinlesion.command_line.data import fetch, labels, sample
 from skinlesion.command_line.models import models_app
@@ -25,18 +27,51 @@ from skinlesion.command_line.options import (
     show_log,
 )
 from skinlesion.command_line.settings import list_settings
+from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.terminal import print_whole
 from skinlesion.stages.pipeline import PREPARING, STAGES
+from skinlesion.stages.settings import SECTION_OF
 
 if TYPE_CHECKING:
     from skinlesion.prediction.classifier import Prediction
     from skinlesion.stages.settings import PipelineConfig
 
+PANELS: Final = ("Run", "Look", "Decide", "Predict", "Data", "One stage alone")
+"""The groups of commands, in the order in which the help shows them."""
+
+
+class _Stopped(Exception):
+    """A person stopped the command with Ctrl-C, which Typer would end without a word."""
+
+
+class _Commands(TyperGroup):
+    """The commands, in the order of their groups; Typer lists those that have commands of their own last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        panels = {name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()}
+        return sorted(panels, key=lambda name: PANELS.index(str(panels[name])))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Stopped from None
+        except Exception as error:
+            # Typer does not export this exception.
+            name = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+            if type(error).__name__ == "NoSuchOption" and name in SECTION_OF:
+                vars(error)["message"] += f". It is a setting: expected --set {name}=VALUE."
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Retrain a malignant / benign / unknown classifier of dermoscopic images. "
     "Research and education only: not a medical device.",
 )
@@ -45,17 +80,17 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line. An error that a person can correct ends it with its message and status 2, not a traceback."""
     try:
-        app()
+        app(prog_name="skinlesion")
     except DataError as error:
         _complain(str(error), status=2)
     except OSError as error:
         _complain(f"{error}. What was finished is kept; run the command again when the cause is gone.", status=3)
-    except KeyboardInterrupt:
+    except _Stopped:
         _complain("Stopped. What was finished is kept; run the command again to go on.", status=130)
 
 
 def _complain(message: str, status: int) -> None:
-    err.print(f"skinlesion: {message}", style="red", markup=False)
+    print_whole(err, f"skinlesion: {message}", style="red")
     sys.exit(status)
 
 
@@ -74,16 +109,15 @@ def options(
     """Take the options that come before a command."""
 
 
-app.command()(run)
-for _stage in (*PREPARING, *STAGES):
-    app.command(_stage, help=f"Run the {_stage} stage alone.")(stage_command(_stage))
-for _command in (sample, labels, fetch):
-    app.command()(_command)
+app.command(rich_help_panel="Run")(run)
+app.command(rich_help_panel="Look")(metrics)
+app.command("settings", rich_help_panel="Look")(list_settings)
+app.add_typer(models_app, name="models", rich_help_panel="Decide")
 
 
-@app.command()
+@app.command(rich_help_panel="Predict")
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Image files or folders of them.")],
     model: Annotated[Path | None, typer.Option(help="A model file (.h5, .keras, .tflite).")] = None,
     models: Models = None,
     output: Annotated[
@@ -96,10 +130,9 @@ def predict(
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Print each image's probabilities, most probable class, decision and its reason:
-    image,benign,malignant,unknown,label,decision,reason,file.
+    """Print each image's probabilities, most probable class, decision and its reason, as CSV.
 
-    The decision follows the decision rule beside the model. Images that cannot be used are listed with their reasons, with
+    The columns are image, benign, malignant, unknown, label, decision, reason and file. The decision follows the decision rule beside the model. Images that cannot be used are listed with their reasons, with
     --output in a file OUTPUT.refused.csv; the exit status is then 1. Killed, it goes on where it stopped when it is run
     again. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
@@ -155,7 +188,7 @@ def _predict_to_terminal(
     return refused
 
 
-@app.command()
+@app.command(rich_help_panel="Predict")
 def serve(
     models: Models = None,
     host: Annotated[
@@ -177,18 +210,15 @@ def serve(
     config = config_of(None, models, None)
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     show_log(quiet)
-    serve_model(
-        config,
-        ServerSettings.of(key_values(settings) | named),
-        announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
-    )
+    with suppress(KeyboardInterrupt):  # it is how one ends it
+        serve_model(
+            config,
+            ServerSettings.of(key_values(settings) | named),
+            announce=lambda address: out.print(f"{address}  (Ctrl-C ends it)", markup=False),
+        )
 
 
-app.command()(metrics)
-app.add_typer(models_app, name="models")
-
-
-@app.command()
+@app.command(rich_help_panel="Run")
 def weights(
     settings: Settings = None,
     fall_back: Annotated[
@@ -211,4 +241,7 @@ def weights(
     out.print(config.weights, markup=False)
 
 
-app.command("settings")(list_settings)
+for _command in (sample, labels, fetch):
+    app.command(rich_help_panel="Data")(_command)
+for _stage in (*PREPARING, *STAGES):
+    app.command(_stage, help=STAGE_HELP[_stage], rich_help_panel="One stage alone")(stage_command(_stage))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from pydantic import JsonValue
 from rich.table import Column, Table
+from rich.text import Text
 
+from skinlesion.command_line.completion import versions_that_begin
+from skinlesion.command_line.options import Models, out
+from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
+from skinlesion.foundation.terminal import print_whole
 from skinlesion.registry.history import HistoryEntry, this_user
+from skinlesion.registry.metrics_record import PairedFigure
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
@@ -19,20 +27,27 @@ from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import FIGURES, Figure
 from skinlesion.stages.settings import PipelineConfig
 
+if TYPE_CHECKING:
+    from skinlesion.evaluation.version_comparison import VersionComparison
+
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="Versions of the model: list, show, promote, rollback, history.",
+    rich_markup_mode="markdown",
+    help="Versions of the model: list them, show and compare their figures, put one in service, go back.",
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True, highlight=False)
 
-Models = Annotated[Path | None, typer.Option(help="Folder for models.", show_default="models")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option(help="The reason, which the history keeps.")]
-Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number, as `skinlesion models list` shows it.")]
+Number = Annotated[
+    int,
+    typer.Argument(
+        metavar="VERSION", help="Number, as `skinlesion models list` shows it.", autocompletion=versions_that_begin
+    ),
+]
 
 
-@models_app.command("list")
+@models_app.command("list", rich_help_panel="Look")
 def list_versions(
     models: Models = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many to list, the newest first.")] = 20,
@@ -40,25 +55,23 @@ def list_versions(
 ) -> None:
     """List the versions, newest first, with state, figures and verdict."""
     registry = Registry.read(_folder(models))
-    shown = registry.versions[:count]
+    versions = registry.versions[:count]
     if as_json:
-        _print_json([version.model_dump() for version in shown])
+        _print_json([version.model_dump() for version in versions])
         return
-    if not shown:
-        out.print(f"There is no version in {registry.models} yet. Train one with `skinlesion run`.", markup=False)
+    if not versions:
+        print_whole(out, f"There is no version in {registry.models} yet. Train one with `skinlesion run`.")
         return
-    created = Column("created", min_width=len("2026-07-01"))  # else 80 columns would cut it off
-    table = Table("version", created, "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
-    for version in shown:
-        figures = [_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")]
+    table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
+    for version in versions:
+        figures = (_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
         table.add_row(
-            str(version.number), version.created[:16].replace("T", "\n"), version.state, *figures, _gate(version)
+            str(version.number), version.created[:16].replace("T", " "), version.state, *figures, _gate(version)
         )
-    out.print(table)
-    _print_in_service(registry)
+    print_whole(out, table, "", _in_service(registry))
 
 
-@models_app.command()
+@models_app.command(rich_help_panel="Look")
 def show(number: Number, models: Models = None, as_json: Json = False) -> None:
     """Show a version: figures, each line of its verdict, its files, its history."""
     registry = Registry.read(_folder(models))
@@ -75,31 +88,45 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: _figure(version.figure(name)) for name, title in FIGURES.items()},
+            **{title: _figure(version.figure(name), " to ") for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
     )
     if verdict is None:
-        out.print("The gate has not judged it.")
+        print_whole(out, "", "The gate has not judged it.", "")
     else:
-        out.print(f"\nThe gate, {verdict.at}, on {verdict.images} images of {verdict.lesions} lesions:", markup=False)
+        print_whole(out, "", f"The gate, {verdict.at}, on {verdict.images} images of {verdict.lesions} lesions:")
         for criterion in verdict.criteria:
-            out.print(
-                f"  {'holds' if criterion.passed else 'LOST ':<6} {criterion.title}: {criterion.sentence}", markup=False
-            )
-    out.print()
+            result = "holds" if criterion.passed else "LOST"
+            print_whole(out, f"  {result:<6} {criterion.title}: {criterion.sentence}", indent=9)
+        print_whole(out, "")
     for entry in registry.of_version(number):
         _print_entry(entry)
 
 
-@models_app.command("promote")
+@models_app.command(rich_help_panel="Look")
+def compare(first: Number, second: Number, models: Models = None, as_json: Json = False) -> None:
+    """Show the figures of two versions on the held-out lesions of both, and what differs in settings, data and weights.
+
+    The difference is the second version minus the first, with an interval from a paired bootstrap over the lesions.
+    """
+    from skinlesion.evaluation.version_comparison import compare_versions
+
+    found = compare_versions(Registry.read(_folder(models)), first, second)
+    if as_json:
+        _print_json(found.model_dump())
+        return
+    print_whole(out, *_compared(found))
+
+
+@models_app.command("promote", rich_help_panel="Decide")
 def promote_version(number: Number, reason: Reason, models: Models = None) -> None:
     """Put a version in service whatever the gate said of it; the history notes who did it and why."""
     _print_entry(promote(_folder(models), number, actor=this_user(), reason=reason))
 
 
-@models_app.command("rollback")
+@models_app.command("rollback", rich_help_panel="Decide")
 def roll_back(
     reason: Reason,
     to: Annotated[
@@ -112,7 +139,7 @@ def roll_back(
     _print_entry(rollback(_folder(models), actor=this_user(), reason=reason, to=to))
 
 
-@models_app.command()
+@models_app.command(rich_help_panel="Look")
 def history(
     models: Models = None,
     count: Annotated[
@@ -129,7 +156,7 @@ def history(
     for entry in entries:
         _print_entry(entry)
     if not entries:
-        out.print("Nothing has happened yet.")
+        print_whole(out, "Nothing has happened yet.")
 
 
 def _folder(models: Path | None) -> Path:
@@ -146,19 +173,45 @@ def _print_pairs(pairs: dict[str, str]) -> None:
         out.print(f"{name + ':':<{width}}{value}", markup=False)
 
 
-def _print_in_service(registry: Registry) -> None:
+def _in_service(registry: Registry) -> str:
     now = registry.in_service
     if now is None:
-        out.print(
-            "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there.", markup=False
-        )
-        return
-    out.print(f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}", markup=False)
+        return "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there."
+    return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"
 
 
 def _print_entry(entry: HistoryEntry) -> None:
     instead = f" in the place of {entry.previous}" if entry.previous is not None else ""
-    out.print(f"{entry.at}  {entry.actor}: version {entry.version} {entry.what}{instead}. {entry.reason}", markup=False)
+    print_whole(
+        out, f"{entry.at}  {entry.actor}: version {entry.version} {entry.what}{instead}. {entry.reason}", indent=4
+    )
+
+
+def _compared(found: VersionComparison) -> Iterator[str | Table]:
+    """Yield a comparison as a person reads it."""
+    both, held_out = (found.first, found.second), found.held_out
+    titles = [f"version {version.number}" for version in both]
+    for version in both:
+        yield f"Version {version.number}, {version.state}, created {version.created[:16].replace('T', ' ')} UTC"
+    yield ""
+    yield f"On the {held_out.images} held-out images, of {held_out.lesions} lesions, that both were measured on:"
+    yield ""
+    figures = Table("", *titles, "difference", "")
+    for one in held_out.figures:
+        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one.paired))
+    yield figures
+    if held_out.unpaired_because:
+        yield f"\nNo differences: {held_out.unpaired_because}"
+    if held_out.relabelled:
+        changed = f"{held_out.relabelled} of these images got another class between the evaluations of the two versions"
+        yield f"\n{changed}; both are measured by the later class."
+    for what, differing in (("settings", found.settings), ("data", found.data), ("made from", found.origin)):
+        yield "" if differing else f"\n{what.capitalize()}: no difference."
+        if differing:
+            table = Table(what, *(Column(title, max_width=30) for title in titles))
+            for row in differing:
+                table.add_row(row.name, Text(_value(row.first)), Text(_value(row.second)))
+            yield table
 
 
 def _gate(version: Version) -> str:
@@ -167,8 +220,23 @@ def _gate(version: Version) -> str:
     return "passed" if version.verdict.passed else f"lost {len(version.verdict.lost)}"
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, between: str = "–") -> str:
+    """Return a figure with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
     if figure.value is None:
         return "not measured"
-    interval = f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{interval}"
+    has_interval = figure.low is not None and figure.high is not None
+    return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
+
+
+def _difference(paired: PairedFigure | None) -> tuple[str, str]:
+    """Return the difference with its interval, and what it means, as text."""
+    if paired is None:
+        return "", ""
+    interval = "" if paired.interval is None else " ({:+.3f} to {:+.3f})".format(*paired.interval)
+    return f"{paired.difference:+.3f}{interval}".replace("-", "−"), paired.verdict
+
+
+def _value(value: JsonValue) -> str:
+    """Return a value as text; of a hash its beginning, which is enough to tell two apart."""
+    is_hash = isinstance(value, str) and re.fullmatch("[0-9a-f]{16,64}", value)
+    return str(value)[:12] if is_hash else shown(value)

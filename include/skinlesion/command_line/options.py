@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from skinlesion.command_line.completion import settings_that_begin
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import Shard
 from skinlesion.stages.settings import PipelineConfig
@@ -21,7 +22,12 @@ Dataset = Annotated[Path | None, typer.Option(help="Folder with images/ and diag
 Models = Annotated[Path | None, typer.Option(help="Folder for models.", show_default="models")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated. `skinlesion settings` lists them."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting; may be repeated. List them with `skinlesion settings`.",
+        autocompletion=settings_that_begin,
+    ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the stage reports and metrics to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]

@@ -18,9 +18,20 @@ WIDEST = 110
 """Columns; longer lines are hard to read."""
 
 
+def _sections_that_begin(incomplete: str) -> list[str]:
+    """Return the sections of the settings."""
+    return [name for name in dict.fromkeys(SECTION_OF.values()) if name.lower().startswith(incomplete.lower())]
+
+
 def list_settings(
     section: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this section, such as Training.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this section, such as Training.",
+            show_default=False,
+            autocompletion=_sections_that_begin,
+        ),
     ] = None,
     search: Annotated[
         str | None,
@@ -53,7 +64,8 @@ HOW_TO_SET = "Set one with `--set name=value`, with an environment variable such
 def describe_settings() -> list[dict[str, Any]]:
     """Return every setting in the order of the sections, as JSON-able values.
 
-    Keys: name, section, title, description, value, default, allowed (bounds or choices as text), environment.
+    Keys: name, section, title, description, value, default, allowed (bounds or choices as text), choices (empty if there are
+    none), environment.
     """
     now = PipelineConfig.of({}).model_dump(mode="json")
     properties = PipelineConfig.model_json_schema()["properties"]
@@ -66,6 +78,7 @@ def describe_settings() -> list[dict[str, Any]]:
             "value": now[name],
             "default": properties[name]["default"],
             "allowed": _allowed(properties[name]),
+            "choices": _choices(properties[name]),
             "environment": f"SKINLESION_{name.upper()}",
         }
         for name, section in SECTION_OF.items()
@@ -91,11 +104,11 @@ def _refuse_unknown(section: str) -> None:
 
 def _lines(described: dict[str, Any], width: int) -> list[str]:
     """Return the lines of one setting: name and value with what is allowed, then its text, none wider than `width`."""
-    head = f"  {described['name']} = {_shown(described['value'])}"
+    head = f"  {described['name']} = {shown(described['value'])}"
     if described["allowed"]:
         head += f"  ({described['allowed']})"
     if described["value"] != described["default"] and described["section"] != "Data":
-        head += f"  [default {_shown(described['default'])}]"
+        head += f"  [default {shown(described['default'])}]"
     text = ". ".join(filter(None, (described["title"], described["description"])))
     return [
         *textwrap.wrap(head, width, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False),
@@ -110,16 +123,21 @@ def _lines(described: dict[str, Any], width: int) -> list[str]:
     ]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return the value of a setting as text."""
     if value == "" or value is None:
         return "(empty)"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _allowed(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
     if schema.get("type") == "boolean":
         return "true or false"
+    if choices := _choices(schema):
+        return ", ".join(choices)
     named = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     return ", ".join(f"{words} {schema[key]}" for key, words in named.items() if key in schema)
+
+
+def _choices(schema: dict[str, Any]) -> list[str]:
+    return ["true", "false"] if schema.get("type") == "boolean" else [str(one) for one in schema.get("enum", ())]

@@ -46,14 +46,20 @@ def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.
     return result
 
 
+def stored_table(candidate: Candidate) -> pd.DataFrame | None:
+    """Return the candidate's stored answers, `PREDICTION_COLUMNS`; None if there are none that can be read."""
+    try:
+        return read_table(candidate.predictions, PREDICTION_COLUMNS)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
 def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
     """Return the candidate's answers for these files: the stored ones if all are stored, else predicted anew."""
-    try:
-        stored = read_table(candidate.predictions, PREDICTION_COLUMNS).drop_duplicates("sha256").set_index("sha256")
-    except (OSError, ValueError, pa.ArrowException):
+    table = stored_table(candidate)
+    if table is None or not rows["sha256"].isin(table["sha256"]).all():
         return answers_of(config, candidate, rows)
-    if not rows["sha256"].isin(stored.index).all():
-        return answers_of(config, candidate, rows)
+    stored = table.drop_duplicates("sha256").set_index("sha256")
     return Answers.of_table(stored.loc[rows["sha256"]])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.metrics_record import Interval, MetricsRecord
+from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import writing
 from skinlesion.registry.versions import (
@@ -44,7 +44,8 @@ def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None =
     return version
 
 
-def _measurement(metrics: MetricsRecord) -> Measurement:
+def headline(metrics: ModelFigures) -> dict[str, Figure]:
+    """Return the figures of `versions.FIGURES` with their intervals."""
     point, intervals = metrics.operating_point, metrics.intervals
     figures = {
         "balanced_accuracy": _figure(metrics.balanced_accuracy, intervals.get("balanced_accuracy")),
@@ -59,9 +60,13 @@ def _measurement(metrics: MetricsRecord) -> Measurement:
     if point is not None:
         for name, value in (("sensitivity", point.sensitivity), ("specificity", point.specificity)):
             figures[name] = _figure(value, point.intervals.get(name))
+    return figures
+
+
+def _measurement(metrics: MetricsRecord) -> Measurement:
     return Measurement(
         at=history.now(),
-        figures=figures,
+        figures=headline(metrics),
         images=metrics.images,
         lesions=metrics.lesions,
         held_out_version=metrics.held_out_version,

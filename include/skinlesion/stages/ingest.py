@@ -17,9 +17,9 @@ from skinlesion.data.checks.gate import check_and_report
 from skinlesion.data.examined_files import examined_files
 from skinlesion.data.folder import held_for_ingest, require_images
 from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
-from skinlesion.data.labels import Labels
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
+from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.sources import collect

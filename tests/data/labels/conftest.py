@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from tests.data.labels.tables import Join, write_tables
 
-from skinlesion.data.labels import join_tables
-from skinlesion.data.labels.joined import Labels
+from skinlesion.data.labels.joined import Labels, join_tables
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis import is_recognised
@@ -18,9 +18,12 @@ from skinlesion.data.labels.layouts import SHOWN
 from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_groups, assign_sides, on_both_sides
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.tables import empty
+from skinlesion.foundation.terminal import print_whole
 
 _LINES_SHOWN: Final = 20
 _REASONS_LISTED: Final = 100
+_WIDEST: Final = 50
+"""Columns of a terminal for a user's words; longer ones are broken."""
 _NOT_KNOWN: Final = "(not known)"
 
 
@@ -123,42 +126,53 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> LabelsSummary:
 
 def print_summary(summary: LabelsSummary, console: Console) -> None:
     """Show a summary as a person reads it."""
-    of_tables = Table("table", "layout")
+    of_tables = Table(Column("table", max_width=_WIDEST), "layout")
     for name, layout in summary.layouts.items():
         of_tables.add_row(_plain(name), layout)
-    console.print(of_tables)
-    console.print(f"{summary.rows} images, {summary.refused} of them refused; {summary.groups} groups by", end=" ")
-    console.print(", ".join(f"{kind} {count}" for kind, count in summary.groups_by.items()))
+    by = ", ".join(f"{kind} {count}" for kind, count in summary.groups_by.items())
+    print_whole(
+        console,
+        of_tables,
+        f"\n{_images(summary.rows)}, {summary.refused} of them refused; {summary.groups} groups by {by}",
+    )
     for title, counts, shares in (
         ("class", summary.classes, summary.split.classes),
         ("source", summary.sources, summary.split.sources),
     ):
-        table = Table(title, "images", "held out")
+        table = Table(
+            Column(title, max_width=_WIDEST), Column("images", justify="right"), Column("held out", justify="right")
+        )
         for name, count in counts.items():
             share = shares.get("" if name == _NOT_KNOWN else name)
             table.add_row(_plain(name), str(count), "" if share is None else f"{share:.1%}")
-        console.print(table)
+        print_whole(console, "", table)
     _print_counts("diagnosis", summary.diagnoses, console)
     _print_counts("not recognised: unknown", summary.fallback, console)
     _print_counts("refused because", summary.refused_because, console)
+    if summary.refined or summary.conflict_counts:
+        print_whole(console, "")
     for change in summary.refined[:_LINES_SHOWN]:
-        console.print(f"{change.images} images: {change.coarser} became {change.finer}", markup=False)
+        print_whole(console, f"{_images(change.images)}: {change.coarser} became {change.finer}")
     for what, count in summary.conflict_counts.items():
-        console.print(f"{count} images have different {what} in the tables", markup=False)
+        print_whole(console, f"{_images(count)} with different {what} in the tables")
     for conflict in summary.conflicts[:_LINES_SHOWN]:
         values = ", ".join(f"{value.table} row {value.row} {value.value!r}" for value in conflict.values)
-        console.print(f"  {conflict.image}: {values}; {conflict.becomes}", markup=False)
+        print_whole(console, f"  {conflict.image}: {values}; {conflict.becomes}", indent=4)
 
 
 def _print_counts(title: str, counts: dict[str, int], console: Console) -> None:
     if not counts:
         return
-    table = Table(title, "images")
+    table = Table(Column(title, max_width=_WIDEST), Column("images", justify="right"))
     for name, count in list(counts.items())[:_LINES_SHOWN]:
         table.add_row(_plain(name), str(count))
     if len(counts) > _LINES_SHOWN:
         table.add_row(f"{len(counts) - _LINES_SHOWN} more", str(sum(list(counts.values())[_LINES_SHOWN:])))
-    console.print(table)
+    print_whole(console, "", table)
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,150 @@
+"""`skinlesion models` as its user types it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.command_line.called import Skinlesion
+from tests.model_house import House
+from tests.plugins.models_folder import many
+from tests.training_record import write_training_record
+
+from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.versions import FIGURES
+
+
+@pytest.fixture
+def two(house: House) -> House:
+    """Return a registry with version 1 and version 2, which finds more of the malignant lesions and less of the benign."""
+    house.add("one", house.scores(malignant=0.7))
+    house.add("two", house.scores(malignant=0.95, benign=0.8))
+    return house
+
+
+def test_two_versions_are_shown_beside_each_other_with_the_difference(skinlesion: Skinlesion, two: House) -> None:
+    ended = skinlesion("models", "compare", 1, 2, "--models", two.models)
+    assert ended.status == 0, ended.err
+    assert "420 held-out images, of 420 lesions" in ended.out
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("Sensitivity for malignant")]
+    assert re.search(
+        r"0\.700 \(0\.\d+–0\.\d+\) +0\.950 \(0\.\d+–0\.\d+\) +\+0\.250 \(\+0\.\d+ to \+0\.\d+\) +better", line
+    )
+
+
+def test_json_has_the_figures_the_differences_and_what_differs(skinlesion: Skinlesion, two: House) -> None:
+    write_training_record(two.candidate("two"), settings={"epochs": 9, "seed": 1, "weights": "drawn"}, images=16)
+    found = json.loads(skinlesion("models", "compare", 2, 1, "--json", "--models", two.models).out)
+    assert (found["first"]["number"], found["second"]["number"]) == (2, 1)
+    figures = {figure["name"]: figure for figure in found["held_out"]["figures"]}
+    assert list(figures) == list(FIGURES)
+    assert figures["sensitivity"]["paired"]["difference"] == pytest.approx(-0.25)
+    assert figures["sensitivity"]["paired"]["verdict"] == "worse"
+    assert figures["specificity"]["first"]["value"] == pytest.approx(figures["specificity"]["second"]["value"], abs=0.2)
+    assert found["settings"] == [
+        {"name": "epochs", "first": 9, "second": 2},
+        {"name": "weights", "first": "drawn", "second": None},
+    ]
+    assert {"name": "training images", "first": 16, "second": 8} in found["data"]
+    assert found["origin"] == []
+
+
+def test_other_weights_are_said_to_differ(skinlesion: Skinlesion, two: House) -> None:
+    write_training_record(two.candidate("two"), weights_key="others")
+    ended = skinlesion("models", "compare", 1, 2, "--models", two.models)
+    assert "Settings: no difference." in ended.out
+    assert re.search(r"weights of the backbone \(hash\) +weights +others", ended.out)
+
+
+def test_the_figures_are_of_the_images_that_both_versions_were_measured_on(skinlesion: Skinlesion, two: House) -> None:
+    keep(two.candidate("one"), slice(0, 300))
+    keep(two.candidate("two"), slice(100, 420))
+    found = json.loads(skinlesion("models", "compare", 1, 2, "--json", "--models", two.models).out)
+    assert (found["held_out"]["images"], found["held_out"]["lesions"]) == (200, 200)
+    assert found["held_out"]["relabelled"] == 0
+
+
+def test_a_class_that_has_changed_counts_for_both_as_it_was_last_and_is_said(
+    skinlesion: Skinlesion, two: House
+) -> None:
+    path = two.candidate("one").predictions
+    answers = read_table(path, PREDICTION_COLUMNS)
+    answers.loc[:2, "label"] = "malignant"
+    write_table(path, answers, PREDICTION_COLUMNS)
+    shown = skinlesion("models", "compare", 1, 2, "--models", two.models).out
+    assert "3 of these images got another class" in shown
+    assert re.search(r"Sensitivity for malignant +0\.700 ", shown)
+
+
+def test_where_answers_are_gone_the_recorded_figures_are_shown_without_a_difference(
+    skinlesion: Skinlesion, two: House
+) -> None:
+    two.candidate("one").predictions.unlink()
+    ended = skinlesion("models", "compare", 1, 2, "--models", two.models)
+    assert ended.status == 0
+    assert "No differences: The answers of version 1 for the held-out images are gone" in ended.out
+    assert "better" not in ended.out
+
+
+def nothing(two: House) -> None:
+    pass
+
+
+def no_common_image(two: House) -> None:
+    keep(two.candidate("one"), slice(0, 100))
+    keep(two.candidate("two"), slice(100, 420))
+
+
+def other_images_and_answers_gone(two: House) -> None:
+    two.candidate("one").predictions.unlink()
+    two.rows = two.rows.iloc[100:]
+    two.add("three", two.scores()[100:])
+
+
+def other_classes(two: House) -> None:
+    write_training_record(two.candidate("two"), classes=("benign", "malignant"))
+
+
+def no_record(two: House) -> None:
+    two.candidate("two").training.unlink()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "versions", "said"),
+    [
+        (nothing, (1, 1), "Version 1 cannot be compared with itself"),
+        (nothing, (1, 9), "There is no version 9"),
+        (no_common_image, (1, 2), "have no held-out image in common"),
+        (other_images_and_answers_gone, (1, 3), "measured on different held-out images"),
+        (other_classes, (1, 2), "Version 2 has the classes benign, malignant"),
+        (no_record, (1, 2), "training.json, which is missing"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(
+    skinlesion: Skinlesion, two: House, prepare: Callable[[House], None], versions: tuple[int, int], said: str
+) -> None:
+    prepare(two)
+    ended = skinlesion("models", "compare", *versions, "--models", two.models)
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_the_versions_are_listed_one_a_line_with_whole_headings(skinlesion: Skinlesion, tmp_path: Path) -> None:
+    many(tmp_path, 3)
+    heading, _, *rows = skinlesion("models", "list", "--models", tmp_path).out.splitlines()
+    for word in ("created (UTC)", "balanced accuracy", "malignant AUROC", "sensitivity", "gate"):
+        assert word in heading
+    assert [row.split()[0] for row in rows[:3]] == ["3", "2", "1"]
+    assert "0.700 (0.650–0.850)" in rows[0]
+
+
+def keep(candidate: Candidate, chosen: slice) -> None:
+    """Let a candidate have answers for these held-out images only."""
+    answers = read_table(candidate.predictions, PREDICTION_COLUMNS)
+    write_table(candidate.predictions, answers.iloc[chosen], PREDICTION_COLUMNS)
