@@ -33,6 +33,9 @@ BATCH = 64
 PHASES = ((64, 256_000), (96, 38_400))
 """Side of the pictures and number of pictures seen, one phase after the other: small ones first."""
 
+SPREAD = 0.5
+"""Standard deviation of the pooled activations, as ImageNet's weights have it, which the learning rate of the head suits."""
+
 LINE = 500
 """Steps between two lines of the log; what is trained so far is kept as often."""
 
@@ -70,6 +73,9 @@ def trained(
 
     keras.utils.set_random_seed(seed)
     backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.97  # so that what is measured on held-out pictures keeps up with the training
     pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
     model = keras.Model(backbone.input, keras.layers.Dense(ANSWERS + MEASURED)(pooled))
     plan = [(side, round(seen * share / BATCH)) for side, seen in PHASES]
@@ -95,21 +101,26 @@ def trained(
 
 
 def write_backbone(trained: keras.Model, full_size: Array, path: Path) -> None:
-    """Write the weights as float16 in Keras's layout, with the statistics of BatchNormalization at 224 pixels.
+    """Write the weights as float16 in Keras's layout, fitted to pictures of 224 pixels.
 
-    At 224 pixels the statistics differ from those of the small pictures of the training (Touvron et al.,
-    arXiv:1906.06423), so that they are measured anew, on `full_size`, drawn pictures, uint8 (256, 224, 224, 3).
+    At 224 pixels the statistics of BatchNormalization differ from those of the small pictures of the training (Touvron et
+    al., arXiv:1906.06423), so that they are measured anew, on `full_size`, drawn pictures, uint8 (256, 224, 224, 3). The
+    last layer is scaled so that the pooled activations vary by `SPREAD`.
     """
     import keras
 
     backbone = build_backbone(BackboneWeights(None, "untrained"))
     backbone.set_weights(trained.get_weights())
     layers = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    network = keras.Model(backbone.inputs[0], backbone.output)
-    for number, batch in enumerate(np.split(full_size.astype(np.float32), 8)):
+    network = keras.Model(backbone.inputs[0], keras.layers.GlobalAveragePooling2D()(backbone.output))
+    batches = np.array_split(full_size.astype(np.float32), 8)
+    for number, batch in enumerate(batches):
         for layer in layers:
             layer.momentum = number / (number + 1)  # the mean of the batches so far
         network(batch, training=True)
+    pooled = np.concatenate([network(batch, training=False) for batch in batches])
+    for weight in (layers[-1].gamma, layers[-1].beta):
+        weight.assign(weight * (SPREAD / pooled.std(0).mean()))
     full = path.with_name(f"{path.name}.float32.weights.h5")
     backbone.save_weights(full)
     with h5py.File(full) as source, h5py.File(path, "w", libver="latest") as target:
