@@ -169,21 +169,23 @@ def weights_for(config: PipelineConfig) -> tuple[dict[str, str], str]:
     try:
         weights = find_weights(config)
     except WeightsUnavailable as error:
-        reason = re.split(r"\(|\)| -- ", str(error))[-2] if "(" in str(error) else str(error)
+        reason = str(error).partition("(")[2].partition("). ")[0].rpartition(" -- ")[2] or str(error)
         settings = {
             name: value
             for name, value in WITHOUT_IMAGENET.items()
             if name == "weights" or f"SKINLESION_{name.upper()}" not in os.environ
         }
         return settings, (
-            f"ImageNet's weights are not here and cannot be downloaded ({reason.strip()}): going on with the weights that this "
+            f"ImageNet's weights are not here and cannot be downloaded ({reason}): going on with the weights that this "
             "project trained on drawn images. The pipeline is the real one; for real use put Keras's file at "
             f"{keras_cache_path()} and run `make run` again."
         )
     if weights.path is None:
         return {}, f"The backbone begins with {config.weights} weights."
-    of = "ImageNet's weights" if config.weights == "imagenet" else "Weights"
-    return {}, f"{of}: {weights.path}"
+    return (
+        {},
+        "ImageNet's weights are here." if config.weights == "imagenet" else f"The weights are those of {weights.path}",
+    )
 
 
 # The runs ------------------------------------------------------------------------------------------------------------
@@ -375,21 +377,21 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
 
 
 def hints(text: str) -> list[str]:
-    """Return how to do here what the text of an error advises: set a setting, call `skinlesion`."""
-    found = [name for name in PipelineConfig.model_fields if re.search(rf"`{name}`|\b{name}=", text)]
-    said = (
-        [
-            "`make run` takes settings from the environment: "
-            + ", ".join(f"SKINLESION_{name.upper()}" for name in found)
-            + f" ({f'SKINLESION_{found[-1].upper()}=...'} make run)."
-        ]
-        if found
-        else []
-    )
+    """Return how to do here what the text of an error advises: to set a setting, to call `skinlesion`."""
+    said = [
+        f"To set `{name}` for a run: SKINLESION_{name.upper()}=... make run"
+        for name in PipelineConfig.model_fields
+        if re.search(rf"`{name}`|\b{name}=" + (rf"|\b{name}\b" if "_" in name else ""), text)
+    ]
     if "`skinlesion " in text:
         said.append("`source .venv/bin/activate` makes `skinlesion` known to the shell.")
     return said
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        status
+    )  # everything is on disk; the usual way out waits for seconds for the threads of Airflow's API server

@@ -91,7 +91,11 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
     if report.refused:
         parts.append(f"Refused: {_listed(details['refused_because'])}.")
     if details["unrecognised_dx"]:
-        parts.append(f"Counted as unknown, since not recognised: {_listed(details['unrecognised_dx'])}.")
+        images_of = sum(details["unrecognised_dx"].values())
+        parts.append(
+            f"{_count(images_of, 'image')} with a diagnosis that is not recognised count as unknown: "
+            f"{_listed(details['unrecognised_dx'])}. The data report names them."
+        )
     return " ".join(parts)
 
 
@@ -176,8 +180,8 @@ def _removed(details: Mapping[str, Any]) -> str:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    first = [f"{count} x {name}" for name, count in list(counts.items())[:_LISTED]]
-    return "; ".join([*first, f"{len(counts) - _LISTED} more"] if len(counts) > _LISTED else first)
+    first = [f"{name} ({count})" for name, count in list(counts.items())[:_LISTED]]
+    return "; ".join(first) + (f" and {len(counts) - _LISTED} others" if len(counts) > _LISTED else "")
 
 
 def _count(number: int, item: str) -> str:
