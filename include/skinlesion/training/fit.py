@@ -44,10 +44,11 @@ def fit_phase(
         phase=phase.name,
     )
     if not training.state.finished:
+        first = training.state.epoch + 1
         log.info(
-            "Training %s for at most %d epochs; what stands beside the loss is measured on the inner fold",
+            "Training %s, %s; what stands beside the loss is measured on the inner fold",
             _TRAINED[phase.name],
-            phase.epochs,
+            f"from epoch {first} of {phase.epochs} on" if first > 1 else f"for at most {phase.epochs} epochs",
         )
         _compile(folded.model, phase, config)
         with progress(phase.name, phase.epochs, unit="epochs") as advance:

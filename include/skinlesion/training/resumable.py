@@ -128,12 +128,6 @@ class ResumableTraining(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.model.load_weights(str(self._weights_path(self.state.epoch)))
-        log.info(
-            "Training of the %s was stopped: it goes on with epoch %d of %d",
-            self.phase,
-            self.state.epoch + 1,
-            self.epochs,
-        )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Measure the epoch, keep its weights if they are the best, save the state."""
