@@ -17,13 +17,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
 from skinlesion.command_line.display import Display
-from skinlesion.command_line.failure import failure_of
+from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
@@ -40,10 +41,6 @@ WITHOUT_IMAGENET: Final[dict[str, str]] = {"weights": "drawn", "fine_tune": "non
 """Settings of a run for which ImageNet's weights cannot be had."""
 
 RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
-
-
-class RunFailed(Exception):
-    """A run of a DAG ended without success, and no task said why."""
 
 
 def main() -> int:
@@ -66,7 +63,9 @@ def main() -> int:
         show_result(config, runs, display)
     except BaseException as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        traceback.print_exc()  # where Airflow's lines go
+        with suppress(OSError):  # its disk may be the one that is full
+            traceback.print_exc()  # where Airflow's lines go
+        display.stop()
         failure = failure_of(error, again="`make run`", folders=folders)
         display.say()
         display.say(f"make run: {failure.text}", style="red" if failure.status != 130 else "yellow")
@@ -123,9 +122,12 @@ def prepare(config: PipelineConfig, display: Display) -> dict[str, str]:
 def start_airflow(config: PipelineConfig, display: Display) -> Runs:
     """Bring Airflow's database up to date, and load the DAGs."""
     display.begin("airflow")
-    migrate = subprocess.run([Path(sys.executable).with_name("airflow"), "db", "migrate"])
+    command = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
+    migrate = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    sys.stderr.write(migrate.stdout)
     if migrate.returncode != 0:
-        raise RunFailed("Airflow's database could not be brought up to date.")
+        last = [line for line in migrate.stdout.splitlines() if "Error" in line][-1:]
+        raise RunFailed(f"Airflow's database could not be brought up to date: {' '.join(last)}")
     runs = Runs(display, config)
     display.finish_with("Airflow's database is up to date, and the DAGs are loaded.")
     return runs
@@ -232,7 +234,6 @@ class Runs:
         try:
             state = dag.test(run_conf=settings).state
         except BaseException:
-            self._display.stop()
             end_unfinished(dag_id)
             raise
         if isinstance(self.error, BaseException):
@@ -390,8 +391,9 @@ def hints(text: str) -> list[str]:
 
 if __name__ == "__main__":
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(
         status
     )  # everything is on disk; the usual way out waits for seconds for the threads of Airflow's API server

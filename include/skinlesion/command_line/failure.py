@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,10 +14,19 @@ from skinlesion.foundation.errors import DataError
 
 KEPT: Final = "What was finished is kept"
 
-_DISK_FULL: Final = ("no space left on device", "database or disk is full", "disk quota exceeded")
-"""As the errors of libraries say it that carry no number: HDF5's, SQLite's."""
+_DISK_FULL: Final = (
+    "no space left on device",
+    "database or disk is full",
+    "disk quota exceeded",
+    "not enough free space",
+)
+"""As the errors of libraries say it that carry no number: HDF5's, SQLite's, NumPy's."""
 
 _MB: Final = 1024**2
+
+
+class RunFailed(Exception):
+    """A run ended without success, for the reason that the message says."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +49,16 @@ def failure_of(error: BaseException, *, again: str, folders: Iterable[Path]) -> 
         return Failure(f"Stopped. {KEPT}: run {again} again to go on.", 130)
     if isinstance(error, DataError):
         return Failure(str(error), 2)
-    if any(_is_disk_full(one) for one in _causes(error)):
-        return Failure(_disk_full(error, again, folders), 3)
+    if full := next(filter(_is_disk_full, _causes(error)), None):
+        return Failure(_disk_full(full, again, folders), 3)
     if isinstance(error, OSError):
         return Failure(f"{str(error).rstrip('.')}. {KEPT}: run {again} again when the cause is gone.", 3)
-    return Failure(f"{type(error).__name__}: {error}\n{KEPT}, so {again} can be tried again. This is a defect.", 1)
+    what = (
+        str(error)
+        if isinstance(error, RunFailed)
+        else f"An error of the program ended it: {type(error).__name__}: {error}"
+    )
+    return Failure(f"{what.rstrip('.')}. {KEPT}: {again} can be tried again.", 1)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -63,14 +78,12 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def _disk_full(error: BaseException, again: str, folders: Iterable[Path]) -> str:
-    free = {_existing(folder): 0 for folder in folders}
-    for folder in free:
-        free[folder] = shutil.disk_usage(folder).free
+    free = {folder: shutil.disk_usage(folder).free for folder in map(_existing, folders)}
     fullest = min(free, key=lambda folder: free[folder], default=Path.cwd())
+    cause = re.sub(r"(?<=\S)\s*\(.*\)", "", str(error).partition("\n[")[0], flags=re.DOTALL).rstrip(".")
     return (
-        f"The disk is full: {str(error).rstrip('.')}. {fullest} has {free.get(fullest, 0) / _MB:,.0f} MB left. Make room there, "
-        "or set `dataset` or `models` to a folder on another disk. "
-        f"{KEPT}: run {again} again then."
+        f"The disk that holds {fullest} is full: {free.get(fullest, 0) / _MB:,.0f} MB are left ({cause}). Make room there, or move "
+        f"the folder to a larger disk. {KEPT}: run {again} again then."
     )
 
 
