@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 WITHOUT_IMAGENET: Final[dict[str, str]] = {"weights": "drawn", "fine_tune": "none"}
 """Settings of a run for which ImageNet's weights cannot be had."""
 
+SAMPLE_IMAGES: Final = 240
+
 RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
 
 
@@ -63,8 +65,9 @@ def main() -> int:
         show_result(config, runs, display)
     except BaseException as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with suppress(OSError):  # its disk may be the one that is full
-            traceback.print_exc()  # where Airflow's lines go
+        if log is not None:
+            with suppress(OSError):  # its disk may be the one that is full
+                traceback.print_exc()  # where Airflow's lines go
         display.stop()
         failure = failure_of(error, again="`make run`", folders=folders)
         display.say()
@@ -139,8 +142,8 @@ def is_to_be_drawn(config: PipelineConfig) -> bool:
 
     if config.dataset != PROJECT_ROOT / "dataset" or any_source(config):
         return False
-    images = layout.images(config.dataset)
-    return not layout.diagnoses(config.dataset).exists() and not any(path.is_file() for path in images.rglob("*"))
+    images = (path for path in layout.images(config.dataset).rglob("*") if not path.name.startswith("."))
+    return not layout.diagnoses(config.dataset).exists() and not any(path.is_file() for path in images)
 
 
 def draw_sample(dataset: Path) -> str:
@@ -148,8 +151,7 @@ def draw_sample(dataset: Path) -> str:
     from skinlesion.data.sources.drawn.sample import write_sample
     from skinlesion.foundation.progress import progress
 
-    images = 240
-    with progress("sample", images) as advance:
+    with progress("sample", SAMPLE_IMAGES) as advance:
         drawn = 0
 
         def show(count: int) -> None:
@@ -157,7 +159,7 @@ def draw_sample(dataset: Path) -> str:
             advance(count - drawn)
             drawn = count
 
-        report = write_sample(dataset, images=images, progress=show)
+        report = write_sample(dataset, images=SAMPLE_IMAGES, progress=show)
     return (
         f"{short(dataset)}/ was empty: {report.images} images of {report.lesions} lesions were drawn into it. Figures on drawn "
         "images say nothing about skin."
@@ -298,11 +300,8 @@ LABELS: Final = {"log_candidate": "mlflow", "log_outcome": "mlflow"}
 
 def _mirrored(result: Any) -> str:
     written = result["versions_written"]
-    return (
-        f"MLflow's copy of the registry has version {', '.join(map(str, written))} now."
-        if written
-        else "MLflow was up to date."
-    )
+    versions = f"version{'s' if len(written) > 1 else ''} {', '.join(map(str, written))}"
+    return f"MLflow's copy of the registry has {versions} now." if written else "MLflow was up to date."
 
 
 def _concluded(result: Any) -> str:
