@@ -317,7 +317,7 @@ WORDS: Final[dict[str, Callable[[Any], str]]] = {
     "log_candidate": _mirrored,
     "log_outcome": _mirrored,
     "approval": lambda result: "A person must decide, since `require_approval` is set.",
-    "switch": lambda result: "The version is in service." if result["promoted"] else result["why"],
+    "switch": lambda result: "It is in service now." if result["promoted"] else result["why"],
     "conclude": _concluded,
 }
 """What each task of the promotion that is no stage did, from its result."""

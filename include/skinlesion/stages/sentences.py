@@ -46,10 +46,10 @@ def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
     lines["Measured on"] = f"{_count(metrics.images, 'held-out image')} of {_count(metrics.lesions, 'lesion')}"
     if metrics.warnings:
         lines["Notes"] = "\n".join(metrics.warnings)
-    lines["Model"] = str(layout.model_in_service(config.models) if is_in_service else candidate.h5)
-    lines["Report"] = str(candidate.report)
+    lines["Model"] = short(layout.model_in_service(config.models) if is_in_service else candidate.h5)
+    lines["Report"] = short(candidate.report)
     if layout.data_report(config.dataset).is_file():
-        lines["Data report"] = str(layout.data_report(config.dataset))
+        lines["Data report"] = short(layout.data_report(config.dataset))
     return lines
 
 
@@ -146,8 +146,8 @@ def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
         for key, name in (("balanced_accuracy", "balanced accuracy"), ("malignant_auroc", "malignant AUROC"))
     )
     where = f"{_count(details['images'], 'held-out image')} of {_count(details['lesions'], 'lesion')}"
-    done = "" if report.done else "Nothing to do: "
-    return f"{done}Version {details['version']}, measured on {where}: {', '.join(figures)}."
+    version = f"Version {details['version']}," if report.done else f"Nothing to do: version {details['version']} was"
+    return f"{version} measured on {where}: {', '.join(figures)}."
 
 
 def _promote(report: StageReport, details: Mapping[str, Any]) -> str:

@@ -152,7 +152,7 @@ class ResumableTraining(keras.callbacks.Callback):
         shown = ", ".join(f"{title} {figures[name]:.3f}" for name, title in named.items() if name in figures)
         log.info("epoch %d of %d: %s", len(history), self.epochs, shown)
         if stopped and len(history) < self.epochs:
-            log.info("%d epochs brought nothing better: training of the %s ends here", self.patience, self.phase)
+            log.info("%d epochs brought nothing better: this part of training ends here", self.patience)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
