@@ -28,12 +28,13 @@ SECONDS_OF_SILENCE: Final = 20.0
 _HEAD: Final = "{:<9}{:>8}"
 """The name of a stage and its duration."""
 
-_BAR: Final = 24
+_BAR_IN_FULL: Final = 80  # columns of a terminal from which the bar makes room for the text, not the text for the bar
+_BAR: Final = 30  # columns of the bar, fewer in a narrow terminal
 _UNTIL_FORESEEN: Final = 10.0  # seconds until it can be said how long the rest takes, and of which it is worth saying
 _NARROWEST: Final = 40  # columns of text; a narrower terminal breaks the lines itself
 
 
-@dataclass
+@dataclass(eq=False)
 class _Work:
     """A piece of work and how much of it is done; `total` is 0 where nobody knows."""
 
@@ -53,7 +54,7 @@ class _Work:
             return ""
         spent = time.monotonic() - self.since
         left = spent * (self.total - self.done) / self.done if self.done else 0
-        about = f", some {duration(left)} left" if spent > _UNTIL_FORESEEN and left > _UNTIL_FORESEEN else ""
+        about = f", {duration(left)} left" if spent > _UNTIL_FORESEEN and left > _UNTIL_FORESEEN else ""
         return f"{self.done:.0f} of {self.total:.0f} {self.unit}{about}"
 
 
@@ -187,12 +188,12 @@ class Display(logging.Handler):
         bar = ProgressBar(
             total=work.total or None,
             completed=work.done,
-            width=_BAR,
             pulse=not work.total,
             animation_time=time.monotonic(),
         )
         shown = stage or work
-        line = Table.grid(Column(no_wrap=True), Column(no_wrap=True), Column(), padding=(0, 2, 0, 0))
+        detail = Column(no_wrap=self.console.width >= _BAR_IN_FULL)
+        line = Table.grid(Column(no_wrap=True), Column(max_width=_BAR), detail, padding=(0, 2, 0, 0))
         line.add_row(
             Text(shown.head()),
             bar,
