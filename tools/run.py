@@ -9,40 +9,31 @@ stop by Ctrl-C, 1 for anything else.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Final
 
 from rich.console import Console
+from tools.dag_runs import PROMOTE, RETRAIN, Runs, paused_dags
 
 from skinlesion.command_line.display import Display
 from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
-from skinlesion.foundation.stage_report import StageReport
-from skinlesion.stages.pipeline import NIGHTLY
-from skinlesion.stages.sentences import NO_DEVICE, headline, sentence, short
+from skinlesion.stages.sentences import NO_DEVICE, headline, short
 from skinlesion.stages.settings import PipelineConfig
-
-if TYPE_CHECKING:
-    from airflow.sdk import DAG
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 WITHOUT_IMAGENET: Final[dict[str, str]] = {"weights": "drawn", "fine_tune": "none"}
 """Settings of a run for which ImageNet's weights cannot be had."""
 
 SAMPLE_IMAGES: Final = 240
-
-RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
 
 
 def main() -> int:
@@ -61,7 +52,8 @@ def main() -> int:
             settings = prepare(config, display)
             runs = start_airflow(config, display)
             runs.run(RETRAIN, settings)
-            runs.run(PROMOTE, {})
+            if PROMOTE not in paused_dags():
+                runs.run(PROMOTE, {})
         show_result(config, runs, display)
     except BaseException as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -192,154 +184,6 @@ def weights_for(config: PipelineConfig) -> tuple[dict[str, str], str]:
     )
 
 
-# The runs ------------------------------------------------------------------------------------------------------------
-
-
-class Runs:
-    """Runs DAGs in this process, and shows their tasks.
-
-    Attributes:
-        candidate: name of the candidate that the retraining left.
-        version: its number.
-        judgement: what the gate said of it, in words.
-        waits: whether it passed and waits for a person.
-        error: what ended the task that failed last.
-    """
-
-    def __init__(self, display: Display, config: PipelineConfig) -> None:
-        from airflow import settings
-        from airflow.dag_processing.dagbag import DagBag
-        from airflow.sdk.listener import get_listener_manager
-
-        self.candidate, self.version, self.judgement = "", 0, ""
-        self.waits = False
-        self.error: BaseException | str | None = None
-        self._display, self._shards = display, config.shards
-        bag = DagBag(settings.DAGS_FOLDER)
-        if bag.import_errors:
-            raise RunFailed("\n".join(f"{file}: {error}" for file, error in bag.import_errors.items()))
-        self._dags: dict[str, DAG] = bag.dags
-        get_listener_manager().add_listener(self._listener())  # type: ignore[no-untyped-call]
-        package = logging.getLogger("skinlesion")
-        package.addHandler(display)
-        package.setLevel(logging.INFO)
-
-    def run(self, dag_id: str, settings: dict[str, str]) -> None:
-        """Run a DAG once. Raises what ended it."""
-        dag = self._dags[dag_id]
-        dag.deadline = None  # dag.test() ends in an error for a DAG with a deadline (apache/airflow#73428)
-        for task in dag.tasks:
-            task.retries = 0  # a person is here: the cause is told at once
-        if approval := dag.task_dict.get("approval"):
-            approval.execute = self._leave_to_a_person  # type: ignore[method-assign, union-attr]
-        self._display.begin("airflow")  # it writes the DAGs to its database before the first task begins
-        try:
-            state = dag.test(run_conf=settings).state
-        except BaseException:
-            end_unfinished(dag_id)
-            raise
-        if isinstance(self.error, BaseException):
-            raise self.error
-        if state != "success":
-            raise RunFailed(str(self.error or f"The run of {dag_id} did not succeed"))
-
-    def _leave_to_a_person(self, context: Any) -> None:
-        """Stand in for the operator that waits for an answer: nobody could give it one, since no server runs."""
-        from airflow.sdk.exceptions import DownstreamTasksSkipped
-
-        self.waits = True
-        raise DownstreamTasksSkipped(tasks=["switch"])  # type: ignore[no-untyped-call]
-
-    def _listener(self) -> object:
-        from airflow.listeners import hookimpl
-
-        runs = self
-
-        class Tasks:
-            @hookimpl
-            def on_task_instance_running(self, previous_state: Any, task_instance: RuntimeTaskInstance) -> None:
-                runs._display.begin(LABELS.get(task_instance.task_id, task_instance.task_id))
-
-            @hookimpl
-            def on_task_instance_success(self, previous_state: Any, task_instance: RuntimeTaskInstance) -> None:
-                runs._succeeded(task_instance)
-
-            @hookimpl
-            def on_task_instance_failed(
-                self, previous_state: Any, task_instance: RuntimeTaskInstance, error: BaseException | str | None
-            ) -> None:
-                runs.error = error
-                runs._display.stop()
-
-        return Tasks()
-
-    def _succeeded(self, task: RuntimeTaskInstance) -> None:
-        def pull(key: str = "return_value") -> Any:
-            return task.xcom_pull(task_ids=task.task_id, key=key, map_indexes=task.map_index)
-
-        if task.task_id in NIGHTLY:
-            report = StageReport.of_dict(pull("report" if task.task_id == "collect" else "return_value"))
-            index = task.map_index
-            shard = (
-                f" (shard {index + 1} of {self._shards})" if index is not None and self._shards > 1 <= index + 1 else ""
-            )
-            self._display.finish_with(f"{sentence(report)}{shard}")
-            if task.task_id == "evaluate":
-                self.candidate, self.version = str(report.details["run"]), int(str(report.details["version"]))
-        elif task.task_id == "gate":
-            judgement = pull("judgement")
-            self.judgement, self.version, self.candidate = (judgement[key] for key in ("sentence", "version", "run"))
-            self._display.finish_with(self.judgement)
-        else:
-            self._display.finish_with(WORDS[task.task_id](pull()))
-
-
-LABELS: Final = {"log_candidate": "mlflow", "log_outcome": "mlflow"}
-"""What tasks are called whose name is too long or says too little."""
-
-
-def _mirrored(result: Any) -> str:
-    written = result["versions_written"]
-    versions = f"version{'s' if len(written) > 1 else ''} {', '.join(map(str, written))}"
-    return f"MLflow's copy of the registry has {versions} now." if written else "MLflow was up to date."
-
-
-def _concluded(result: Any) -> str:
-    removed = result["versions_without_files"]
-    return (
-        f"The files of old versions were removed: {', '.join(map(str, removed))}."
-        if removed
-        else "The run is concluded."
-    )
-
-
-WORDS: Final[dict[str, Callable[[Any], str]]] = {
-    "log_candidate": _mirrored,
-    "log_outcome": _mirrored,
-    "approval": lambda result: "A person must decide, since `require_approval` is set.",
-    "switch": lambda result: "It is in service now." if result["promoted"] else result["why"],
-    "conclude": _concluded,
-}
-"""What each task of the promotion that is no stage did, from its result."""
-
-
-def end_unfinished(dag_id: str) -> None:
-    """Mark runs of a DAG that this program left unfinished as failed: a scheduler would go on with them one day."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from airflow.utils.state import DagRunState, TaskInstanceState
-    from airflow.utils.types import DagRunTriggeredByType
-    from sqlalchemy import select
-
-    with create_session() as session:
-        ours = (DagRun.dag_id == dag_id, DagRun.triggered_by == DagRunTriggeredByType.TEST)
-        for run in session.scalars(select(DagRun).where(*ours, DagRun.state == DagRunState.RUNNING)):
-            for task in run.get_task_instances(session=session):
-                if task.state not in ("success", "skipped", "failed", "upstream_failed"):
-                    task.state = TaskInstanceState.FAILED
-            run.state = DagRunState.FAILED
-
-
 # After the runs ------------------------------------------------------------------------------------------------------
 
 
@@ -358,17 +202,25 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
     display.pairs(lines)
     display.say(NO_DEVICE)
     display.say()
-    if runs.waits:
+    paused = paused_dags()
+    if PROMOTE in paused:
+        display.say(
+            f"Version {runs.version} is not judged, since {PROMOTE} is paused: switch it on in Airflow's page (`make up`), then run "
+            f"`make run` again. Or put the version in service whatever the gate would say:\n  {promote}"
+        )
+    elif runs.waits:
         display.say(
             f"Version {runs.version} waits for a person, since `require_approval` is set. Look at its report, then put it in "
-            f"service with\n  {promote}\nor start {PROMOTE} for it on the page of `make up` and answer under Required Actions."
+            f"service with\n  {promote}\nor start {PROMOTE} for it in Airflow's page (`make up`) and answer under Required Actions."
         )
     elif now is None or now.version != runs.version:
         display.say(f"To put version {runs.version} in service all the same:\n  {promote}")
     steps = {f"{command} models show {runs.version}": "each line of the gate's verdict"}
     if now is not None:
         steps = {f"{command} serve": "a web page on which you drop an image"} | steps
-    steps["make up"] = "Airflow's page; switch both DAGs on there"
+    steps["make up"] = (
+        f"Airflow's page; switch on {' and '.join(paused)} there" if paused else "Airflow with its nights"
+    )
     steps["source .venv/bin/activate"] = "after this `skinlesion` alone is enough"
     display.say("What to do next:")
     width = max(map(len, steps)) + 2

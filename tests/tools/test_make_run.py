@@ -18,11 +18,11 @@ from tools import run as program
 
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.network.backbone import WeightsUnavailable, keras_cache_path
 from skinlesion.registry.snapshot import Registry
 from skinlesion.stages.settings import PipelineConfig
 
-PROGRAM = Path(program.__file__)
 UNREACHABLE = (
     "ImageNet weights cannot be downloaded (URL fetch failure on https://x/y.h5: None -- [Errno -2] Name or service not "
     "known). Put Keras's file y.h5 at /z (or elsewhere)."
@@ -116,7 +116,8 @@ class Run:
             f"SKINLESION_{name.upper()}": str(value) for name, value in (SETTINGS | places | settings).items()
         }
         self.process = subprocess.Popen(
-            [sys.executable, PROGRAM],
+            [sys.executable, "-m", "tools.run"],
+            cwd=PROJECT_ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -200,6 +201,29 @@ def test_a_run_shows_every_stage_and_ends_with_figures_and_what_to_do(
     assert "Version 2 " in text
     assert "skinlesion serve" in text
     assert run.states()[-2:] == [("skin_lesion_retrain", "success"), ("skin_lesion_promote", "success")]
+
+
+@pytest.mark.slow
+def test_a_paused_promotion_is_left_alone_and_said(
+    started: Any, trained: Path, tmp_path: Path, airflow_database: Path
+) -> None:
+    folder = copy_trained(trained, tmp_path / "all")
+    assert started(folder).end()[0] == 0, "Airflow knows the DAGs now"
+
+    def pause(value: int) -> None:
+        with sqlite3.connect(airflow_database) as connection:
+            connection.execute("UPDATE dag SET is_paused = ? WHERE dag_id = 'skin_lesion_promote'", (value,))
+
+    pause(1)
+    try:
+        run = started(folder)
+        status, text = run.end()
+    finally:
+        pause(0)
+    assert status == 0, text
+    assert "is not judged, since skin_lesion_promote is paused" in text
+    assert "models promote 1 --reason ..." in text
+    assert run.states()[-1] == ("skin_lesion_retrain", "success")
 
 
 @pytest.mark.slow
