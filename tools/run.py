@@ -203,9 +203,11 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
     display.say(NO_DEVICE)
     display.say()
     paused = paused_dags()
-    if PROMOTE in paused:
+    if now is not None and now.version == runs.version:
+        pass
+    elif PROMOTE in paused:
         display.say(
-            f"Version {runs.version} is not judged, since {PROMOTE} is paused: switch it on in Airflow's page (`make up`), then run "
+            f"Version {runs.version} was not judged now, since {PROMOTE} is paused: switch it on in Airflow's page (`make up`), then run "
             f"`make run` again. Or put the version in service whatever the gate would say:\n  {promote}"
         )
     elif runs.waits:
@@ -213,7 +215,7 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
             f"Version {runs.version} waits for a person, since `require_approval` is set. Look at its report, then put it in "
             f"service with\n  {promote}\nor start {PROMOTE} for it in Airflow's page (`make up`) and answer under Required Actions."
         )
-    elif now is None or now.version != runs.version:
+    else:
         display.say(f"To put version {runs.version} in service all the same:\n  {promote}")
     steps = {f"{command} models show {runs.version}": "each line of the gate's verdict"}
     if now is not None:

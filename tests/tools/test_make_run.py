@@ -208,7 +208,8 @@ def test_a_paused_promotion_is_left_alone_and_said(
     started: Any, trained: Path, tmp_path: Path, airflow_database: Path
 ) -> None:
     folder = copy_trained(trained, tmp_path / "all")
-    assert started(folder).end()[0] == 0, "Airflow knows the DAGs now"
+    (folder / "models" / "in_service").unlink()
+    assert started(folder, require_approval=True).end()[0] == 0, "Airflow knows the DAGs now"
 
     def pause(value: int) -> None:
         with sqlite3.connect(airflow_database) as connection:
@@ -221,7 +222,7 @@ def test_a_paused_promotion_is_left_alone_and_said(
     finally:
         pause(0)
     assert status == 0, text
-    assert "is not judged, since skin_lesion_promote is paused" in text
+    assert "was not judged now, since skin_lesion_promote is paused" in text
     assert "models promote 1 --reason ..." in text
     assert run.states()[-1] == ("skin_lesion_retrain", "success")
 
