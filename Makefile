@@ -38,7 +38,7 @@ install: .venv/installed ## set up the environment from uv.lock (fetches uv when
 	@touch $@
 
 run: install ## retrain once through Airflow; with sample data when dataset/ is empty
-	@tools/run.sh
+	@$(BIN)/python -m tools.run
 
 up: install ## start Airflow on this machine, PORT=8080; prints address and login
 	@tools/up.sh

@@ -58,6 +58,7 @@ class Approval(ApprovalOperator):
 
 @dag(
     schedule=[CANDIDATE],
+    is_paused_upon_creation=False,  # it does nothing before skin_lesion_retrain, which people switch on, leaves a candidate
     params={
         "version": Param(
             None,

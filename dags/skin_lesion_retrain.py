@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
     """Run a stage with the run's parameters as settings; return its report and the name of the machine that ran it."""
     from skinlesion.stages.pipeline import run_stage
+    from skinlesion.stages.sentences import sentence
 
     context = get_current_context()
     settings = dict(context["params"])
@@ -38,7 +39,7 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
     config = PipelineConfig.of(settings)
     part = Shard.of_text(shard)
     report = run_stage(stage, config, None if part == WHOLE else part, **options)
-    log.info("%s", report)
+    log.info("%s", sentence(report))
     return report.as_dict() | {"host": socket.gethostname()}
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.stages import pipeline
@@ -22,7 +23,8 @@ def settings_of(retrain: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def noted(stage: str, config: PipelineConfig, shard: Any = None, **options: bool) -> StageReport:
             seen.append(config)
-            return StageReport(stage=stage, seen=0, done=0, skipped=0, refused=0, seconds=0.0)
+            details: dict[str, JsonValue] = {"run": "one", "epochs": 1, "warm_start": None}
+            return StageReport(stage=stage, seen=0, done=0, skipped=0, refused=0, seconds=0.0, details=details)
 
         context = {"params": params, "dag_run": SimpleNamespace(run_type=run_type)}
         monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from skinlesion.command_line.options import Dataset, Json, Models, Quiet, Settings, config_of, out, shard_of, show_log
+from skinlesion.command_line.display import Display
+from skinlesion.command_line.options import Dataset, Json, Models, Quiet, Settings, config_of, shard_of, show_log
 from skinlesion.foundation.shard import Shard
-from skinlesion.foundation.stage_report import StageReport
-from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.stages.pipeline import SHARDED, RunReport, run_all, run_stage
+from skinlesion.stages.sentences import NO_DEVICE, headline
 from skinlesion.stages.settings import PipelineConfig
 
 
@@ -27,15 +30,18 @@ def run(
     from skinlesion.stages.evaluate import metrics_of
 
     config = config_of(dataset, models, settings)
-    show_log(quiet)
-    reports = run_all(config, announce=_announcer(quiet))
-    promotion = reports[-1].details
-    metrics = metrics_of(config, str(promotion["run"]))
+    with _shown(quiet) as display:
+        if display is None:
+            reports = run_all(config, begin=lambda stage: None, finish=lambda report: None)
+        else:
+            reports = run_all(config, display.begin, display.finish)
+    metrics = metrics_of(config, str(reports[-1].details["run"]))
     if json_file is not None:
         RunReport(stages=tuple(reports), metrics=metrics.model_dump(mode="json")).write(json_file.absolute())
-    if not quiet:
-        _print_headline(config, metrics)
-        out.print(f"{'Gate:':<19}{promotion['verdict']}", markup=False)
+    if display is not None:
+        display.say()
+        display.pairs(headline(config, metrics))
+        display.say(NO_DEVICE)
 
 
 def metrics(models: Models = None) -> None:
@@ -43,7 +49,9 @@ def metrics(models: Models = None) -> None:
     from skinlesion.stages.evaluate import read_metrics
 
     config = config_of(None, models, None)
-    _print_headline(config, read_metrics(config))
+    display = Display(Console(highlight=False))
+    display.pairs(headline(config, read_metrics(config)))
+    display.say(NO_DEVICE)
 
 
 def stage_command(stage: str) -> Callable[..., None]:
@@ -72,46 +80,31 @@ def stage_command(stage: str) -> Callable[..., None]:
 
 
 def _run_one(stage: str, config: PipelineConfig, shard: Shard | None, json_file: Path | None, quiet: bool) -> None:
-    show_log(quiet)
-    report = run_stage(stage, config, shard)
-    _announcer(quiet)(report)
+    with _shown(quiet) as display:
+        if display is not None:
+            display.begin(stage)
+        report = run_stage(stage, config, shard)
+        if display is not None:
+            display.finish(report)
     if json_file is not None:
         RunReport(stages=(report,)).write(json_file.absolute())
 
 
-def _announcer(quiet: bool) -> Callable[[StageReport], None]:
-    return lambda report: None if quiet else out.print(str(report), markup=False)
-
-
-def _print_headline(config: PipelineConfig, metrics: MetricsRecord) -> None:
-    from skinlesion.foundation import layout
-    from skinlesion.registry.candidate import Candidate
-
-    candidate = Candidate(layout.candidate(config.models, metrics.run))
-    for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
-        out.print(f"{title + ':':<19}{_figure(getattr(metrics, name), metrics.intervals.get(name))}", markup=False)
-    out.print(f"{'Measured on:':<19}{metrics.images} held-out images of {metrics.lesions} lesions")
-    out.print(f"{'Model:':<19}{_model_of(config, candidate.run)}", markup=False)
-    out.print(f"{'Report:':<19}{candidate.report}", markup=False)
-    for warning in metrics.warnings:
-        out.print(f"{'Note:':<19}{warning}", markup=False)
-    out.print("Research and education only: not a medical device.")
-
-
-def _model_of(config: PipelineConfig, run: str) -> Path:
-    """Return the path of the model in service if it is that of the run, else the path of the candidate's model."""
-    from skinlesion.foundation import layout
-    from skinlesion.registry import in_service
-    from skinlesion.registry.candidate import Candidate
-
-    now = in_service.read(config.models)
-    if now is not None and now.run == run:
-        return layout.model_in_service(config.models)
-    return Candidate(layout.candidate(config.models, run)).h5
-
-
-def _figure(value: float | None, interval: list[float] | None) -> str:
-    """Return a figure and its interval as text."""
-    if value is None:
-        return "not measured"
-    return f"{value:.3f}" + (f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+@contextmanager
+def _shown(quiet: bool) -> Iterator[Display | None]:
+    """Provide what shows stages and the log on standard output; None, and only errors on standard error, if quiet."""
+    if quiet:
+        show_log(quiet)
+        yield None
+        return
+    log, package = logging.getLogger(), logging.getLogger("skinlesion")
+    package.setLevel(logging.INFO)
+    with Display(Console(highlight=False)) as display:
+        log.addHandler(display)
+        try:
+            yield display
+        except BaseException:
+            display.stop()
+            raise
+        finally:
+            log.removeHandler(display)

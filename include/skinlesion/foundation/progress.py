@@ -1,4 +1,4 @@
-"""Show the progress of a stage: a bar in a terminal, a log line now and then elsewhere."""
+"""How far the work is: given to whoever watches, else a bar in a terminal and a log line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -6,37 +6,64 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES: Final = 30.0
 """Seconds between two log lines: often enough to see that a task is alive, seldom enough for a readable log."""
 
+Advance = Callable[[float], None]
+"""Called with the number of items just finished."""
+
+
+class Watcher(Protocol):
+    """Whoever shows how far the work of this process is."""
+
+    def watch(self, work: str, total: float, unit: str) -> AbstractContextManager[Advance]:
+        """Provide the function that counts the items of one piece of work, which may be part of another one."""
+        ...
+
+
+_watchers: list[Watcher] = []
+
 
 @contextmanager
-def progress(stage: str, total: int, unit: str = "images") -> Iterator[Callable[[float], None]]:
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Let `progress` tell this watcher, whatever thread calls it, while the context is entered."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+@contextmanager
+def progress(work: str, total: float, unit: str = "images") -> Iterator[Advance]:
     """Provide a function to be called with the number of items just finished."""
-    if total and sys.stderr.isatty():
-        with _bar(stage, total) as advance:
+    if _watchers:
+        with _watchers[-1].watch(work, total, unit) as advance:
+            yield advance
+    elif total and sys.stderr.isatty():
+        with _bar(work, total) as advance:
             yield advance
     else:
-        yield _log_lines(stage, total, unit)
+        yield _log_lines(work, total, unit)
 
 
 @contextmanager
-def _bar(stage: str, total: int) -> Iterator[Callable[[float], None]]:
+def _bar(work: str, total: float) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(stage, total=total)
+        task = bar.add_task(work, total=total)
         yield lambda count: bar.advance(task, count)
 
 
-def _log_lines(stage: str, total: int, unit: str) -> Callable[[float], None]:
+def _log_lines(work: str, total: float, unit: str) -> Advance:
     done = 0.0
     last = time.monotonic()
 
@@ -45,6 +72,6 @@ def _log_lines(stage: str, total: int, unit: str) -> Callable[[float], None]:
         done += count
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            log.info("%s: %d of %d %s", stage, done, total, unit)
+            log.info("%s: %d of %d %s", work, done, total, unit)
 
     return advance

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Self
 
 from pydantic import Field, JsonValue
 
@@ -10,7 +12,7 @@ from skinlesion.foundation.record import RecordPart
 
 
 class StageReport(RecordPart):
-    """Counts of one stage's run, small enough for an XCom of Airflow.
+    """Counts of one stage's run, small enough for an XCom of Airflow; `skinlesion.stages.sentences` puts them into words.
 
     Attributes:
         stage: name of the stage.
@@ -34,11 +36,11 @@ class StageReport(RecordPart):
         """Return counts and details side by side in one dictionary, as a task of Airflow returns them."""
         return self.model_dump(mode="json", exclude={"details"}) | self.details
 
-    def __str__(self) -> str:
-        text = f"{self.stage}: seen={self.seen} done={self.done} skipped={self.skipped} refused={self.refused}"
-        nothing = " (nothing to do)" if self.done == 0 else ""
-        shown = ", ".join(f"{key}={value}" for key, value in self.details.items() if not isinstance(value, dict | list))
-        return f"{text} in {self.seconds:.1f} s{nothing}" + (f" [{shown}]" if shown else "")
+    @classmethod
+    def of_dict(cls, values: Mapping[str, JsonValue]) -> Self:
+        """Return the report that `as_dict` gave; what was added to the dictionary is among its details."""
+        counts = {name: values[name] for name in cls.model_fields if name in values}
+        return cls.model_validate(counts | {"details": {k: v for k, v in values.items() if k not in counts}})
 
 
 class Stopwatch:

@@ -54,15 +54,19 @@ def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **
     return function(config, **options) if shard is None else function(config, shard, **options)
 
 
-def run_all(config: PipelineConfig, announce: Callable[[StageReport], None]) -> Sequence[StageReport]:
+def run_all(
+    config: PipelineConfig, begin: Callable[[str], None], finish: Callable[[StageReport], None]
+) -> Sequence[StageReport]:
     """Run every stage in order and return their reports. The first error ends the run.
 
     Args:
         config: the settings.
-        announce: called with each report when its stage has finished.
+        begin: called with the name of each stage before it.
+        finish: called with each report when its stage has finished.
     """
     reports = []
     for stage in STAGES:
+        begin(stage)
         reports.append(run_stage(stage, config))
-        announce(reports[-1])
+        finish(reports[-1])
     return reports

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 from pydantic import JsonValue
@@ -15,6 +16,10 @@ from skinlesion.training.inner_fold import measure_inner_fold
 from skinlesion.training.phases import Phase
 from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+_TRAINED: Final = {"head": "the head", "tail": "the layers above the cut", "full": "the whole network"}
 
 
 def fit_phase(
@@ -39,8 +44,14 @@ def fit_phase(
         phase=phase.name,
     )
     if not training.state.finished:
+        first = training.state.epoch + 1
+        log.info(
+            "Training %s, %s; what stands beside the loss is measured on the inner fold",
+            _TRAINED[phase.name],
+            f"from epoch {first} of {phase.epochs} on" if first > 1 else f"for at most {phase.epochs} epochs",
+        )
         _compile(folded.model, phase, config)
-        with progress("train", phase.epochs, unit="epochs") as advance:
+        with progress(phase.name, phase.epochs, unit="epochs") as advance:
             advance(training.state.epoch)
 
             def start_epoch(epoch: int, logs: Any) -> None:

@@ -128,7 +128,6 @@ class ResumableTraining(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.model.load_weights(str(self._weights_path(self.state.epoch)))
-        log.info("%s goes on from epoch %d of %d", self.phase, self.state.epoch + 1, self.epochs)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Measure the epoch, keep its weights if they are the best, save the state."""
@@ -147,8 +146,13 @@ class ResumableTraining(keras.callbacks.Callback):
         self.state.write(self._state_path)
         self._weights_path(len(history) - 1).unlink(missing_ok=True)
         self.model.stop_training = stopped
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        log.info("%s epoch %d of %d: %s", self.phase, len(history), self.epochs, shown)
+        named = {
+            "loss": "loss", "val_balanced_accuracy": "balanced accuracy", "val_malignant_auroc": "malignant AUROC",
+        }  # fmt: skip
+        shown = ", ".join(f"{title} {figures[name]:.3f}" for name, title in named.items() if name in figures)
+        log.info("epoch %d of %d: %s", len(history), self.epochs, shown)
+        if stopped and len(history) < self.epochs:
+            log.info("%d epochs brought nothing better: this part of training ends here", self.patience)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

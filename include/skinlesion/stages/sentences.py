@@ -1,0 +1,197 @@
+"""What people read of a run: a sentence for each stage, the headline of a version, durations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from skinlesion.foundation import layout
+from skinlesion.foundation.stage_report import StageReport
+from skinlesion.registry import in_service
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.metrics_record import MetricsRecord
+from skinlesion.stages.settings import PipelineConfig
+
+NO_DEVICE: Final = "Research and education only: not a medical device."
+
+_LISTED: Final = 3
+"""Reasons or diagnoses in a sentence. Further ones are counted; the data report has all."""
+
+
+def sentence(report: StageReport) -> str:
+    """Return what a stage did as one or a few sentences."""
+    return _SENTENCES[report.stage](report, report.details)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: `0.4 s`, `42 s`, `3:05 min`, `2:10 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
+    """Return the figures of a candidate with their intervals, what is to be known about them, and the paths to look at."""
+    candidate = Candidate(layout.candidate(config.models, metrics.run))
+    now = in_service.read(config.models)
+    is_in_service = now is not None and now.run == metrics.run
+    lines = {
+        title: _figure(getattr(metrics, name), metrics.intervals.get(name))
+        for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC"))
+    }
+    lines["Measured on"] = f"{_count(metrics.images, 'held-out image')} of {_count(metrics.lesions, 'lesion')}"
+    if metrics.warnings:
+        lines["Notes"] = "\n".join(metrics.warnings)
+    lines["Model"] = short(layout.model_in_service(config.models) if is_in_service else candidate.h5)
+    lines["Report"] = short(candidate.report)
+    if layout.data_report(config.dataset).is_file():
+        lines["Data report"] = short(layout.data_report(config.dataset))
+    return lines
+
+
+def _figure(value: float | None, interval: list[float] | None) -> str:
+    """Return a figure and its interval as text."""
+    if value is None:
+        return "not measured"
+    return f"{value:.3f}" + (f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _collect(report: StageReport, details: Mapping[str, Any]) -> str:
+    if not details["sources"]:
+        return "No source of new images is set: the images are those in images/."
+    waiting = sum(source["waiting"] for source in details["sources"].values())
+    refused = f", {report.refused} could not be taken" if report.refused else ""
+    names = ", ".join(name.replace("_", " ") for name in details["sources"])
+    there = report.skipped - waiting
+    return f"{_count(report.done, 'file')} arrived ({names}); {there} were there already, {waiting} wait{refused}."
+
+
+def _examine(report: StageReport, details: Mapping[str, Any]) -> str:
+    unusable = f" {report.refused} of them cannot be used." if report.refused else ""
+    if not report.done:
+        return f"Nothing to do: {_count(report.seen, 'image file')} unchanged.{unusable}"
+    known = f", {report.skipped} were known" if report.skipped else ""
+    return f"{_count(report.done, 'image file')} read and checked{known}.{unusable}"
+
+
+def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
+    from skinlesion.data.split import HELD_OUT, TRAIN  # pandas, which not every command needs
+
+    def images(side: str) -> int:
+        return sum(sides[side]["images"] for sides in details["classes"].values() if side in sides)
+
+    parts = [
+        f"{_count(details['accepted'], 'image')} accepted, {report.refused} refused: "
+        f"{images(TRAIN)} to train on, {images(HELD_OUT)} held out."
+    ]
+    if report.refused:
+        parts.append(f"Refused: {_listed(details['refused_because'])}.")
+    if details["unrecognised_dx"]:
+        images_of = sum(details["unrecognised_dx"].values())
+        parts.append(
+            f"{_count(images_of, 'image')} with a diagnosis that is not recognised count as unknown: "
+            f"{_listed(details['unrecognised_dx'])}. The data report names them."
+        )
+    return " ".join(parts)
+
+
+def _resize(report: StageReport, details: Mapping[str, Any]) -> str:
+    refused = f" {report.refused} could not be used." if report.refused else ""
+    return f"{_made(report, 'image', 'brought to 224x224')}{_removed(details)}{refused}"
+
+
+def _augment(report: StageReport, details: Mapping[str, Any]) -> str:
+    if not report.seen:
+        return f"No augmented copies are wanted.{_removed(details)}"
+    return f"{_made(report, 'augmented copy', 'made of the training images')}{_removed(details)}"
+
+
+def _organize(report: StageReport, details: Mapping[str, Any]) -> str:
+    both = details["lesions_on_both_sides"]
+    checked = "no lesion is on both sides" if both == 0 else f"{both} lesions are on both sides"
+    sides = f"{_count(details['training_files'], 'file')} to train on, {details['held_out_files']} held out; {checked}."
+    left_out = details["left_out_as_held_out_twins"]
+    twins = f" {left_out} training images are equal to held-out ones and left out." if left_out else ""
+    return f"{'' if report.done else 'Nothing to do: '}{sides}{twins}"
+
+
+def _build(report: StageReport, details: Mapping[str, Any]) -> str:
+    named = {"imagenet": "ImageNet's weights", "random": "random weights", "drawn": "weights trained on drawn images"}
+    weights = named.get(details["weights"], f"the weights of {details['weights']}")
+    return f"The untrained model was built with {weights}." if report.done else f"Nothing to do: it has {weights}."
+
+
+def _embed(report: StageReport, details: Mapping[str, Any]) -> str:
+    if "why" in details:
+        return f"Nothing to do: {details['why']}."
+    device = f" ({details['device']})" if details["device"] else ""
+    return _made(report, "training file", f"run through the frozen part of the network{device}")
+
+
+def _train(report: StageReport, details: Mapping[str, Any]) -> str:
+    epochs, files = _count(details["epochs"], "epoch"), _count(report.seen, "file")
+    began = " It went on from the model in service." if details["warm_start"] else ""
+    if not report.done:
+        return f"Nothing to do: candidate {details['run']} is trained ({epochs} on {files})."
+    return f"{epochs} on {files} made candidate {details['run']}.{began}"
+
+
+def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
+    figures = (
+        f"{name} {details[key]:.3f}" if details[key] is not None else f"{name} not measured"
+        for key, name in (("balanced_accuracy", "balanced accuracy"), ("malignant_auroc", "malignant AUROC"))
+    )
+    where = f"{_count(details['images'], 'held-out image')} of {_count(details['lesions'], 'lesion')}"
+    version = f"Version {details['version']}," if report.done else f"Nothing to do: version {details['version']} was"
+    return f"{version} measured on {where}: {', '.join(figures)}."
+
+
+def _promote(report: StageReport, details: Mapping[str, Any]) -> str:
+    return str(details["verdict"])
+
+
+_SENTENCES: Final[dict[str, Callable[[StageReport, Mapping[str, Any]], str]]] = {
+    "collect": _collect,
+    "examine": _examine,
+    "ingest": _ingest,
+    "resize": _resize,
+    "augment": _augment,
+    "organize": _organize,
+    "build": _build,
+    "embed": _embed,
+    "train": _train,
+    "evaluate": _evaluate,
+    "promote": _promote,
+}
+
+
+def _made(report: StageReport, item: str, what: str) -> str:
+    if not report.done:
+        return f"Nothing to do: {_count(report.seen, item)} up to date."
+    return f"{_count(report.done, item)} {what}{f', {report.skipped} were up to date' if report.skipped else ''}."
+
+
+def _removed(details: Mapping[str, Any]) -> str:
+    return f" {details['removed']} that are no longer wanted were removed." if details["removed"] else ""
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    first = [f"{name} ({count})" for name, count in list(counts.items())[:_LISTED]]
+    return "; ".join(first) + (f" and {len(counts) - _LISTED} others" if len(counts) > _LISTED else "")
+
+
+def _count(number: int, item: str) -> str:
+    """Return a number of items in words: `1 image`, `2 images`, `2 copies`."""
+    if number == 1:
+        return f"1 {item}"
+    return f"{number:,} {item[:-1]}ies" if item.endswith("y") else f"{number:,} {item}s"
+
+
+def short(path: str | Path) -> str:
+    """Return a path as it is named from the working directory, whole if it lies elsewhere."""
+    whole = Path(path)
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
