@@ -160,7 +160,7 @@ def draw_sample(dataset: Path) -> str:
 
 def weights_for(config: PipelineConfig) -> tuple[dict[str, str], str]:
     """Return the settings that follow from the weights that can be had, and a sentence about them."""
-    from skinlesion.network.backbone import WeightsUnavailable, find_weights, keras_cache_path
+    from skinlesion.network.backbone import GOING_ON_WITH_DRAWN, WeightsUnavailable, find_weights, keras_cache_path
 
     try:
         weights = find_weights(config)
@@ -172,9 +172,8 @@ def weights_for(config: PipelineConfig) -> tuple[dict[str, str], str]:
             if name == "weights" or f"SKINLESION_{name.upper()}" not in os.environ
         }
         return settings, (
-            f"ImageNet's weights are not here and cannot be downloaded ({reason}): going on with the weights that this "
-            "project trained on drawn images. The pipeline is the real one; for real use put Keras's file at "
-            f"{keras_cache_path()} and run `make run` again."
+            f"ImageNet's weights are not here and cannot be downloaded ({reason}). {GOING_ON_WITH_DRAWN} For real use put "
+            f"Keras's file at {keras_cache_path()} and run `make run` again."
         )
     if weights.path is None:
         return {}, f"The backbone begins with {config.weights} weights."

@@ -41,7 +41,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_imagenet_weights_the_run_goes_on_with_drawn_ones_and_says_what_that_means() -> None:
     settings, said = program.weights_for(PipelineConfig.of({}))
     assert settings == {"weights": "drawn", "fine_tune": "none"}
-    assert "cannot be downloaded ([Errno -2] Name or service not known): going on" in said
+    assert "cannot be downloaded ([Errno -2] Name or service not known). Going on with `weights=drawn`" in said
     assert f"put Keras's file at {keras_cache_path()} and run `make run` again" in said
 
 
