@@ -9,7 +9,6 @@ import pytest
 from tools.drawn_backbone.pictures import GROUPS, LESION_MEASURES, MEASURED, Pictures, draw_pictures
 from tools.drawn_backbone.textures import MEASURES, SHAPES, TEXTURES, draw_abstract
 
-from skinlesion.data.sources.drawn.noise import Array
 from skinlesion.network.backbone import BackboneWeights, build_backbone
 
 COSINE = len(LESION_MEASURES) + MEASURES.index("ground_cos")
@@ -62,24 +61,23 @@ def test_an_abstract_picture_is_drawn_as_its_labels_say() -> None:
 def test_targets_follow_what_a_batch_does_to_a_picture(pictures: Pictures) -> None:
     from tools.drawn_backbone.batches import ANSWERS, Batches, loss
 
-    class Turning:
-        """Chance that always turns, mirrors and takes a piece."""
+    class Chance(np.random.Generator):
+        """Turns and mirrors every piece, or none."""
 
         def __init__(self, value: float) -> None:
+            super().__init__(np.random.PCG64(0))
             self.value = value
 
-        def random(self) -> float:
+        def random(self) -> float:  # type: ignore[override]
             return self.value
 
-        def integers(self, low: int, high: int, size: int) -> Array:
-            return np.zeros(size, np.int64)
-
-    batches = Batches(pictures, 48, 4, np.random.default_rng(0))
-    measures = np.arange(MEASURED, dtype=np.float32)
-    for value, seen in ((0.9, lambda picture: picture), (0.1, lambda picture: picture[::-1, ::-1].transpose(1, 0, 2))):
-        batches.rng, changed = Turning(value), measures.copy()
-        assert np.array_equal(batches._seen(pictures.pixels[0], changed), seen(pictures.pixels[0]))
-        assert changed[COSINE] == (measures[COSINE] if value > 0.5 else -measures[COSINE])  # a transposition turns it
+    picture, measures = pictures.pixels[0], np.arange(MEASURED, dtype=np.float32)
+    changed = measures.copy()
+    assert np.array_equal(Batches(pictures, 48, 4, Chance(0.9))._seen(picture, changed), picture)
+    assert np.array_equal(changed, measures)
+    turned = Batches(pictures, 48, 4, Chance(0.1))._seen(picture, changed)
+    assert np.array_equal(turned, picture[::-1, ::-1].transpose(1, 0, 2))
+    assert changed[COSINE] == -measures[COSINE], "a transposition swaps the axes"
 
     batches = Batches(pictures, 32, 4, np.random.default_rng(0))
     pixels, targets = batches.draw()

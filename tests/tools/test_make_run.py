@@ -40,15 +40,9 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unreachable")
 def test_without_imagenet_weights_the_run_goes_on_with_drawn_ones_and_says_what_that_means() -> None:
     settings, said = program.weights_for(PipelineConfig.of({}))
-    assert settings == {"weights": "drawn", "fine_tune": "none"}
+    assert settings == {"weights": "drawn"}
     assert "cannot be downloaded ([Errno -2] Name or service not known). Going on with `weights=drawn`" in said
     assert f"put Keras's file at {keras_cache_path()} and run `make run` again" in said
-
-
-@pytest.mark.usefixtures("unreachable")
-def test_what_the_environment_sets_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKINLESION_FINE_TUNE", "full")
-    assert program.weights_for(PipelineConfig.of({}))[0] == {"weights": "drawn"}
 
 
 def test_weights_that_are_chosen_are_used() -> None:
@@ -201,6 +195,25 @@ def test_a_run_shows_every_stage_and_ends_with_figures_and_what_to_do(
     assert "Version 2 " in text
     assert "skinlesion serve" in text
     assert run.states()[-2:] == [("skin_lesion_retrain", "success"), ("skin_lesion_promote", "success")]
+
+
+@pytest.mark.slow
+def test_without_a_network_a_first_run_ends_with_a_model_in_service(
+    started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate asks for what it asks for by default."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
+    write_sample(tmp_path / "dataset", images=240)
+    of_the_gate = {name: PipelineConfig.model_fields[name].default for name in SETTINGS if name.startswith("gate_")}
+    status, text = started(tmp_path, weights="imagenet", copies=1, epochs=16, **of_the_gate).end()
+    assert status == 0, text
+    assert "Going on with `weights=drawn`" in text
+    registry = Registry.read(tmp_path / "models")
+    assert registry.in_service is not None
+    auroc = registry.version(1).figure("malignant_auroc").value
+    assert auroc is not None
+    assert auroc > 0.85
 
 
 @pytest.mark.slow
