@@ -19,7 +19,7 @@ from skinlesion.stages.settings import PipelineConfig
 if TYPE_CHECKING:
     from skinlesion.prediction.prediction_run import PredictionReport, PredictionRun
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_predict")  # not the name that Airflow gives the module
 
 SETTINGS: Final = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
 """The settings that a prediction reads. The data set is not among them: the table goes under the installation's."""

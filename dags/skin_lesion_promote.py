@@ -16,7 +16,7 @@ from skin_lesion_parameters import require_known_parameters
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_promote")  # not the name that Airflow gives the module
 
 APPROVAL = timedelta(hours=PipelineConfig.of({}).approval_hours)
 

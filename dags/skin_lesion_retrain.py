@@ -24,7 +24,7 @@ from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_retrain")  # not the name that Airflow gives the module
 
 
 def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:

@@ -14,7 +14,6 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
     Asset,
     DeadlineAlert,
     DeadlineReference,
-    ExceptionRetryPolicy,
     Param,
     RetryAction,
     RetryRule,
@@ -23,6 +22,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
 )
 from pydantic import JsonValue
 
+from skin_lesion_failure import RememberingPolicy, hide_tracebacks, say_why
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import ADDED_LATER, MAKES_STALE
@@ -35,7 +35,7 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "owner": "skin-lesion-team",
     "pool": "default_pool",
     "retries": 3,
-    "retry_policy": ExceptionRetryPolicy(
+    "retry_policy": RememberingPolicy(
         rules=[
             RetryRule(exception=DataError, action=RetryAction.FAIL, reason="the data or the settings are wrong"),
             RetryRule(exception=OSError, action=RetryAction.RETRY, reason="the disk or the network may recover"),
@@ -45,6 +45,9 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
+    "on_execute_callback": hide_tracebacks,
+    "on_retry_callback": say_why,
+    "on_failure_callback": say_why,
 }
 
 DAG_DEFAULTS: Final[dict[str, Any]] = {
