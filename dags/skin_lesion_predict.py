@@ -40,6 +40,7 @@ def planned() -> PredictionRun:
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,  # it runs by hand alone
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
         # Without a default the notice of a failed run could not be sent: Airflow reads the parameters anew for it.

@@ -13,6 +13,7 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
 from skin_lesion_parameters import require_known_parameters
+from skinlesion.foundation.run_names import run_in_words
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
 
@@ -31,9 +32,13 @@ def settings() -> PipelineConfig:
 
 
 def this_run() -> str:
-    """Return the name of this run, which the history notes as the actor."""
-    run = get_current_context()["dag_run"]
-    return f"{run.dag_id} {run.run_id}"
+    """Return this run in words, as the history notes it: by the run whose candidate caused it, where there is one."""
+    context = get_current_context()
+    causes = [event.source_run_id for event in context.get("triggering_asset_events", {}).get(CANDIDATE, ())]
+    if causes and causes[-1]:
+        return run_in_words(causes[-1])
+    run = context["dag_run"]
+    return run_in_words(run.run_id, getattr(run, "triggering_user_name", None))
 
 
 class Approval(ApprovalOperator):
@@ -58,6 +63,7 @@ class Approval(ApprovalOperator):
 
 @dag(
     schedule=[CANDIDATE],
+    is_paused_upon_creation=False,  # it does nothing before skin_lesion_retrain, which people switch on, leaves a candidate
     params={
         "version": Param(
             None,
@@ -107,7 +113,8 @@ def skin_lesion_promote() -> None:
         registry = Registry.read(config.models)
         asked_for = context["params"]["version"]
         number = asked_for or newest(registry).number
-        judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, is_run=True)
+        dag_run = f"{context['dag_run'].dag_id} {context['dag_run'].run_id}"
+        judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, dag_run=dag_run)
         log.info("%s", judgement.sentence)
         context["ti"].xcom_push("judgement", judgement.model_dump(mode="json"))
         context["ti"].xcom_push(

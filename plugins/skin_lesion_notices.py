@@ -27,7 +27,7 @@ def run_failed(context: Mapping[str, Any]) -> None:
     tell(
         "failed",
         f"{dag_id} failed",
-        f"Run {context.get('run_id') or getattr(run, 'run_id', '(unknown)')} of {dag_id} failed"
+        f"{_run(dag_id, context.get('run_id') or getattr(run, 'run_id', None))} failed"
         f"{f' in {task_id}' if task_id else ''}{f' ({reason})' if (reason := context.get('reason')) else ''}. What was "
         "finished is kept: correct the cause that the task's log names, then clear the failed task. The model in service "
         f"{IN_SERVICE.get(dag_id, 'has not changed')}.",
@@ -48,10 +48,20 @@ def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
     tell(
         "late",
         f"{dag_id} is late",
-        f"Run {run.get('dag_run_id', '(unknown)')} of {dag_id} is late: look at its running task's log. A first run on a "
+        f"{_run(dag_id, run.get('dag_run_id'))} is late: look at its running task's log. A first run on a "
         "large data set may need a larger deadline.",
         level=logging.ERROR,
     )
+
+
+def _run(dag_id: str, run_id: str | None) -> str:
+    """Return the beginning of a sentence about a run: in words, and as Airflow names it."""
+    from skinlesion.foundation.run_names import run_in_words
+
+    if run_id is None:
+        return f"A run of {dag_id}"
+    words = run_in_words(run_id)
+    return f"{words[0].upper()}{words[1:]} ({dag_id}, {run_id})"
 
 
 def gate_lost(sentence: str, version: int, link: str) -> None:

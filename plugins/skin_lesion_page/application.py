@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import shown, trend_chart, version_file
+from skin_lesion_page import shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
@@ -84,6 +84,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         request,
         "models.html.j2",
         registry=registry,
+        paused=switched_off.notices(registry),
         charts=[one for one in charts if one is not None],
         frame=(trend_chart.WIDTH, trend_chart.HEIGHT, trend_chart.LEFT, trend_chart.RIGHT),
         nights=trend_chart.SHOWN,
@@ -141,6 +142,7 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
         request,
         "version.html.j2",
         registry=registry,
+        paused=switched_off.notices(registry) if found.verdict is None else [],
         version=found,
         verdict=read_verdict(registry.models, found.run, number),
         figure_titles=FIGURES,
@@ -211,7 +213,9 @@ def _base(request: Request) -> str:
 
 
 def _page(request: Request, template: str, status: int = 200, **content: Any) -> HTMLResponse:
-    return HTMLResponse(TEMPLATES.get_template(template).render(base=_base(request), **content), status)
+    base = _base(request)
+    page = TEMPLATES.get_template(template).render(base=base, airflow=base.rpartition("/")[0], **content)
+    return HTMLResponse(page, status)
 
 
 class SwitchForm(NamedTuple):

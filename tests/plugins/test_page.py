@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -332,6 +332,52 @@ def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestCl
         page = viewer.get(f"{PAGE}/run", params={"dag_id": dag_id, "run_id": "manual__1"})
         assert page.status_code == 200
         assert said in text_of(page.text)
+
+
+# --- A DAG that is paused -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pause(airflow_database: Path) -> Iterator[Callable[..., None]]:
+    """Gives a function that pauses DAGs as their switch does."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    def switch_off(*dag_ids: str) -> None:
+        with create_session() as session:
+            session.merge(DagBundleModel(name="dags-folder"))
+            session.flush()
+            for dag_id in ("skin_lesion_retrain", "skin_lesion_promote"):
+                session.merge(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_paused=dag_id in dag_ids))
+
+    yield switch_off
+    switch_off()
+
+
+def test_a_candidate_that_waits_for_a_paused_promotion_says_so(
+    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
+) -> None:
+    viewer = browser_of("vic")
+    assert "paused" not in viewer.get(f"{PAGE}/").text
+    pause("skin_lesion_promote")
+    said = text_of(viewer.get(f"{PAGE}/").text)
+    assert "No new version will be judged, because skin_lesion_promote is paused. Switch it on." in said
+    models_folder.add(models, "fourth")
+    for path in ("/", "/versions/4"):
+        page = viewer.get(PAGE + path).text
+        assert "Version 4 waits for the gate, because skin_lesion_promote is paused. Switch it on" in text_of(page)
+        assert 'href="/dags/skin_lesion_promote"' in page
+    assert "paused" not in viewer.get(f"{PAGE}/versions/3").text  # it was judged
+
+
+def test_a_paused_retraining_says_so(
+    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
+) -> None:
+    pause("skin_lesion_retrain")
+    said = text_of(browser_of("vic").get(f"{PAGE}/").text)
+    assert "No new version is trained at night, because skin_lesion_retrain is paused." in said
+    assert "skin_lesion_promote is paused" not in said
 
 
 # --- A run that failed ----------------------------------------------------------------------------------------------
