@@ -49,18 +49,16 @@ def planned() -> PredictionRun:
             type=["string", "null"],
             minLength=1,
             title="Images",
-            description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
+            description_md="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
             "dataset/images.",
-            section="Prediction",
         ),
         "table": Param(
             "predictions.csv",
             type="string",
             pattern=TABLE_OF_PREDICTIONS,
             title="Table",
-            description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
+            description_md="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
             "earlier table of this name.",
-            section="Prediction",
         ),
         **trigger_form(SETTINGS),
     },
