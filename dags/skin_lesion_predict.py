@@ -49,7 +49,7 @@ def planned() -> PredictionRun:
             type=["string", "null"],
             minLength=1,
             title="Images",
-            description_md="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
+            description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
             "dataset/images.",
         ),
         "table": Param(
@@ -57,7 +57,7 @@ def planned() -> PredictionRun:
             type="string",
             pattern=TABLE_OF_PREDICTIONS,
             title="Table",
-            description_md="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
+            description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
             "earlier table of this name.",
         ),
         **trigger_form(SETTINGS),

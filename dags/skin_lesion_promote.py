@@ -34,7 +34,7 @@ def settings() -> PipelineConfig:
 def this_run() -> str:
     """Return this run in words, as the history notes it: by the run whose candidate caused it, where there is one."""
     context = get_current_context()
-    causes = [event.source_run_id for event in context.get("triggering_asset_events", {}).get(CANDIDATE, ())]
+    causes = [event.source_run_id for event in context["triggering_asset_events"].get(CANDIDATE, ())]
     if causes and causes[-1]:
         return run_in_words(causes[-1])
     run = context["dag_run"]
@@ -70,7 +70,7 @@ class Approval(ApprovalOperator):
             type=["integer", "null"],
             minimum=1,
             title="Version",
-            description_md="Number of the version to judge, whatever its earlier verdict. Empty: the newest version, once.",
+            description="Number of the version to judge, whatever its earlier verdict. Empty: the newest version, once.",
         ),
         **trigger_form([*PromotionSettings.own_fields(), "dataset", "models", "workers"]),
     },

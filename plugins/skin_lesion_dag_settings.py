@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -95,21 +96,16 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
     wanted = {name for name in names if schema[name][IN_FORM]}
     rest = [name for name in SECTION_OF if name not in FIRST]
     unknown_to_the_form = ("default", "format", MAKES_STALE, ADDED_LATER, IN_FORM)
-    # The help has values in backquotes, which the form renders where it knows the text to be Markdown.
-    as_the_form_calls_it = {"description": "description_md"}
-    return {
-        name: Param(
-            values[name],
-            **({} if name in FIRST else {"section": f"{ADVANCED}{SECTION_OF[name]}"}),
-            **{
-                as_the_form_calls_it.get(key, key): value
-                for key, value in schema[name].items()
-                if key not in unknown_to_the_form
-            },
-        )
-        for name in (*FIRST, *rest)
-        if name in wanted
-    }
+    fields: dict[str, Param] = {}
+    for name in (*FIRST, *rest):
+        if name in wanted:
+            form: dict[str, Any] = {key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
+            # The form shows code in boxes that cover the lines above and below.
+            form["description"] = re.sub("`([^`]*)`", r"“\1”", form["description"])
+            if name not in FIRST:
+                form["section"] = f"{ADVANCED}{SECTION_OF[name]}"
+            fields[name] = Param(values[name], **form)
+    return fields
 
 
 def deadline(hours: float) -> DeadlineAlert | None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import ExceptionRetryPolicy  # type: ignore[attr-defined]  # Airflow's .pyi lacks it
+from airflow.sdk import ExceptionRetryPolicy
 
 log = logging.getLogger(__name__)
 

@@ -60,8 +60,6 @@ class SkinLesionModels(AirflowPlugin):
         {
             "name": "Models",  # a longer name would be cut
             "href": f"{PREFIX[1:]}/",
-            "icon": f"{PREFIX[1:]}/icon.svg",
-            "icon_dark_mode": f"{PREFIX[1:]}/icon_dark.svg",
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "skin-lesion-models",

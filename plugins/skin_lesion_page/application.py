@@ -45,8 +45,6 @@ STATIC: Final = {
     "page.css": "text/css; charset=utf-8",
     "mode.js": "text/javascript; charset=utf-8",
     "own_page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "icon_dark.svg": "image/svg+xml",
 }
 TEMPLATES: Final = html_page.environment(HERE / "templates")
 TEMPLATES.filters |= {
@@ -86,7 +84,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         registry=registry,
         paused=switched_off.notices(registry),
         charts=[one for one in charts if one is not None],
-        frame=(trend_chart.WIDTH, trend_chart.HEIGHT, trend_chart.LEFT, trend_chart.RIGHT),
+        frame=trend_chart.FRAME,
         nights=trend_chart.SHOWN,
         titles=FIGURES,
         versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),

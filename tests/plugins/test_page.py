@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.plugins import models_folder
@@ -349,7 +349,8 @@ def pause(airflow_database: Path) -> Iterator[Callable[..., None]]:
             session.merge(DagBundleModel(name="dags-folder"))
             session.flush()
             for dag_id in ("skin_lesion_retrain", "skin_lesion_promote"):
-                session.merge(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_paused=dag_id in dag_ids))
+                row: Any = {"dag_id": dag_id, "bundle_name": "dags-folder", "is_paused": dag_id in dag_ids}
+                session.merge(DagModel(**row))  # type: ignore[no-untyped-call]  # Airflow's
 
     yield switch_off
     switch_off()
