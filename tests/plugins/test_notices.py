@@ -89,6 +89,19 @@ def test_a_failed_run_is_named_with_what_to_do(
     assert "The model in service has not changed" in sentence
 
 
+def test_the_notice_of_a_failed_run_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"sentence": "The column dx is missing.", "remedy": "Correct it, then clear the task."}
+    kept = {("ingest", "failure", -1): said}
+    ti = SimpleNamespace(
+        task_id="ingest", map_index=-1, xcom_pull=lambda task_ids, key, map_indexes: kept[task_ids, key, map_indexes]
+    )
+    run_failed({"dag": SimpleNamespace(dag_id=DAG), "run_id": RUN, "ti": ti, "reason": "task_failure"})
+    assert only_sentence(caplog) == (
+        f"{NIGHT} failed in ingest (task_failure). The column dx is missing. Correct it, then clear the task. The model in "
+        "service has not changed."
+    )
+
+
 @pytest.mark.parametrize(("arguments", "begins"), LATE.values(), ids=LATE)
 def test_a_late_run_is_named_with_what_to_do(
     arguments: dict[str, Any], begins: str, caplog: pytest.LogCaptureFixture

@@ -22,7 +22,7 @@ from skinlesion.registry import history
 from skinlesion.registry.snapshot import Registry
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FrameLocator, Page
+    from playwright.sync_api import FrameLocator, Page, ViewportSize
 
 CHROMIUM = shutil.which("chromium")
 
@@ -36,7 +36,7 @@ TITLE = "Models"
 """Of the page in the navigation."""
 TAB = "Skin lesion model"
 """Of the page on a run."""
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 EPOCHS = "20" if "NIGHTS" in os.environ else "5"
 """What a person asks for."""
 
