@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import ExceptionRetryPolicy
+from airflow.sdk import ExceptionRetryPolicy, RetryAction
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,15 @@ class RememberingPolicy(ExceptionRetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> Any:
         """Return whether the task is tried again; keep what was wrong in the XCom `FAILURE`."""
+        decision = super().evaluate(exception, try_number, max_tries, context)
         if context is not None:
+            is_last = decision.action is RetryAction.FAIL or try_number > max_tries
             try:
-                failure = {"sentence": sentence_of(exception), "remedy": remedy_for(exception)}
+                failure = {"sentence": sentence_of(exception), "remedy": remedy_for(exception, is_last)}
                 context["ti"].xcom_push(FAILURE, failure)
             except Exception as error:
                 log.warning("The run's note will not say why: %s", error)
-        return super().evaluate(exception, try_number, max_tries, context)
+        return decision
 
 
 def hide_tracebacks(context: Mapping[str, Any]) -> None:
@@ -69,8 +71,10 @@ def say_why(context: Mapping[str, Any]) -> None:
     error = context.get("exception")
     if error is None:  # the process was killed, and another one reports it
         return
+    ti = context["ti"]
+    remedy = remedy_for(error, is_last=ti.state != "up_for_retry")
     log.info("::endgroup::")  # else the page shows the sentence only to those who open "Post Execute"
-    log.error("%s failed.\n%s", context["ti"].task_id, wrapped(f"{sentence_of(error)}\n{remedy_for(error)}"))
+    log.error("%s failed.\n%s", ti.task_id, wrapped(f"{sentence_of(error)}\n{remedy}"))
 
 
 def says_all(error: BaseException) -> bool:
@@ -87,13 +91,17 @@ def sentence_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def remedy_for(error: BaseException) -> str:
-    """Return what to do about a failed task."""
+def remedy_for(error: BaseException, is_last: bool) -> str:
+    """Return what to do about a failed task. is_last: whether Airflow does not try it again."""
     from skinlesion.foundation.errors import DataError
 
     if isinstance(error, DataError):
         return "This was not tried again. Correct it, then clear the task: what was finished is kept."
-    return "This is tried again with growing delays. If it stays so: when the cause is gone, clear the task. It goes on where it stopped."
+    if is_last:
+        return (
+            "Airflow has tried it several times. When the cause is gone, clear the task: it goes on where it stopped."
+        )
+    return "Airflow tries it again after a while: it then goes on where it stopped."
 
 
 def wrapped(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from skin_lesion_dag_settings import TASK_DEFAULTS
 from skin_lesion_failure import LONGEST_NOTE, Failure, RememberingPolicy, RunNotes, note_with_failure, say_why
 from skinlesion.foundation.errors import DataError, LeakError
 from skinlesion.foundation.lock import DatasetBusy
@@ -18,22 +19,27 @@ BAD_TABLE = "diagnoses.csv, row 3: expected a word that docs/reference/labels.md
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence", "remedy"),
+    ("error", "state", "sentence", "remedy"),
     [
-        (DataError(BAD_TABLE), BAD_TABLE, "Correct it"),
-        (LeakError("A lesion is on both sides."), "A lesion is on both sides.", "Correct it"),
-        (DatasetBusy("Another process works on it."), "Another process works on it.", "tried again"),
-        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x.", "tried again"),
-        (OSError("of no number"), "OSError: of no number", "tried again"),
-        (RuntimeError(), "RuntimeError", "tried again"),
+        (DataError(BAD_TABLE), "failed", BAD_TABLE, "Correct it"),
+        (LeakError("A lesion is on both sides."), "failed", "A lesion is on both sides.", "Correct it"),
+        (DatasetBusy("Another process works on it."), "up_for_retry", "Another process works on it.", "tries it again"),
+        (
+            OSError(28, "No space left on device", "/data/x"),
+            "failed",
+            "No space left on device: /data/x.",
+            "When the cause is gone",
+        ),
+        (OSError("of no number"), "up_for_retry", "OSError: of no number", "tries it again"),
+        (RuntimeError(), "failed", "RuntimeError", "When the cause is gone"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_the_log_ends_with_the_sentence_and_the_remedy(
-    error: Exception, sentence: str, remedy: str, caplog: pytest.LogCaptureFixture
+    error: Exception, state: str, sentence: str, remedy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "skin_lesion_failure"):
-        say_why({"exception": error, "ti": SimpleNamespace(task_id="train")})
+        say_why({"exception": error, "ti": SimpleNamespace(task_id="train", state=state)})
     end_of_group, said = caplog.records
     assert end_of_group.getMessage() == "::endgroup::"
     assert said.levelno == logging.ERROR
@@ -43,7 +49,12 @@ def test_the_log_ends_with_the_sentence_and_the_remedy(
 
 def test_a_long_sentence_is_wrapped_and_no_path_is_broken(caplog: pytest.LogCaptureFixture) -> None:
     path = "/data/" + "x" * 120 + "/diagnoses.csv"
-    say_why({"exception": DataError(f"{'The table is wrong. ' * 9}{path}"), "ti": SimpleNamespace(task_id="ingest")})
+    say_why(
+        {
+            "exception": DataError(f"{'The table is wrong. ' * 9}{path}"),
+            "ti": SimpleNamespace(task_id="ingest", state="failed"),
+        }
+    )
     lines = caplog.records[-1].getMessage().splitlines()
     assert path in (line.strip() for line in lines)
     assert all(len(line) <= 92 for line in lines if path not in line)
@@ -94,3 +105,18 @@ def test_a_sentence_that_cannot_be_kept_changes_nothing_about_the_retry(caplog: 
     decision = policy.evaluate(DataError("x"), 1, 3, {"ti": SimpleNamespace(xcom_push=broken)})
     assert decision.action.value == "default"
     assert "no API server" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "try_number", "remedy"),
+    [
+        (DataError("x"), 1, "Correct it"),
+        (OSError("x"), 1, "tries it again"),
+        (OSError("x"), 4, "When the cause is gone"),
+    ],
+)
+def test_the_sentence_is_kept_with_what_is_to_be_done_now(error: Exception, try_number: int, remedy: str) -> None:
+    kept: dict[str, Any] = {}
+    policy: Any = TASK_DEFAULTS["retry_policy"]
+    policy.evaluate(error, try_number, 3, {"ti": SimpleNamespace(xcom_push=kept.__setitem__)})
+    assert remedy in kept["failure"]["remedy"]
