@@ -324,7 +324,9 @@ def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: Nigh
         stage: [("upstream_failed", 0)] for stage in NIGHTLY[1:]
     }
     (notice,) = night.notices
-    assert "skin_lesion_retrain failed in collect" in notice
+    assert notice.startswith("A run started by hand on ")
+    assert "(skin_lesion_retrain, manual__" in notice
+    assert "failed in collect" in notice
 
 
 def test_the_log_ends_with_what_was_wrong_and_shows_no_traceback(night_with_wrong_labels: Night) -> None:
