@@ -19,7 +19,7 @@ from skinlesion.stages.settings import PipelineConfig
 if TYPE_CHECKING:
     from skinlesion.prediction.prediction_run import PredictionReport, PredictionRun
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_predict")  # not the name that Airflow gives the module
 
 SETTINGS: Final = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
 """The settings that a prediction reads. The data set is not among them: the table goes under the installation's."""
@@ -40,6 +40,7 @@ def planned() -> PredictionRun:
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,  # it runs by hand alone
     max_active_tasks=BUCKETS,  # as many shards as there may be
     params={
         # Without a default the notice of a failed run could not be sent: Airflow reads the parameters anew for it.
@@ -50,7 +51,6 @@ def planned() -> PredictionRun:
             title="Images",
             description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
             "dataset/images.",
-            section="Prediction",
         ),
         "table": Param(
             "predictions.csv",
@@ -59,7 +59,6 @@ def planned() -> PredictionRun:
             title="Table",
             description="Name ending in .csv or .parquet; it is written to predictions/ in the data set's folder and replaces an "
             "earlier table of this name.",
-            section="Prediction",
         ),
         **trigger_form(SETTINGS),
     },

@@ -13,10 +13,11 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
 from skin_lesion_parameters import require_known_parameters
+from skinlesion.foundation.run_names import run_in_words
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_promote")  # not the name that Airflow gives the module
 
 APPROVAL = timedelta(hours=PipelineConfig.of({}).approval_hours)
 
@@ -31,9 +32,13 @@ def settings() -> PipelineConfig:
 
 
 def this_run() -> str:
-    """Return the name of this run, which the history notes as the actor."""
-    run = get_current_context()["dag_run"]
-    return f"{run.dag_id} {run.run_id}"
+    """Return this run in words, as the history notes it: by the run whose candidate caused it, where there is one."""
+    context = get_current_context()
+    causes = [event.source_run_id for event in context["triggering_asset_events"].get(CANDIDATE, ())]
+    if causes and causes[-1]:
+        return run_in_words(causes[-1])
+    run = context["dag_run"]
+    return run_in_words(run.run_id, getattr(run, "triggering_user_name", None))
 
 
 class Approval(ApprovalOperator):
@@ -66,7 +71,6 @@ class Approval(ApprovalOperator):
             minimum=1,
             title="Version",
             description="Number of the version to judge, whatever its earlier verdict. Empty: the newest version, once.",
-            section="Promotion",
         ),
         **trigger_form([*PromotionSettings.own_fields(), "dataset", "models", "workers"]),
     },
@@ -108,7 +112,8 @@ def skin_lesion_promote() -> None:
         registry = Registry.read(config.models)
         asked_for = context["params"]["version"]
         number = asked_for or newest(registry).number
-        judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, is_run=True)
+        dag_run = f"{context['dag_run'].dag_id} {context['dag_run'].run_id}"
+        judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, dag_run=dag_run)
         log.info("%s", judgement.sentence)
         context["ti"].xcom_push("judgement", judgement.model_dump(mode="json"))
         context["ti"].xcom_push(

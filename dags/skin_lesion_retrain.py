@@ -22,9 +22,9 @@ from skin_lesion_dag_settings import (
 from skin_lesion_parameters import require_known_parameters
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.promotion.settings import PromotionSettings
-from skinlesion.stages.settings import SECTION_OF, PipelineConfig
+from skinlesion.stages.settings import PipelineConfig
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skin_lesion_retrain")  # not the name that Airflow gives the module
 
 
 def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
@@ -46,7 +46,7 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     max_active_tasks=BUCKETS,  # as many shards as there may be
-    params=trigger_form(name for name in SECTION_OF if name not in PromotionSettings.own_fields()),
+    params=trigger_form(name for name in PipelineConfig.model_fields if name not in PromotionSettings.own_fields()),
     deadline=deadline(hours=8),
     **DAG_DEFAULTS,
     tags=["skin-lesion", "retraining"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,7 +15,6 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
     Asset,
     DeadlineAlert,
     DeadlineReference,
-    ExceptionRetryPolicy,
     Param,
     RetryAction,
     RetryRule,
@@ -23,9 +23,10 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
 )
 from pydantic import JsonValue
 
+from skin_lesion_failure import RememberingPolicy, hide_tracebacks, say_why
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import ADDED_LATER, MAKES_STALE
+from skinlesion.foundation.settings import ADDED_LATER, IN_FORM, MAKES_STALE
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
@@ -35,7 +36,7 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "owner": "skin-lesion-team",
     "pool": "default_pool",
     "retries": 3,
-    "retry_policy": ExceptionRetryPolicy(
+    "retry_policy": RememberingPolicy(
         rules=[
             RetryRule(exception=DataError, action=RetryAction.FAIL, reason="the data or the settings are wrong"),
             RetryRule(exception=OSError, action=RetryAction.RETRY, reason="the disk or the network may recover"),
@@ -45,6 +46,9 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
+    "on_execute_callback": hide_tracebacks,
+    "on_retry_callback": say_why,
+    "on_failure_callback": say_why,
 }
 
 DAG_DEFAULTS: Final[dict[str, Any]] = {
@@ -72,25 +76,36 @@ Report = dict[str, JsonValue]
 report_task = partial(task, multiple_outputs=False)
 
 
+FIRST: Final = (
+    "dataset", "models", "weights", "fine_tune", "epochs", "copies", "target_sensitivity", "coverage", "warm_start", "shards",
+    "accept_data_changes", "force", "require_approval", "gate_min_auroc", "gate_min_sensitivity",
+)  # fmt: skip
+"""The settings that people change, in the order in which a form asks for them, of whatever part of the run they are."""
+
+ADVANCED: Final = "Advanced: "
+"""How the sections of the settings that few people change begin: the form shows them closed."""
+
+
 def trigger_form(names: Iterable[str]) -> dict[str, Param]:
-    """Return one field for each setting, with the type, bounds, title, section and help of the settings' classes."""
+    """Return one field for each of the settings that belong in a form, the first ones first and the rest by section.
+
+    A field has the type, bounds, title and help of the settings' classes.
+    """
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
-    unknown_to_the_form = ("default", "format", MAKES_STALE, ADDED_LATER)
-    # The help has values in backquotes, which the form renders where it knows the text to be Markdown.
-    as_the_form_calls_it = {"description": "description_md"}
-    return {
-        name: Param(
-            values[name],
-            section=SECTION_OF[name],
-            **{
-                as_the_form_calls_it.get(key, key): value
-                for key, value in schema[name].items()
-                if key not in unknown_to_the_form
-            },
-        )
-        for name in names
-    }
+    wanted = {name for name in names if schema[name][IN_FORM]}
+    rest = [name for name in SECTION_OF if name not in FIRST]
+    unknown_to_the_form = ("default", "format", MAKES_STALE, ADDED_LATER, IN_FORM)
+    fields: dict[str, Param] = {}
+    for name in (*FIRST, *rest):
+        if name in wanted:
+            form: dict[str, Any] = {key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
+            # The form shows code in boxes that cover the lines above and below.
+            form["description"] = re.sub("`([^`]*)`", r"“\1”", form["description"])
+            if name not in FIRST:
+                form["section"] = f"{ADVANCED}{SECTION_OF[name]}"
+            fields[name] = Param(values[name], **form)
+    return fields
 
 
 def deadline(hours: float) -> DeadlineAlert | None:

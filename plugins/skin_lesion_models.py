@@ -1,4 +1,4 @@
-"""The page "Skin lesion models" in Airflow's navigation, and a tab of the same name on each run of a DAG.
+"""The page of the skin-lesion models: "Models" in Airflow's navigation, and the tab "Skin lesion model" on each run of a DAG.
 
 Airflow loads this file in all its processes, so it imports nothing: the page itself, skin_lesion_page/, is loaded by the API
 server when somebody first asks for it.
@@ -58,14 +58,14 @@ class SkinLesionModels(AirflowPlugin):
     # Addresses are relative: Airflow's own page knows the prefix of [api] base_url.
     external_views = [  # noqa: RUF012
         {
-            "name": "Skin lesion models",
+            "name": "Models",  # a longer name would be cut
             "href": f"{PREFIX[1:]}/",
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "skin-lesion-models",
         },
         {
-            "name": "Skin lesion models",
+            "name": "Skin lesion model",
             "href": f"{PREFIX[1:]}/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "skin-lesion-models-of-run",

@@ -22,17 +22,26 @@ def run_failed(context: Mapping[str, Any]) -> None:
     The DAG processor calls it with the context of the task that failed last, or with `dag`, `run_id` and `reason` alone
     where there is none. Reasons: `task_failure`, `timed_out`, `all_tasks_deadlocked`.
     """
-    run, task_id = context.get("dag_run"), getattr(context.get("ti"), "task_id", None)
+    run, ti = context.get("dag_run"), context.get("ti")
+    task_id, reason = getattr(ti, "task_id", None), context.get("reason")
     dag_id = getattr(context.get("dag") or run, "dag_id", "(unknown)")
     tell(
         "failed",
         f"{dag_id} failed",
-        f"Run {context.get('run_id') or getattr(run, 'run_id', '(unknown)')} of {dag_id} failed"
-        f"{f' in {task_id}' if task_id else ''}{f' ({reason})' if (reason := context.get('reason')) else ''}. What was "
-        "finished is kept: correct the cause that the task's log names, then clear the failed task. The model in service "
+        f"{_run(dag_id, context.get('run_id') or getattr(run, 'run_id', None))} failed"
+        f"{f' in {task_id}' if task_id else ''}{f' ({reason})' if reason else ''}. {_why(ti)} The model in service "
         f"{IN_SERVICE.get(dag_id, 'has not changed')}.",
         level=logging.ERROR,
     )
+
+
+def _why(ti: Any) -> str:
+    """Return what a task that failed says of it, else where to look."""
+    try:
+        failure = ti.xcom_pull(task_ids=ti.task_id, key="failure", map_indexes=ti.map_index)  # see skin_lesion_failure
+        return f"{failure['sentence']} {failure['remedy']}"
+    except Exception:  # no task failed, its process was killed, or Airflow gives no XCom here
+        return "What was finished is kept: correct the cause that the task's log names, then clear the failed task."
 
 
 IN_SERVICE = {"skin_lesion_promote": "is the one before or the one that passed, never a mixture"}
@@ -48,10 +57,20 @@ def deadline_missed(context: Mapping[str, Any] | None = None) -> None:
     tell(
         "late",
         f"{dag_id} is late",
-        f"Run {run.get('dag_run_id', '(unknown)')} of {dag_id} is late: look at its running task's log. A first run on a "
+        f"{_run(dag_id, run.get('dag_run_id'))} is late: look at its running task's log. A first run on a "
         "large data set may need a larger deadline.",
         level=logging.ERROR,
     )
+
+
+def _run(dag_id: str, run_id: str | None) -> str:
+    """Return the beginning of a sentence about a run: in words, and as Airflow names it."""
+    from skinlesion.foundation.run_names import run_in_words
+
+    if run_id is None:
+        return f"A run of {dag_id}"
+    words = run_in_words(run_id)
+    return f"{words[0].upper()}{words[1:]} ({dag_id}, {run_id})"
 
 
 def gate_lost(sentence: str, version: int, link: str) -> None:

@@ -80,4 +80,4 @@ if [[ $domain == localhost || -n $(setting CERTIFICATES) ]]; then
   echo "The certificate is of the proxy's own authority, which a browser does not know yet. To trust it, import the file of:"
   echo "  tools/compose.sh exec -T proxy cat /var/lib/proxy/caddy/pki/authorities/local/root.crt >authority.crt"
 fi
-echo "The DAGs are paused until you switch them on. Stop with: make docker-down"
+echo "Switch on skin_lesion_retrain there: it then runs every night at 02:00 UTC. Stop with: make docker-down"

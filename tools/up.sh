@@ -29,8 +29,8 @@ PYTHON
   then
     echo "Address:  $address"
     echo "Login:    $(python -c 'import json, sys; print(*(f"{user} / {word}" for user, word in json.load(open(sys.argv[1])).items()))' "$passwords")"
-    echo "The DAGs are paused until you switch them on: skin_lesion_retrain then runs every night at 02:00 UTC, and"
-    echo "skin_lesion_promote after it."
+    echo "Switch on skin_lesion_retrain there: it then runs every night at 02:00 UTC, and skin_lesion_promote, which is on,"
+    echo "judges what it has trained."
     echo "Stop with: make down"
     exit 0
   fi

@@ -12,11 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import shown, trend_chart, version_file
+from skin_lesion_page import shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.own_form import OWN_FORM, form_token
-from skin_lesion_page.run_version import SAID_BY, version_of_run
-from skinlesion.foundation import html_page
+from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
+from skinlesion.foundation import html_page, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version
@@ -41,7 +41,11 @@ HEADERS: Final = {
 """Headers of every answer that does not set its own."""
 
 HERE: Final = Path(__file__).parent
-STATIC: Final = {"page.css": "text/css; charset=utf-8", "mode.js": "text/javascript; charset=utf-8"}
+STATIC: Final = {
+    "page.css": "text/css; charset=utf-8",
+    "mode.js": "text/javascript; charset=utf-8",
+    "own_page.js": "text/javascript; charset=utf-8",
+}
 TEMPLATES: Final = html_page.environment(HERE / "templates")
 TEMPLATES.filters |= {
     "when": shown.when,
@@ -78,8 +82,9 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         request,
         "models.html.j2",
         registry=registry,
+        paused=switched_off.notices(registry),
         charts=[one for one in charts if one is not None],
-        frame=(trend_chart.WIDTH, trend_chart.HEIGHT, trend_chart.LEFT, trend_chart.RIGHT),
+        frame=trend_chart.FRAME,
         nights=trend_chart.SHOWN,
         titles=FIGURES,
         versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
@@ -97,11 +102,29 @@ def history(request: Request, page: Number = 1) -> Response:
 
 @router.get("/run")
 def run(request: Request, dag_id: str = "", run_id: str = "") -> Response:
-    """Lead to the version that a run of a DAG is about: the tab on the run."""
-    version = version_of_run(_registry(), dag_id, run_id)
-    if version is not None:
+    """Say why a run of a DAG failed, else lead to the version that it is about: the tab on the run."""
+    failure, version = failure_of(dag_id, run_id), version_of_run(_registry(), dag_id, run_id)
+    if version is not None and failure is None:
         return RedirectResponse(f"{_base(request)}/versions/{version.number}", 303)
-    return _page(request, "run.html.j2", dag_id=dag_id, run_id=run_id, is_ours=dag_id in SAID_BY)
+    return _page(
+        request,
+        "run.html.j2",
+        dag_id=dag_id,
+        run_id=run_id,
+        is_ours=dag_id in SAID_BY,
+        failure=failure,
+        version=version,
+        has_data_report=failure is not None and failed_data_report(_dataset(), failure) is not None,
+    )
+
+
+@router.get("/data_report_failed.html")
+def data_report_failed() -> Response:
+    """Return the report on the data that did not pass their checks last."""
+    path = layout.failed_data_report(_dataset())
+    if not path.is_file():
+        raise HTTPException(404, "No data have failed their checks since they passed them.")
+    return version_file.answer_with(path, "Data that did not pass", TEMPLATES)
 
 
 @router.get("/versions/{number:int}")
@@ -117,6 +140,7 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
         request,
         "version.html.j2",
         registry=registry,
+        paused=switched_off.notices(registry) if found.verdict is None else [],
         version=found,
         verdict=read_verdict(registry.models, found.run, number),
         figure_titles=FIGURES,
@@ -170,6 +194,10 @@ def _registry() -> Registry:
     return Registry.read(PipelineConfig.of({}).models)
 
 
+def _dataset() -> Path:
+    return PipelineConfig.of({}).dataset
+
+
 def _known(registry: Registry, number: int) -> Version:
     found = next((version for version in registry.versions if version.number == number), None)
     if found is None:
@@ -183,7 +211,9 @@ def _base(request: Request) -> str:
 
 
 def _page(request: Request, template: str, status: int = 200, **content: Any) -> HTMLResponse:
-    return HTMLResponse(TEMPLATES.get_template(template).render(base=_base(request), **content), status)
+    base = _base(request)
+    page = TEMPLATES.get_template(template).render(base=base, airflow=base.rpartition("/")[0], **content)
+    return HTMLResponse(page, status)
 
 
 class SwitchForm(NamedTuple):

@@ -1,16 +1,22 @@
-"""Which version a run of a DAG is about: the one that it trained and measured, or the one that it judged."""
+"""What a run of a DAG is about: the version that it trained and measured or judged, and why the run failed."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 
+from skin_lesion_failure import Failure, failure_of_run
+from skinlesion.foundation import layout
 from skinlesion.registry.snapshot import Registry, Version
 
 SAID_BY: Final = {"skin_lesion_retrain": ("evaluate", "return_value"), "skin_lesion_promote": ("gate", "judgement")}
 """The task and the key of its XCom that names the version, by DAG."""
+
+CLOCKS: Final = 60.0
+"""Seconds by which the clocks of a worker and of the database may differ."""
 
 
 def version_of_run(registry: Registry, dag_id: str, run_id: str) -> Version | None:
@@ -26,3 +32,18 @@ def version_of_run(registry: Registry, dag_id: str, run_id: str) -> Version | No
         return None
     named = (stated.get("version"), stated.get("run"))
     return next((version for version in registry.versions if (version.number, version.run) == named), None)
+
+
+def failure_of(dag_id: str, run_id: str) -> Failure | None:
+    """Return why a run failed; None if no task of it has failed since it was last cleared, or if it is of another DAG."""
+    if not dag_id.startswith("skin_lesion_") or not run_id:
+        return None
+    with create_session() as session:
+        return failure_of_run(dag_id, run_id, session)
+
+
+def failed_data_report(dataset: Path, failure: Failure) -> Path | None:
+    """Return the report on the data that made a run fail; None if it is of other data, or of a later run."""
+    page = layout.failed_data_report(dataset)
+    is_meant = str(page) in failure.sentence and page.is_file()
+    return page if is_meant and page.stat().st_mtime <= failure.at.timestamp() + CLOCKS else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
@@ -11,12 +12,12 @@ from skin_lesion_page.shown import interval, value, when
 from skinlesion.registry.snapshot import TrendPoint
 
 WIDTH: Final = 360
-HEIGHT: Final = 150
+HEIGHT: Final = 168
 LEFT: Final = 40
 RIGHT: Final = 8
-TOP: Final = 8
-BOTTOM: Final = 20
-"""Size and margins of the drawing, in the picture's own units."""
+TOP: Final = 10
+BOTTOM: Final = 30
+"""Size and margins of the drawing, in the picture's own units: about the pixels of a phone's screen."""
 
 SHOWN: Final = 90
 """Largest number of nights: with more of them the dots overlap."""
@@ -54,7 +55,8 @@ class Chart:
         dots: each measurement.
         breaks: x between nights whose held-out images differ, so that their figures do not compare.
         ticks: y and its value as text.
-        first, last: when the first and the last were measured.
+        nights: x of some measurements, and when each was, as text.
+        period: the days of the first and the last measurement.
         latest: the last one in words.
     """
 
@@ -64,9 +66,24 @@ class Chart:
     dots: tuple[Dot, ...]
     breaks: tuple[float, ...]
     ticks: tuple[tuple[float, str], ...]
-    first: str
-    last: str
+    nights: tuple[tuple[float, str], ...]
+    period: str
     latest: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The edges of a drawing: its size, and those of the part in which the values stand."""
+
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+FRAME: Final = Frame()
 
 
 def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Chart | None:
@@ -101,8 +118,8 @@ def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Cha
         ),
         breaks=tuple(round((xs[before[-1]] + xs[after[0]]) / 2, 1) for before, after in pairwise(stretches)),
         ticks=tuple((y(at), f"{at:.2f}") for at in _ticks(low, high)),
-        first=when(points[0].at)[:10],
-        last=when(points[-1].at)[:10] if len(points) > 1 else "",
+        nights=tuple(_nights(points, xs)),
+        period=_period(points),
         latest=_says(points[-1]),
     )
 
@@ -134,6 +151,29 @@ def _band(points: Sequence[TrendPoint], xs: Sequence[float], y: Callable[[float]
     there = [f"{x},{y(high)}" for x, low, high in ends if low is not None and high is not None]
     back = [f"{x},{y(low)}" for x, low, high in reversed(ends) if low is not None and high is not None]
     return " ".join(there + back)
+
+
+_DATES: Final = 4
+"""Largest number of dates under a chart: more would touch each other."""
+
+
+def _nights(points: Sequence[TrendPoint], xs: Sequence[float]) -> Iterator[tuple[float, str]]:
+    """Yield x and the day of some measurements, evenly chosen; the time where all are of one day."""
+    is_one_day = len({point.at[:10] for point in points}) == 1
+    gaps = min(_DATES, len(points)) - 1
+    places = [round(count * (len(points) - 1) / gaps) for count in range(gaps + 1)] if gaps else [0]
+    before = ""
+    for place in places:
+        at = datetime.fromisoformat(points[place].at)
+        text = f"{at:%H:%M}" if is_one_day else f"{at.day} {at:%b}"
+        if text != before:
+            yield xs[place], text
+        before = text
+
+
+def _period(points: Sequence[TrendPoint]) -> str:
+    first, last = points[0].at[:10], points[-1].at[:10]
+    return f"{first}, UTC" if first == last else f"{first} to {last}"
 
 
 def _range(ends: Sequence[float]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def retrain(bag: DagBag) -> DAG:
 
 @pytest.fixture(scope="session")
 def run_dag(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDag]:
-    """Return a function that runs a DAG once and gives its state, tasks, reports and notices; see run_dag.py."""
+    """Return a function that runs a DAG once and gives its state, tasks, reports, notices, note and log; see run_dag.py."""
     folder = tmp_path_factory.mktemp("runs")
     script = Path(__file__).with_name("run_dag.py")
     process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -52,7 +52,7 @@ def run_dag(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
         status = answers.readline().strip()
         sys.stdout.write(log.read_text())
         assert status == "0", status
-        found: dict[str, Any] = json.loads(summary.read_text())
+        found: dict[str, Any] = json.loads(summary.read_text()) | {"log": log.read_text()}
         return found
 
     yield run

@@ -28,7 +28,7 @@ class RunDag(Protocol):
         fail_once: str | None = None,
         environment: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Run the DAG once, and return its state, tasks, reports, assets and notices."""
+        """Run the DAG once, and return its state, tasks, reports, assets, notices, note and log."""
 
 
 class Notices(logging.Handler):
@@ -76,6 +76,7 @@ def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> 
         "reports": reports,
         "assets": assets(run.run_id),
         "notices": notices.sentences,
+        "note": note(run.run_id, run.state),
     }
 
 
@@ -117,6 +118,22 @@ def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
         return [(row.task_id, row.key, XComModel.deserialize_value(row)) for row in session.scalars(query)]
 
 
+def note(run_id: str, state: str) -> str | None:
+    """Give the note that the scheduler makes of a failure; `dag.test()` has the run in no session."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from skin_lesion_failure import RunNotes
+
+    with create_session() as session:
+        run = session.scalars(select(DagRun).where(DagRun.run_id == run_id)).one()
+        if state == "failed":
+            RunNotes().on_dag_run_failed(run, "task_failure")
+        found: str | None = run.note
+        return found
+
+
 def assets(run_id: str) -> dict[str, dict[str, Any]]:
     """Give what the run said about the assets that it changed."""
     from airflow.models.asset import AssetEvent
@@ -151,6 +168,8 @@ def run_in_child(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # as a task sets it before it imports TensorFlow
+
     import mlflow  # noqa: F401
     import tensorflow  # noqa: F401
     from airflow.dag_processing.dagbag import DagBag  # noqa: F401

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.training_record import write_training_record
 
+from skin_lesion_dag_settings import CANDIDATE
 from skinlesion.foundation import layout
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
@@ -66,8 +67,10 @@ def answered(bag: DagBag, models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         dag = bag.dags["skin_lesion_promote"]
         tasks: Any = dag.task_dict
-        ti, run = TaskInstance(1), SimpleNamespace(dag_id=dag.dag_id, run_id="manual__1")
-        context = {"ti": ti, "dag_run": run, "task": tasks["approval"], "params": {}}
+        ti, run = TaskInstance(1), SimpleNamespace(dag_id=dag.dag_id, run_id="asset_triggered__1")
+        cause = SimpleNamespace(source_run_id="scheduled__2026-06-30T02:00:00+00:00")
+        events = {CANDIDATE: [cause]}
+        context = {"ti": ti, "dag_run": run, "task": tasks["approval"], "params": {}, "triggering_asset_events": events}
         names = tasks["conclude"].python_callable.__globals__
         monkeypatch.setitem(names, "get_current_context", lambda: context)
         monkeypatch.setitem(names, "settings", lambda: PipelineConfig.of({"models": models}))
@@ -90,7 +93,7 @@ def test_a_yes_puts_the_version_in_service_and_is_in_the_history(answered: Any) 
     assert registry.champion.number == 1
     promoted, approved = registry.history
     assert (approved.what, approved.actor, approved.at) == ("approved", "ann", "2026-07-01T08:30:00+00:00")
-    assert approved.reason == "Asked by skin_lesion_promote manual__1"
+    assert approved.reason == "Asked by the nightly run of 2026-06-30"
     assert (promoted.what, promoted.actor) == ("promoted", "ann")
     assert promoted.reason == "It passed the gate, and ann approved"
 
@@ -108,7 +111,7 @@ def test_no_answer_means_no(answered: Any, models: Path) -> None:
     assert registry.in_service is None
     (declined,) = history.read(models)
     assert (declined.what, declined.actor) == ("declined", "nobody")
-    assert declined.reason == "Nobody answered skin_lesion_promote manual__1 in time"
+    assert declined.reason == "Nobody answered the nightly run of 2026-06-30 in time"
 
 
 def test_the_run_says_how_long_it_waits(bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +120,30 @@ def test_the_run_says_how_long_it_waits(bag: DagBag, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ApprovalOperator, "execute", lambda self, context: self.response_timeout)
     approval: Any = copy.copy(bag.dags["skin_lesion_promote"].task_dict["approval"])
     assert approval.execute({"params": {"approval_hours": 0.5}}) == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "user", "events", "words"),
+    [
+        ("asset_triggered__1", None, ["scheduled__2026-11-25T02:00:00+00:00"], "the nightly run of 2026-11-25"),
+        (
+            "asset_triggered__1",
+            None,
+            ["manual__2026-11-25T14:20:46.2+00:00"],
+            "a run started by hand on 2026-11-25 14:20 UTC",
+        ),
+        ("manual__2026-11-25T14:20:46.2+00:00", "ada", [], "a run that ada started on 2026-11-25 14:20 UTC"),
+    ],
+)
+def test_the_history_names_the_night_or_who_started_the_run(
+    bag: DagBag, monkeypatch: pytest.MonkeyPatch, run_id: str, user: str | None, events: list[str], words: str
+) -> None:
+    gate: Any = bag.dags["skin_lesion_promote"].task_dict["gate"]
+    names = gate.python_callable.__globals__
+    run = SimpleNamespace(dag_id="skin_lesion_promote", run_id=run_id, triggering_user_name=user)
+    context = {
+        "dag_run": run,
+        "triggering_asset_events": {CANDIDATE: [SimpleNamespace(source_run_id=one) for one in events]},
+    }
+    monkeypatch.setitem(names, "get_current_context", lambda: context)
+    assert names["this_run"]() == words

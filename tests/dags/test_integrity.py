@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from skin_lesion_dag_settings import FIRST
 from skinlesion.foundation.errors import DataError, LeakError
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.pipeline import NIGHTLY, SHARDED
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 OF_A_PREDICTION = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
+
+IN_A_FORM = [
+    name
+    for name in PipelineConfig.model_fields
+    if name not in ("isic_address", "challenge_address", "dataverse_address", "object_store_endpoint")
+]
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
@@ -184,6 +191,11 @@ def test_a_dag_runs_once_at_a_time_from_a_fixed_date(each_dag: Any) -> None:
     assert each_dag.start_date is not None
     assert each_dag.start_date.utcoffset() == timedelta(0)
     assert each_dag.start_date < datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_the_nightly_dag_alone_waits_to_be_switched_on(each_dag: Any) -> None:
+    is_paused = each_dag.is_paused_upon_creation is not False
+    assert is_paused == (each_dag.dag_id == "skin_lesion_retrain")
 
 
 def test_as_many_shards_run_at_once_as_there_may_be(each_dag: Any) -> None:
@@ -438,18 +450,42 @@ def field(retrain: Any, promote: DAG) -> Callable[[str], Any]:
     )
 
 
-@pytest.mark.parametrize("name", PipelineConfig.model_fields)
-def test_every_setting_is_in_the_form_under_its_title(name: str, field: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("name", IN_A_FORM)
+def test_every_setting_is_in_the_form_with_title_and_text(name: str, field: Callable[[str], Any]) -> None:
     setting = PipelineConfig.model_fields[name]
     param = field(name)
     assert param.schema["title"] == setting.title
-    assert param.schema["section"] == SECTION_OF[name]
-    assert param.schema.get("description_md") == setting.description
+    said = param.description
+    assert said.replace("“", "`").replace("”", "`") == setting.description
+    assert len(said) > 20
+    assert param.schema.get("section") == (None if name in FIRST else f"Advanced: {SECTION_OF[name]}")
     assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
 
 
+def test_every_field_has_a_title_and_a_text(each_dag: Any) -> None:
+    for name in each_dag.params:
+        field = each_dag.params.get_param(name)
+        assert field.schema["title"], name
+        assert field.description.endswith("."), name
+        assert "`" not in field.description, name
+
+
+def test_a_dozen_fields_stand_first_and_the_rest_is_closed(each_dag: Any) -> None:
+    sections = [each_dag.params.get_param(name).schema.get("section") for name in each_dag.params]
+    first = sections.index(next(section for section in sections if section))
+    assert first <= 12
+    assert all(section and section.startswith("Advanced: ") for section in sections[first:])
+    assert sections[first:] == sorted(sections[first:], key=sections.index)  # no section comes twice
+
+
+def test_no_form_asks_for_the_address_of_a_server(each_dag: Any) -> None:
+    assert {"isic_address", "challenge_address", "dataverse_address", "object_store_endpoint"}.isdisjoint(
+        each_dag.params
+    )
+
+
 def test_the_forms_have_nothing_else(retrain: Any, promote: DAG) -> None:
-    assert set(retrain.params) | set(PromotionSettings.own_fields()) == set(PipelineConfig.model_fields)
+    assert set(retrain.params) | set(PromotionSettings.own_fields()) == set(IN_A_FORM)
     assert set(retrain.params).isdisjoint(PromotionSettings.own_fields())
     assert set(promote.params) == {"version", *PromotionSettings.own_fields(), "dataset", "models", "workers"}
 
@@ -470,13 +506,14 @@ def test_a_version_is_a_number_from_one_on_or_none(promote: DAG, version: Any, i
 def test_form_and_settings_refuse_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
-    with pytest.raises(ParamValidationError):
-        field(name).resolve(value)
+    if name in IN_A_FORM:
+        with pytest.raises(ParamValidationError):
+            field(name).resolve(value)
     with pytest.raises(DataError, match=name):
         PipelineConfig.of({name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), ACCEPTED)
 def test_form_and_settings_accept_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
-    assert field(name).resolve(value) == value
+    assert name not in IN_A_FORM or field(name).resolve(value) == value
     PipelineConfig.of({name: value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ class Night:
     reports: dict[str, list[dict[str, Any]]]
     assets: dict[str, dict[str, Any]]
     notices: list[str]
+    note: str | None
+    log: str
     before: bytes | None
     after: bytes | None
 
@@ -321,11 +324,48 @@ def test_wrong_labels_fail_the_run_without_a_retry(night_with_wrong_labels: Nigh
         stage: [("upstream_failed", 0)] for stage in NIGHTLY[1:]
     }
     (notice,) = night.notices
-    assert "skin_lesion_retrain failed in collect" in notice
+    assert notice.startswith("A run started by hand on ")
+    assert "(skin_lesion_retrain, manual__" in notice
+    assert "failed in collect" in notice
+
+
+def test_the_log_ends_with_what_was_wrong_and_shows_no_traceback(night_with_wrong_labels: Night) -> None:
+    log = night_with_wrong_labels.log
+    assert "Traceback" not in log
+    assert "Task failed with DataError" in log
+    sentence = log[log.index("collect failed.") :]
+    assert "diagnoses.csv" in sentence
+    assert sentence.index("This was not tried again.") < sentence.index("::endgroup::")
+
+
+def test_the_note_of_the_run_says_what_was_wrong(night_with_wrong_labels: Night, quiet_night: Night) -> None:
+    note = night_with_wrong_labels.note
+    assert note is not None
+    assert note.startswith("**Failed in collect.** ")
+    assert "diagnoses.csv" in note
+    assert note.endswith("Correct it, then clear the task: what was finished is kept.")
+    assert quiet_night.note is None
+
+
+def test_a_task_that_is_tried_again_says_why_under_its_traceback(promotion: Night) -> None:
+    log = promotion.log
+    said = log.index("switch failed.")
+    assert log.index("Traceback") < said
+    assert "No space left on device" in log[said:].partition("::endgroup::")[0]
+    assert promotion.note is None
+
+
+def test_a_healthy_night_logs_no_error_and_no_line_of_tensorflow(first_night: Night) -> None:
+    for line in first_night.log.splitlines():
+        assert "[error" not in line
+        assert not re.search("XNNPACK|absl|oneDNN|cuda|tensorflow/", line, re.I), line
 
 
 def test_wrong_labels_change_nothing(night_with_wrong_labels: Night, wrong_labels: House) -> None:
     night = night_with_wrong_labels
     assert night.after == night.before
-    assert (night.assets, night.reports) == ({}, {})
+    assert night.assets == {}
+    assert {task: [sorted(report) for report in reports] for task, reports in night.reports.items()} == {
+        "collect": [["remedy", "sentence"]]
+    }
     assert {path.name for path in wrong_labels.dataset.iterdir()} == {"images", "diagnoses.csv"}

@@ -49,6 +49,7 @@ class Airflow:
 
     address: str
     passwords: dict[str, str]
+    dataset: Path
     models: Path
     process: subprocess.Popen[bytes]
     log: Path
@@ -225,7 +226,7 @@ def running(folder: Path) -> Iterator[Airflow]:
 
     try:
         until(is_up, STARTED, process, log)
-        airflow = Airflow(address, json.loads(passwords_file.read_text()), models, process, log)
+        airflow = Airflow(address, json.loads(passwords_file.read_text()), dataset, models, process, log)
         with airflow.client() as client:
             # One that has just been switched on runs at once.
             for dag in (PROMOTE, RETRAIN):

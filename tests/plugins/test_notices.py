@@ -20,6 +20,7 @@ from skin_lesion_notices import deadline_missed, gate_lost, promoted, run_failed
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 RUN, DAG = "scheduled__2026-07-01T02:00:00+00:00", "skin_lesion_retrain"
+NIGHT = f"The nightly run of 2026-07-01 ({DAG}, {RUN})"
 
 
 class DatabaseRun:
@@ -40,19 +41,19 @@ FAILED = {
             "ti": SimpleNamespace(task_id="embed", map_index=2),
             "reason": "task_failure",
         },
-        f"Run {RUN} of {DAG} failed in embed (task_failure). ",
+        f"{NIGHT} failed in embed (task_failure). ",
     ),
     "without a task": (
         {"dag": SimpleNamespace(dag_id=DAG), "run_id": RUN, "reason": "timed_out"},
-        f"Run {RUN} of {DAG} failed (timed_out). ",
+        f"{NIGHT} failed (timed_out). ",
     ),
     "with the run as a record": (
         {"dag_run": SimpleNamespace(run_id=RUN, dag_id=DAG)},
-        f"Run {RUN} of {DAG} failed. ",
+        f"{NIGHT} failed. ",
     ),
-    "with the database's run": ({"dag_run": DatabaseRun(), "ti": None}, f"Run {RUN} of {DAG} failed. "),
-    "with nothing": ({}, "Run (unknown) of (unknown) failed. "),
-    "with no run": ({"dag": None, "dag_run": None, "run_id": None}, "Run (unknown) of (unknown) failed. "),
+    "with the database's run": ({"dag_run": DatabaseRun(), "ti": None}, f"{NIGHT} failed. "),
+    "with nothing": ({}, "A run of (unknown) failed. "),
+    "with no run": ({"dag": None, "dag_run": None, "run_id": None}, "A run of (unknown) failed. "),
 }
 
 LATE = {
@@ -63,11 +64,11 @@ LATE = {
                 "deadline": {"id": "01a20adf-f86f-7f49-a2b7-3c0af358b291", "deadline_time": "2026-07-01T10:00:00Z"},
             }
         },
-        f"Run {RUN} of {DAG} is late: ",
+        f"{NIGHT} is late: ",
     ),
-    "with an empty context": ({"context": {}}, "Run (unknown) of (unknown) is late: "),
-    "without a run": ({"context": {"dag_run": None}}, "Run (unknown) of (unknown) is late: "),
-    "without a context": ({}, "Run (unknown) of (unknown) is late: "),
+    "with an empty context": ({"context": {}}, "A run of (unknown) is late: "),
+    "without a run": ({"context": {"dag_run": None}}, "A run of (unknown) is late: "),
+    "without a context": ({}, "A run of (unknown) is late: "),
 }
 
 
@@ -86,6 +87,19 @@ def test_a_failed_run_is_named_with_what_to_do(
     assert sentence.startswith(begins)
     assert "clear the failed task" in sentence
     assert "The model in service has not changed" in sentence
+
+
+def test_the_notice_of_a_failed_run_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"sentence": "The column dx is missing.", "remedy": "Correct it, then clear the task."}
+    kept = {("ingest", "failure", -1): said}
+    ti = SimpleNamespace(
+        task_id="ingest", map_index=-1, xcom_pull=lambda task_ids, key, map_indexes: kept[task_ids, key, map_indexes]
+    )
+    run_failed({"dag": SimpleNamespace(dag_id=DAG), "run_id": RUN, "ti": ti, "reason": "task_failure"})
+    assert only_sentence(caplog) == (
+        f"{NIGHT} failed in ingest (task_failure). The column dx is missing. Correct it, then clear the task. The model in "
+        "service has not changed."
+    )
 
 
 @pytest.mark.parametrize(("arguments", "begins"), LATE.values(), ids=LATE)
@@ -111,7 +125,7 @@ def test_the_executor_finds_the_callback_of_the_deadline_by_its_path() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "outcome: (True, None)" in done.stdout, done.stdout + done.stderr
-    assert f"Run {RUN} of {DAG} is late" in done.stdout + done.stderr
+    assert f"{NIGHT} is late" in done.stdout + done.stderr
 
 
 def test_the_notices_load_nothing_heavy() -> None:

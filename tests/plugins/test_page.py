@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.plugins import models_folder
 from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields, form_of, send
 
+from skin_lesion_failure import Failure
 from skinlesion.foundation import layout
 from skinlesion.registry import history, in_service
 from skinlesion.registry.snapshot import Registry
@@ -311,7 +315,7 @@ def test_it_stands_in_the_navigation_and_on_each_run(
     assert browser_of().get("/api/v2/plugins/importErrors", headers=headers).json()["import_errors"] == []
     assert [view["destination"] for view in plugin["external_views"]] == ["nav", "dag_run"]
     for view in plugin["external_views"]:
-        assert view["name"] == "Skin lesion models"
+        assert len(view["name"]) <= 8 or view["destination"] != "nav"  # else the navigation cuts it
         assert not view["href"].startswith("/")  # the prefix comes before it
         filled = view["href"].replace("{DAG_ID}", "skin_lesion_retrain").replace("{RUN_ID}", "manual__1")
         assert browser_of("vic").get(f"/{filled}").status_code == 200
@@ -328,3 +332,97 @@ def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestCl
         page = viewer.get(f"{PAGE}/run", params={"dag_id": dag_id, "run_id": "manual__1"})
         assert page.status_code == 200
         assert said in text_of(page.text)
+
+
+# --- A DAG that is paused -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pause(airflow_database: Path) -> Iterator[Callable[..., None]]:
+    """Gives a function that pauses DAGs as their switch does."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    def switch_off(*dag_ids: str) -> None:
+        with create_session() as session:
+            session.merge(DagBundleModel(name="dags-folder"))
+            session.flush()
+            for dag_id in ("skin_lesion_retrain", "skin_lesion_promote"):
+                row: Any = {"dag_id": dag_id, "bundle_name": "dags-folder", "is_paused": dag_id in dag_ids}
+                session.merge(DagModel(**row))  # type: ignore[no-untyped-call]  # Airflow's
+
+    yield switch_off
+    switch_off()
+
+
+def test_a_candidate_that_waits_for_a_paused_promotion_says_so(
+    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
+) -> None:
+    viewer = browser_of("vic")
+    assert "paused" not in viewer.get(f"{PAGE}/").text
+    pause("skin_lesion_promote")
+    said = text_of(viewer.get(f"{PAGE}/").text)
+    assert "No new version will be judged, because skin_lesion_promote is paused. Switch it on." in said
+    models_folder.add(models, "fourth")
+    for path in ("/", "/versions/4"):
+        page = viewer.get(PAGE + path).text
+        assert "Version 4 waits for the gate, because skin_lesion_promote is paused. Switch it on" in text_of(page)
+        assert 'href="/dags/skin_lesion_promote"' in page
+    assert "paused" not in viewer.get(f"{PAGE}/versions/3").text  # it was judged
+
+
+def test_a_paused_retraining_says_so(
+    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
+) -> None:
+    pause("skin_lesion_retrain")
+    said = text_of(browser_of("vic").get(f"{PAGE}/").text)
+    assert "No new version is trained at night, because skin_lesion_retrain is paused." in said
+    assert "skin_lesion_promote is paused" not in said
+
+
+# --- A run that failed ----------------------------------------------------------------------------------------------
+
+FAILED = {"dag_id": "skin_lesion_retrain", "run_id": "manual__failed"}
+
+
+@pytest.fixture
+def failed_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data report of data that did not pass, of which `ingest` of a run said where it lies."""
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    monkeypatch.setenv("SKINLESION_DATASET", str(dataset))
+    report = layout.failed_data_report(dataset)
+    report.write_text("<!DOCTYPE html><h1>The failed data report</h1>")
+    failure = Failure("ingest", f"36 of 175 <b>images</b>.\nWith images: {report}.", "Correct it.", datetime.now(UTC))
+    monkeypatch.setattr(
+        "skin_lesion_page.application.failure_of", lambda *run: {tuple(FAILED.values()): failure}.get(run)
+    )
+    return report
+
+
+def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
+    browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
+) -> None:
+    viewer = browser_of("vic")
+    page = viewer.get(f"{PAGE}/run", params=FAILED).text
+    assert "<h1>ingest failed</h1>" in page
+    assert "<p>36 of 175 &lt;b&gt;images&lt;/b&gt;.</p>" in page
+    assert "<p>Correct it.</p>" in page
+    assert page.count(f'="{PAGE}/data_report_failed.html"') == 2  # in a frame, and as a page of its own
+    answer = viewer.get(f"{PAGE}/data_report_failed.html")
+    assert "The failed data report" in answer.text
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert browser_of().get(f"{PAGE}/data_report_failed.html").status_code == 401
+
+
+def test_the_tab_shows_no_data_report_of_a_later_run(
+    browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
+) -> None:
+    os.utime(failed_ingest, (time.time() + 3600,) * 2)
+    page = browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    assert "ingest failed" in page
+    assert "<iframe" not in page
+    failed_ingest.unlink()
+    assert "<iframe" not in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    assert browser_of("vic").get(f"{PAGE}/data_report_failed.html").status_code == 404

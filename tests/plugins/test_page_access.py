@@ -26,6 +26,8 @@ READABLE = {
     "/run?dag_id=skin_lesion_retrain&run_id=x": 200,
     "/page.css": 200,
     "/mode.js": 200,
+    "/own_page.js": 200,
+    "/data_report_failed.html": 404,
     "/versions/9": 404,
     "/docs": 404,
     "/openapi.json": 404,

@@ -27,7 +27,7 @@ from skinlesion.stages.settings import PipelineConfig
 if TYPE_CHECKING:
     from tests.model_house import House
 
-RUN: dict[str, Any] = {"actor": "skin_lesion_promote scheduled__2026-07-01", "is_run": True}
+RUN: dict[str, Any] = {"actor": "the nightly run of 2026-07-01", "dag_run": "skin_lesion_promote asset_triggered__1"}
 
 
 class Gate:
@@ -148,7 +148,7 @@ def test_a_run_that_is_asked_again_gets_its_own_verdict_as_news(house: House, ga
     for _ in range(2):
         judgement = judged(house, one, **RUN, again=True)
         assert (judgement.next, judgement.judged_now) == ("nothing", True)
-    assert not judged(house, one, actor="another run", is_run=True).judged_now
+    assert not judged(house, one, actor=RUN["actor"], dag_run="skin_lesion_promote asset_triggered__2").judged_now
     assert gate.asked == [one]
 
 

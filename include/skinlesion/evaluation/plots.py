@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from skinlesion.data.labels.classes import LABELS
@@ -107,6 +108,7 @@ def roc_png(metrics: Figures) -> bytes:
             va="top",
             size=TEXT,
             color=ORANGE,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # the curve may pass behind the words
         )
     interval = metrics.intervals.get("malignant_auroc")
     words = f"AUROC {auroc:.3f}" + (f"\n95% interval {interval[0]:.3f}–{interval[1]:.3f}" if interval else "")

@@ -32,6 +32,9 @@ MAKES_STALE: Final = "makes_stale"
 ADDED_LATER: Final = "added_later"
 """Key in a field's `json_schema_extra`: whether the setting came after files had been made without it."""
 
+IN_FORM: Final = "in_form"
+"""Key in a field's `json_schema_extra`: whether the trigger form asks for the setting."""
+
 OptionalText = Annotated[
     str,
     BeforeValidator(lambda value: "" if value is None else value),
@@ -47,6 +50,7 @@ def setting(
     *,
     makes_stale: Iterable[str] = (),
     added_later: bool = False,
+    in_form: bool = True,
     **bounds: Any,
 ) -> Any:
     """Return the field of a setting.
@@ -60,9 +64,11 @@ def setting(
             file stale.
         added_later: whether files were made before the setting came. Its default must then do what was done without it, and
             makes none of those files stale.
+        in_form: whether the trigger form asks for it. What an installation decides once, such as a server's address, is set
+            in the environment alone.
         bounds: pydantic's (`ge`, `le`, `pattern`, ...). A `pattern` is part of the form too.
     """
-    extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale), ADDED_LATER: added_later}
+    extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale), ADDED_LATER: added_later, IN_FORM: in_form}
     if "pattern" in bounds:
         extra["pattern"] = bounds["pattern"]
     return Field(default=default, title=title, description=description, json_schema_extra=extra, **bounds)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.network import quiet_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -56,12 +58,9 @@ class LiteRTModel:
 
     def __init__(self, model: Path | bytes) -> None:
         """Load a .tflite file, or the content of one. Raises DataError if LiteRT cannot run it."""
-        from ai_edge_litert.interpreter import Interpreter
-
         content = model if isinstance(model, bytes) else model.read_bytes()
         try:
-            self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
+            self._interpreter = _interpreter(content)
         except (ValueError, RuntimeError) as error:
             name = "The converted model" if isinstance(model, bytes) else str(model)
             raise DataError(
@@ -85,6 +84,21 @@ class LiteRTModel:
         self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output)[0] for output in self._outputs]
+
+
+def _interpreter(content: bytes) -> Any:
+    """Return LiteRT's interpreter of a model. The first one of a process writes a note, which is not shown."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with nullcontext() if _noted.is_set() else quiet_tensorflow.notes_hidden():
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    _noted.set()
+    return interpreter
+
+
+_noted: Final = threading.Event()
+"""Set once LiteRT has written its note."""
 
 
 class OneForEachThread(Generic[Model]):

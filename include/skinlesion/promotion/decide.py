@@ -42,7 +42,7 @@ class Judgement(RecordPart):
 
 
 def judge_once(
-    config: PromotionSettings, number: int, *, actor: str, again: bool = False, is_run: bool = False
+    config: PromotionSettings, number: int, *, actor: str, again: bool = False, dag_run: str | None = None
 ) -> Judgement:
     """Judge a version unless that was done, and return what is to be done about it.
 
@@ -55,15 +55,15 @@ def judge_once(
         number: number of the version.
         actor: who asks.
         again: judge in any case unless the version is in service; for a person who asks for it.
-        is_run: the actor is one run of a DAG. If a retry or a cleared task asks again, it gets its own verdict again, with
-            `judged_now`.
+        dag_run: the DAG and Airflow's name of its run, where the actor is one. If a retry or a cleared task asks again, it
+            gets its own verdict again, with `judged_now`.
     """
     registry = Registry.read(config.models)
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
         return _settled(version, f"Version {number} is in service since {now.since}.")
-    is_own = is_run and _is_judged_by(registry, version, actor)
+    is_own = dag_run is not None and _is_judged_by(registry, version, dag_run)
     if is_own and version.verdict is not None and not version.verdict.passed:
         return _of_verdict(version, version.verdict, True)
     if is_own and version.verdict is not None and version.verdict.against == (now.version if now is not None else None):
@@ -74,14 +74,14 @@ def judge_once(
     from skinlesion.promotion.gate import judge
 
     verdict = judge(config, registry, number)
-    note_verdict(config, verdict, actor)
+    note_verdict(config, verdict, actor, dag_run)
     return _of_verdict(version, verdict.summary(), True)
 
 
-def _is_judged_by(registry: Registry, version: Version, actor: str) -> bool:
-    """Return whether the last that happened to a version is the actor's verdict."""
+def _is_judged_by(registry: Registry, version: Version, dag_run: str) -> bool:
+    """Return whether the last that happened to a version is the verdict that this run asked for."""
     happened = [one for one in registry.of_version(version.number) if one.what != "removed"]
-    return bool(happened) and happened[0].what == "judged" and happened[0].actor == actor
+    return bool(happened) and happened[0].what == "judged" and happened[0].dag_run == dag_run
 
 
 def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> Judgement:
@@ -124,7 +124,7 @@ def _settled(version: Version, sentence: str) -> Judgement:
     )
 
 
-def note_verdict(config: PromotionSettings, verdict: Verdict, actor: str) -> None:
+def note_verdict(config: PromotionSettings, verdict: Verdict, actor: str, dag_run: str | None = None) -> None:
     """Store a verdict with its version, and in the history."""
     with writing(config.models):
         verdict.write(verdict_path(config.models, verdict.run))
@@ -135,6 +135,7 @@ def note_verdict(config: PromotionSettings, verdict: Verdict, actor: str) -> Non
             version=verdict.version,
             reason=verdict.sentence,
             verdict=verdict.summary(),
+            dag_run=dag_run,
         )
         history.append(config.models, entry)
 

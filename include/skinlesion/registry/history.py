@@ -6,10 +6,13 @@ import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import AfterValidator
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.record import Record
+from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry import append_log
 from skinlesion.registry.verdict import VerdictSummary
 
@@ -19,6 +22,10 @@ SWITCHES: Final = ("promoted", "rolled back")
 """What changes which version is in service."""
 
 
+Words = Annotated[str, AfterValidator(with_runs_in_words)]
+"""Text for people. A history that an earlier version of this program began names runs as Airflow does."""
+
+
 class HistoryEntry(Record):
     """One line of the history.
 
@@ -26,24 +33,26 @@ class HistoryEntry(Record):
         at: when, ISO 8601, UTC, seconds.
         what: `judged` by the gate; `approved` or `declined` by a person (or by nobody in time); `promoted`, `rolled back`;
             `removed`: its files went by the retention setting.
-        actor: who did it: a user's name, or the run of the DAG.
+        actor: who did it: a user's name, or a run of the DAG in words.
         version: number of the version concerned; for a switch, the one that came into service.
         previous: for a switch, the version that was in service before; None if none was.
         reason: why, in words.
         verdict: what the gate had said of the version by then; None if it was not asked.
         switch: number of the switch, 1, 2, ...; None for what is none.
+        dag_run: for a verdict, the DAG and Airflow's name of the run that asked for it; None if it was no run.
     """
 
     remedy: ClassVar[str] = "Correct the line, or restore the file from a back-up."
 
     at: str
     what: What
-    actor: str
+    actor: Words
     version: int
     previous: int | None = None
-    reason: str
+    reason: Words
     verdict: VerdictSummary | None = None
     switch: int | None = None
+    dag_run: str | None = None
 
 
 def path(models: Path) -> Path:

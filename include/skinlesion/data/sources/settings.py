@@ -44,6 +44,7 @@ class SourceSettings(DataSettings):
         "",
         "Object store: endpoint",
         "Address of an S3 or GCS server that is not Amazon's or Google's. Empty: theirs.",
+        in_form=False,
         pattern=f"^$|{ADDRESS}",
     )
     isic_query: OptionalText = setting(
@@ -62,18 +63,21 @@ class SourceSettings(DataSettings):
         "https://api.isic-archive.com",
         "ISIC Archive: address",
         "Address of the ISIC Archive's API.",
+        in_form=False,
         pattern=ADDRESS,
     )
     challenge_address: str = setting(
         "https://isic-challenge-data.s3.amazonaws.com",
         "ISIC challenge data: address",
         "Where `skinlesion fetch` finds ISIC 2018 and 2019.",
+        in_form=False,
         pattern=ADDRESS,
     )
     dataverse_address: str = setting(
         "https://dataverse.harvard.edu",
         "Dataverse: address",
         "Where `skinlesion fetch` finds HAM10000.",
+        in_form=False,
         pattern=ADDRESS,
     )
     connections: int = setting(
