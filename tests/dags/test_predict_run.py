@@ -98,6 +98,7 @@ def test_a_missing_folder_fails_the_run_without_a_retry(predict: Callable[..., d
     assert states["plan"] == [("failed", 1)]
     assert {state for task in ("predict", "merge") for state, _ in states[task]} == {"upstream_failed"}
     (notice,) = found["notices"]
-    assert "skin_lesion_predict failed in plan" in notice
+    assert "(skin_lesion_predict, manual__" in notice
+    assert ") failed in plan" in notice
     assert "The model in service has not changed" in notice
     assert not (tmp_path / "dataset").exists()
