@@ -110,7 +110,8 @@ class Run:
             f"SKINLESION_{name.upper()}": str(value) for name, value in (SETTINGS | places | settings).items()
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.run"],
+            # A shell that starts the tests in the background lets what they start ignore Ctrl-C.
+            ["env", "--default-signal=INT", sys.executable, "-m", "tools.run"],
             cwd=PROJECT_ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
