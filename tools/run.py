@@ -27,7 +27,7 @@ from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
-from skinlesion.stages.sentences import NO_DEVICE, headline, short
+from skinlesion.stages.sentences import NO_DEVICE, headline, short, weights_in_words
 from skinlesion.stages.settings import PipelineConfig
 
 SAMPLE_IMAGES: Final = 480
@@ -161,19 +161,14 @@ def weights_for(config: PipelineConfig) -> tuple[dict[str, str], str]:
     from skinlesion.network.backbone import GOING_ON_WITH_DRAWN, WeightsUnavailable, find_weights, keras_cache_path
 
     try:
-        weights = find_weights(config)
+        find_weights(config)
     except WeightsUnavailable as error:
         reason = str(error).partition("(")[2].partition("). ")[0].rpartition(" -- ")[2] or str(error)
         return {"weights": "drawn"}, (
             f"ImageNet's weights are not here and cannot be downloaded ({reason}). {GOING_ON_WITH_DRAWN} For real use put "
             f"Keras's file at {keras_cache_path()} and run `make run` again."
         )
-    if weights.path is None:
-        return {}, f"The backbone begins with {config.weights} weights."
-    return (
-        {},
-        "ImageNet's weights are here." if config.weights == "imagenet" else f"The weights are those of {weights.path}",
-    )
+    return {}, f"The backbone begins with {weights_in_words(config.weights)}."
 
 
 # After the runs ------------------------------------------------------------------------------------------------------

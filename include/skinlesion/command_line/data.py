@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from skinlesion.command_line.options import Dataset, Quiet, Settings, config_of, err, out, show_log
+from skinlesion.data.sources.official_sets import SETS
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 
@@ -69,7 +70,7 @@ def fetch(
         typer.Argument(
             metavar="SET",
             help="isic-2019, isic-2018 or ham10000.",
-            autocompletion=lambda: ["isic-2019", "isic-2018", "ham10000"],
+            autocompletion=lambda: list(SETS),
         ),
     ],
     folder: Annotated[

@@ -31,14 +31,11 @@ def run(
 
     config = config_of(dataset, models, settings)
     with _shown(quiet) as display:
-        if display is None:
-            reports = run_all(config, begin=lambda stage: None, finish=lambda report: None)
-        else:
-            reports = run_all(config, display.begin, display.finish)
+        reports = run_all(config, display.begin, display.finish)
     metrics = metrics_of(config, str(reports[-1].details["run"]))
     if json_file is not None:
         RunReport(stages=tuple(reports), metrics=metrics.model_dump(mode="json")).write(json_file.absolute())
-    if display is not None:
+    if not quiet:
         display.say()
         display.pairs(headline(config, metrics))
         display.say(NO_DEVICE)
@@ -81,21 +78,19 @@ def stage_command(stage: str) -> Callable[..., None]:
 
 def _run_one(stage: str, config: PipelineConfig, shard: Shard | None, json_file: Path | None, quiet: bool) -> None:
     with _shown(quiet) as display:
-        if display is not None:
-            display.begin(stage)
+        display.begin(stage)
         report = run_stage(stage, config, shard)
-        if display is not None:
-            display.finish(report)
+        display.finish(report)
     if json_file is not None:
         RunReport(stages=(report,)).write(json_file.absolute())
 
 
 @contextmanager
-def _shown(quiet: bool) -> Iterator[Display | None]:
-    """Provide what shows stages and the log on standard output; None, and only errors on standard error, if quiet."""
+def _shown(quiet: bool) -> Iterator[Display]:
+    """Provide what shows stages and the log on standard output; if quiet it prints nothing, and the log has only errors."""
     if quiet:
         show_log(quiet)
-        yield None
+        yield Display(Console(quiet=True))
         return
     log, package = logging.getLogger(), logging.getLogger("skinlesion")
     package.setLevel(logging.INFO)

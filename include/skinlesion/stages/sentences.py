@@ -120,9 +120,14 @@ def _organize(report: StageReport, details: Mapping[str, Any]) -> str:
 
 
 def _build(report: StageReport, details: Mapping[str, Any]) -> str:
-    named = {"imagenet": "ImageNet's weights", "random": "random weights", "drawn": "weights trained on drawn images"}
-    weights = named.get(details["weights"], f"the weights of {details['weights']}")
+    weights = weights_in_words(details["weights"])
     return f"The untrained model was built with {weights}." if report.done else f"Nothing to do: it has {weights}."
+
+
+def weights_in_words(weights: str) -> str:
+    """Return the setting `weights` as it stands in a sentence."""
+    named = {"imagenet": "ImageNet's weights", "random": "random weights", "drawn": "weights trained on drawn images"}
+    return named.get(weights, f"the weights of {weights}")
 
 
 def _embed(report: StageReport, details: Mapping[str, Any]) -> str:
