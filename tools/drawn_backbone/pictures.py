@@ -50,7 +50,7 @@ class Pictures:
 
 
 def draw_pictures(count: int, side: int, seed: int, processes: int) -> Pictures:
-    """Return `count` pictures, which depend on `count`, `side` and `seed` alone; 3 of 5 show lesions."""
+    """Return `count` pictures, of which 3 of 5 show lesions. They depend on `count`, `side` and `seed` alone (their measures up to rounding)."""
     blocks = [(seed, number, side) for number in range(-(-count // BLOCK))]
     # A process that has loaded TensorFlow must not fork.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
