@@ -11,9 +11,7 @@ from skinlesion.registry.training_record import TrainingRecord
 
 def write_training_record(candidate: Candidate, **changed: Any) -> None:
     """Write the record of a candidate's files as they are now, with these fields changed."""
-    digests = candidate.digests()
-    sha256 = {path.name: digests[path.name] for path in candidate.models}
-    training_record(candidate.run, **{"sha256": sha256} | changed).write(candidate.training)
+    training_record(candidate.run, **{"sha256": candidate.digests()} | changed).write(candidate.training)
 
 
 def training_record(run: str, **changed: Any) -> TrainingRecord:

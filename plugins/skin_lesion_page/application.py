@@ -18,6 +18,7 @@ from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
 from skinlesion.foundation import html_page, layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
@@ -90,14 +91,16 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
         entries=registry.history[:NEWEST_ENTRIES],
         form=_switch_form(registry, user),
+        disk=on_disk(registry.models),
     )
 
 
 @router.get("/history")
 def history(request: Request, page: Number = 1) -> Response:
     """Show who did what, when, and why."""
-    entries = shown.page_of(_registry().history, page, ENTRIES_ON_A_PAGE)
-    return _page(request, "history.html.j2", entries=entries)
+    registry = _registry()
+    entries = shown.page_of(registry.history, page, ENTRIES_ON_A_PAGE)
+    return _page(request, "history.html.j2", registry=registry, entries=entries)
 
 
 @router.get("/run")
@@ -225,8 +228,7 @@ class SwitchForm(NamedTuple):
 
 def _switch_form(registry: Registry, user: GetUserDep) -> SwitchForm | None:
     """Return what the user's forms send along, None if the user may not switch."""
-    now = registry.in_service
-    return SwitchForm(form_token(user), now.version if now is not None else None) if may_switch(user) else None
+    return SwitchForm(form_token(user), registry.last_in_service) if may_switch(user) else None
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

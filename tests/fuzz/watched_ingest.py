@@ -19,7 +19,7 @@ from typing import Any
 from skinlesion.data import examined_files
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.joined import join_tables
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages import ingest, resize
 from skinlesion.stages.settings import PipelineConfig
@@ -80,7 +80,7 @@ def tables(config: PipelineConfig) -> dict[str, Any]:
 if __name__ == "__main__":
     what, dataset, summary = sys.argv[1:]
     os.fsync = lambda fd: None
-    os.sync = lambda: None
+    atomic.flush_all = lambda folder: None
     # One worker: in this thread, one file after the other. The shares are what is wanted here, so they stop nothing.
     config = PipelineConfig.of(
         {"dataset": Path(dataset), "workers": 1, "max_refused_share": 1, "require_classes": False}

@@ -36,6 +36,7 @@ def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
     candidate.folder.mkdir(parents=True)
     for path in candidate.models:
         path.write_bytes(f"{path.suffix} of {run}".encode())
+    candidate.decision_rule.write_text('{"malignant_threshold": 0.2}')
     for name, content in FILES.items():
         (candidate.folder / name).write_bytes(content)
     write_training_record(candidate, training_version="7ra1n")
@@ -115,5 +116,6 @@ def many(models: Path, count: int) -> None:
 
 def renamed(models: Path, number: int, run: str) -> None:
     """Let a version have this run's name, as no version that is registered would."""
-    known = versions.KnownVersions.read(models).registered[number]
-    versions.append_registered(models, known.model_copy(update={"run": run}))
+    before = versions.KnownVersions.read(models).registered[number].run
+    path = versions.path(models)
+    path.write_text(path.read_text().replace(json.dumps(before), json.dumps(run, ensure_ascii=False)))

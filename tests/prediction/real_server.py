@@ -82,7 +82,9 @@ class Models:
             (release / file).write_bytes(content)
         rule_file = release / model_files.RULE_FILE
         rule_file.write_text(json.dumps(rule))
-        sha256 = {file: sha256_of(release / file) for file in (model_files.H5, model_files.TFLITE)}
+        sha256 = {
+            file: sha256_of(release / file) for file in (model_files.H5, model_files.TFLITE, model_files.RULE_FILE)
+        }
         for file, content in (alter or {}).items():
             (release / file).write_bytes(content)
         entry = HistoryEntry(

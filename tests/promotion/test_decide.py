@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
+from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.register import register
 from skinlesion.registry.report_files import report_file, report_files
 from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
@@ -180,6 +182,19 @@ def test_the_newest_version_is_the_one_measured_last(house: House) -> None:
     assert newest(Registry.read(house.models)).number == second
 
 
+def test_a_night_with_the_clock_ahead_does_not_stay_the_newest(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one night with the clock a year ahead, promotion judged that version every night for a year."""
+    with monkeypatch.context() as patched:
+        patched.setattr(history, "now", lambda: "2027-11-29T02:00:00+00:00")
+        house.add("ahead")
+    second = house.add("after")
+    registry = Registry.read(house.models)
+    assert newest(registry).number == second
+    assert [point.number for point in registry.trend("sensitivity")] == [1, 2]
+    house.measure_again("ahead", benign=0.6)
+    assert newest(Registry.read(house.models)).number == 1
+
+
 # --- Registering ------------------------------------------------------------------------------------------------------
 
 
@@ -212,25 +227,47 @@ def test_the_last_versions_and_former_champions_keep_their_files(house: House, g
         put(house, judged(house, house.add(run)))
     gate.passing = False
     for run in ("lost", "late", "last"):
-        judged(house, house.add(run))
-    assert remove_old_files(house.models, keep=2) == [3]
-    assert remove_old_files(house.models, keep=2) == []
+        judged(house, house.add(run, threshold=0.3))
+    assert remove_old_files(house.models, 2, 5) == [3]
+    assert remove_old_files(house.models, 2, 5) == []
     registry = Registry.read(house.models)
     assert {version.number: version.has_files for version in registry.versions} == {
         1: True, 2: True, 3: False, 4: True, 5: True,
     }  # fmt: skip
     left = {path.name for path in layout.candidate(house.models, "lost").iterdir()}
-    assert {"metrics.json", "verdict.json", "report.html"} <= left <= KEPT_ALWAYS
+    assert {"metrics.json", "verdict.json", "report.html", "registered.json"} <= left <= KEPT_ALWAYS
     assert house.candidate("former").read_training() is not None
     with pytest.raises(DataError, match="cannot be put in service"):
         promote(house.models, 3, actor="ann", reason="why")
+
+
+def test_of_former_champions_the_last_ones_and_the_one_to_go_back_to_keep_their_files(house: House, gate: Gate) -> None:
+    """Every night that a model was replaced left its 32 MB for ever."""
+    for number, run in enumerate(("first", "second", "third", "fourth", "fifth"), start=1):
+        put(house, judged(house, house.add(run, threshold=number / 10)))
+    rollback(house.models, actor="ann", reason="back", to=2)
+    before = on_disk(house.models)
+    assert remove_old_files(house.models, 2, 1) == [
+        3
+    ]  # 5 and 4 are the latest, 1 is what a rollback goes to, 2 is in service
+    registry = Registry.read(house.models)
+    assert {version.number for version in registry.versions if not version.has_files} == {3}
+    assert known(registry.rollback_target).number == 1
+    assert [entry.version for entry in registry.of_version(3)][:1] == [3]
+    assert (house.candidate("third").folder / "metrics.json").is_file()
+    assert on_disk(house.models).candidates < before.candidates
+    with pytest.raises(DataError, match="cannot be put in service"):
+        shutil.rmtree(layout.releases(house.models) / "000003", ignore_errors=True)
+        rollback(house.models, actor="ann", reason="further", to=3)
+    assert rollback(house.models, actor="ann", reason="back").version == 1
+    assert in_service.read(house.models) is not None
 
 
 def test_a_version_that_passed_and_waits_keeps_its_files(house: House, gate: Gate, one: int) -> None:
     judged(house, one)
     for run in ("two", "three"):
         house.add(run)
-    assert remove_old_files(house.models, keep=2) == []
+    assert remove_old_files(house.models, 2, 5) == []
 
 
 # --- What people may see ----------------------------------------------------------------------------------------------

@@ -292,9 +292,10 @@ def test_a_model_that_averages_more_orientations_takes_longer(
 ) -> None:
     seconds = itertools.count()
     monkeypatch.setattr("skinlesion.promotion.gate.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
-    number = house.add("candidate")
-    rule = house.candidate("candidate").decision_rule
-    rule.write_text(json.dumps(json.loads(rule.read_text()) | {"views": views}))
+    house.add("candidate")
+    rule = json.loads(house.candidate("candidate").decision_rule.read_text()) | {"views": views}
+    candidate = house.replace_file("candidate", "decision_rule.json", json.dumps(rule).encode())
+    number = register(house.models, candidate).number
     found = next(one.found for one in verdict_on(house, number).criteria if one.name == "max_latency")
     assert found == 1000 * views
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemBytecodeCache
 from tests.stages.data_set import DataSet, MakeOnce, copy_tree, run_data_side
 
 from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.foundation import atomic
 from skinlesion.stages.build import build
 from skinlesion.stages.embed import embed
 
@@ -25,7 +26,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     """No test here cuts the power; tests/foundation/test_atomic.py holds that files are flushed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
-        patch.setattr(os, "sync", lambda: None)
+        patch.setattr(atomic, "flush_all", lambda folder: None)
         yield
 
 

@@ -20,7 +20,9 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.metrics_record import PairedFigure
+from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
+from skinlesion.registry.restore import restore
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
 from skinlesion.registry.verdict import read_verdict
@@ -58,8 +60,10 @@ def list_versions(
     versions = registry.versions[:count]
     if as_json:
         _print_json([version.model_dump() for version in versions])
+        registry.require_whole()
         return
     if not versions:
+        registry.require_whole()
         print_whole(out, f"There is no version in {registry.models} yet. Train one with `skinlesion run`.")
         return
     table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
@@ -68,7 +72,8 @@ def list_versions(
         table.add_row(
             str(version.number), version.created[:16].replace("T", " "), version.state, *figures, _gate(version)
         )
-    print_whole(out, table, "", _in_service(registry))
+    print_whole(out, table, "", _in_service(registry), on_disk(registry.models).sentence())
+    registry.require_whole()
 
 
 @models_app.command(rich_help_panel="Look")
@@ -103,6 +108,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         print_whole(out, "")
     for entry in registry.of_version(number):
         _print_entry(entry)
+    registry.require_whole()
 
 
 @models_app.command(rich_help_panel="Look")
@@ -152,11 +158,35 @@ def history(
     entries = registry.history[:count]
     if as_json:
         _print_json([entry.model_dump(exclude={"format_version"}) for entry in entries])
+        registry.require_whole()
         return
     for entry in entries:
         _print_entry(entry)
+    registry.require_whole()
     if not entries:
         print_whole(out, "Nothing has happened yet.")
+
+
+@models_app.command("restore", rich_help_panel="Decide")
+def restore_registry(models: Models = None) -> None:
+    """Write the registry's files anew where they are damaged or lost.
+
+    It takes what can be read of them and what the candidates and the releases know, and keeps the files as they were beside
+    the new ones. What is in service stays as it is.
+    """
+    done = restore(_folder(models))
+    if not done.damage and not done.kept:
+        print_whole(out, "Nothing is damaged or lost.")
+        return
+    for sentence in done.damage:
+        print_whole(out, sentence, indent=4)
+    print_whole(out, "", f"Now there are {done.versions} versions and {done.entries} entries of the history.")
+    for path in done.kept:
+        print_whole(out, f"The file as it was: {path}")
+    if done.unknown:
+        numbers = ", ".join(map(str, done.unknown))
+        print_whole(out, f"Nothing is left of the versions {numbers} but their numbers, which no other version gets.")
+    Registry.read(_folder(models)).require_whole()
 
 
 def _folder(models: Path | None) -> Path:
@@ -175,6 +205,8 @@ def _print_pairs(pairs: dict[str, str]) -> None:
 
 def _in_service(registry: Registry) -> str:
     now = registry.in_service
+    if registry.in_service_damage:
+        return "What is in service cannot be read."
     if now is None:
         return "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there."
     return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"

@@ -203,7 +203,7 @@ class _Committer:
         if not changed:
             return
         # The files that the table is about to name are on disk first, however the machine ends.
-        os.sync()
+        atomic.flush_all(self._table.folder)
         bucket_of_row = rows["image"].map(bucket_of)
         for bucket in sorted(changed):
             self._table.write(bucket, rows[bucket_of_row == bucket].sort_values("name", ignore_index=True))

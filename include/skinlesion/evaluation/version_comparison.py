@@ -27,7 +27,7 @@ from skinlesion.registry.metrics_record import MetricsRecord, PairedFigure
 from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
-from skinlesion.registry.versions import FIGURES, Figure, Measurement, Registered
+from skinlesion.registry.versions import FIGURES, Figure, KnownVersions, Measurement, Registered
 
 
 class ComparedFigure(RecordPart):
@@ -120,6 +120,7 @@ class _Compared:
     training: TrainingRecord
     measured: Measurement
     metrics: MetricsRecord
+    known: KnownVersions
 
     @classmethod
     def of(cls, registry: Registry, number: int) -> _Compared:
@@ -133,7 +134,13 @@ class _Compared:
             raise DataError(
                 f"Version {number} cannot be compared without {error.filename}, which is missing."
             ) from None
-        return cls(version, registry.known.registered[number], candidate, training, version.measured, metrics)
+        return cls(
+            version, registry.known.registered[number], candidate, training, version.measured, metrics, registry.known
+        )
+
+    def was_measured_after(self, other: _Compared) -> bool:
+        """Return whether its last evaluation came after that of the other version."""
+        return self.known.measured_later(self.number, other.number) == self.number
 
     @property
     def number(self) -> int:
@@ -193,7 +200,7 @@ def _held_out(one: _Compared, other: _Compared) -> ComparedFigures:
             f"they were measured on {len(of_one)} and on {len(of_other)} images of other data."
         )
     of_one, of_other = of_one.loc[common], of_other.loc[common]
-    latest = of_one if one.measured.at > other.measured.at else of_other
+    latest = of_one if one.was_measured_after(other) else of_other
     labels = latest["label"].map(LABELS.index).to_numpy(dtype=np.int64)
     scored = ScoredImages.of(labels, Answers.of_table(of_one).probabilities, latest["group"].tolist())
     other_scored = replace(scored, probabilities=Answers.of_table(of_other).probabilities)

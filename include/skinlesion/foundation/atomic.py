@@ -1,7 +1,12 @@
-"""Files that are whole or not there: write beside, fsync, rename."""
+"""Files that are whole or not there: write beside, fsync, rename. Every durable file of the project is written here.
+
+A write that the disk did not take as a whole (it is full, a quota, a failed fsync) is an OSError, never half a file.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 import socket
@@ -18,6 +23,8 @@ killed run."""
 
 ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
 _HOST: Final = socket.gethostname()
 
 _NAME_KEPT: Final = 24  # characters, of up to four bytes each
@@ -30,7 +37,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     The file is flushed to disk before it is renamed, so a power cut leaves the old file or the new one. After an error
     nothing is left. The temporary name keeps the suffix, since Keras chooses a format by it.
 
-    With durable=False the caller flushes: one that makes many small files calls `os.sync` once, before it writes the
+    With durable=False the caller flushes: one that makes many small files calls `flush_all` once, before it writes the
     table that names them.
     """
     partial = partial_of(path)
@@ -47,16 +54,66 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             partial.unlink()
 
 
+def require_room(folder: Path, size: int) -> None:
+    """Raise OSError (ENOSPC) if a file of so many bytes does not fit: a library that crashes on a full disk is not asked to."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OSError(
+            errno.ENOSPC, f"No space left on device: {size:,} bytes are needed, {free:,} are free", str(folder)
+        )
+
+
 def partial_of(path: Path) -> Path:
     """Return the path beside `path` that this thread writes to before it renames; the name says who the writer is."""
     # A file system takes 255 bytes, a host's name up to 64 of them; a thread writes one file at a time.
     return path.with_name(f".{path.stem[:_NAME_KEPT]}.{_writer()}{PARTIAL_SUFFIX}{path.suffix}")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all."""
     with replacing(path) as partial:
-        partial.write_bytes(content)
+        _write_new(partial, content)
+
+
+def append(path: Path, content: bytes, *, after: int) -> None:
+    """Put content after the first `after` bytes of a file and bring it to the disk; what followed them goes.
+
+    If the disk does not take all of it, the file ends after those bytes and an OSError is raised. The caller holds a lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        if not after:  # the file may be new, and a line on the disk is worth nothing without the file's name
+            flush(path.parent)
+        os.ftruncate(descriptor, after)
+        try:
+            _write_all(descriptor, content)
+            os.fsync(descriptor)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(descriptor, after)
+                os.fsync(descriptor)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(path: Path, content: bytes | memoryview) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        _write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write all of it; the system may take less at once, as on a disk that is about to be full."""
+    rest = memoryview(content)
+    while rest:
+        written = os.write(descriptor, rest)
+        if not written:
+            raise OSError(errno.EIO, f"{len(rest)} of {len(content)} bytes could not be written")
+        rest = rest[written:]
 
 
 def write_one_of_many(path: Path, content: bytes) -> None:
@@ -69,11 +126,59 @@ def write_one_of_many(path: Path, content: bytes) -> None:
     scratch = path.parent / f".scratch.{_writer()}{PARTIAL_SUFFIX}"
     partial = scratch / path.name
     try:
-        partial.write_bytes(content)
+        _write_new(partial, content)
     except FileNotFoundError:
         scratch.mkdir()
-        partial.write_bytes(content)
+        _write_new(partial, content)
     os.replace(partial, path)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Provide a folder of the same name elsewhere to fill; on leaving without an error it takes the place of `folder`.
+
+    The two change places in one step, so that killed at any time `folder` is whole: the old one or the new one. After an
+    error the old one stays and nothing else is left. NFS has no such step; `settle_folder` undoes what a kill left there.
+    """
+    settle_folder(folder)
+    scratch = folder.parent / f".scratch.{_writer()}{PARTIAL_SUFFIX}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    new = scratch / folder.name
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for path in (*new.rglob("*"), new):
+            flush(path)
+        _exchange(new, folder) if folder.exists() else os.replace(new, folder)
+        flush(folder.parent)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def settle_folder(folder: Path) -> None:
+    """Put a folder back whose replacement was killed between the two renames that it takes on NFS."""
+    if not folder.exists() and _aside(folder).exists():
+        os.replace(_aside(folder), folder)
+    shutil.rmtree(_aside(folder), ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.before")
+
+
+_EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2), which Python does not offer
+_AT_FDCWD: Final = -100
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders change places: in one step, or in two on a file system that has no such step (NFS)."""
+    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
+        return
+    if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+    os.replace(other, _aside(other))
+    os.replace(one, other)
+    shutil.rmtree(_aside(other), ignore_errors=True)
 
 
 def _writer() -> str:
@@ -126,7 +231,18 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     is_ours = host.endswith(f".{_HOST}") and process.isdigit()
     if is_ours and not Path("/proc", process).exists():
         return True
-    return time.time() - entry.stat().st_mtime > ABANDONED_AFTER_SECONDS
+    changed = (path.lstat().st_mtime for path in (Path(entry), *Path(entry).rglob("*")))
+    return time.time() - max(changed) > ABANDONED_AFTER_SECONDS
+
+
+def flush_all(folder: Path) -> None:
+    """Flush everything that was written on the file system of a folder; unlike os.sync it tells when that failed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if _LIBC.syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def flush(path: Path) -> None:

@@ -41,7 +41,8 @@ def locked(dataset: Path, work: str, *, wait: float, where: str = "this data set
         ) from None
     try:
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
+        with suppress(OSError):  # only for people: a full disk does not keep the lock from being held
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
         yield
     finally:
         # While the lock is still held: whoever waits then finds that it holds a file without a name, and opens the new.

@@ -13,14 +13,18 @@ A record is a pydantic model that is stored as a JSON file of its own (`read`, `
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+
+_NO_FILE: Final = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
+"""Error numbers of what is no file that can be read, today and tomorrow."""
 
 
 class RecordPart(BaseModel):
@@ -58,8 +62,22 @@ class Record(RecordPart):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the record in a file. Raises FileNotFoundError, and DataError if the content does not fit."""
-        return cls._of_json(path.read_bytes(), str(path))
+        """Return the record in a file.
+
+        Raises FileNotFoundError, DataError if the content does not fit or what is there is no file that this user may read,
+        and other OSErrors, which another attempt may not meet.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise DataError(f"{path} is a link to nothing; expected a file. {cls.remedy}") from None
+            raise
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise DataError(f"{path} cannot be read ({error.strerror}). {cls.remedy}") from error
+            raise
+        return cls._of_json(content, str(path))
 
     @classmethod
     def read_if_there(cls, path: Path) -> Self | None:

@@ -54,6 +54,13 @@ def load_classifier(path: Path) -> keras.Model:
     return keras.Model(loaded.inputs[0], loaded.outputs[0], name=loaded.name)
 
 
+def bytes_of(model: keras.Model) -> int:
+    """Return the largest size of a model's file, its optimizer's state included. HDF5 1.14 may crash on a full disk."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+    return 1_000_000 + 5 * sum(int(np.prod(variable.shape)) for variable in variables)
+
+
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a model whole or not at all, in the format of the suffix."""
     from absl import logging as absl_logging
@@ -63,6 +70,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:
         with atomic.replacing(path) as partial:
+            atomic.require_room(path.parent, bytes_of(model))
             model.save(partial)
     finally:
         absl_logging.set_verbosity(verbosity)

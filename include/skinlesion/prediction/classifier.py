@@ -109,19 +109,14 @@ def classifier_of(path: Path) -> Callable[[], Classifier]:
 
 
 def model_file(models: Path) -> Path:
-    """Return the LiteRT file of the model in service. Raises DataError if there is none, or its files were altered."""
+    """Return the LiteRT file of the model in service. Raises DataError if there is none, or a file is missing or altered."""
     now = in_service.read(models)
     if now is None:
         raise DataError(
             f"No model is in service in {models}: expected a trained model. Train one with `skinlesion run`, or name one with "
             "--model; `skinlesion models list` shows those that are not in service."
         )
-    if not now.is_whole():
-        name = f"Version {now.version}" if now.version is not None else "The model"
-        raise DataError(
-            f"{name}, which is in service in {models}, was altered: its files are not what was put there. Restore it with "
-            "`skinlesion models promote`, or go back with `skinlesion models rollback`."
-        )
+    now.require_whole()
     return now.tflite
 
 

@@ -82,7 +82,7 @@ class PredictionRun(BaseModel):
         """
         count_images(images)
         model = model or model_file(config.models)
-        release = in_service.of_release(model.parent)
+        release = in_service.of_file(model)
         return cls(
             images=tuple(images),
             table=table,

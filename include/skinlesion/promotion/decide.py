@@ -58,7 +58,7 @@ def judge_once(
         dag_run: the DAG and Airflow's name of its run, where the actor is one. If a retry or a cleared task asks again, it
             gets its own verdict again, with `judged_now`.
     """
-    registry = Registry.read(config.models)
+    registry = Registry.read(config.models).require_whole()
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
@@ -147,8 +147,7 @@ def note_answer(
 
     at: when the answer was given, ISO 8601, UTC.
     """
-    with writing(config.models):
-        registry = Registry.read(config.models)
+    with writing(config.models) as registry:
         verdict = registry.version(number).verdict
         entry = HistoryEntry(at=at, what=answer, actor=actor, version=number, reason=reason, verdict=verdict)
         if any(one == entry for one in registry.history):
@@ -170,10 +169,10 @@ def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, re
 
 
 def newest(registry: Registry) -> Version:
-    """Return the version that was measured last. Raises DataError if there is none."""
-    measured = [version for version in registry.versions if version.measured is not None]
+    """Return the version that was measured last. Raises DataError if there is none, or the registry is damaged."""
+    measured = registry.require_whole().known.measured
     if not measured:
         raise DataError(
             f"No candidate was evaluated in {registry.models}. Run skin_lesion_retrain, or `skinlesion run`."
         )
-    return max(measured, key=lambda version: (version.measured.at if version.measured else "", version.number))
+    return registry.version(measured[-1])

@@ -71,11 +71,11 @@ def mirror(config: Folders) -> list[int]:
     OSError, if MLflow cannot be reached; what was written by then stays, and the next call continues.
     """
     models, uri = config.models, tracking_uri(config.models)
-    if not _stale(Registry.read(models), uri):
+    if not _stale(Registry.read(models).require_whole(), uri):
         return []
     _folder(models).mkdir(parents=True, exist_ok=True)
     with locked(layout.registry(models), "mirror", wait=_LOCK_WAIT, where="this registry"), _reachable(uri):
-        registry = Registry.read(models)
+        registry = Registry.read(models).require_whole()
         stale = _stale(registry, uri)
         client = _client(uri)
         experiment = _experiment(client, models)

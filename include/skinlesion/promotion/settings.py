@@ -90,7 +90,15 @@ class PromotionSettings(RunSettings):
     keep_versions: int = setting(
         30,
         "Versions kept",
-        "Number of latest versions that keep their files. Every version that was ever in service keeps them too.",
+        "Number of latest versions that keep their files.",
         ge=2,
+        le=100_000,
+    )
+    keep_former_champions: int = setting(
+        5,
+        "Former champions kept",
+        "Number of former champions that keep their files too, those that were in service last. The one that a rollback goes to "
+        "is always among them.",
+        ge=1,
         le=100_000,
     )

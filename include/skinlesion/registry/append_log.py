@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, Generic, TypeVar
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
@@ -15,50 +15,81 @@ from skinlesion.foundation.record import Record
 
 Row = TypeVar("Row", bound=Record)
 
+REMEDY: Final = "Correct the line or restore the file from a back-up, or let `skinlesion models restore` write it anew."
+
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Lines(Generic[Row]):
+    """What a file holds.
+
+    Attributes:
+        records: of the lines that can be read, oldest first.
+        damage: a sentence for each line that cannot, or for the file; who only shows what there is goes on, others refuse.
+    """
+
+    records: tuple[Row, ...]
+    damage: tuple[str, ...]
+
+    def all(self) -> list[Row]:
+        """Return the records. Raises DataError if a line cannot be read."""
+        if self.damage:
+            raise DataError(" ".join(self.damage))
+        return list(self.records)
+
+
 def append(path: Path, record: Record) -> None:
-    """Add a line and bring it to the disk. The caller holds the registry's lock.
+    """Add a line and bring it to the disk, all of it, or raise OSError. The caller holds the registry's lock.
 
-    What a power cut left of a line that was being written stays where it is, and the new line begins after it.
+    What a power cut left of a line that was being written goes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        line = record.line().encode() + b"\n"
-        os.write(descriptor, b"\n" + line if torn else line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if is_new:
-        atomic.flush(path.parent)
+    content = path.read_bytes() if path.exists() else b""
+    end, tail = _last_line(content)
+    line = record.line().encode() + b"\n"
+    if tail and not _is_torn(tail):  # a whole line, which somebody's editor left without a line break
+        end, line = len(content), b"\n" + line
+    elif tail:
+        log.warning("%s: the last line is not whole (%d bytes) and was removed", path, len(tail))
+    atomic.append(path, line, after=end)
 
 
-def records(path: Path, of_line: Callable[[bytes, Path, int], Row]) -> Iterator[Row]:
-    """Yield the record of each line, oldest first; nothing without a file. Raises DataError if a line does not fit.
+def read(path: Path, of_line: Callable[[bytes, Path, int], Row]) -> Lines[Row]:
+    """Return what a file holds, nothing if there is none.
 
-    What a power cut left of a line, which is no whole JSON, is left out and logged.
+    What a power cut left of the last line is left out and logged: nobody was told that it had been written.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        content = path.read_bytes()
     except FileNotFoundError:
-        return
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield of_line(line, path, number)
-        except DataError:
-            if _is_whole(line):
-                raise
-            log.warning("%s: line %d is not whole and is left out", path, number)
+        return Lines((), (f"{path} is a link to nothing. {REMEDY}",) if path.is_symlink() else ())
+    except OSError as error:
+        return Lines((), (f"{path} cannot be read ({error.strerror}); expected a file of JSON lines. {REMEDY}",))
+    end, tail = _last_line(content)
+    if tail and _is_torn(tail):
+        log.warning("%s: the last line is not whole and is left out", path)
+        content = content[:end]
+    found: list[Row] = []
+    damage: list[str] = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            try:
+                found.append(of_line(line, path, number))
+            except DataError as error:
+                damage.append(str(error))
+    return Lines(tuple(found), tuple(damage))
 
 
-def _is_whole(line: bytes) -> bool:
+def _last_line(content: bytes) -> tuple[int, bytes]:
+    """Return where the last line begins and what it holds; nothing if the file ends with a line break."""
+    end = content.rfind(b"\n") + 1
+    return end, content[end:]
+
+
+def _is_torn(line: bytes) -> bool:
+    """Return whether this is the beginning of a line: what begins with a brace and is cut off is no JSON."""
     try:
         json.loads(line)
-    except ValueError:
-        return False
-    return True
+    except (ValueError, RecursionError):
+        return True
+    return False

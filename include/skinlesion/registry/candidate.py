@@ -58,6 +58,11 @@ class Candidate:
         return self.folder / model_files.TRAINING
 
     @property
+    def registered(self) -> Path:
+        """The numbers under which it is registered."""
+        return self.folder / model_files.REGISTERED
+
+    @property
     def trained_on(self) -> Path:
         """Table of the originals that it was trained on."""
         return self.folder / model_files.TRAINED_ON

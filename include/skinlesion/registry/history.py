@@ -14,6 +14,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry import append_log
+from skinlesion.registry.append_log import Lines
 from skinlesion.registry.verdict import VerdictSummary
 
 What = Literal["judged", "approved", "declined", "promoted", "rolled back", "removed"]
@@ -42,7 +43,7 @@ class HistoryEntry(Record):
         dag_run: for a verdict, the DAG and Airflow's name of the run that asked for it; None if it was no run.
     """
 
-    remedy: ClassVar[str] = "Correct the line, or restore the file from a back-up."
+    remedy: ClassVar[str] = append_log.REMEDY
 
     at: str
     what: What
@@ -60,12 +61,17 @@ def path(models: Path) -> Path:
     return layout.registry(models) / "history.jsonl"
 
 
+def lines(models: Path) -> Lines[HistoryEntry]:
+    """Return the entries that can be read, oldest first, and what cannot."""
+    return append_log.read(path(models), HistoryEntry.of_line)
+
+
 def read(models: Path) -> list[HistoryEntry]:
     """Return the entries as they are in the file, oldest first; `snapshot.Registry.read` returns the whole history.
 
     Raises DataError if a line does not fit.
     """
-    return list(append_log.records(path(models), HistoryEntry.of_line))
+    return lines(models).all()
 
 
 def append(models: Path, entry: HistoryEntry) -> None:

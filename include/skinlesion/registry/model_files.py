@@ -29,6 +29,9 @@ DISTANCE_FILE: Final = "feature_distance.npz"
 TRAINING: Final = "training.json"
 """How the candidate was made."""
 
+REGISTERED: Final = "registered.json"
+"""The numbers under which the candidate is registered, should the registry's own file be lost."""
+
 TRAINED_ON: Final = "trained_on.parquet"
 METRICS: Final = "metrics.json"
 """What evaluate measured."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.lost import require_all_known
 from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures
-from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import writing
 from skinlesion.registry.versions import (
     Figure,
@@ -17,6 +17,7 @@ from skinlesion.registry.versions import (
     Registered,
     append_measured,
     append_registered,
+    note_beside,
     registered_now,
 )
 
@@ -30,14 +31,16 @@ def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None =
     training = candidate.read_training()
     if training is None:
         raise DataError(f"{candidate.folder} holds no whole candidate: files are missing or altered. Run train again.")
-    with writing(models):
+    with writing(models) as registry:
         known = KnownVersions.read(models)
         version = known.of(candidate.run, training.sha256)
-        if version is None or not Registry.read(models).version(version.number).has_files:
+        if version is None or not registry.version(version.number).has_files:
+            require_all_known(models, known)
             version = registered_now(known, candidate, training)
             append_registered(models, version)
+        note_beside(candidate, version)
         if metrics is not None:
-            measured = _measurement(metrics)
+            measured = measurement(metrics, history.now())
             before = known.measurements.get(version.number, [])
             if not before or before[-1].model_copy(update={"at": measured.at}) != measured:
                 append_measured(models, version.number, measured)
@@ -63,9 +66,10 @@ def headline(metrics: ModelFigures) -> dict[str, Figure]:
     return figures
 
 
-def _measurement(metrics: MetricsRecord) -> Measurement:
+def measurement(metrics: MetricsRecord, at: str) -> Measurement:
+    """Return what the registry keeps of a measurement."""
     return Measurement(
-        at=history.now(),
+        at=at,
         figures=headline(metrics),
         images=metrics.images,
         lesions=metrics.lesions,

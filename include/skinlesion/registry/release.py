@@ -22,20 +22,32 @@ def write_record(release: Path, record: InService) -> None:
 
 
 def put_in_service(models: Path, release: Path) -> None:
-    """Point the link at a release: the one step by which everything changes."""
+    """Point the link at a release: the one step by which everything changes.
+
+    A folder or file that somebody put in the place of the link gets another name.
+    """
+    link = layout.release_in_service(models)
+    if link.exists() and not link.is_symlink():
+        link.rename(link.with_name(f"{link.name}.before-{release.name}"))
     _point_to(layout.release_in_service(models), Path(release.parent.name, release.name))
 
 
 def name_release_files(models: Path) -> None:
     """Point the names directly under models/ at the files behind the link."""
     for name in NAMES:
-        _point_to(models / name, Path(layout.release_in_service(models).name, name))
+        if not is_somebodys(models / name):
+            _point_to(models / name, Path(layout.release_in_service(models).name, name))
+
+
+def is_somebodys(path: Path) -> bool:
+    """Return whether a name that a release takes is that of something else than a link."""
+    return path.exists() and not path.is_symlink()
 
 
 def require_free_names(models: Path) -> None:
     """Raise DataError if a file that is no link of the registry has a name that a release takes: it would be lost."""
     for path in (models / name for name in NAMES):
-        if path.exists() and not path.is_symlink():
+        if is_somebodys(path):
             raise DataError(
                 f"{path} is a file that somebody put there; expected nothing, or the link of an earlier promotion. Nothing "
                 "has changed. Move the file elsewhere, then promote again."

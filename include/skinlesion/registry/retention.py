@@ -8,30 +8,33 @@ from typing import Final
 
 from skinlesion.foundation import layout
 from skinlesion.registry import history
-from skinlesion.registry.history import HistoryEntry
-from skinlesion.registry.model_files import METRICS, MODEL_CARD, REPORT, TRAINING, VERDICT
+from skinlesion.registry.history import SWITCHES, HistoryEntry
+from skinlesion.registry.model_files import METRICS, MODEL_CARD, REGISTERED, REPORT, TRAINING, VERDICT
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import writing
 
-KEPT_ALWAYS: Final = frozenset({METRICS, VERDICT, TRAINING, MODEL_CARD, REPORT})
+KEPT_ALWAYS: Final = frozenset({METRICS, VERDICT, TRAINING, REGISTERED, MODEL_CARD, REPORT})
 """Small, and what a later reader of the history wants to see."""
 
 
-def remove_old_files(models: Path, keep: int) -> list[int]:
-    """Remove the model files of the versions beyond the last `keep` ones; return the numbers of those versions.
+def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> list[int]:
+    """Remove the model files of old versions; return the numbers of those versions.
 
-    The model in service and every former champion keep their files, and so does a version that passed the gate and was not
-    yet put in service. Every version keeps its figures, verdict and report.
+    The last `keep` versions keep their files, and so do the model in service, the `keep_former_champions` versions that were
+    there last, the one that a rollback goes to, and a version that passed the gate and was not yet put in service. Every
+    version keeps its figures, verdict and report.
     """
-    with writing(models):
-        registry = Registry.read(models)
+    with writing(models) as registry:
         with_files = [version for version in registry.versions if version.has_files]
-        old = [version for version in with_files[keep:] if _may_go(version)]
+        kept = _kept_champions(registry, keep_former_champions)
+        old = [version for version in with_files[keep:] if _may_go(version) and version.number not in kept]
         kept_runs = {version.run for version in with_files if version not in old}
         for version in old:
             if version.run not in kept_runs:
                 _remove_files(models, version)
-            reason = f"Only the last {keep} versions and former champions keep their files"
+            reason = (
+                f"Only the last {keep} versions and the last {keep_former_champions} former champions keep their files"
+            )
             entry = HistoryEntry(
                 at=history.now(),
                 what="removed",
@@ -44,9 +47,19 @@ def remove_old_files(models: Path, keep: int) -> list[int]:
     return [version.number for version in old]
 
 
+def _kept_champions(registry: Registry, count: int) -> set[int]:
+    """Return the numbers of the former champions that keep their files: those that were in service last."""
+    switches = (entry for entry in registry.history if entry.what in SWITCHES)
+    numbers = (number for entry in switches for number in (entry.version, entry.previous) if number is not None)
+    now = registry.in_service.version if registry.in_service is not None else None
+    former = [number for number in dict.fromkeys(numbers) if number != now][:count]
+    target = registry.rollback_target
+    return {*former, *([target.number] if target is not None else [])}
+
+
 def _may_go(version: Version) -> bool:
     is_waiting = version.state == "candidate" and version.verdict is not None and version.verdict.passed
-    return version.state in ("candidate", "rejected") and not is_waiting
+    return version.state != "champion" and not is_waiting
 
 
 def _remove_files(models: Path, version: Version) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,7 @@ from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
+from skinlesion.registry.lost import lost, of_releases, with_switches
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
 
@@ -60,8 +61,11 @@ class Registry:
 
     Attributes:
         versions: newest first.
-        in_service: what is in service, since when, by whom and why; None if nothing is.
+        in_service: what is in service, since when, by whom and why; None if nothing is, or if that cannot be read.
+        in_service_damage: why what is in service cannot be read; empty if it can.
         history: every entry, newest first.
+        damage: a sentence for everything that is damaged or lost, what is in service included. Who shows the registry shows
+            them too; who decides by it calls `require_whole`.
     """
 
     models: Path
@@ -69,13 +73,22 @@ class Registry:
     in_service: InService | None
     history: tuple[HistoryEntry, ...]
     known: KnownVersions
+    in_service_damage: str = ""
+    damage: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, models: Path) -> Self:
-        """Return the registry under models/, an empty one if there is none yet."""
-        known = KnownVersions.read(models)
-        now = in_service.read(models)
-        entries = with_pending(history.read(models), now)
+        """Return the registry under models/ as far as it can be read, an empty one if there is none yet."""
+        known, lines, now, in_service_damage = KnownVersions.read(models), history.lines(models), None, ""
+        try:
+            now = in_service.read(models)
+        except DataError as error:
+            in_service_damage = str(error)
+        released = in_service.releases(models)
+        entries = with_switches(list(lines.records), now, released, is_now_known=not in_service_damage)
+        read = [*known.damage, *lines.damage]
+        damage = [*read, *(() if read else lost(models, known, lines.records, entries))]
+        known = replace(known, registered=of_releases(released) | known.registered)
         verdicts: dict[int, VerdictSummary] = {}
         declined: dict[int, bool] = {}
         were: set[int] = set()
@@ -113,7 +126,14 @@ class Registry:
             )
             for number, registered in sorted(known.registered.items(), reverse=True)
         )
-        return cls(models, versions, now, tuple(reversed(entries)), known)
+        damage += [in_service_damage] if in_service_damage else []
+        return cls(models, versions, now, tuple(reversed(entries)), known, in_service_damage, tuple(damage))
+
+    def require_whole(self) -> Self:
+        """Return the registry. Raises DataError if something of it is damaged or lost."""
+        if self.damage:
+            raise DataError("\n".join(self.damage))
+        return self
 
     @property
     def champion(self) -> Version | None:
@@ -124,6 +144,7 @@ class Registry:
         """Return a version by its number. Raises DataError if there is none."""
         found = next((version for version in self.versions if version.number == number), None)
         if found is None:
+            self.require_whole()
             raise DataError(f"There is no version {number} in {self.models}. `skinlesion models list` shows them.")
         return found
 
@@ -133,18 +154,26 @@ class Registry:
 
     def trend(self, name: str) -> tuple[TrendPoint, ...]:
         """Return a figure of `versions.FIGURES` over the nights, oldest first."""
-        points = [
-            TrendPoint(measured.at, number, measured.figures.get(name, Figure()), measured.held_out_version)
-            for number, measurements in self.known.measurements.items()
-            for measured in measurements
-        ]
-        return tuple(sorted(points, key=lambda point: (point.at, point.number)))
+        of_version = {number: iter(measurements) for number, measurements in self.known.measurements.items()}
+        measured = ((number, next(of_version[number])) for number in self.known.measured)
+        return tuple(
+            TrendPoint(one.at, number, one.figures.get(name, Figure()), one.held_out_version)
+            for number, one in measured
+        )
+
+    @property
+    def last_in_service(self) -> int | None:
+        """The number of the version in service or, where that cannot be read, of the one that was put there last."""
+        if self.in_service is not None or not self.in_service_damage:
+            return self.in_service.version if self.in_service is not None else None
+        return next((entry.version for entry in self.history if entry.what in SWITCHES), None)
 
     @property
     def rollback_target(self) -> Version | None:
         """The version that a rollback without a number goes to, None if there is none.
 
-        Each rollback goes one promotion further back: what was rolled back from is not gone back to.
+        Each rollback goes one promotion further back: what was rolled back from is not gone back to. Where the release in
+        service is damaged and no other version was there before, it goes to the same version, which is put there anew.
         """
         were: list[int] = []
         for entry in reversed(self.history):
@@ -154,12 +183,9 @@ class Registry:
                 were.append(entry.version)
             elif entry.what == "rolled back":
                 were = were[: were.index(entry.version) + 1] if entry.version in were else [*were, entry.version]
-        earlier = [number for number in were if self.in_service is None or number != self.in_service.version]
-        return next((version for version in self.versions if earlier and version.number == earlier[-1]), None)
-
-
-def with_pending(entries: list[HistoryEntry], now: InService | None) -> list[HistoryEntry]:
-    """Return the history with the switch that is in force but was not noted, because its process was killed in between."""
-    if now is None:
-        return entries
-    return entries if any(entry.switch == now.entry.switch for entry in entries) else [*entries, now.entry]
+        numbers = {version.number: version for version in self.versions}
+        known = [number for number in were if number in numbers and numbers[number].has_files]
+        earlier = [number for number in known if number != self.last_in_service]
+        if not earlier and self.in_service_damage:
+            earlier = known
+        return numbers[earlier[-1]] if earlier else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
+
+from pydantic import JsonValue
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
@@ -17,9 +20,11 @@ from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
-from skinlesion.registry.model_files import KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
+from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
 from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
-from skinlesion.registry.snapshot import Registry, Version, with_pending
+from skinlesion.registry.snapshot import Registry, Version
+
+log = logging.getLogger(__name__)
 
 RELEASES_KEPT: Final = 3
 """Number of earlier releases that are kept: a reader that found one may still read from it."""
@@ -49,27 +54,30 @@ def promote(
 
     Raises:
         Superseded: another version than `instead_of` is in service.
-        DataError: no such version, it is in service, no reason, or its files are missing or altered.
+        DataError: no such version, it is in service, no reason, its files are missing or altered, or the registry or what is
+            in service is damaged.
         OSError: the registry is locked by another promotion for too long, or the disk failed; nothing has changed.
     """
-    with writing(models):
-        registry = Registry.read(models)
+    with writing(models) as registry:
         return _switch(registry, registry.version(number), "promoted", actor, reason, instead_of)
 
 
 def rollback(
     models: Path, *, actor: str, reason: str, to: int | None = None, instead_of: int | Literal["any"] | None = "any"
 ) -> HistoryEntry:
-    """Go back to the version that was in service before, or to the former champion `to`; otherwise as `promote`."""
-    with writing(models):
-        registry = Registry.read(models)
+    """Go back to the version that was in service before, or to the former champion `to`; otherwise as `promote`.
+
+    It works with what can be read: where the history, the versions, the record in service, the link to it, or the version's
+    candidate is damaged, it takes the version's files from a release that had them, verified by their SHA-256.
+    """
+    with writing(models, although_damaged=True) as registry:
         target = registry.rollback_target if to is None else registry.version(to)
         if target is None:
             raise DataError(
                 f"There is nothing to go back to in {models}: expected a version that was in service before this one. "
                 "`skinlesion models list` shows the versions, `skinlesion models promote` takes any."
             )
-        if target.state == "candidate" or target.state == "rejected":
+        if target.state in ("candidate", "rejected"):
             raise DataError(
                 f"Version {target.number} was never in service, so there is no going back to it. "
                 f"`skinlesion models promote {target.number} --reason ...` puts it there."
@@ -78,16 +86,36 @@ def rollback(
 
 
 @contextmanager
-def writing(models: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Hold the registry's lock, with the history complete. Raises DatasetBusy, an OSError, after `wait` seconds."""
+def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = False) -> Iterator[Registry]:
+    """Hold the registry's lock and provide the registry, with the history complete.
+
+    Raises DataError if something of the registry is damaged or lost, unless `although_damaged`; and DatasetBusy, an OSError,
+    after `wait` seconds.
+    """
     folder = layout.registry(models)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "promotion", wait=wait, where="this registry"):
         atomic.remove_partials(models)
-        entries, now = history.read(models), in_service.read(models)
-        for entry in with_pending(entries, now)[len(entries) :]:
-            history.append(models, entry)
-        yield
+        registry = Registry.read(models)
+        if not although_damaged:
+            registry.require_whole()
+        noted = {entry.switch for entry in history.lines(models).records}
+        if registry.in_service is not None and registry.in_service.switch not in noted:
+            _note(models, registry.in_service.entry, although_damaged=although_damaged)
+        yield registry
+
+
+def _note(models: Path, entry: HistoryEntry, *, although_damaged: bool = True) -> None:
+    """Note a switch that is in force. Where that fails, its release has the entry, and whoever writes next notes it."""
+    try:
+        history.append(models, entry)
+    except OSError as error:
+        if not although_damaged:
+            raise
+        log.warning(
+            "%s cannot be written (%s). Version %d is in service; %s notes it until the history can be written",
+            history.path(models), error.strerror, entry.version, layout.release_in_service(models),
+        )  # fmt: skip
 
 
 def _switch(
@@ -101,12 +129,13 @@ def _switch(
     models, now = registry.models, registry.in_service
     if not reason.strip():
         raise DataError(f"No reason is given for version {version.number}. Say why, for those who read the history.")
-    previous = now.version if now is not None else None
+    previous = registry.last_in_service
     if instead_of != "any" and previous != instead_of:
         raise Superseded(_superseded(version.number, instead_of, registry))
     if now is not None and now.version == version.number and now.is_whole():
         raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
-    require_free_names(models)
+    if not registry.damage:
+        require_free_names(models)
     entry = HistoryEntry(
         at=history.now(),
         what=what,
@@ -124,7 +153,7 @@ def _switch(
     found = in_service.read(models)
     if found is None or found.entry != entry or not found.is_whole():
         raise OSError(f"{models}: version {version.number} is not in service as it should be. Run the promotion again")
-    history.append(models, entry)
+    _note(models, entry)
     _remove_old_releases(models, release)
     return entry
 
@@ -140,7 +169,15 @@ def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
 
 
 def _last_switch(registry: Registry) -> int:
-    return max((entry.switch or 0 for entry in registry.history), default=0)
+    noted = max((entry.switch or 0 for entry in registry.history), default=0)
+    # Where nothing is damaged, a release beyond the last switch is what a killed switch left.
+    there = [int(path.name) for path in _release_folders(registry.models)] if registry.damage else []
+    return max(noted, *there, 0)
+
+
+def _release_folders(models: Path) -> list[Path]:
+    folder = layout.releases(models)
+    return sorted(path for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
 def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
@@ -149,36 +186,52 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
     The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
     """
     models = registry.models
-    registered = registry.known.registered[version.number]
-    source = layout.candidate(models, version.run)
+    sha256 = {name: one for name, one in registry.known.registered[version.number].sha256.items() if name != KERAS}
+    if missing := {H5, TFLITE_OF_CANDIDATE, RULE_FILE} - sha256.keys():
+        raise DataError(_altered(version.number, f"it was registered without {', '.join(sorted(missing))}"))
     folder = layout.releases(models) / f"{entry.switch:06d}"
     # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    sha256: dict[str, str] = {}
-    for name, expected in registered.sha256.items():
-        if name == KERAS:
-            continue
-        served = TFLITE if name == TFLITE_OF_CANDIDATE else name
-        _copy_verified(source / name, folder / served, expected, version.number)
-        sha256[served] = expected
-    rule = folder / RULE_FILE
-    decision_rule = json.loads(rule.read_text()) if rule.is_file() else None
-    write_record(folder, InService(run=version.run, sha256=sha256, decision_rule=decision_rule, entry=entry))
+    served = {TFLITE if name == TFLITE_OF_CANDIDATE else name: one for name, one in sha256.items()}
+    released = [one.folder for one in in_service.releases(models) if one.sha256 == served and one.folder != folder]
+    for name, expected in sha256.items():
+        served_name = TFLITE if name == TFLITE_OF_CANDIDATE else name
+        sources = [layout.candidate(models, version.run) / name, *(one / served_name for one in released)]
+        _copy_verified(sources, folder / served_name, expected, version.number)
+    decision_rule = _decision_rule(folder / RULE_FILE, version.number)
+    write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
     return folder
 
 
-def _copy_verified(source: Path, target: Path, expected: str, number: int) -> None:
+def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:
     try:
-        with atomic.replacing(target) as partial:
-            shutil.copyfile(source, partial)
-            found = sha256_of(partial)
-    except FileNotFoundError:
-        raise DataError(_altered(number, f"{source} is missing")) from None
-    if found != expected:
-        target.unlink()
-        raise DataError(_altered(number, f"{source} is not the file that was registered (SHA-256 {found[:12]}...)"))
-    target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+        rule = json.loads(path.read_bytes())
+    except ValueError:
+        rule = None
+    if not isinstance(rule, dict):
+        raise DataError(_altered(number, f"{path.name}, as it was registered, is no decision rule"))
+    return rule
+
+
+def _copy_verified(sources: list[Path], target: Path, expected: str, number: int) -> None:
+    """Copy the first of the files that is the one that was registered."""
+    problem = ""
+    for source in sources:
+        try:
+            content = source.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            problem = problem or f"{source} is missing"
+            continue
+        except OSError as error:
+            problem = problem or f"{source} cannot be read ({error.strerror})"
+            continue
+        if (found := sha256_of(content)) == expected:
+            atomic.write_bytes(target, content)
+            target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            return
+        problem = problem or f"{source} is not the file that was registered (SHA-256 {found[:12]}...)"
+    raise DataError(_altered(number, problem))
 
 
 def _altered(number: int, what: str) -> str:
@@ -189,5 +242,5 @@ def _altered(number: int, what: str) -> str:
 
 
 def _remove_old_releases(models: Path, current: Path) -> None:
-    for folder in sorted(path for path in layout.releases(models).iterdir() if path != current)[:-RELEASES_KEPT]:
+    for folder in [path for path in _release_folders(models) if path != current][:-RELEASES_KEPT]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import ClassVar, Final, Literal, Self
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.registry import append_log, history
+from skinlesion.registry import append_log
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.model_files import REGISTERED
 from skinlesion.registry.training_record import TrainingRecord
 
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
@@ -84,42 +87,72 @@ def path(models: Path) -> Path:
     return layout.registry(models) / "versions.jsonl"
 
 
-class _RegisteredLine(Record):
-    remedy: ClassVar[str] = history.HistoryEntry.remedy
+class RegisteredLine(Record):
+    """The line of a version."""
+
+    remedy: ClassVar[str] = append_log.REMEDY
 
     registered: Registered
 
 
-class _MeasuredLine(Record):
-    remedy: ClassVar[str] = history.HistoryEntry.remedy
+class MeasuredLine(Record):
+    """The line of a measurement; number: of the version."""
+
+    remedy: ClassVar[str] = append_log.REMEDY
 
     number: int
     measured: Measurement
 
 
-def _of_line(line: bytes, path: Path, number: int) -> _RegisteredLine | _MeasuredLine:
-    kind = _MeasuredLine if b'"measured"' in line else _RegisteredLine
+class RegisteredNumbers(Record):
+    """What lies beside a candidate: each version that its folder has held, should versions.jsonl be lost."""
+
+    versions: tuple[Registered, ...] = ()
+
+
+def _of_line(line: bytes, path: Path, number: int) -> RegisteredLine | MeasuredLine:
+    kind = MeasuredLine if b'"measured"' in line else RegisteredLine
     return kind.of_line(line, path, number)
 
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """The versions that are registered, and their measurements, oldest first."""
+    """The versions that are registered, and their measurements, oldest first.
+
+    Attributes:
+        measured: the number of the version of each measurement, in the order of the file. Which of two came first is known
+            from it alone: the times are those of a clock, for people.
+        damage: a sentence for each line that cannot be read.
+    """
 
     registered: dict[int, Registered]
     measurements: dict[int, list[Measurement]]
+    measured: tuple[int, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, models: Path) -> Self:
-        """Return those under models/. Raises DataError if a line does not fit."""
+        """Return those under models/, as far as the file can be read."""
+        lines = append_log.read(path(models), _of_line)
         registered: dict[int, Registered] = {}
         measurements: dict[int, list[Measurement]] = {}
-        for entry in append_log.records(path(models), _of_line):
-            if isinstance(entry, _MeasuredLine):
+        measured: list[int] = []
+        damage = [*lines.damage]
+        for entry in lines.records:
+            if isinstance(entry, MeasuredLine):
                 measurements.setdefault(entry.number, []).append(entry.measured)
-            else:
-                registered[entry.registered.number] = entry.registered
-        return cls(registered, measurements)
+                measured.append(entry.number)
+            elif registered.setdefault(entry.registered.number, entry.registered) != entry.registered:
+                number = entry.registered.number
+                damage.append(
+                    f"{path(models)} has two versions {number}, the candidates {registered[number].run} and "
+                    f"{entry.registered.run}; expected one. {append_log.REMEDY}"
+                )
+        return cls(registered, measurements, tuple(measured), tuple(damage))
+
+    def measured_later(self, one: int, other: int) -> int:
+        """Return which of two versions was measured last."""
+        return next(number for number in reversed(self.measured) if number in (one, other))
 
     def of(self, run: str, sha256: Mapping[str, str]) -> Registered | None:
         """Return the version of these files, None if they are not registered."""
@@ -143,9 +176,25 @@ def registered_now(known: KnownVersions, candidate: Candidate, training: Trainin
 
 def append_registered(models: Path, version: Registered) -> None:
     """Add a version. The caller holds the registry's lock."""
-    append_log.append(path(models), _RegisteredLine(registered=version))
+    append_log.append(path(models), RegisteredLine(registered=version))
+
+
+def note_beside(candidate: Candidate, version: Registered) -> None:
+    """Note a version beside its candidate, unless that was done."""
+    noted = (RegisteredNumbers.read_if_there(candidate.registered) or RegisteredNumbers()).versions
+    if version not in noted:
+        RegisteredNumbers(versions=(*noted, version)).write(candidate.registered)
+
+
+def noted_beside_candidates(models: Path) -> dict[int, Registered]:
+    """Return the versions that are noted beside their candidates, by number."""
+    found: dict[int, Registered] = {}
+    for noted in sorted(layout.candidates(models).glob(f"*/{REGISTERED}")):
+        with suppress(DataError):  # it is a copy
+            found |= {version.number: version for version in RegisteredNumbers.read(noted).versions}
+    return found
 
 
 def append_measured(models: Path, number: int, measurement: Measurement) -> None:
     """Add a measurement of a version. The caller holds the registry's lock."""
-    append_log.append(path(models), _MeasuredLine(number=number, measured=measurement))
+    append_log.append(path(models), MeasuredLine(number=number, measured=measurement))

@@ -45,7 +45,7 @@ def organize(config: PipelineConfig) -> StageReport:
             advance(1)
     manifest = wanted[list(COLUMNS)]
     if not stale.empty:
-        os.sync()
+        atomic.flush_all(output)
     changed = write_manifest(config.dataset, manifest)
     gone = sorted(present.keys() - set(wanted["file"]))
     for file in gone:

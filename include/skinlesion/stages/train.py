@@ -15,13 +15,14 @@ from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.model_files import MODEL_CARD, REGISTERED, REPORT, VERDICT
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 PARITY: Final = 1e-4
 """Largest difference allowed between the probabilities of the trained model and those of each of its files."""
 
+SAID_OF_VERSIONS: Final = (REGISTERED, VERDICT, REPORT, MODEL_CARD)
+
 _IMAGES_COMPARED: Final = 8
 """Number of images on which the model and its files are compared."""
 
@@ -53,13 +56,15 @@ def train(config: PipelineConfig) -> StageReport:
     rows = training_rows(manifest)
     built = require_built_model(config.models)
     candidate, warm = candidate_to_train(config, rows, built)
-    record = candidate.read_training()
-    is_current = record is not None and not config.force
-    if not is_current:
-        if config.force:
-            shutil.rmtree(candidate.folder, ignore_errors=True)
+    atomic.remove_partials(candidate.folder.parent)
+    atomic.settle_folder(candidate.folder)
+    # What is damaged is what `force` makes anew.
+    record = candidate.read_training() if not config.force else None
+    is_current = record is not None
+    if config.force:
+        record = _train_beside(config, rows, built, candidate)
+    elif record is None:
         record = _train(config, rows, built, candidate, warm)
-    assert record is not None
     details: dict[str, JsonValue] = {
         "run": candidate.run,
         "epochs": len(record.history),
@@ -74,6 +79,23 @@ def train(config: PipelineConfig) -> StageReport:
         seconds=watch.seconds(),
         details=details,
     )
+
+
+def _train_beside(
+    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate
+) -> TrainingRecord:
+    """Train the candidate anew elsewhere, then let it take the place of what is there, which may be a registered version.
+
+    What was measured of the candidate stays with it if the new model is the same, byte for byte; what was said of versions
+    that this folder has held stays in any case.
+    """
+    with atomic.replacing_folder(candidate.folder) as folder:
+        record = _train(config, rows, built, Candidate(folder), None)
+        is_same = candidate.digests() == record.sha256
+        for path in candidate.folder.iterdir() if candidate.folder.is_dir() else ():
+            if path.is_file() and (is_same or path.name in SAID_OF_VERSIONS) and not (folder / path.name).exists():
+                shutil.copy2(path, folder / path.name)
+    return record
 
 
 def _train(

@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.record import Record
+from skinlesion.network.classifier import bytes_of
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +180,7 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def _save_weights(self, path: Path) -> None:
         with atomic.replacing(path) as partial:
+            atomic.require_room(path.parent, bytes_of(self.model))
             # Keras requires the double suffix; the name of the partial file ends in .h5 alone.
             written = partial.with_name(partial.name.removesuffix(".h5") + ".weights.h5")
             self.model.save_weights(str(written))

@@ -16,7 +16,7 @@ from tests.data.sources.killed_runs import killed_runs as killed
 
 from skinlesion.data.sources import collect, http_download, isic_api, isic_archive, object_store
 from skinlesion.data.sources.source_report import SourceSummary
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.stages.settings import PipelineConfig
 
 
@@ -37,7 +37,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(os, "sync", lambda: None)
+    monkeypatch.setattr(atomic, "flush_all", lambda folder: None)
     monkeypatch.setattr(http_download, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_archive, "pause", lambda seconds: None)
     monkeypatch.setattr(isic_api, "FIRST_WAIT", 0)

@@ -132,7 +132,7 @@ def _fetch_file(
             )
         report = SourceReport(arrived=arrived)
         placed, damaged = _place_all(target, intake, report)
-        os.sync()
+        atomic.flush_all(intake.images.parent)
         if not damaged:
             return placed, report
         log.warning("%s: %d members are damaged (%s)", file.name, len(damaged), damaged[0])

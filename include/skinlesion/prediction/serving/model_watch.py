@@ -18,7 +18,7 @@ from skinlesion.registry import in_service, model_files
 
 log = logging.getLogger(__name__)
 
-_Signature = tuple[tuple[str, int, int, int], ...]
+_Signature = tuple[tuple[str, int, int, int, int], ...]
 
 _STARTING: Final = "The model is being loaded. Come again in a second."
 
@@ -71,9 +71,11 @@ class ModelWatch:
             if self._signature() != signature:  # in the middle of a switch
                 self._seen = None
                 return
+            if isinstance(error.__cause__, OSError):
+                self._seen = None  # the disk or the network may recover
             self._refuse(error)
-        except OSError as error:
-            self._seen = None  # the disk or the network may recover
+        except Exception as error:  # whatever it is, the next look may find a model that can be used
+            self._seen = None
             self._refuse(error)
         else:
             self.refused = ""
@@ -96,14 +98,15 @@ class ModelWatch:
             now = in_service.read(self._models)
         except DataError:  # a damaged record, which `load` describes
             now = None
-        folder = layout.release_in_service(self._models).resolve()
+        link = layout.release_in_service(self._models)
+        folder = now.folder if now is not None else link
         found = []
-        for name in (model_files.RECORD, *(now.sha256 if now else ())):
-            path = folder / name
+        for path in (link, *(folder / name for name in (model_files.RECORD, *(now.sha256 if now is not None else ())))):
             try:
-                stat = path.stat()
+                stat = path.lstat()
             except OSError:
-                found.append((str(path), 0, 0, 0))
+                found.append((str(path), 0, 0, 0, 0))
             else:
-                found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
+                # ctime: a file that may be read again has neither another content nor another time of it.
+                found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
         return tuple(found)

@@ -14,7 +14,6 @@ from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
-from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
@@ -96,23 +95,7 @@ def load(models: Path, threads: int) -> ServedModel:
             f"No model is in service in {models}. Train one with `skinlesion run`, or put a candidate in service with "
             "`skinlesion models promote`. The server loads it by itself."
         )
-    content = b""
-    for name, expected in now.sha256.items():
-        path = now.folder / name
-        try:
-            read = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} of the model in service cannot be read ({error.strerror}).") from None
-        found = sha256_of(read)
-        if found != expected:
-            raise DataError(
-                f"{path} was altered: its SHA-256 is {found}, expected {expected} as it was put in service. Put the version "
-                "in service again (`skinlesion models promote`), or go back to another (`skinlesion models rollback`)."
-            )
-        if path == now.tflite:
-            content = read
-    if not content:
-        raise DataError(f"{now.folder} has no {now.tflite.name}: expected the model as LiteRT runs it.")
+    content = {name: now.verified(name) for name in now.sha256}[now.tflite.name]
     rule = _rule(now)
     candidate = layout.candidate(models, now.run)
     return ServedModel(
@@ -154,8 +137,6 @@ def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) ->
 
 def _rule(now: InService) -> DecisionRule:
     where = f"The decision rule in {now.folder / model_files.RECORD} of the model in service, run {now.run}"
-    if now.decision_rule is None:
-        raise DataError(f"{where}, is missing. {DecisionRule.remedy}")
     return DecisionRule.of(now.decision_rule, where)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
-from skinlesion.foundation.atomic import PARTIAL_SUFFIX, write_text
+from skinlesion.foundation.atomic import PARTIAL_SUFFIX, flush_all, write_text
 from skinlesion.foundation.errors import DataError
 
 MAX_IMAGES: Final = 100_000
@@ -117,6 +117,7 @@ def write_sample(
                 if progress is not None:
                     progress(drawn)
         (folder / "images").mkdir(exist_ok=True)
+        flush_all(folder)
         for row in rows:
             os.replace(staging / f"{row.image}.jpg", folder / "images" / f"{row.image}.jpg")
     finally:
