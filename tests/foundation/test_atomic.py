@@ -129,3 +129,85 @@ def test_what_a_killed_process_was_writing_goes_with_its_folder(tmp_path: Path) 
 def test_a_missing_folder_has_no_partial_files(tmp_path: Path) -> None:
     atomic.remove_partials(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+KILLED_AT = """
+import itertools, os, shutil, signal, sys
+from pathlib import Path
+from skinlesion.foundation import atomic
+
+def die_before(deadly):
+    done = 0
+    def watch(event, args):
+        nonlocal done
+        if event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "open"):
+            done += 1
+            if done == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+
+start, trials, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+if step == "two":
+    atomic._LIBC = type("Libc", (), {"renameat2": staticmethod(lambda *given: -1)})
+    atomic.ctypes.get_errno = lambda: 22
+for deadly in itertools.count(1):
+    trial = Path(shutil.copytree(start, trials / str(deadly)))
+    child = os.fork()
+    if child == 0:
+        die_before(deadly)
+        with atomic.replacing_folder(trial / "run") as new:
+            (new / "model").write_text("new")
+            (new / "record").write_text("new")
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+@pytest.mark.parametrize("step", ["one", "two"])
+def test_a_folder_that_is_replaced_is_the_old_or_the_new_one_wherever_the_process_is_killed(
+    tmp_path: Path, step: str
+) -> None:
+    """step: whether the file system lets two folders change places in one step."""
+    start = tmp_path / "start" / "run"
+    start.mkdir(parents=True)
+    for name in ("model", "record"):
+        (start / name).write_text("old")
+    trials = tmp_path / "trials"
+    subprocess.run([sys.executable, "-c", KILLED_AT, start.parent, trials, step], check=True)
+    found = []
+    for trial in sorted(trials.iterdir(), key=lambda path: int(path.name)):
+        if step == "two":
+            atomic.settle_folder(trial / "run")
+        held = {path.name: path.read_text() for path in (trial / "run").iterdir()}
+        assert held in ({"model": "old", "record": "old"}, {"model": "new", "record": "new"})
+        found.append(held["model"])
+        atomic.remove_partials(trial)
+        atomic.settle_folder(trial / "run")
+        assert [path.name for path in trial.iterdir()] == ["run"]
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {"old", "new"}
+    assert len(found) > 8
+
+
+def test_a_folder_whose_making_fails_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model").write_text("old")
+    with pytest.raises(OSError, match="full"), atomic.replacing_folder(tmp_path / "run") as new:
+        (new / "model").write_text("half")
+        raise OSError("full")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["run", "run/model"]
+    assert (tmp_path / "run" / "model").read_text() == "old"
+
+
+def test_a_folder_that_another_machine_fills_for_days_is_not_abandoned(tmp_path: Path) -> None:
+    old = time.time() - atomic.ABANDONED_AFTER_SECONDS - 60
+    for name, times in ((".scratch.otherhost-1-1.partial", time.time()), (".scratch.otherhost-2-1.partial", old)):
+        inner = tmp_path / name / "run"
+        inner.mkdir(parents=True)
+        (inner / "weights").write_bytes(b"")
+        os.utime(inner / "weights", (times, times))
+        for folder in (inner, inner.parent):
+            os.utime(folder, (old, old))
+    atomic.remove_partials(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".scratch.otherhost-1-1.partial"]

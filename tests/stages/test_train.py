@@ -1,0 +1,93 @@
+"""`force` trains beside the candidate that is there, which may be a registered version, and then takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.registry.test_switch import models, put, served, trained
+from tests.training_record import write_training_record
+
+from skinlesion.foundation import layout
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.in_service import candidate_in_service
+from skinlesion.registry.register import register
+from skinlesion.registry.training_record import TrainingRecord
+from skinlesion.stages import train as stage
+from skinlesion.stages.settings import PipelineConfig
+
+__all__ = ["models"]
+
+Train = Callable[[str, bytes | None], None]
+
+
+@pytest.fixture
+def forced(models: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Return a function that trains a candidate with `force` to files of other content; to None: training fails half-way."""
+    put(models, 1)
+    config = PipelineConfig.of({"models": models, "force": True})
+    for name in ("read_manifest", "require_clean_split", "training_rows", "require_built_model"):
+        monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
+
+    def run(name: str, content: bytes | None) -> None:
+        there = Candidate(layout.candidate(models, name))
+
+        def write(*given: object) -> TrainingRecord:
+            folder = given[3]
+            assert isinstance(folder, Candidate)
+            assert folder.run == name
+            assert there.h5.is_file(), "what is registered is there while the other is trained"
+            (folder.folder / "backup").mkdir()
+            for path in folder.models:
+                path.write_bytes(f"{name} as {path.name}".encode() if content == b"the same" else content or b"half")
+            if content is None:
+                raise OSError("No space left on device")
+            folder.decision_rule.write_bytes(there.decision_rule.read_bytes())
+            write_training_record(folder)
+            return TrainingRecord.read(folder.training)
+
+        monkeypatch.setattr(stage, "candidate_to_train", lambda *given: (there, None))
+        monkeypatch.setattr(stage, "_train", write)
+        stage.train(config)
+
+    return run
+
+
+def test_a_forced_training_that_fails_leaves_the_version_in_service_whole(models: Path, forced: Train) -> None:
+    """`force` deleted the folder of the version in service before it trained; a full disk or a kill left nothing."""
+    with pytest.raises(OSError, match="No space"):
+        forced("one", None)
+    candidate = candidate_in_service(models)
+    assert candidate is not None
+    assert candidate.run == "one"
+    assert [path.name for path in layout.candidates(models).iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_same_model_keeps_what_was_measured_of_it(models: Path, forced: Train) -> None:
+    candidate = Candidate(layout.candidate(models, "one"))
+    for path in (candidate.metrics, candidate.report, candidate.predictions):
+        path.write_bytes(b"measured")
+    forced("one", b"the same")
+    assert {path.read_bytes() for path in (candidate.metrics, candidate.report, candidate.predictions)} == {b"measured"}
+    assert register(models, candidate).number == 1
+    assert candidate_in_service(models) is not None
+
+
+def test_another_model_is_another_version_and_what_is_in_service_stays(models: Path, forced: Train) -> None:
+    candidate = Candidate(layout.candidate(models, "one"))
+    candidate.predictions.write_bytes(b"of the first model")
+    forced("one", b"another")
+    assert served(models) == "one"
+    assert not candidate.predictions.exists()
+    assert register(models, candidate).number == 4
+    assert register(models, trained(models, "five")).number == 5
+    assert candidate_in_service(models) is None, "its folder holds another model now"
+
+
+def test_a_damaged_record_does_not_keep_force_from_making_it_anew(models: Path, forced: Train) -> None:
+    candidate = Candidate(layout.candidate(models, "two"))
+    candidate.training.write_bytes(candidate.training.read_bytes()[:50])
+    forced("two", b"other")
+    assert candidate.read_training() is not None
