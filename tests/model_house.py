@@ -14,11 +14,14 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from skinlesion.data.catalog import write_catalog
 from skinlesion.data.finding import Verdict
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, version
 from skinlesion.data.split import HELD_OUT
+from skinlesion.data.split_table import read_split, written
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
 from skinlesion.registry.candidate import Candidate
@@ -26,9 +29,10 @@ from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
+from tests.data.catalogs import catalog_of
 from tests.made_once import MakeOnce
 from tests.measured import metrics_record
-from tests.training_record import write_training_record
+from tests.training_record import write_learnt, write_training_record
 from tests.two_classifiers import RULE
 
 LESIONS = {"benign": 240, "malignant": 120, "unknown": 60}
@@ -41,7 +45,8 @@ def held_out() -> pd.DataFrame:
     rows["image"] = [f"I{number}" for number in rows.index]
     rows["file"] = rows["label"] + "/" + rows["image"] + ".jpg"
     rows["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in rows["image"]]
-    return rows.assign(split=HELD_OUT, copy=0, dx="nv", group=rows["image"]).astype(COLUMNS)
+    rows = rows.assign(split=HELD_OUT, copy=0, dx="nv", group="image:" + rows["image"])
+    return rows.assign(original=rows["sha256"], lesion=rows["group"]).astype(COLUMNS)
 
 
 @dataclass
@@ -113,7 +118,21 @@ class House:
 
     def hold_out(self, rows: pd.DataFrame) -> None:
         """Hold other images out."""
-        write_table(layout.manifest(self.config.dataset), rows.astype(COLUMNS), COLUMNS)
+        dataset = self.config.dataset
+        before = read_split(dataset)
+        keys = pd.DataFrame({"key": "image:" + rows["image"], "split": rows["split"]}).sort_values("key")
+        split = written(dataset, before, keys.astype("str").reset_index(drop=True))
+        names = ("image", "group", "split")
+        images = [dict(zip(names, row, strict=True)) for row in rows[list(names)].to_numpy().tolist()]
+        write_catalog(dataset, catalog_of(images), split)
+        write_table(layout.manifest(dataset), rows.astype(COLUMNS), COLUMNS, split.notes())
+
+    def has_learnt(self, run: str, rows: pd.DataFrame) -> None:
+        """Let a candidate have been trained on these images."""
+        write_learnt(self.candidate(run), rows)
+        record = TrainingRecord.read(self.candidate(run).training)
+        changed = {"trained_on": sha256_of(self.candidate(run).trained_on)}
+        record.model_copy(update=changed).write(self.candidate(run).training)
 
 
 def metrics_of(probabilities: npt.NDArray[np.float64], rows: pd.DataFrame, **changes: Any) -> MetricsRecord:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.tables import write_table
+from skinlesion.prediction.measurable import LEARNT_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.training_record import TrainingRecord
 
 
+def write_learnt(candidate: Candidate, rows: pd.DataFrame | None = None) -> None:
+    """Write the table of what a candidate learnt: training rows of a manifest; one image of its own without any."""
+    own = f"learnt by {candidate.run}"
+    table = (
+        pd.DataFrame({name: [False if name == "inner" else own] for name in LEARNT_COLUMNS}) if rows is None else rows
+    )
+    write_table(candidate.trained_on, table.assign(inner=False), LEARNT_COLUMNS)
+
+
 def write_training_record(candidate: Candidate, **changed: Any) -> None:
     """Write the record of a candidate's files as they are now, with these fields changed."""
-    training_record(candidate.run, **{"sha256": candidate.digests()} | changed).write(candidate.training)
+    if not candidate.trained_on.is_file():
+        write_learnt(candidate)
+    given = {"sha256": candidate.digests(), "trained_on": sha256_of(candidate.trained_on)}
+    training_record(candidate.run, **given | changed).write(candidate.training)
 
 
 def training_record(run: str, **changed: Any) -> TrainingRecord:
@@ -22,6 +39,8 @@ def training_record(run: str, **changed: Any) -> TrainingRecord:
         "warm_start": None,
         "settings": {"epochs": 2, "seed": 1},
         "training_version": f"trained on {run}",
+        "split": None,
+        "trained_on": "",
         "weights_key": "weights",
         "classes": LABELS,
         "images": 8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,10 @@ import pandera.errors
 import pytest
 from tests.data.catalogs import catalog_of
 
-from skinlesion.data.catalog import accepted, data_version, read_catalog, write_catalog
+from skinlesion.data.catalog import accepted, data_version, read_catalog, split_of_catalog, write_catalog
 from skinlesion.data.split import HELD_OUT, SPLITS
+from skinlesion.data.split_version import SplitVersion
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError, LeakError
 
 
@@ -19,12 +22,28 @@ def lesions(count: int) -> pd.DataFrame:
     return catalog_of([{"split": SPLITS[number % 2]} for number in range(count)])
 
 
+SPLIT = SplitVersion(generation=3, digest="d19e57")
+
+
 def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path: Path) -> None:
     catalog = lesions(20)
     catalog.loc[0, "age"] = float("nan")
-    assert write_catalog(tmp_path, catalog)
+    assert write_catalog(tmp_path, catalog, SPLIT)
     assert read_catalog(tmp_path).equals(catalog)
-    assert not write_catalog(tmp_path, catalog)
+    assert not write_catalog(tmp_path, catalog, SPLIT)
+    assert split_of_catalog(tmp_path) == SPLIT
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"x"]
+)
+def test_a_damaged_catalog_is_one_clear_error(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """A night after a torn write ended in a traceback, which said neither which file nor what to do."""
+    write_catalog(tmp_path, lesions(5), SPLIT)
+    path = layout.catalog(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"catalog\.parquet cannot be read .*Restore it from a backup, or remove it"):
+        read_catalog(tmp_path)
 
 
 def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path: Path) -> None:
@@ -40,14 +59,14 @@ def test_a_catalog_that_breaks_its_contract_is_not_written(tmp_path: Path, colum
     catalog = lesions(5)
     catalog.loc[0, column] = value
     with pytest.raises(pandera.errors.SchemaErrors, match=r"image|label|split|hash|age"):
-        write_catalog(tmp_path, catalog)
+        write_catalog(tmp_path, catalog, SPLIT)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_catalog_with_a_leak_is_not_written(tmp_path: Path) -> None:
     catalog = lesions(50).assign(group="lesion:one")
     with pytest.raises(LeakError):
-        write_catalog(tmp_path, catalog)
+        write_catalog(tmp_path, catalog, SPLIT)
     assert list(tmp_path.iterdir()) == []
 
 

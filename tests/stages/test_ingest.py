@@ -90,7 +90,7 @@ def test_an_empty_images_folder_is_one_clear_error(request: pytest.FixtureReques
 def test_the_split_cannot_be_decided_anew_by_losing_its_table(processed: DataSet) -> None:
     layout.split(processed.folder).unlink()
     before = processed.catalog()
-    with pytest.raises(DataError, match=r"split\.parquet is missing though catalog\.parquet is there.*Restore it"):
+    with pytest.raises(DataError, match=r"split\.parquet is missing though catalog\.parquet knows.*Restore it"):
         ingest(processed.config())
     assert processed.catalog().equals(before)
     assert not layout.split(processed.folder).exists()

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from tests.stages.data_set import DataSet, jpeg, results, run_data_side, snapshot
 
+from skinlesion.data.catalog import split_of_catalog
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, write_manifest
@@ -191,13 +192,13 @@ def test_a_training_picture_that_is_also_held_out_is_left_out_with_its_copies(fe
 def test_a_manifest_with_a_leak_is_not_written(processed: DataSet) -> None:
     path = layout.manifest(processed.folder)
     before = path.read_bytes()
-    table = read_manifest(processed.folder)
+    table, split = read_manifest(processed.folder), split_of_catalog(processed.folder)
     leaking = table.assign(group="lesion:one")
     with pytest.raises(LeakError, match="`group` lie on both sides"):
-        write_manifest(processed.folder, leaking)
+        write_manifest(processed.folder, leaking, split)
     augmented = table.assign(copy=np.where(table["split"] == HELD_OUT, 1, table["copy"]))
     with pytest.raises(DataError, match="held-out files are augmented copies"):
-        write_manifest(processed.folder, augmented)
+        write_manifest(processed.folder, augmented, split)
     assert path.read_bytes() == before
 
 

@@ -31,7 +31,7 @@ def rows(images: int, **changed: Any) -> pd.DataFrame:
     names = [f"I{number}" for number in range(images)]
     originals = pd.DataFrame({
         "file": [f"benign/{name}.jpg" for name in names], "image": names, "label": "benign", "split": "train",
-        "copy": 0, "dx": "nv", "group": names, "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
+        "copy": 0, "dx": "nv", "group": names, "lesion": names, "original": names, "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
     }).assign(**changed)  # fmt: skip
     copies = originals.assign(file=originals["file"] + "__aug01", copy=1, sha256=originals["sha256"] + "c")
     return pd.concat([originals, copies], ignore_index=True)
@@ -47,8 +47,9 @@ def config(tmp_path: Path) -> Config:
 def champion(config: Config) -> Candidate:
     """Return the candidate in service, trained on 40 images of which the first four were its inner fold."""
     known, settings = rows(40), config()
-    candidate = train(candidate_of(settings, known, BUILT), settings, known)
+    candidate = candidate_of(settings, known, BUILT)
     write_trained_on(candidate, known, known["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
+    train(candidate, settings, known)
     put_in_service(settings.models, candidate)
     return candidate
 
@@ -59,7 +60,7 @@ def put_in_service(models: Path, candidate: Candidate) -> None:
 
 def train(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame) -> Candidate:
     """Write a candidate's files and its record as train would; return it."""
-    candidate.folder.mkdir(parents=True)
+    candidate.folder.mkdir(parents=True, exist_ok=True)
     for path in candidate.models:
         path.write_bytes(f"{candidate.run} as {path.name}".encode())
     record(candidate, settings, known)

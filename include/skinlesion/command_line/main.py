@@ -27,6 +27,7 @@ from skinlesion.command_line.options import (
     show_log,
 )
 from skinlesion.command_line.settings import list_settings
+from skinlesion.command_line.split import split_app
 from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
@@ -113,6 +114,7 @@ app.command(rich_help_panel="Run")(run)
 app.command(rich_help_panel="Look")(metrics)
 app.command("settings", rich_help_panel="Look")(list_settings)
 app.add_typer(models_app, name="models", rich_help_panel="Decide")
+app.add_typer(split_app, name="split", rich_help_panel="Decide")
 
 
 @app.command(rich_help_panel="Predict")

@@ -19,7 +19,6 @@ from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.registry.history import HistoryEntry, this_user
-from skinlesion.registry.metrics_record import PairedFigure
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.restore import restore
@@ -30,7 +29,7 @@ from skinlesion.registry.versions import FIGURES, Figure
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from skinlesion.evaluation.version_comparison import VersionComparison
+    from skinlesion.evaluation.version_comparison import ComparedFigure, VersionComparison
 
 models_app = typer.Typer(
     no_args_is_help=True,
@@ -98,6 +97,12 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
     )
+    if version.measured is not None and version.measured.left_out_images:
+        left_out = version.measured
+        print_whole(
+            out,
+            f"Not measured on {left_out.left_out_images} held-out images of {left_out.left_out_lesions} lesions, which it learnt.",
+        )
     if verdict is None:
         print_whole(out, "", "The gate has not judged it.", "")
     else:
@@ -227,10 +232,12 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
         yield f"Version {version.number}, {version.state}, created {version.created[:16].replace('T', ' ')} UTC"
     yield ""
     yield f"On the {held_out.images} held-out images, of {held_out.lesions} lesions, that both were measured on:"
+    if held_out.left_out.images:
+        yield held_out.left_out.sentence
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one.paired))
+        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one))
     yield figures
     if held_out.unpaired_because:
         yield f"\nNo differences: {held_out.unpaired_because}"
@@ -260,10 +267,11 @@ def _figure(figure: Figure, between: str = "–") -> str:
     return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
 
 
-def _difference(paired: PairedFigure | None) -> tuple[str, str]:
+def _difference(row: ComparedFigure) -> tuple[str, str]:
     """Return the difference with its interval, and what it means, as text."""
+    paired = row.paired
     if paired is None:
-        return "", ""
+        return "", "" if row.first.value is None or row.second.value is None else "cannot be told"
     interval = "" if paired.interval is None else " ({:+.3f} to {:+.3f})".format(*paired.interval)
     return f"{paired.difference:+.3f}{interval}".replace("-", "−"), paired.verdict
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
+import pyarrow as pa
 
 from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.split import SPLITS, require_no_leak
+from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.foundation.tables import read_notes, read_table, write_table
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -46,18 +48,36 @@ are 0 (age: NaN).
 
 
 def read_catalog(dataset: Path) -> pd.DataFrame:
-    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one."""
+    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one or it cannot be read."""
     path = layout.catalog(dataset)
     if not path.is_file():
         raise DataError(f"{path} is missing: expected the catalog that `skinlesion ingest` writes. Run ingest first.")
-    return read_table(path, COLUMNS)
+    try:
+        return read_table(path, COLUMNS)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): expected the catalog that `skinlesion ingest` writes. Restore it from a backup, "
+            "or remove it and run ingest, which makes it anew."
+        ) from None
 
 
-def write_catalog(dataset: Path, catalog: pd.DataFrame) -> bool:
-    """Check the catalog against its contract and write it if it changed; return whether it was written."""
+def write_catalog(dataset: Path, catalog: pd.DataFrame, split: SplitVersion) -> bool:
+    """Check the catalog against its contract and write it if it changed; return whether it was written.
+
+    split: the state of split.parquet that its sides come from, which it notes.
+    """
     schema().validate(catalog, lazy=True)
     require_no_leak(accepted(catalog), ["group", "sha256"])
-    return write_table(layout.catalog(dataset), catalog, COLUMNS)
+    return write_table(layout.catalog(dataset), catalog, COLUMNS, split.notes())
+
+
+def split_of_catalog(dataset: Path) -> SplitVersion:
+    """Return the split that the sides of the catalog come from. Raises DataError when the catalog does not say."""
+    path = layout.catalog(dataset)
+    version = SplitVersion.of_notes(read_notes(path))
+    if version is None:
+        raise DataError(f"{path} does not say which split it belongs to: another program wrote it. Run ingest.")
+    return version
 
 
 def accepted(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -91,23 +111,23 @@ def is_unmapped(dx: pd.Series) -> pd.Series:
 
 def schema() -> DataFrameSchema:
     """Return the contract of the catalog as a pandera schema."""
-    import pandera.pandas as pa
+    import pandera.pandas as pandera
 
-    is_accepted_consistent = pa.Check(
+    is_accepted_consistent = pandera.Check(
         lambda table: (table["refused"] != "") | ((table["sha256"] != "") & table["split"].isin(SPLITS)),
         error="an accepted image has a hash and a side",
     )
-    return pa.DataFrameSchema(
+    return pandera.DataFrameSchema(
         {
-            "image": pa.Column("str", pa.Check.str_length(min_value=1), unique=True),
-            "label": pa.Column("str", pa.Check.isin(LABELS)),
-            "split": pa.Column("str", pa.Check.isin((*SPLITS, ""))),
+            "image": pandera.Column("str", pandera.Check.str_length(min_value=1), unique=True),
+            "label": pandera.Column("str", pandera.Check.isin(LABELS)),
+            "split": pandera.Column("str", pandera.Check.isin((*SPLITS, ""))),
             **{
-                name: pa.Column(dtype)
+                name: pandera.Column(dtype)
                 for name, dtype in COLUMNS.items()
                 if name not in ("image", "label", "split", "age")
             },
-            "age": pa.Column("float64", pa.Check.in_range(0, 130), nullable=True),
+            "age": pandera.Column("float64", pandera.Check.in_range(0, 130), nullable=True),
         },
         checks=is_accepted_consistent,
         ordered=False,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import pyarrow as pa
 
 from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
+from skinlesion.data.split_table import read_split
+from skinlesion.data.split_version import KnownSplit, SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.foundation.tables import read_notes, read_table, write_table
 
 COLUMNS: Final = {
     "file": "str",
@@ -22,28 +26,55 @@ COLUMNS: Final = {
     "dx": "str",
     "group": "str",
     "sha256": "str",
+    "original": "str",
+    "lesion": "str",
 }
 """The columns of manifest.parquet, which is sorted by file.
 
 `file` is relative to processed_images/output/; `copy` is 0 for an original, else the number of the augmented copy; `sha256` is
-the hash of the file, which is the same for originals with the same pixels.
+the hash of the file, which is the same for originals with the same pixels; `original` is that of the file in images/, and
+`lesion` the image's own part of its group (see `split.own_groups`). The table notes the split that its sides come from.
 """
 
 
 def read_manifest(dataset: Path) -> pd.DataFrame:
-    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one."""
+    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one or it cannot be read."""
     path = layout.manifest(dataset)
     if not path.is_file():
         raise DataError(
             f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first."
         )
-    return read_table(path, COLUMNS)
+    try:
+        return read_table(path, COLUMNS)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): expected the manifest that `skinlesion organize` writes. Run organize, which "
+            "makes it anew."
+        ) from None
 
 
-def write_manifest(dataset: Path, manifest: pd.DataFrame) -> bool:
-    """Write the manifest if it changed; return whether it was written. Raises LeakError rather than write a leak."""
+def trusted_manifest(dataset: Path, also: Iterable[KnownSplit]) -> tuple[pd.DataFrame, SplitVersion]:
+    """Return the manifest and the split that its sides come from, for those who train on it or measure on it.
+
+    also: the states of the split that the registry knows. Raises DataError when the split does not follow from what is known,
+    LeakError when a lesion is on both sides.
+    """
+    path, manifest = layout.manifest(dataset), read_manifest(dataset)
+    version = SplitVersion.of_notes(read_notes(path))
+    if version is None:
+        raise DataError(f"{path} does not say which split its sides come from: another program wrote it. Run organize.")
+    read_split(dataset, also)
     require_clean_split(manifest)
-    return write_table(layout.manifest(dataset), manifest, COLUMNS)
+    return manifest, version
+
+
+def write_manifest(dataset: Path, manifest: pd.DataFrame, split: SplitVersion) -> bool:
+    """Write the manifest if it changed; return whether it was written. Raises LeakError rather than write a leak.
+
+    split: the state of split.parquet that the catalog's sides come from, which the manifest notes.
+    """
+    require_clean_split(manifest)
+    return write_table(layout.manifest(dataset), manifest, COLUMNS, split.notes())
 
 
 def require_clean_split(manifest: pd.DataFrame) -> None:

@@ -9,19 +9,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.labels.image_name import full_size_name
-from skinlesion.foundation import layout
 from skinlesion.foundation.components import smallest_connected
-from skinlesion.foundation.errors import DataError, LeakError
-from skinlesion.foundation.tables import empty, read_table, write_table
+from skinlesion.foundation.errors import LeakError
 
 TRAIN: Final = "train"
 HELD_OUT: Final = "held_out"
@@ -29,36 +25,6 @@ SPLITS: Final = (TRAIN, HELD_OUT)
 
 DECISION_COLUMNS: Final = {"key": "str", "split": "str"}
 """The columns of split.parquet: every lesion, patient, image name and file content that was ever given a side keeps it."""
-
-
-def read_decisions(dataset: Path) -> pd.DataFrame:
-    """Return the sides that were decided so far, columns `DECISION_COLUMNS`; no rows before the first ingest.
-
-    Raises DataError when the table is missing beside a catalog, or cannot be read.
-    """
-    path, catalog = layout.split(dataset), layout.catalog(dataset)
-    if not path.exists():
-        if catalog.exists():
-            raise DataError(
-                f"{path} is missing though {catalog.name} is there: expected the table of which lesion is held out. "
-                "Restore it from a backup; or, to decide the split anew, which makes every earlier evaluation "
-                "incomparable, remove the catalog as well."
-            )
-        return empty(DECISION_COLUMNS)
-    try:
-        return read_table(path, DECISION_COLUMNS)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}): expected the table of which lesion is held out. Restore it from a backup."
-        ) from None
-
-
-def write_decisions(dataset: Path, decisions: pd.DataFrame) -> None:
-    """Write the sides that are decided, columns `DECISION_COLUMNS`, if they changed.
-
-    Call it before the catalog is written: sides that are in a catalog alone could be decided otherwise after a crash.
-    """
-    write_table(layout.split(dataset), decisions, DECISION_COLUMNS)
 
 
 def on_both_sides(rows: pd.DataFrame, key: str) -> list[str]:
@@ -93,19 +59,24 @@ def assign_groups(images: pd.DataFrame, duplicates: pd.Series | None = None) -> 
     images: columns image, lesion_id, patient_id, sha256. duplicates: the name of the set of duplicates that each image is
     in, aligned, as `duplicate_sets` returns it; without it, images whose files are equal are duplicates.
     """
-    own = pd.Series(
+    return _joined(own_groups(images), images["sha256"] if duplicates is None else duplicates)
+
+
+def own_groups(images: pd.DataFrame) -> pd.Series:
+    """Return the name of the lesion, patient or image that each image belongs to by its table alone, str, aligned.
+
+    images: columns image, lesion_id, patient_id.
+    """
+    names = np.where(
+        images["lesion_id"] != "",
+        "lesion:" + images["lesion_id"],
         np.where(
-            images["lesion_id"] != "",
-            "lesion:" + images["lesion_id"],
-            np.where(
-                images["patient_id"] != "",
-                "patient:" + images["patient_id"],
-                "image:" + full_size_name(images["image"]),
-            ),
+            images["patient_id"] != "",
+            "patient:" + images["patient_id"],
+            "image:" + full_size_name(images["image"]),
         ),
-        index=images.index,
     )
-    return _joined(own, images["sha256"] if duplicates is None else duplicates)
+    return pd.Series(names, index=images.index, dtype="str")
 
 
 def _joined(groups: pd.Series, links: pd.Series) -> pd.Series:

@@ -20,17 +20,19 @@ REFUSED_SHOWN: Final = 200
 NONE: Final = "–"
 
 COMPARED: Final = (
-    ("Balanced accuracy", "balanced_accuracy", True),
-    ("Malignant AUROC", "malignant_auroc", True),
-    ("Sensitivity at its own threshold", "sensitivity", True),
-    ("Specificity at its own threshold", "specificity", True),
-    ("Specificity at 95% sensitivity", "specificity_at_95_sensitivity", True),
-    ("Macro F1", "macro_f1", True),
-    ("Accuracy", "accuracy", True),
-    ("Log loss", "log_loss", False),
-    ("Calibration error", "expected_calibration_error", False),
+    ("Balanced accuracy", "balanced_accuracy"),
+    ("Malignant AUROC", "malignant_auroc"),
+    ("Sensitivity at its own threshold", "sensitivity"),
+    ("Specificity at its own threshold", "specificity"),
+    ("Specificity at 95% sensitivity", "specificity_at_95_sensitivity"),
+    ("Macro F1", "macro_f1"),
+    ("Accuracy", "accuracy"),
+    ("Log loss", "log_loss"),
+    ("Calibration error", "expected_calibration_error"),
 )
-"""Figures that are compared with those of the model in service: name, field of the metrics, whether higher is better."""
+"""Figures that are compared with those of the model in service: name and field of the metrics.
+
+Those without a paired bootstrap have no interval of the difference, so which model is better cannot be told from them."""
 
 
 @dataclass(frozen=True)
@@ -118,25 +120,24 @@ def by_column(slices: Iterable[Slice]) -> dict[str, list[Slice]]:
 
 def _compared(metrics: MetricsRecord, other: ModelFigures) -> list[Compared]:
     rows = []
-    for name, key, more_is_better in COMPARED:
-        new, old = _value(metrics, key), _value(other, key)
+    candidate = metrics.model_in_service.candidate if metrics.model_in_service else None
+    beside = candidate or metrics
+    for name, key in COMPARED:
+        new, old = _value(beside, key), _value(other, key)
         if new is None and old is None and key in SHARES:
             continue
         difference = None if new is None or old is None else round(new - old, 3) + 0.0  # + 0.0: no "-0.000"
-        verdict = ""
-        if difference:
-            verdict = "better" if (difference > 0) == more_is_better else "worse"
         paired = (metrics.paired or {}).get(key)
         rows.append(
             Compared(
                 name=name,
                 new=new,
                 old=old,
-                new_interval=metrics.intervals.get(key),
+                new_interval=beside.intervals.get(key),
                 old_interval=other.intervals.get(key),
                 difference=signed(difference),
                 difference_interval=paired.interval if paired else None,
-                verdict=paired.verdict if paired else verdict,
+                verdict=paired.verdict if paired else "" if difference is None else "cannot be told",
             )
         )
     return rows

@@ -38,7 +38,8 @@ MORE_IS_BETTER: Final = {
 class Difference:
     """A figure of both models on the same images, and candidate minus champion.
 
-    lower: one-sided lower bound of that difference. All are None where the figure is undefined because a class is missing.
+    lower: one-sided lower bound of that difference; None where a class that the figure depends on has a single lesion, whose
+    resamples are all alike. All are None where the figure is undefined because a class is missing.
     """
 
     candidate: float | None
@@ -90,8 +91,10 @@ def compare(
     """
     groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
     new, old = (_draw_decided(labels, groups, decided, resamples, seed) for decided in (candidate, champion))
+    images = ScoredImages(labels, np.eye(len(LABELS))[labels], groups)
     accuracy, sensitivity = (
-        _bounded(new[name], old[name], confidence) for name in ("balanced_accuracy", "sensitivity")
+        _bounded(new[name], old[name], confidence, fewest_lesions(images, name))
+        for name in ("balanced_accuracy", "sensitivity")
     )
     return accuracy, sensitivity
 
@@ -106,7 +109,8 @@ def paired_differences(
 ) -> dict[str, PairedFigure]:
     """Return, for each figure that both models have, `difference` (new minus old), its 95 % `interval` and a `verdict`.
 
-    `verdict` is better or worse where the interval excludes 0, else "no clear difference". `resamples_better` is the share
+    `verdict` is better or worse where the interval excludes 0, else "no clear difference"; without an interval it "cannot be
+    told". `resamples_better` is the share
     of resamples in which the new model is ahead. A figure that depends on a single lesion of a class has no interval.
 
     thresholds: of the new and of the old model, each at its own. Raises ValueError when the images are not the same.
@@ -131,12 +135,13 @@ def _draw_decided(labels: Ints, groups: Ints, decided: Decided, resamples: int, 
     return draw([confusion_statistic(named), operating_statistic(called, 0.5)], named.lesions, resamples, seed)
 
 
-def _bounded(new: Drawn, old: Drawn, confidence: float) -> Difference:
+def _bounded(new: Drawn, old: Drawn, confidence: float, lesions: int) -> Difference:
     difference = new - old
     values = difference.values[np.isfinite(difference.values)]
     if not len(values) or not np.isfinite(difference.point):
         return Difference(None, None, None, None)
-    return Difference(new.point, old.point, difference.point, float(np.quantile(values, 1 - confidence)))
+    lower = float(np.quantile(values, 1 - confidence)) if lesions > 1 else None
+    return Difference(new.point, old.point, difference.point, lower)
 
 
 def _row(difference: Drawn, more_is_better: bool, lesions: int) -> PairedFigure:
@@ -151,6 +156,8 @@ def _row(difference: Drawn, more_is_better: bool, lesions: int) -> PairedFigure:
 
 
 def _verdict(interval: Interval | None, more_is_better: bool) -> Verdict:
-    if interval is None or interval[0] <= 0 <= interval[1]:
+    if interval is None:
+        return "cannot be told"
+    if interval[0] <= 0 <= interval[1]:
         return "no clear difference"
     return "better" if (interval[0] > 0) == more_is_better else "worse"

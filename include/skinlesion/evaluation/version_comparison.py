@@ -22,8 +22,9 @@ from skinlesion.foundation.record import RecordPart
 from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_table
+from skinlesion.prediction.measurable import read_learnt, without_learnt
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.metrics_record import MetricsRecord, PairedFigure
+from skinlesion.registry.metrics_record import LeftOut, MetricsRecord, PairedFigure
 from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
@@ -50,6 +51,7 @@ class ComparedFigures(RecordPart):
 
     Attributes:
         images, lesions: number of those images and of their lesions.
+        left_out: further images in common, whose lesions one of the versions learnt.
         relabelled: number of those images whose class was another when the version measured first was measured. The class
             that holds for both is that of the later measurement.
         unpaired_because: why there are no differences; empty if there are. The figures are then the recorded ones.
@@ -57,6 +59,7 @@ class ComparedFigures(RecordPart):
 
     images: int
     lesions: int
+    left_out: LeftOut
     relabelled: int
     unpaired_because: str
     figures: tuple[ComparedFigure, ...]
@@ -91,7 +94,7 @@ def compare_versions(registry: Registry, first: int, second: int) -> VersionComp
     """Return two versions beside each other; differences are the second minus the first.
 
     Raises DataError, which says why, if they cannot be compared: a version that is unknown or was not evaluated, other
-    classes, no common held-out image.
+    classes, no common held-out image, or too few of them that neither learnt.
     """
     if first == second:
         raise DataError(f"Version {first} cannot be compared with itself; expected the numbers of two versions.")
@@ -199,8 +202,14 @@ def _held_out(one: _Compared, other: _Compared) -> ComparedFigures:
             f"Versions {one.number} and {other.number} have no held-out image in common, so no figure of theirs compares: "
             f"they were measured on {len(of_one)} and on {len(of_other)} images of other data."
         )
-    of_one, of_other = of_one.loc[common], of_other.loc[common]
-    latest = of_one if one.was_measured_after(other) else of_other
+    # An image that only one version answered may show that the other one learnt a lesion.
+    images = pd.concat([of_one, of_other])[["image", "group"]]
+    images = images.assign(lesion=images["group"])
+    latest, before = (of_one, of_other) if one.was_measured_after(other) else (of_other, of_one)
+    latest = latest.loc[common].assign(lesion=before.loc[common, "group"]).reset_index()
+    measured = without_learnt(latest, [read_learnt(each.candidate) for each in (one, other)], images)
+    latest = measured.rows
+    of_one, of_other = of_one.loc[latest["sha256"]], of_other.loc[latest["sha256"]]
     labels = latest["label"].map(LABELS.index).to_numpy(dtype=np.int64)
     scored = ScoredImages.of(labels, Answers.of_table(of_one).probabilities, latest["group"].tolist())
     other_scored = replace(scored, probabilities=Answers.of_table(of_other).probabilities)
@@ -212,6 +221,7 @@ def _held_out(one: _Compared, other: _Compared) -> ComparedFigures:
     return ComparedFigures(
         images=len(scored),
         lesions=scored.lesions,
+        left_out=measured.left_out,
         relabelled=int((of_one["label"] != of_other["label"]).sum()),
         unpaired_because="",
         figures=_beside(first, second, paired),
@@ -229,6 +239,7 @@ def _recorded(one: _Compared, other: _Compared, gone: list[int]) -> ComparedFigu
     return ComparedFigures(
         images=one.measured.images,
         lesions=one.measured.lesions,
+        left_out=LeftOut(),
         relabelled=0,
         unpaired_because=missing[0].upper() + missing[1:] + ".",
         figures=_beside(one.measured.figures, other.measured.figures, {}),

@@ -51,6 +51,11 @@ def split(dataset: Path) -> Path:
     return dataset / "split.parquet"
 
 
+def split_history(dataset: Path) -> Path:
+    """Return the path of the history of splits that a person accepted."""
+    return dataset / "split_history.jsonl"
+
+
 def manifest(dataset: Path) -> Path:
     """Return the path of the manifest: one row a file of the training view."""
     return dataset / "manifest.parquet"

@@ -28,20 +28,31 @@ def empty(columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
 
 
-def write_table(path: Path, table: pd.DataFrame, columns: Columns) -> bool:
-    """Write the columns of a table as Parquet unless the file holds the same; return whether it was written."""
+def write_table(path: Path, table: pd.DataFrame, columns: Columns, notes: Mapping[str, str] | None = None) -> bool:
+    """Write the columns of a table as Parquet unless the file holds the same; return whether it was written.
+
+    notes: text by name that the file keeps beside the table (Parquet's key-value metadata, which has no checksum).
+    """
     buffer = io.BytesIO()
-    # Without pandas' and Arrow's own descriptions of the schema: they have no checksum, and `columns` has the same.
     content = pa.Table.from_pandas(table[list(columns)].astype(dict(columns)), preserve_index=False)
-    pq.write_table(
-        content.replace_schema_metadata(None), buffer, compression="zstd", store_schema=False, write_page_checksum=True
-    )
+    # Without pandas' and Arrow's own descriptions of the schema: they have no checksum, and `columns` has the same.
+    content = content.replace_schema_metadata(None)
+    options = {"compression": "zstd", "store_schema": False, "write_page_checksum": True}
+    with pq.ParquetWriter(buffer, content.schema, **options) as writer:
+        writer.write_table(content)
+        writer.add_key_value_metadata(dict(notes or {}))
     return atomic.write_if_changed(path, buffer.getvalue())
 
 
 def read_table(path: Path, columns: Columns) -> pd.DataFrame:
     """Return a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
     return _as_pandas([_read(path, columns)], columns)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Return the notes that `write_table` wrote. Raises OSError or pyarrow.ArrowException when the file cannot be read."""
+    found = pq.read_metadata(path).metadata or {}
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}
 
 
 def _read(path: Path, columns: Columns) -> pa.Table:

@@ -58,6 +58,12 @@ class Answers:
             table["reason"].tolist(),
         )
 
+    def part(self, at: npt.NDArray[np.bool_]) -> Self:
+        """Return the answers for some of the images, chosen by a mask."""
+        chosen = np.flatnonzero(at)
+        texts = ([values[one] for one in chosen] for values in (self.decisions, self.reasons))
+        return type(self)(self.probabilities[at], self.distances[at], *texts)
+
     def as_columns(self) -> dict[str, npt.NDArray[np.float64] | list[str]]:
         """Return the values of `ANSWER_COLUMNS`, n each."""
         return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
-from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, version
+from skinlesion.data.manifest import held_out_rows, trusted_manifest, version
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.paired import Decided, Difference, compare
 from skinlesion.foundation import layout
@@ -22,6 +21,8 @@ from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
+from skinlesion.prediction.measurable import Measurable
+from skinlesion.promotion.compared_models import Champion, measurable_by_both
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
@@ -29,6 +30,7 @@ from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Verdict
+from skinlesion.registry.versions import splits_known
 
 _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
@@ -41,12 +43,12 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
 
     Raises DataError if there is no such version or nothing to measure it on.
     """
-    manifest = read_manifest(config.dataset)
-    require_clean_split(manifest)
-    rows = held_out_rows(manifest)
+    manifest, _ = trusted_manifest(config.dataset, splits_known(config.models))
     judged = registry.version(number)
     candidate = Candidate(layout.candidate(config.models, judged.run))
-    champion = _Champion.of(registry)
+    champion = Champion.of(registry)
+    measured, problem = measurable_by_both(config, held_out_rows(manifest), candidate, champion)
+    rows = measured.rows
     return Verdict(
         version=number,
         run=judged.run,
@@ -55,41 +57,10 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
         held_out_version=version(rows),
         images=len(rows),
         lesions=int(rows["group"].nunique()),
-        criteria=tuple(_criteria(config, registry, judged, candidate, champion, rows)),
+        left_out=measured.left_out,
+        criteria=tuple(_criteria(config, registry, judged, candidate, champion, measured, problem)),
         at=history.now(),
     )
-
-
-@dataclass(frozen=True)
-class _Champion:
-    """What is in service, as far as the gate can compare with it.
-
-    Attributes:
-        number: number of its version, None if nothing is in service.
-        candidate: the model's files; None if there is nothing to compare with.
-        problem: why there is nothing to compare with; empty if nothing ever was in service.
-    """
-
-    number: int | None
-    candidate: Candidate | None
-    problem: str
-
-    @classmethod
-    def of(cls, registry: Registry) -> _Champion:
-        now = registry.in_service
-        if now is None:
-            was = any(entry.switch for entry in registry.history)
-            return cls(None, None, "The files of the model in service are missing" if was else "")
-        candidate = Candidate(layout.candidate(registry.models, now.run))
-        training = candidate.read_training()
-        if training is None:
-            return cls(
-                now.version, None, f"Files of version {now.version}, which is in service, are missing or altered"
-            )
-        if training.classes != LABELS:
-            classes = ", ".join(training.classes)
-            return cls(now.version, None, f"Version {now.version}, which is in service, knows the classes {classes}")
-        return cls(now.version, candidate, "")
 
 
 def _criteria(
@@ -97,10 +68,15 @@ def _criteria(
     registry: Registry,
     judged: Version,
     candidate: Candidate,
-    champion: _Champion,
-    rows: pd.DataFrame,
+    champion: Champion,
+    measured: Measurable,
+    problem: str,
 ) -> Iterator[Criterion]:
-    """Yield the criteria; those behind the files and the classes only if both are as they must be."""
+    """Yield the criteria; those behind the files, the classes and the images only if these are as they must be.
+
+    problem: why there is nothing to measure on; empty if there is.
+    """
+    rows = measured.rows
     training = candidate.read_training()
     whole = _whole(registry, judged, training)
     yield whole
@@ -109,6 +85,10 @@ def _criteria(
     classes = _classes(training)
     yield classes
     if not classes.passed:
+        return
+    unseen = _unseen(measured, problem)
+    yield unseen
+    if not unseen.passed:
         return
     agree = _files_agree(config, candidate, rows)
     yield agree
@@ -165,6 +145,16 @@ def _classes(training: TrainingRecord) -> Criterion:
         if passed
         else f"It was trained on the classes {', '.join(found) or '(none)'}; expected {', '.join(LABELS)}, in this order.",
         numbers={"classes": [*found]},
+    )
+
+
+def _unseen(measured: Measurable, problem: str) -> Criterion:
+    return Criterion(
+        name="unseen_lesions",
+        title="Enough held-out lesions that neither model learnt",
+        passed=not problem,
+        sentence=problem or measured.left_out.sentence or "No held-out lesion was learnt by a model that is measured.",
+        numbers=measured.left_out.model_dump(),
     )
 
 
@@ -299,7 +289,7 @@ def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
     return float(np.abs((drawn - confidence) @ in_bin).sum(axis=1).mean() / len(confidence))
 
 
-def _without_champion(config: PromotionSettings, champion: _Champion, number: int) -> Iterator[Criterion]:
+def _without_champion(config: PromotionSettings, champion: Champion, number: int) -> Iterator[Criterion]:
     """Yield the criteria of the comparison without a champion: they hold for a first model, not beside a broken one."""
     if champion.problem:
         sentence = (
@@ -320,7 +310,7 @@ def _without_champion(config: PromotionSettings, champion: _Champion, number: in
 
 
 def _not_worse(
-    name: str, what: str, found: Difference, margin: float, config: PromotionSettings, champion: _Champion
+    name: str, what: str, found: Difference, margin: float, config: PromotionSettings, champion: Champion
 ) -> Criterion:
     title = f"{what[0].upper()}{what[1:]} beside the model in service"
     numbers: dict[str, JsonValue] = {
@@ -332,7 +322,8 @@ def _not_worse(
         "margin": margin,
     }
     if found.lower is None or found.difference is None:
-        sentence = f"The {what} cannot be compared: no malignant lesion is held out. Add labelled images."
+        why = "no malignant lesion is held out" if found.difference is None else "a class has a single held-out lesion"
+        sentence = f"Which model has the better {what} cannot be told: {why}. Add labelled images."
         return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence, numbers=numbers)
     passed = found.lower >= -margin
     measured = (

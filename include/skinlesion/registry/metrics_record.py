@@ -12,19 +12,40 @@ from pydantic import ConfigDict, Field
 
 from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import ClassCount
+from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation.record import Record, RecordPart
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 """Low and high end."""
 Intervals = dict[str, Interval | None]
 """By the name of the figure."""
-Verdict = Literal["better", "worse", "no clear difference"]
+Verdict = Literal["better", "worse", "no clear difference", "cannot be told"]
+"""Of a difference; `cannot be told` where it has no interval."""
 
 
 class Part(RecordPart):
     """Part of metrics.json; NaN and infinity are refused, as JSON has neither."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+
+class LeftOut(Part):
+    """Held-out images that nothing was measured on, because a model had learnt their lesions. of_images: all held-out ones."""
+
+    images: int = 0
+    lesions: int = 0
+    of_images: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What was left out and why; empty if nothing was."""
+        if not self.images:
+            return ""
+        lesions = "1 lesion" if self.lesions == 1 else f"{self.lesions} lesions"
+        return (
+            f"{self.images} of {self.of_images} held-out images, of {lesions}, are left out: a model that is measured was "
+            "trained on pictures of these lesions before they were held out."
+        )
 
 
 class ClassFigures(Part):
@@ -168,9 +189,15 @@ class ModelFigures(Figures):
 
 
 class ModelInService(ModelFigures):
-    """Figures of the model that was in service, on the same images. run: name of its candidate."""
+    """Figures of the model that was in service, on the held-out images that neither model learnt.
+
+    run: name of its candidate. left_out: the others. candidate: the figures of the candidate on the same images; None if they
+    are all that it is measured on.
+    """
 
     run: str
+    left_out: LeftOut = LeftOut()
+    candidate: ModelFigures | None = None
 
 
 class PairedFigure(Part):
@@ -294,8 +321,10 @@ class MetricsRecord(ModelFigures, Record):
 
     key: what the figures depend on; an evaluation with another key is stale. run: name of the candidate.
     training_version, held_out_version: of the rows that it was trained and measured on; data_version: of the catalog.
+    split: the split that chose the held-out rows. left_out: held-out images whose lesions it learnt, which no figure here counts.
     warm_start: what training went on from, None where it began with the built model. out_of_distribution: None without a
     decision rule; robustness: None where the setting switches it off; model_in_service, paired: None without another model.
+    not_compared: why there is none though another model is in service; empty otherwise.
     """
 
     remedy: ClassVar[str] = "Run evaluate again; it writes the file anew."
@@ -305,10 +334,13 @@ class MetricsRecord(ModelFigures, Record):
     training_version: str
     held_out_version: str
     data_version: str
+    split: SplitVersion | None = None
+    left_out: LeftOut = LeftOut()
     warm_start: dict[str, str | int] | None = None
     out_of_distribution: SmokeSet | None = None
     robustness: Robustness | None = None
     model_in_service: ModelInService | None = None
     paired: dict[str, PairedFigure] | None = None
+    not_compared: str = ""
     slices: list[Slice]
     data: DataSummary

@@ -74,6 +74,9 @@ def measurement(metrics: MetricsRecord, at: str) -> Measurement:
         images=metrics.images,
         lesions=metrics.lesions,
         held_out_version=metrics.held_out_version,
+        split=metrics.split,
+        left_out_images=metrics.left_out.images,
+        left_out_lesions=metrics.left_out.lesions,
     )
 
 

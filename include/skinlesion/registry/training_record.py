@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, JsonValue
 
+from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation.record import Record, RecordPart
 
 
@@ -53,6 +54,8 @@ class TrainingRecord(Record):
         warm_start: what it went on from itself; None if it began with the built model.
         settings: the settings by name, without folders and numbers of workers.
         training_version: names the training images.
+        split: the split that chose them.
+        trained_on: SHA-256 of the table of those images.
         weights_key: names the backbone's weights before training.
         classes: names of the classes in the order of the model's outputs.
         images, lesions: number of training images (without copies) and of their lesions.
@@ -72,6 +75,8 @@ class TrainingRecord(Record):
     warm_start: WarmStartRecord | None
     settings: dict[str, JsonValue]
     training_version: str
+    split: SplitVersion | None
+    trained_on: str
     weights_key: str
     classes: tuple[str, ...]
     images: int

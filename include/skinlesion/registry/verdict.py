@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, computed_field
 from skinlesion.foundation import layout
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry import model_files
+from skinlesion.registry.metrics_record import LeftOut
 
 
 class Criterion(RecordPart):
@@ -65,6 +66,7 @@ class Verdict(Record):
         run: its candidate's name.
         against: number of the version that was in service then, `against_run` its candidate's name; None for none.
         held_out_version: names the held-out images that both were scored on; `lesions` and `images` count them.
+        left_out: further held-out images, whose lesions one of them learnt.
         criteria: each line.
         at: when, ISO 8601, UTC.
     """
@@ -78,6 +80,7 @@ class Verdict(Record):
     held_out_version: str
     images: int
     lesions: int
+    left_out: LeftOut = LeftOut()
     criteria: tuple[Criterion, ...]
     at: str
 

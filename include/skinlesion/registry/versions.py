@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
+from skinlesion.data.split_version import KnownSplit, SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
@@ -51,6 +52,8 @@ class Measurement(RecordPart):
         figures: by the names of `FIGURES`.
         images, lesions: how many were held out.
         held_out_version: names the held-out images; figures on other images do not compare.
+        split: the split that held them out.
+        left_out_images, left_out_lesions: how many more are held out, which it was not measured on as it learnt their lesions.
     """
 
     at: str
@@ -58,6 +61,9 @@ class Measurement(RecordPart):
     images: int
     lesions: int
     held_out_version: str
+    split: SplitVersion | None = None
+    left_out_images: int = 0
+    left_out_lesions: int = 0
 
 
 class Registered(RecordPart):
@@ -71,6 +77,7 @@ class Registered(RecordPart):
         training_version: names the training images.
         git_revision: of the code that trained it.
         lock_sha256: of uv.lock, which names every package; empty without one.
+        split: the split that chose its training images.
     """
 
     number: int
@@ -80,6 +87,7 @@ class Registered(RecordPart):
     training_version: str
     git_revision: str
     lock_sha256: str = ""
+    split: SplitVersion | None = None
 
 
 def path(models: Path) -> Path:
@@ -160,6 +168,18 @@ class KnownVersions:
         return next(found, None)
 
 
+def splits_known(models: Path) -> list[KnownSplit]:
+    """Return the latest split that a version was trained or measured on; none without a version.
+
+    Raises DataError if a line of the registry does not fit.
+    """
+    known = KnownVersions.read(models)
+    found = [(number, version.split) for number, version in known.registered.items()]
+    found += [(number, one.split) for number, measured in known.measurements.items() for one in measured]
+    splits = [KnownSplit(f"version {number} of {models}", split) for number, split in found if split is not None]
+    return splits and [max(splits, key=lambda one: one.version.generation)]
+
+
 def registered_now(known: KnownVersions, candidate: Candidate, training: TrainingRecord) -> Registered:
     """Return a candidate with the next number. training: the candidate's record."""
     ended = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC)
@@ -171,6 +191,7 @@ def registered_now(known: KnownVersions, candidate: Candidate, training: Trainin
         training_version=training.training_version,
         git_revision=training.git_revision,
         lock_sha256=sha256_of(LOCK_FILE) if LOCK_FILE.is_file() else "",
+        split=training.split,
     )
 
 

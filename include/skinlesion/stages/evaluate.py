@@ -13,7 +13,7 @@ import pandas as pd
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.manifest import held_out_rows, read_manifest, require_clean_split, training_rows, version
+from skinlesion.data.manifest import held_out_rows, training_rows, trusted_manifest, version
 from skinlesion.data.report.written import copy_report
 from skinlesion.data.split import on_both_sides
 from skinlesion.data.training_view import view_files
@@ -29,6 +29,7 @@ from skinlesion.network.built_model import require_built_model
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
 from skinlesion.prediction.decision import DecisionRule, rule_beside
 from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_of, stored_answers_of, write_answers
+from skinlesion.prediction.measurable import Measurable, measurable
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.metrics_record import (
@@ -40,16 +41,19 @@ from skinlesion.registry.metrics_record import (
 )
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
+from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
 if TYPE_CHECKING:
+    from skinlesion.data.split_version import SplitVersion
     from skinlesion.evaluation.mistakes import Mistake
     from skinlesion.evaluation.scored_images import ScoredImages
+    from skinlesion.prediction.answers import Answers
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION: Final = 4
+EVALUATION_VERSION: Final = 5
 """Count it up when the figures or the report change though neither the data nor the model does."""
 
 
@@ -60,19 +64,18 @@ def evaluate(config: PipelineConfig) -> StageReport:
     file, which train compared with .h5 and .keras. Raises DataError when there is no trained candidate.
     """
     watch = Stopwatch()
-    manifest = read_manifest(config.dataset)
-    require_clean_split(manifest)
-    rows = held_out_rows(manifest)
+    manifest, split = trusted_manifest(config.dataset, splits_known(config.models))
     candidate = candidate_to_evaluate(config, training_rows(manifest), require_built_model(config.models))
     training = candidate.read_training()
     if training is None:
         raise DataError(
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
-    key = evaluation_key(config, training, rows)
+    own = measurable(config.dataset, held_out_rows(manifest), [candidate])
+    rows, key = own.rows, evaluation_key(config, training, own.rows)
     metrics = None if config.force else _current_metrics(candidate, key)
     is_current = metrics is not None
-    metrics = metrics or _evaluate(config, candidate, training, rows, key)
+    metrics = metrics or _evaluate(config, candidate, training, own, split, key)
     registered = register(config.models, candidate, metrics)
     return StageReport(
         stage="evaluate",
@@ -86,6 +89,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
             "malignant_auroc": metrics.malignant_auroc,
             "images": metrics.images,
             "lesions": metrics.lesions,
+            "left_out": metrics.left_out.model_dump(),
             "lesions_on_both_sides": len(on_both_sides(manifest, "group")),
             "run": candidate.run,
             "metrics_file": str(candidate.metrics),
@@ -132,7 +136,12 @@ def _current_metrics(candidate: Candidate, key: str) -> MetricsRecord | None:
 
 
 def _evaluate(
-    config: PipelineConfig, candidate: Candidate, training: TrainingRecord, rows: pd.DataFrame, key: str
+    config: PipelineConfig,
+    candidate: Candidate,
+    training: TrainingRecord,
+    own: Measurable,
+    split: SplitVersion,
+    key: str,
 ) -> MetricsRecord:
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
@@ -140,7 +149,7 @@ def _evaluate(
     from skinlesion.evaluation.slices import measure_slices, slice_columns
 
     rule = rule_beside(candidate.h5)
-    threshold = rule.malignant_threshold
+    threshold, rows = rule.malignant_threshold, own.rows
     labels, lesions = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64), rows["group"].tolist()
     answers = answers_of(config, candidate, rows)
     write_answers(candidate, rows, answers)
@@ -149,19 +158,23 @@ def _evaluate(
     figures = model_metrics(scored, rule, answers)
     report = copy_report(config.dataset, catalog, candidate.data_report)
     data = data_summary(config, catalog, _warm_start_note(training.warm_start), report)
-    other, paired = _beside_model_in_service(config, candidate, rows, scored, threshold)
+    other, paired, not_compared = _beside_model_in_service(config, candidate, own, scored, answers, rule)
+    warnings = [*training.warnings, *filter(None, [own.left_out.sentence]), *figures.warnings]
     metrics = MetricsRecord(
-        **dict(figures.model_copy(update={"warnings": list(training.warnings) + figures.warnings})),
+        **dict(figures.model_copy(update={"warnings": warnings})),
         key=key,
         run=candidate.run,
         training_version=training.training_version,
         held_out_version=version(rows),
         data_version=data.version,
+        split=split,
+        left_out=own.left_out,
         warm_start=training.warm_start.model_dump() if training.warm_start is not None else None,
         out_of_distribution=_smoke(config, candidate, rule, rows),
         robustness=_robustness(config, candidate, rows, labels),
         model_in_service=other,
         paired=paired,
+        not_compared=not_compared,
         slices=measure_slices(scored, slice_columns(rows["image"], catalog), threshold=threshold),
         data=data,
     )
@@ -202,21 +215,41 @@ def _robustness(
 
 
 def _beside_model_in_service(
-    config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, scored: ScoredImages, threshold: float
-) -> tuple[ModelInService, dict[str, PairedFigure]] | tuple[None, None]:
-    """Return the figures of the model in service on the same images, and the differences; None without another model."""
+    config: PipelineConfig,
+    candidate: Candidate,
+    own: Measurable,
+    scored: ScoredImages,
+    answers: Answers,
+    rule: DecisionRule,
+) -> tuple[ModelInService | None, dict[str, PairedFigure] | None, str]:
+    """Return the figures of the model in service, the differences, and why there are none although another is in service.
+
+    Both models are compared on the images of which neither learnt the lesion. own: those that the candidate is measured on;
+    scored, answers: its answers for them.
+    """
     from skinlesion.evaluation.model_metrics import model_metrics
     from skinlesion.evaluation.paired import paired_differences
 
     champion = candidate_in_service(config.models)
     if champion is None or champion.run == candidate.run:
-        return None, None
-    rule = rule_beside(champion.h5)
-    answers = stored_answers_of(config, champion, rows)
-    other = replace(scored, probabilities=answers.probabilities)
-    thresholds = (threshold, rule.malignant_threshold)
-    in_service = ModelInService(**dict(model_metrics(other, rule, answers)), run=champion.run)
-    return in_service, paired_differences(scored, other, thresholds)
+        return None, None, ""
+    try:
+        both = measurable(config.dataset, own.of, [candidate, champion])
+    except DataError as error:
+        return None, None, str(error)
+    at = own.rows["file"].isin(both.rows["file"]).to_numpy()
+    part = scored.part(at)
+    beside = None if at.all() else model_metrics(part, rule, answers.part(at))
+    other_rule = rule_beside(champion.h5)
+    other_answers = stored_answers_of(config, champion, both.rows)
+    other = replace(part, probabilities=other_answers.probabilities)
+    in_service = ModelInService(
+        **dict(model_metrics(other, other_rule, other_answers)),
+        run=champion.run,
+        left_out=both.left_out,
+        candidate=beside,
+    )
+    return in_service, paired_differences(part, other, (rule.malignant_threshold, other_rule.malignant_threshold)), ""
 
 
 def _warm_start_note(record: WarmStartRecord | None) -> list[str]:

@@ -29,12 +29,12 @@ from skinlesion.data.split import (
     assign_groups,
     assign_sides,
     on_both_sides,
-    read_decisions,
-    write_decisions,
 )
+from skinlesion.data.split_table import read_split, written
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
 
 _NAMES_LISTED: Final = 5
@@ -65,7 +65,8 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     atomic.remove_partials(config.dataset)
     files, read, others = examined_files(config, again=config.force and not prepared)
     catalog = _catalog(labels, files)
-    decided = read_decisions(config.dataset)
+    before = read_split(config.dataset, splits_known(config.models))
+    decided = before.decisions
     pairs = find_near_duplicates(config, files)
     duplicates = duplicate_sets(catalog["sha256"], pairs)
     usable = catalog["refused"] == ""
@@ -81,13 +82,12 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         )
     # What is set aside still shows that two lesions are one.
     grouped = catalog.assign(group=assign_groups(catalog[usable | set_aside], duplicates[usable | set_aside]))
-    catalog.loc[usable, "group"] = grouped["group"]
+    catalog.loc[grouped["group"].dropna().index, "group"] = grouped["group"].dropna()
     split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside])
     catalog.loc[usable, "split"] = split
     check_and_report(config, catalog, files, pairs)
     # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
-    write_decisions(config.dataset, decisions)
-    contract.write_catalog(config.dataset, catalog)
+    contract.write_catalog(config.dataset, catalog, written(config.dataset, before, decisions))
     return StageReport(
         stage="ingest",
         seen=len(catalog),

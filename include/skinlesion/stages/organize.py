@@ -6,21 +6,25 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import pyarrow as pa
 
-from skinlesion.data.catalog import accepted, read_catalog
+from skinlesion.data.catalog import accepted, read_catalog, split_of_catalog
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import COLUMNS, read_manifest, write_manifest
-from skinlesion.data.split import HELD_OUT, TRAIN, on_both_sides
+from skinlesion.data.split import HELD_OUT, TRAIN, on_both_sides, own_groups
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.stages.settings import PipelineConfig
+
+_OF_CATALOG: Final = ("label", "split", "dx", "group", "original", "lesion")
+"""What a row of the manifest has from the catalog."""
 
 
 def organize(config: PipelineConfig) -> StageReport:
@@ -35,7 +39,8 @@ def organize(config: PipelineConfig) -> StageReport:
     for label in LABELS:
         (output / label).mkdir(parents=True, exist_ok=True)
         atomic.remove_partials(output / label)
-    wanted, left_out, refused = _wanted(config)
+    catalog, split = read_catalog(config.dataset), split_of_catalog(config.dataset)
+    wanted, left_out, refused = _wanted(config, accepted(catalog))
     present = _present(output)
     before = _manifest_before(config.dataset)
     stale = _needs_link(wanted, present, before, config.force)
@@ -46,7 +51,7 @@ def organize(config: PipelineConfig) -> StageReport:
     manifest = wanted[list(COLUMNS)]
     if not stale.empty:
         atomic.flush_all(output)
-    changed = write_manifest(config.dataset, manifest)
+    changed = write_manifest(config.dataset, manifest, split)
     gone = sorted(present.keys() - set(wanted["file"]))
     for file in gone:
         (output / file).unlink(missing_ok=True)
@@ -68,12 +73,12 @@ def organize(config: PipelineConfig) -> StageReport:
     )
 
 
-def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
+def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
     """Return the rows of the manifest with their `source` paths, the number of images left out, and of those refused."""
-    catalog = accepted(read_catalog(config.dataset))
     originals = _made(config, "resize", layout.processed(config.dataset))
     refused = int((~catalog["image"].isin(originals["image"])).sum())
-    rows = originals.assign(copy=0).merge(catalog[["image", "label", "split", "dx", "group"]], on="image")
+    named = catalog.assign(original=catalog["sha256"], lesion=own_groups(catalog))[["image", *_OF_CATALOG]]
+    rows = originals.assign(copy=0).merge(named, on="image")
     held_out = rows[rows["split"] == HELD_OUT]
     # Compared after resizing: equal originals become equal files, and so do some that differ.
     is_twin = rows["sha256"].isin(held_out["sha256"])
@@ -81,7 +86,7 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
     rows = rows[~rows["image"].isin(twins["image"])]
     copies = _made(config, "augment", layout.augmented(config.dataset))
     copies = copies.assign(copy=copies["name"].str.extract(r"__aug(\d+)\.jpg$", expand=False).astype("int32"))
-    in_training = rows.loc[rows["split"] == TRAIN, ["image", "label", "split", "dx", "group"]]
+    in_training = rows.loc[rows["split"] == TRAIN, ["image", *_OF_CATALOG]]
     rows = pd.concat([rows, copies.merge(in_training, on="image")], ignore_index=True)
     rows["file"] = rows["label"] + "/" + rows["name"]
     rows = rows.sort_values("file", ignore_index=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
+from skinlesion.data.manifest import training_rows, trusted_manifest, version
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
@@ -24,6 +24,7 @@ from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.model_files import MODEL_CARD, REGISTERED, REPORT, VERDICT
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
+from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from skinlesion.data.split_version import SplitVersion
     from skinlesion.network.feature_distance import FeatureDistance
     from skinlesion.training.phases import TrainingSet
 
@@ -51,8 +53,7 @@ def train(config: PipelineConfig) -> StageReport:
     The same data, settings and seed result in bit-identical weights on the same machine.
     """
     watch = Stopwatch()
-    manifest = read_manifest(config.dataset)
-    require_clean_split(manifest)
+    manifest, split = trusted_manifest(config.dataset, splits_known(config.models))
     rows = training_rows(manifest)
     built = require_built_model(config.models)
     candidate, warm = candidate_to_train(config, rows, built)
@@ -62,9 +63,9 @@ def train(config: PipelineConfig) -> StageReport:
     record = candidate.read_training() if not config.force else None
     is_current = record is not None
     if config.force:
-        record = _train_beside(config, rows, built, candidate)
+        record = _train_beside(config, rows, split, built, candidate)
     elif record is None:
-        record = _train(config, rows, built, candidate, warm)
+        record = _train(config, rows, split, built, candidate, warm)
     details: dict[str, JsonValue] = {
         "run": candidate.run,
         "epochs": len(record.history),
@@ -82,7 +83,7 @@ def train(config: PipelineConfig) -> StageReport:
 
 
 def _train_beside(
-    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate
+    config: PipelineConfig, rows: pd.DataFrame, split: SplitVersion, built: BuiltModel, candidate: Candidate
 ) -> TrainingRecord:
     """Train the candidate anew elsewhere, then let it take the place of what is there, which may be a registered version.
 
@@ -90,7 +91,7 @@ def _train_beside(
     that this folder has held stays in any case.
     """
     with atomic.replacing_folder(candidate.folder) as folder:
-        record = _train(config, rows, built, Candidate(folder), None)
+        record = _train(config, rows, split, built, Candidate(folder), None)
         is_same = candidate.digests() == record.sha256
         for path in candidate.folder.iterdir() if candidate.folder.is_dir() else ():
             if path.is_file() and (is_same or path.name in SAID_OF_VERSIONS) and not (folder / path.name).exists():
@@ -99,7 +100,12 @@ def _train_beside(
 
 
 def _train(
-    config: PipelineConfig, rows: pd.DataFrame, built: BuiltModel, candidate: Candidate, warm: WarmStart | None
+    config: PipelineConfig,
+    rows: pd.DataFrame,
+    split: SplitVersion,
+    built: BuiltModel,
+    candidate: Candidate,
+    warm: WarmStart | None,
 ) -> TrainingRecord:
     quiet_tensorflow.load()
     import keras
@@ -136,13 +142,15 @@ def _train(
     rule, distance = calibrate(config, model, data)
     _export(model, candidate, images, distance)
     rule.write(candidate.decision_rule)
-    write_trained_on(candidate, rows, inner)
+    trained_on = write_trained_on(candidate, rows, inner, warm)
     record = TrainingRecord(
         run=candidate.run,
         origin=origin(config, built),
         warm_start=warm.record() if warm is not None else None,
         settings=config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
         training_version=version(rows),
+        split=split,
+        trained_on=trained_on,
         weights_key=built.weights_key,
         classes=LABELS,
         images=int((rows["copy"] == 0).sum()),

@@ -13,11 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.manifest import version
-from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.tables import write_table
 from skinlesion.network.built_model import BuiltModel
+from skinlesion.prediction.measurable import LEARNT_COLUMNS, read_learnt
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.training_record import Origin, TrainingRecord, WarmStartRecord
@@ -25,9 +27,6 @@ from skinlesion.training.run_name import TRAINING_VERSION, candidate_of, warm_ca
 from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
-
-TRAINED_ON_COLUMNS: Final = {"sha256": "str", "label": "str", "dx": "str", "inner": "bool"}
-"""Columns of trained_on.parquet: the originals a candidate was trained on, and which of them its inner fold held."""
 
 REPLAYED: Final = 2048
 """Number of images known to the champion that each warm epoch draws, so that it does not forget them."""
@@ -119,11 +118,20 @@ def origin(config: TrainingSettings, built: BuiltModel) -> Origin:
     return Origin(training_version=TRAINING_VERSION, settings=config.fingerprint("train"), built=built.key)
 
 
-def write_trained_on(candidate: Candidate, rows: pd.DataFrame, inner: npt.NDArray[np.bool_]) -> None:
-    """Write the table of the originals that a candidate is trained on."""
+def write_trained_on(
+    candidate: Candidate, rows: pd.DataFrame, inner: npt.NDArray[np.bool_], warm: WarmStart | None = None
+) -> str:
+    """Write the table of the originals that a candidate learnt; return its SHA-256.
+
+    The weights of a warm start know what the champion learnt, so its table is part of this one.
+    """
     originals = (rows["copy"] == 0).to_numpy()
-    table = rows.loc[originals, ["sha256", "label", "dx"]].assign(inner=inner[originals])
-    write_table(candidate.trained_on, table, TRAINED_ON_COLUMNS)
+    table = rows[originals].assign(inner=inner[originals])[[*LEARNT_COLUMNS]]
+    if warm is not None:
+        table = pd.concat([table, read_learnt(warm.champion)], ignore_index=True)
+        table = table.drop_duplicates([name for name in LEARNT_COLUMNS if name != "inner"])
+    write_table(candidate.trained_on, table, LEARNT_COLUMNS)
+    return sha256_of(candidate.trained_on)
 
 
 def _warm_start(
@@ -131,9 +139,9 @@ def _warm_start(
 ) -> tuple[WarmStart | None, str]:
     """Return what training continues from, or None and the reason why it must begin with the built model."""
     try:
-        known = read_table(champion.trained_on, TRAINED_ON_COLUMNS)
-    except (OSError, ValueError, pa.ArrowException):
-        return None, "what the model in service was trained on is not known"
+        known = read_learnt(champion)
+    except DataError as error:
+        return None, str(error)
     originals = rows[rows["copy"] == 0]
     meaning = originals["sha256"] + " " + originals["label"] + " " + originals["dx"]
     known_meaning = known["sha256"] + " " + known["label"] + " " + known["dx"]
