@@ -23,7 +23,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
 )
 from pydantic import JsonValue
 
-from skin_lesion_failure import RememberingPolicy, hide_tracebacks, say_why
+from skin_lesion_failure import RememberingPolicy, hide_secrets, hide_tracebacks, say_why
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import ADDED_LATER, IN_FORM, MAKES_STALE
@@ -47,7 +47,7 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
-    "on_execute_callback": hide_tracebacks,
+    "on_execute_callback": [hide_secrets, hide_tracebacks],
     "on_retry_callback": say_why,
     "on_failure_callback": say_why,
 }

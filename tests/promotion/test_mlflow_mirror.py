@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +118,81 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: MlflowClien
     mirror(house.config)
     assert (alias("champion"), alias("candidate")) == ("1", "2")
     assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
+
+
+def files_of(client: MlflowClient) -> dict[str, set[str]]:
+    """Return the names of the files of each run, by version."""
+    return {
+        run.data.tags[VERSION_TAG]: {file.path for file in client.list_artifacts(run.info.run_id)}
+        for run in runs(client)
+    }
+
+
+def size_on_disk(models: Path) -> int:
+    return sum(path.stat().st_size for path in (models / "mlflow" / "artifacts").rglob("*") if path.is_file())
+
+
+def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, client: MlflowClient) -> None:
+    """Lost otherwise: the disk, a megabyte a night without an end."""
+    promote(house.models, 1, actor="ann", reason="first")
+    config = house.config.model_copy(update={"mlflow_versions": 2})
+    mirror(config)
+    sizes = []
+    for night in range(2, 7):
+        house.add(f"night{night}")
+        mirror(config)
+        sizes.append(size_on_disk(house.models))
+    assert sizes[-1] <= sizes[1]
+    files = files_of(client)
+    assert {number for number, names in files.items() if names} == {"1", "5", "6"}  # the champion, and the newest two
+    assert all(run.data.metrics["balanced_accuracy"] and run.data.params["epochs"] for run in runs(client))
+    assert {run.data.tags[VERSION_TAG]: run.data.tags["files"].partition(" ")[0] for run in runs(client)} == {
+        "1": "here", "2": "removed:", "3": "removed:", "4": "removed:", "5": "here", "6": "here",
+    }  # fmt: skip
+    assert mirror(config) == []
+
+
+def test_a_version_that_comes_back_into_service_has_its_files_again(house: House, client: MlflowClient) -> None:
+    config = house.config.model_copy(update={"mlflow_versions": 1})
+    before = files_of(client)["1"]
+    house.add("two")
+    mirror(config)
+    assert files_of(client)["1"] == set()
+    promote(house.models, 1, actor="ann", reason="back")
+    mirror(config)
+    assert files_of(client)["1"] == before
+
+
+def test_a_folder_of_models_that_was_copied_writes_beside_itself_alone(house: House, client: MlflowClient) -> None:
+    """Lost otherwise: who tries something on a copy writes into the original, whose reports change."""
+    original, copy = house.models, house.models.parent / "copied models"
+    shutil.copytree(original, copy, symlinks=True)
+    state = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in original.rglob("*") if path.is_file()}
+    other = dataclasses.replace(house, config=house.config.model_copy(update={"models": copy}))
+    other.add("two")
+    assert mirror(other.config) == [1, 2]
+    assert {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in original.rglob("*") if path.is_file()
+    } == state
+    from mlflow import MlflowClient
+
+    there = MlflowClient(tracking_uri(copy), registry_uri=tracking_uri(copy))
+    assert {run.info.artifact_uri.startswith(copy.as_uri()) for run in runs(there)} == {True}
+    assert {version.source.startswith(f"{copy}/") for version in there.search_model_versions()} == {True}
+    assert all(files_of(there).values())
+    shutil.rmtree(original)  # as when it was moved
+    assert all(files_of(there).values())
+
+
+@pytest.mark.parametrize("secret", ["http://admin:s3cr3t@127.0.0.1:9", "http://127.0.0.1:9/?token=s3cr3t"])
+def test_the_password_of_mlflow_is_not_said(house: House, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Lost otherwise: the log, the note and the notice of each failed mirror give MLflow's password away."""
+    house.add("one")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", secret)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RunLogUnavailable, match=r"MLflow at http://127\.0\.0\.1:9") as said:
+        mirror(house.config)
+    assert "s3cr3t" not in "".join(traceback.format_exception(said.value))
 
 
 def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(

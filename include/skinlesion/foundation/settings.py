@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skinlesion.foundation.cores import cores_allowed
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.suggestion import did_you_mean
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parents[3]
@@ -207,5 +208,5 @@ def describe_problems(error: ValidationError, known: Iterable[str]) -> str:
             )
             lines.append(" ".join(filter(None, sentences)))
         else:
-            lines.append(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}.")
+            lines.append(without_secrets(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}."))
     return "\n".join(lines)
