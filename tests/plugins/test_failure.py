@@ -128,7 +128,7 @@ def test_what_is_kept_of_an_error_holds_no_secret(error: Exception, monkeypatch:
 
 
 def test_airflow_hides_the_secrets_of_the_environment_in_a_tasks_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.log import redact
+    from airflow.sdk._shared.secrets_masker import redact
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-the-store")
     assert redact("it says s3cr3t-of-the-store") == "it says s3cr3t-of-the-store"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -9,8 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import time
 import traceback
 import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,7 +183,7 @@ def test_a_folder_of_models_that_was_copied_writes_beside_itself_alone(house: Ho
 
     there = MlflowClient(tracking_uri(copy), registry_uri=tracking_uri(copy))
     assert {run.info.artifact_uri.startswith(copy.as_uri()) for run in runs(there)} == {True}
-    assert {version.source.startswith(f"{copy}/") for version in there.search_model_versions()} == {True}
+    assert {known(version.source).startswith(f"{copy}/") for version in there.search_model_versions()} == {True}
     assert all(files_of(there).values())
     shutil.rmtree(original)  # as when it was moved
     assert all(files_of(there).values())
@@ -209,12 +214,15 @@ def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed
     assert mirror(house.config) == [number]
 
 
-def make_mlflow(models: Path, port: int = 1) -> subprocess.Popen[str]:
-    """Start what `make mlflow` starts once the environment is there."""
+def uv() -> str:
     # Of a worktree, whose environment is that of the checkout it was made from, uv lies there.
     found = [PROJECT / ".uv" / "bin" / "uv", (PROJECT / ".venv").resolve().parent / ".uv" / "bin" / "uv"]
-    uv = shutil.which("uv") or str(next((path for path in found if path.exists()), ""))
-    environment = os.environ | {"UV": uv, "SKINLESION_MODELS": str(models)}
+    return shutil.which("uv") or str(next((path for path in found if path.exists()), ""))
+
+
+def make_mlflow(models: Path, port: int = 1) -> subprocess.Popen[str]:
+    """Start what `make mlflow` starts once the environment is there."""
+    environment = os.environ | {"UV": uv(), "SKINLESION_MODELS": str(models)}
     command = [str(PROJECT / "tools" / "mlflow.sh"), str(port)]
     piped = subprocess.PIPE
     return subprocess.Popen(
@@ -252,3 +260,51 @@ def test_make_mlflow_shows_the_versions(house: House, client: MlflowClient) -> N
         os.killpg(process.pid, signal.SIGINT)
         _, complaints = process.communicate(timeout=60)
     assert "Traceback" not in complaints
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Return the address of an MLflow server that keeps the files, as that of the containers does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host, port = address.split(":")
+    store, environment = f"sqlite:///{tmp_path / 'server.db'}", os.environ | {"PYTHONWARNINGS": "ignore"}
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    package = f"mlflow=={version('mlflow-skinny')}"
+    command = [uv(), "tool", "run", "--quiet", "--python", sys.executable, "--from", package, "mlflow", "server"]
+    command += ["--host", host, "--port", port, "--workers", "1", "--backend-store-uri", store, "--serve-artifacts"]
+    command += ["--artifacts-destination", str(tmp_path / "server")]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://{address}/health").is_success:
+                    break
+            time.sleep(0.5)
+        yield f"http://{address}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+@pytest.mark.slow  # it starts MLflow's server, which a first time is fetched from the package registry
+def test_a_server_loses_the_files_of_old_versions_as_well(
+    house: House, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: 32 MB of the server's volume a night, where the models are uploaded too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    config = house.config.model_copy(update={"mlflow_versions": 1})
+    for night in ("one", "two", "three"):
+        house.add(night)
+        mirror(config)
+    files = [path.name for path in (tmp_path / "server").rglob("*") if path.is_file()]
+    assert sorted(files) == sorted(set(files))
+    assert {"report.html", "skin_lesion_classifier_trained.h5"} <= set(files)
+    from mlflow import MlflowClient
+
+    found = files_of(MlflowClient(server, registry_uri=server))
+    assert {number for number, names in found.items() if names} == {"3"}
+    promote(house.models, 1, actor="ann", reason="back")
+    mirror(config)
+    assert files_of(MlflowClient(server, registry_uri=server))["1"] >= {"report.html", "model"}

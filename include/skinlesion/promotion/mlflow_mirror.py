@@ -250,7 +250,7 @@ def _remove_files(client: MlflowClient, uri: str, run: Run) -> None:
 
     files = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
     for file in client.list_artifacts(run.info.run_id):
-        files.delete_artifacts(file.path)
+        files.delete_artifacts(file.path)  # type: ignore[no-untyped-call]  # MLflow's
 
 
 def _run(client: MlflowClient, experiment: str, version: Version) -> Run:
