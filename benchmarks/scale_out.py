@@ -38,6 +38,7 @@ def scale_out(source: Path, weights: Path, images: int, repeat: int) -> dict[str
         stack = Stack.cloned(Path(name) / "clone", weights)
         with (stack.folder / ".env").open("a") as settings:
             settings.write("WORKER_CPUS=1\nTRAINING_CPUS=1\n")
+        (stack.folder / "settings.env").write_text("SKINLESION_DATASET=dataset/turn\nSKINLESION_MODELS=models/turn\n")
         try:
             stack.up(workers=max(WORKERS))
             # Training would be under way still when the next measurement begins.
@@ -47,7 +48,7 @@ def scale_out(source: Path, weights: Path, images: int, repeat: int) -> dict[str
             for turn in range(repeat):
                 for workers in WORKERS if turn % 2 == 0 else reversed(WORKERS):
                     _leave_running(stack, containers, workers)
-                    seconds[workers].append(_measured(stack, part, f"turn-{turn}-{workers}"))
+                    seconds[workers].append(_measured(stack, part))
         finally:
             stack.remove()
     totals = {workers: statistics.median(sum(one.values()) for one in runs) for workers, runs in seconds.items()}
@@ -67,14 +68,14 @@ def _leave_running(stack: Stack, containers: list[str], workers: int) -> None:
         stack.run("docker", "exec", container, "sh", "-c", "until healthy; do sleep 1; done")
 
 
-def _measured(stack: Stack, source: Path, name: str) -> dict[str, float]:
-    """Run the stages up to embed on a copy of the data set; give the seconds from each one's first start to its last end."""
+def _measured(stack: Stack, source: Path) -> dict[str, float]:
+    """Run the stages up to embed on a fresh copy of the data set; give the seconds from each one's first start to its last end."""
     packed = ["tar", "-C", str(source), "-chf", "-", "."]
-    unpacked = f"mkdir dataset/{name} && tar -xf - -C dataset/{name}"
+    unpacked = "rm -rf dataset/turn models/turn && mkdir dataset/turn && tar -xf - -C dataset/turn"
     with subprocess.Popen(packed, stdout=subprocess.PIPE) as sent:
         command = ["tools/compose.sh", "exec", "-T", "scheduler", "sh", "-c", unpacked]
         subprocess.run(command, cwd=stack.folder, stdin=sent.stdout, check=True)
-    run = stack.trigger(dataset=f"dataset/{name}", models=f"models/{name}", shards=SHARDS)
+    run = stack.trigger(shards=SHARDS)
     stack.wait_for_task(run, "train", ("running", "queued"), seconds=3600, every=15)
     stack.api("PATCH", f"/dags/{DAG}/dagRuns/{run}", state="failed")
     tasks = stack.tasks(run)

@@ -11,8 +11,8 @@ from airflow.sdk import Param, dag, get_current_context, task
 from pydantic import JsonValue
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, deadline, report_task, trigger_form
-from skin_lesion_parameters import require_known_parameters
-from skinlesion.foundation.layout import TABLE_OF_PREDICTIONS
+from skin_lesion_parameters import known_parameters
+from skinlesion.foundation.layout import FOLDER_OF_IMAGES, TABLE_OF_PREDICTIONS
 from skinlesion.foundation.shard import BUCKETS, Shard
 from skinlesion.stages.settings import PipelineConfig
 
@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("skin_lesion_predict")  # not the name that Airflow gives the module
 
-SETTINGS: Final = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
-"""The settings that a prediction reads. The data set is not among them: the table goes under the installation's."""
+SETTINGS: Final = ("max_image_pixels", "min_image_side", "shards", "workers")
+"""The settings that a prediction reads. The folders are the installation's."""
 
 
 def settings() -> PipelineConfig:
-    """Return the settings of this run. The data set, whose folder the table is written to, is always the installation's."""
-    params = get_current_context()["params"]
+    """Return the settings of this run."""
+    params = known_parameters(get_current_context())
     return PipelineConfig.of({name: params[name] for name in SETTINGS})
 
 
 def planned() -> PredictionRun:
-    """Return what the first task decided for all tasks."""
+    """Return what the first task decided for all tasks, with paths of this installation."""
     from skinlesion.prediction.prediction_run import PredictionRun
 
-    return PredictionRun.model_validate(get_current_context()["ti"].xcom_pull("plan", key="plan"))
+    config = settings()
+    run = PredictionRun.model_validate(get_current_context()["ti"].xcom_pull("plan", key="plan"))
+    run.require_allowed(config)
+    return run
 
 
 @dag(
@@ -47,10 +50,10 @@ def planned() -> PredictionRun:
         "images": Param(
             None,
             type=["string", "null"],
-            minLength=1,
+            pattern=FOLDER_OF_IMAGES,
             title="Images",
-            description="Folder of images, searched with its subfolders. A relative path starts at the project, for example "
-            "dataset/images.",
+            description="Folder of images, searched with its subfolders, within the data set's folder or another one that the "
+            "installation names. A relative path starts at the project, for example dataset/images.",
         ),
         "table": Param(
             "predictions.csv",
@@ -89,7 +92,6 @@ def skin_lesion_predict() -> None:
         from skinlesion.prediction.prediction_run import run_into_dataset
 
         context = get_current_context()
-        require_known_parameters(context)
         run = run_into_dataset(settings(), context["params"]["images"], context["params"]["table"])
         # A key of its own, since tasks can be mapped over the return value alone.
         context["ti"].xcom_push("plan", run.model_dump(mode="json"))

@@ -12,7 +12,7 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 
 from skin_lesion_dag_settings import CANDIDATE, DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import gate_lost, promoted, superseded
-from skin_lesion_parameters import require_known_parameters
+from skin_lesion_parameters import known_parameters
 from skinlesion.foundation.run_names import run_in_words
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
@@ -23,12 +23,9 @@ APPROVAL = timedelta(hours=PipelineConfig.of({}).approval_hours)
 
 
 def settings() -> PipelineConfig:
-    """Return the run's parameters as settings; a run that a candidate caused takes the folders of that candidate."""
-    context = get_current_context()
-    values = {name: value for name, value in context["params"].items() if name != "version"}
-    for event in context["triggering_asset_events"].get(CANDIDATE, ()):
-        values |= {name: event.extra[name] for name in ("dataset", "models") if name in event.extra}
-    return PipelineConfig.of(values)
+    """Return the run's parameters as settings."""
+    parameters = known_parameters(get_current_context())
+    return PipelineConfig.of({name: value for name, value in parameters.items() if name != "version"})
 
 
 def this_run() -> str:
@@ -72,7 +69,7 @@ class Approval(ApprovalOperator):
             title="Version",
             description="Number of the version to judge, whatever its earlier verdict. Empty: the newest version, once.",
         ),
-        **trigger_form([*PromotionSettings.own_fields(), "dataset", "models", "workers"]),
+        **trigger_form([*PromotionSettings.own_fields(), "workers"]),
     },
     deadline=deadline(hours=8 + APPROVAL / timedelta(hours=1)),
     **DAG_DEFAULTS,
@@ -107,7 +104,6 @@ def skin_lesion_promote() -> None:
         from skinlesion.registry.snapshot import Registry
 
         context = get_current_context()
-        require_known_parameters(context)
         config = settings()
         registry = Registry.read(config.models)
         asked_for = context["params"]["version"]

@@ -19,7 +19,7 @@ from skin_lesion_dag_settings import (
     report_task,
     trigger_form,
 )
-from skin_lesion_parameters import require_known_parameters
+from skin_lesion_parameters import known_parameters
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
@@ -33,7 +33,7 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
     from skinlesion.stages.sentences import sentence
 
     context = get_current_context()
-    settings = dict(context["params"])
+    settings = known_parameters(context)
     if context["dag_run"].run_type == "scheduled" and "SKINLESION_WARM_START" not in os.environ:
         settings["warm_start"] = True
     config = PipelineConfig.of(settings)
@@ -72,9 +72,8 @@ def skin_lesion_retrain() -> None:
         doc_md="Copy new images and labels of the sources into the data set; check the label tables. Returns the shards."
     )
     def collect() -> list[str]:
-        context = get_current_context()
-        require_known_parameters(context)
-        context["ti"].xcom_push("report", run_stage("collect"))  # tasks can be mapped over the return value alone
+        report, context = run_stage("collect"), get_current_context()
+        context["ti"].xcom_push("report", report)  # tasks can be mapped over the return value alone
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Read, hash and decode each image file that is new.")
@@ -120,10 +119,8 @@ def skin_lesion_retrain() -> None:
     @report_task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
     def evaluate() -> Report:
         report = run_stage("evaluate")
-        context = get_current_context()
         headline = ("run", "version", "balanced_accuracy", "malignant_auroc", "report")
-        where = {name: context["params"][name] for name in ("dataset", "models")}
-        context["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline} | where
+        get_current_context()["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline}
         return report
 
     shards = collect()

@@ -23,10 +23,11 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's .pyi lacks 
 )
 from pydantic import JsonValue
 
-from skin_lesion_failure import RememberingPolicy, hide_tracebacks, say_why
+from skin_lesion_failure import RememberingPolicy, hide_secrets, hide_tracebacks, say_why
 from skin_lesion_notices import deadline_missed, run_failed
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import ADDED_LATER, IN_FORM, MAKES_STALE
+from skinlesion.network.settings import NAMED_WEIGHTS
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
 CATALOG: Final = Asset("skin_lesion_catalog", extra={"what": "one row an image: label, lesion, side of the split"})
@@ -46,7 +47,7 @@ TASK_DEFAULTS: Final[dict[str, Any]] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
-    "on_execute_callback": hide_tracebacks,
+    "on_execute_callback": [hide_secrets, hide_tracebacks],
     "on_retry_callback": say_why,
     "on_failure_callback": say_why,
 }
@@ -77,7 +78,7 @@ report_task = partial(task, multiple_outputs=False)
 
 
 FIRST: Final = (
-    "dataset", "models", "weights", "fine_tune", "epochs", "copies", "target_sensitivity", "coverage", "warm_start", "shards",
+    "weights", "fine_tune", "epochs", "copies", "target_sensitivity", "coverage", "warm_start", "shards",
     "accept_data_changes", "force", "require_approval", "gate_min_auroc", "gate_min_sensitivity",
 )  # fmt: skip
 """The settings that people change, in the order in which a form asks for them, of whatever part of the run they are."""
@@ -89,7 +90,7 @@ ADVANCED: Final = "Advanced: "
 def trigger_form(names: Iterable[str]) -> dict[str, Param]:
     """Return one field for each of the settings that belong in a form, the first ones first and the rest by section.
 
-    A field has the type, bounds, title and help of the settings' classes.
+    A field has the type, bounds, title and help of the settings' classes. Of files of weights it offers the installation's.
     """
     values = PipelineConfig.of({}).model_dump(mode="json")
     schema = PipelineConfig.model_json_schema()["properties"]
@@ -102,6 +103,8 @@ def trigger_form(names: Iterable[str]) -> dict[str, Param]:
             form: dict[str, Any] = {key: value for key, value in schema[name].items() if key not in unknown_to_the_form}
             # The form shows code in boxes that cover the lines above and below.
             form["description"] = re.sub("`([^`]*)`", r"“\1”", form["description"])
+            if name == "weights":
+                form["enum"] = list(dict.fromkeys((*NAMED_WEIGHTS, values[name])))
             if name not in FIRST:
                 form["section"] = f"{ADVANCED}{SECTION_OF[name]}"
             fields[name] = Param(values[name], **form)

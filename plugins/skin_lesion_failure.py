@@ -49,6 +49,16 @@ class RememberingPolicy(ExceptionRetryPolicy):
         return decision
 
 
+def hide_secrets(context: Mapping[str, Any]) -> None:
+    """Let Airflow hide the secrets of the environment in all that the process of this task logs, tracebacks too."""
+    from airflow.sdk.log import mask_secret
+
+    from skinlesion.foundation.redaction import secrets_of_environment
+
+    for secret in secrets_of_environment():
+        mask_secret(secret)
+
+
 def hide_tracebacks(context: Mapping[str, Any]) -> None:
     """Let the log of this task's process show an error that says all itself without its traceback."""
     import structlog
@@ -83,12 +93,17 @@ def says_all(error: BaseException) -> bool:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what was wrong: the error's own text, with the name of its type where the text alone says little."""
+    """Return what was wrong: the error's own text, with the name of its type where the text alone says little.
+
+    It goes into the log, an XCom, a note and notices, so it shows no secrets.
+    """
+    from skinlesion.foundation.redaction import without_secrets
+
     if says_all(error):
-        return str(error)
+        return without_secrets(str(error))
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}."
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+        return without_secrets(f"{error.strerror}{f': {error.filename}' if error.filename else ''}.")
+    return without_secrets(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
 def remedy_for(error: BaseException, is_last: bool) -> str:

@@ -106,7 +106,13 @@ def tell(event: str, subject: str, text: str, *, level: int = logging.INFO) -> N
             if connection is not None:
                 send(connection, event, subject, text)
         except Exception as error:
-            log.warning("The notice was not sent by %s: %s", connection_id, error)
+            log.warning("The notice was not sent by %s: %s", connection_id, _why_not(error))
+
+
+def _why_not(error: Exception) -> str:
+    from skinlesion.foundation.redaction import without_secrets
+
+    return without_secrets(f"{type(error).__name__}: {error}", paths=False)
 
 
 def _connection(connection_id: str) -> Any:

@@ -1,8 +1,11 @@
 """A run with a parameter that its DAG does not have is refused: Airflow itself takes any key in a run's `conf`.
 
+Among these are the places of the installation (the data set, the models, the sources), which no DAG has as parameters.
+
 The API server refuses to create it, with status 400 and the parameter that was probably meant; so the trigger form, the REST
 API and the command line's client learn of the mistake at once. A run that came into being in another way (`airflow dags
-trigger` on the server itself, a TriggerDagRunOperator) fails in its first task, which calls `require_known_parameters`.
+trigger` on the server itself, a TriggerDagRunOperator) fails in its first task. Every task takes its parameters from
+`known_parameters`, so that none works for such a run if somebody marks the first one as a success.
 """
 
 from __future__ import annotations
@@ -23,26 +26,33 @@ Send = Callable[[Message], Awaitable[None]]
 NEW_RUN: Final = re.compile(r"/api/v2/dags/(skin_lesion_[a-z]+)/dagRuns/?$")
 
 
-def require_known_parameters(context: Context) -> None:
-    """Raise DataError if the run of this task was started with a parameter that its DAG does not have."""
+def known_parameters(context: Context) -> dict[str, Any]:
+    """Return the parameters of this run. Raises DataError if it was started with one that its DAG does not have."""
     from skinlesion.foundation.errors import DataError
 
     problem = unknown_parameters(context["dag"].dag_id, context["dag_run"].conf or {}, context["dag"].params)
     if problem:
         raise DataError(problem)
+    return dict(context["params"])
 
 
 def unknown_parameters(dag_id: str, given: Iterable[str], known: Iterable[str]) -> str:
     """Return which of the given parameters the DAG does not have and what to do, empty if it has them all."""
-    from skinlesion.foundation.suggestion import did_you_mean
-
     names = list(known)
     sentences = [
-        f"{dag_id} has no parameter `{name}`. {did_you_mean(name, names)}".rstrip()
-        for name in given
-        if name not in names
+        f"{dag_id} has no parameter `{name}`. {_hint(name, names)}".rstrip() for name in given if name not in names
     ]
     return " ".join([*sentences, "Nothing was done: start another run."]) if sentences else ""
+
+
+def _hint(name: str, known: list[str]) -> str:
+    from skinlesion.foundation.settings import IN_FORM
+    from skinlesion.foundation.suggestion import did_you_mean
+    from skinlesion.stages.settings import PipelineConfig
+
+    if name in PipelineConfig.model_fields and not PipelineConfig.model_json_schema()["properties"][name][IN_FORM]:
+        return f"`{name}` is a place of the installation: it is set there, in SKINLESION_{name.upper()}, and no run chooses it."
+    return did_you_mean(name, known)
 
 
 class RefuseUnknownParameters:

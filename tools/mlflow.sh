@@ -8,7 +8,7 @@ port=$1 models=${SKINLESION_MODELS:-models}
 store=$models/mlflow/mlflow.db
 
 if [[ -n ${MLFLOW_TRACKING_URI:-} ]]; then
-  echo "MLFLOW_TRACKING_URI names a server, which has the runs: open $MLFLOW_TRACKING_URI" >&2
+  echo "MLFLOW_TRACKING_URI names a server, which has the runs: open $(sed -E 's#//[^/]*@#//#; s#[?].*##' <<<"$MLFLOW_TRACKING_URI")" >&2
   exit 2
 fi
 if [[ ! -e $store ]]; then

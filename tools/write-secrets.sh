@@ -7,7 +7,7 @@ chmod 600 .env
 random() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 want() { grep -q "^$1=." .env || printf '%s=%s\n' "$1" "$2" >>.env; }
 want FERNET_KEY "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
-for name in JWT_SECRET API_SECRET_KEY; do want "$name" "$(random 32)"; done
+for name in JWT_SECRET API_SECRET_KEY MLFLOW_SECRET_KEY; do want "$name" "$(random 32)"; done
 for name in POSTGRES_PASSWORD AIRFLOW_DB_PASSWORD MLFLOW_DB_PASSWORD REDIS_PASSWORD PREDICTOR_TOKEN; do
   want "$name" "$(random 24)"
 done

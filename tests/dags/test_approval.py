@@ -114,6 +114,24 @@ def test_no_answer_means_no(answered: Any, models: Path) -> None:
     assert declined.reason == "Nobody answered the nightly run of 2026-06-30 in time"
 
 
+def test_an_event_of_the_candidate_chooses_no_folder(
+    bag: DagBag, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Lost otherwise: who may make an event of an asset over the API has promotion work in any folder of the worker."""
+    dag = bag.dags["skin_lesion_promote"]
+    gate: Any = dag.task_dict["gate"]
+    event = SimpleNamespace(source_run_id=None, extra={"dataset": str(tmp_path), "models": str(tmp_path)})
+    context = {
+        "dag": dag,
+        "dag_run": SimpleNamespace(conf={}),
+        "params": dag.params.dump(),
+        "triggering_asset_events": {CANDIDATE: [event]},
+    }
+    monkeypatch.setitem(gate.python_callable.__globals__, "get_current_context", lambda: context)
+    found = gate.python_callable.__globals__["settings"]()
+    assert (found.dataset, found.models) == (PipelineConfig.of({}).dataset, PipelineConfig.of({}).models)
+
+
 def test_the_run_says_how_long_it_waits(bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 

@@ -25,13 +25,20 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
-OF_A_PREDICTION = ("models", "max_image_pixels", "min_image_side", "shards", "workers")
+OF_A_PREDICTION = ("max_image_pixels", "min_image_side", "shards", "workers")
 
-IN_A_FORM = [
-    name
-    for name in PipelineConfig.model_fields
-    if name not in ("isic_address", "challenge_address", "dataverse_address", "object_store_endpoint")
-]
+PLACES = {
+    "dataset", "models", "prediction_folders", "drop_folder", "object_store", "object_store_endpoint", "isic_address",
+    "challenge_address", "dataverse_address",
+}  # fmt: skip
+"""The settings that say what a worker reads, writes or asks: the installation sets them, and no run."""
+
+IN_A_FORM = [name for name in PipelineConfig.model_fields if name not in PLACES]
+
+PLACES_ELSEWHERE = (
+    "/other", "/other/weights.h5", "../other", "dataset/../../other", "file:///other", "s3://bucket/prefix",
+    "http://127.0.0.1:5432", "https://user:password@host/", "host:5432", "//host/share", "~/other", "\\\\host\\share",
+)  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
@@ -52,6 +59,7 @@ REFUSED = [
     ("rotation_degrees", 26), ("flip_probability", 1.1), ("zoom_factor", 0.9), ("batch_size", 0), ("patience", 0),
     ("seed", -1), ("seed", 2**31), ("workers", -1), ("force", "perhaps"), ("dataset", 5), ("min_image_side", 225),
     ("drop_folder", 5), ("object_store", "bucket/prefix"), ("object_store", "s3://key:secret@bucket/prefix"),
+    ("object_store", "https://host/images?signature=secret"), ("isic_address", "https://host/?token=secret"),
     ("object_store_endpoint", "localhost:9000"), ("isic_collections", "7,nine"), ("isic_address", ""),
     ("isic_address", None), ("challenge_address", "ftp://host"), ("network_timeout", 0), ("network_attempts", 21),
     ("connections", 0), ("drop_settle_seconds", -1), ("ingest_wait", -1),
@@ -413,6 +421,19 @@ def test_the_form_of_a_prediction_asks_for_the_images_and_never_for_the_folder_o
     assert copy.deepcopy(predict.params.get_param("images")).resolve("/data") == "/data"
 
 
+@pytest.mark.parametrize("folder", ["..", "../other", "dataset/../../other", "/data/..", "dataset/\0", "a\nb", "", 3])
+def test_no_folder_of_images_leads_upwards(folder: Any, predict: DAG) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        copy.deepcopy(predict.params.get_param("images")).resolve(folder)
+
+
+@pytest.mark.parametrize("folder", ["dataset/to_predict", "/data/a..b/c", "..a", "x.."])
+def test_a_folder_of_images_may_have_dots_in_its_name(folder: str, predict: DAG) -> None:
+    assert copy.deepcopy(predict.params.get_param("images")).resolve(folder) == folder
+
+
 def test_every_field_has_a_default_so_that_a_failure_can_be_told(each_dag: Any) -> None:
     for name in each_dag.params:
         copy.deepcopy(each_dag.params.get_param(name)).resolve()
@@ -478,16 +499,38 @@ def test_a_dozen_fields_stand_first_and_the_rest_is_closed(each_dag: Any) -> Non
     assert sections[first:] == sorted(sections[first:], key=sections.index)  # no section comes twice
 
 
-def test_no_form_asks_for_the_address_of_a_server(each_dag: Any) -> None:
-    assert {"isic_address", "challenge_address", "dataverse_address", "object_store_endpoint"}.isdisjoint(
-        each_dag.params
-    )
+def test_no_form_asks_for_a_place(each_dag: Any) -> None:
+    assert PLACES.isdisjoint(each_dag.params)
+
+
+@pytest.mark.parametrize("place", PLACES_ELSEWHERE)
+def test_no_field_takes_a_path_or_an_address(each_dag: Any, place: str) -> None:
+    """Lost otherwise: a run that anybody may trigger moved files out of the models folder and read file:///other."""
+    from airflow.sdk.exceptions import ParamValidationError
+
+    # What the ISIC Archive is asked for goes to the installation's address; of the images, the first task refuses.
+    for name in set(each_dag.params) - {"isic_query", "images"}:
+        with pytest.raises(ParamValidationError):
+            copy.deepcopy(each_dag.params.get_param(name)).resolve(place)
+
+
+def test_the_form_offers_the_file_of_weights_that_the_installation_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    from skin_lesion_dag_settings import trigger_form
+
+    monkeypatch.setenv("SKINLESION_WEIGHTS", "/data/mobilenet.h5")
+    assert trigger_form(["weights"])["weights"].resolve() == "/data/mobilenet.h5"
+    for own in ("imagenet", "/data/mobilenet.h5"):
+        assert trigger_form(["weights"])["weights"].resolve(own) == own
+    with pytest.raises(ParamValidationError):
+        trigger_form(["weights"])["weights"].resolve("/data/other.h5")
 
 
 def test_the_forms_have_nothing_else(retrain: Any, promote: DAG) -> None:
     assert set(retrain.params) | set(PromotionSettings.own_fields()) == set(IN_A_FORM)
     assert set(retrain.params).isdisjoint(PromotionSettings.own_fields())
-    assert set(promote.params) == {"version", *PromotionSettings.own_fields(), "dataset", "models", "workers"}
+    assert set(promote.params) == {"version", *PromotionSettings.own_fields(), "workers"}
 
 
 @pytest.mark.parametrize(("version", "is_taken"), [(None, True), (1, True), (0, False), ("1", False), (1.5, False)])
@@ -515,5 +558,6 @@ def test_form_and_settings_refuse_the_same(name: str, value: Any, field: Callabl
 
 @pytest.mark.parametrize(("name", "value"), ACCEPTED)
 def test_form_and_settings_accept_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
-    assert name not in IN_A_FORM or field(name).resolve(value) == value
+    if name in IN_A_FORM and not str(value).startswith("/"):
+        assert field(name).resolve(value) == value
     PipelineConfig.of({name: value})

@@ -26,8 +26,14 @@ def models(two_classifiers: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the installation's data set."""
+    return tmp_path_factory.mktemp("installation") / "dataset"
+
+
+@pytest.fixture(scope="module")
+def images(dataset: Path) -> Path:
+    folder = dataset / "to_predict"
     write_sample(folder, images=IMAGES - 1, size=(96, 72))
     (folder / "images" / "letter.jpg").write_bytes(b"no picture")
     return folder / "images"
@@ -44,12 +50,12 @@ def by_command(models: Path, images: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def predict(run_dag: RunDag, models: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs the DAG; the installation's data set is dataset/ in the test's folder."""
+def predict(run_dag: RunDag, models: Path, dataset: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the DAG."""
 
     def run(fail_once: str | None = None, **params: Any) -> dict[str, Any]:
-        environment = {"SKINLESION_DATASET": str(tmp_path / "dataset")}
-        return run_dag("skin_lesion_predict", {"models": str(models)} | params, fail_once, environment)
+        environment = {"SKINLESION_DATASET": str(dataset), "SKINLESION_MODELS": str(models)}
+        return run_dag("skin_lesion_predict", params, fail_once, environment)
 
     return run
 
@@ -66,7 +72,7 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     predict: Callable[..., dict[str, Any]],
     images: Path,
     by_command: Path,
-    tmp_path: Path,
+    dataset: Path,
     shards: int,
     fail_once: str | None,
 ) -> None:
@@ -76,7 +82,7 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     failed = 1 if fail_once else 0
     assert sorted(states["predict"]) == [("success", 1)] * (shards - failed) + [("success", 2)] * failed
     assert states["plan"] == states["merge"] == [("success", 1)]
-    folder = tmp_path / "dataset" / "predictions"
+    folder = dataset / "predictions"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         path.name: path.read_bytes() for path in by_command.parent.iterdir()
     }
@@ -91,8 +97,13 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     assert sum(part["kept"] for part in parts) > 0 if fail_once else all(part["kept"] == 0 for part in parts)
 
 
-def test_a_missing_folder_fails_the_run_without_a_retry(predict: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    found = predict(images=str(tmp_path / "nowhere"))
+@pytest.mark.parametrize("place", ["nowhere", "another folder of the machine"])
+def test_a_folder_that_is_missing_or_not_the_installations_fails_the_run_without_a_retry(
+    predict: Callable[..., dict[str, Any]], dataset: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "private.jpg").write_bytes(b"somebody else's")
+    before = sorted(dataset.rglob("*"))
+    found = predict(images=str(dataset / "nowhere" if place == "nowhere" else tmp_path), table="other.csv")
     assert found["state"] == "failed"
     states = tries(found)
     assert states["plan"] == [("failed", 1)]
@@ -101,4 +112,4 @@ def test_a_missing_folder_fails_the_run_without_a_retry(predict: Callable[..., d
     assert "(skin_lesion_predict, manual__" in notice
     assert ") failed in plan" in notice
     assert "The model in service has not changed" in notice
-    assert not (tmp_path / "dataset").exists()
+    assert sorted(dataset.rglob("*")) == before

@@ -75,7 +75,8 @@ class House:
     def run(self, dag_id: str, fail_once: str | None, **settings: Any) -> Night:
         """Run a DAG on this data set and these models."""
         before = self.in_service
-        found = self.run_dag(dag_id, settings | {"dataset": str(self.dataset), "models": str(self.models)}, fail_once)
+        places = {"SKINLESION_DATASET": str(self.dataset), "SKINLESION_MODELS": str(self.models)}
+        found = self.run_dag(dag_id, settings, fail_once, places)
         tasks: dict[str, list[tuple[str, int]]] = {}
         for task in found.pop("tasks"):
             tasks.setdefault(task["task"], []).append((task["state"], task["tries"]))
@@ -206,14 +207,24 @@ def test_the_first_night_tells_what_its_assets_hold(first_night: Night, house: H
         "skin_lesion_candidate": {
             "run": first_night.reports["train"][0]["run"],
             "version": 1,
-            "dataset": str(house.dataset),
-            "models": str(house.models),
             "balanced_accuracy": evaluate["balanced_accuracy"],
             "malignant_auroc": evaluate["malignant_auroc"],
             "report": evaluate["report"],
         },
     }
     assert Path(evaluate["report"]).is_relative_to(house.models)
+
+
+@pytest.mark.parametrize("name", ["models", "object_store"])
+def test_a_run_that_names_a_place_fails_and_touches_nothing(house: House, tmp_path: Path, name: str) -> None:
+    """Lost otherwise: such a run moved files of the other place, and read what the worker's user may read there."""
+    (tmp_path / "theirs.jpg").write_bytes(b"theirs")
+    place = f"file://{tmp_path}" if name == "object_store" else str(tmp_path)
+    night = house.run("skin_lesion_retrain", None, **{name: place})
+    assert night.state == "failed"
+    assert night.tasks["collect"] == [("failed", 1)]
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.jpg"]
+    assert f"`{name}` is a place of the installation" in (night.note or "")
 
 
 def test_no_lesion_is_on_both_sides_of_the_split(first_night: Night) -> None:

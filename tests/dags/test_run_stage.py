@@ -26,7 +26,7 @@ def settings_of(retrain: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             details: dict[str, JsonValue] = {"run": "one", "epochs": 1, "warm_start": None}
             return StageReport(stage=stage, seen=0, done=0, skipped=0, refused=0, seconds=0.0, details=details)
 
-        context = {"params": params, "dag_run": SimpleNamespace(run_type=run_type)}
+        context = {"params": params, "dag": retrain, "dag_run": SimpleNamespace(run_type=run_type, conf=params)}
         monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
         monkeypatch.setattr(pipeline, "run_stage", noted)
         body()

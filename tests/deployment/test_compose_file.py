@@ -40,7 +40,7 @@ def test_the_services_are_those_that_the_guide_names() -> None:
 
 
 def test_the_older_docker_compose_reads_it() -> None:
-    assert set(COMPOSE) - {key for key in COMPOSE if key.startswith("x-")} == {"services", "volumes"}
+    assert set(COMPOSE) - {key for key in COMPOSE if key.startswith("x-")} == {"services", "networks", "volumes"}
 
 
 @each_service
@@ -87,6 +87,77 @@ def test_the_proxy_alone_has_ports_and_they_are_open_to_this_machine_alone_by_de
     assert bool(ports) == (name == "proxy")
     for port in ports:
         assert re.fullmatch(r"\$\{BIND:-127\.0\.0\.1\}:\$\{HTTPS?_PORT:-\d+\}:\d+", port)
+
+
+def neighbours(name: str) -> set[str]:
+    """Return the services that a service shares a network with."""
+    own = set(SERVICES[name]["networks"])
+    return {other for other, service in SERVICES.items() if other != name and own & set(service["networks"])}
+
+
+AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "training-worker"}
+RUNS_TASKS = {"scheduler", "worker", "training-worker"}
+NEIGHBOURS = {
+    "predictor": {"proxy"},
+    "proxy": {"predictor", "mlflow", "api-server"},
+    "redis": RUNS_TASKS,
+    "postgres": {*AIRFLOW, "init", "clean-up", "mlflow"},
+    "mlflow": {"proxy", "postgres", "init", "clean-up", *AIRFLOW},
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), NEIGHBOURS.items(), ids=NEIGHBOURS)
+def test_a_service_reaches_what_it_needs_and_nothing_else(name: str, expected: set[str]) -> None:
+    """Lost otherwise: an image that breaks the predictor's decoder reaches Airflow's database and the queue of tasks."""
+    assert neighbours(name) == expected
+
+
+@each_service
+def test_a_service_shares_a_network_with_whom_it_calls(name: str) -> None:
+    text = yaml.safe_dump(SERVICES[name])
+    called = {other for other in SERVICES if re.search(rf"[@/]{other}[:/]", text)} - {name}
+    if name in ("dag-processor", "triggerer", "worker", "training-worker"):
+        called |= {"api-server"}  # their health, or the tasks' API
+    if "profiles" not in SERVICES[name] and name not in RUNS_TASKS:
+        called -= {"redis"}  # in the environment that all of Airflow has in common
+    if name in ("init", "clean-up"):
+        called -= {"api-server"}
+    if name not in RUNS_TASKS | {"proxy"}:
+        called -= {"mlflow"}
+    assert called <= neighbours(name)
+
+
+def test_only_what_calls_out_is_in_a_network_that_leads_out() -> None:
+    outside = {name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")}
+    assert {name for name, service in SERVICES.items() if outside & set(service["networks"])} == {"proxy", *AIRFLOW}
+    for name, service in SERVICES.items():
+        assert set(service["networks"]) <= set(COMPOSE["networks"]), name
+
+
+def test_each_secret_opens_one_door() -> None:
+    """Lost otherwise: who reads MLflow's environment signs in to Airflow, because one key signed the sessions of both."""
+    uses: dict[str, set[str]] = {}
+    for service in SERVICES.values():
+        for variable, value in service["environment"].items():
+            for secret, _, _ in VARIABLE.findall(str(value)):
+                if SECRET.search(secret):
+                    uses.setdefault(secret, set()).add(variable)
+    applications = {
+        secret: {"mlflow" if variable.startswith("MLFLOW") else "airflow" for variable in variables}
+        for secret, variables in uses.items()
+    }
+    assert uses["MLFLOW_SECRET_KEY"] == {"MLFLOW_FLASK_SERVER_SECRET_KEY"}
+    assert all(len(found) == 1 for secret, found in applications.items() if secret.endswith("_KEY")), applications
+    predictor = {
+        secret
+        for value in SERVICES["predictor"]["environment"].values()
+        for secret, _, _ in VARIABLE.findall(str(value))
+    }
+    assert {secret for secret in predictor if SECRET.search(secret)} == {"PREDICTOR_TOKEN"}
+
+
+def test_the_predictor_answers_to_the_installations_name_alone() -> None:
+    assert SERVICES["predictor"]["environment"]["SKINLESION_SERVE_HOSTS"] == "${DOMAIN:-localhost},predictor"
 
 
 @each_service

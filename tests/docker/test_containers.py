@@ -14,6 +14,7 @@ pytestmark = pytest.mark.docker
 
 QUICK: dict[str, Any] = {"weights": "random", "fine_tune": "none", "epochs": 2}
 SHARDS = 8
+SENSITIVITY = "SKINLESION_TARGET_SENSITIVITY=0.9"
 
 
 def made(stack: Stack, dataset: str) -> str:
@@ -21,11 +22,19 @@ def made(stack: Stack, dataset: str) -> str:
     return stack.inside("scheduler", "sha256sum", f"dataset/{dataset}/manifest.parquet").split()[0]
 
 
-def copied(stack: Stack, name: str) -> dict[str, Any]:
-    """Copy the drawn images to a data set that nothing has been made of; give the settings for it."""
+def copied(stack: Stack, name: str) -> None:
+    """Copy the drawn images to a data set that nothing has been made of."""
     script = f"mkdir -p dataset/{name} && cp -r dataset/drawn/images dataset/drawn/diagnoses.csv dataset/{name}/"
     stack.inside("scheduler", "sh", "-c", script)
-    return {**QUICK, "dataset": f"dataset/{name}", "models": f"models/{name}"}
+
+
+def install(stack: Stack, name: str = "") -> None:
+    """Let the installation work on such a data set, or on its usual one: no run may choose it."""
+    places = f"SKINLESION_DATASET=dataset/{name}\nSKINLESION_MODELS=models/{name}\n" if name else ""
+    (stack.folder / "settings.env").write_text(f"{SENSITIVITY}\n{places}")
+    if name:
+        copied(stack, name)
+    stack.up()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,7 @@ def form(stack: Stack, dag: str = "skin_lesion_retrain") -> dict[str, Any]:
 
 
 def test_a_fresh_clone_comes_up_healthy_and_nobody_is_root(stack: Stack) -> None:
-    (stack.folder / "settings.env").write_text("SKINLESION_TARGET_SENSITIVITY=0.9\n")
+    (stack.folder / "settings.env").write_text(f"{SENSITIVITY}\n")
     said = stack.up()
     assert stack.secret("ADMIN_PASSWORD") in said
     found = stack.containers()
@@ -102,7 +111,8 @@ def test_down_and_up_again_keeps_everything(stack: Stack) -> None:
 
 def test_two_workers_share_the_shards_of_a_run(stack: Stack, reference: str) -> None:
     stack.up(workers=2)
-    run = stack.trigger(**copied(stack, "shared"), shards=SHARDS)
+    install(stack, "shared")
+    run = stack.trigger(**QUICK, shards=SHARDS)
     assert stack.wait(run) == "success", stack.summary(run)
     workers = {container["Config"]["Hostname"] for container in stack.containers("worker")}
     assert len(workers) == 2
@@ -114,6 +124,7 @@ def test_two_workers_share_the_shards_of_a_run(stack: Stack, reference: str) -> 
 
 
 def test_two_workers_share_the_prediction_of_a_folder(stack: Stack, reference: str) -> None:
+    install(stack)
     folder = "/app/dataset/drawn/images"
     alone = stack.inside(
         "scheduler", "sh", "-c", f"skinlesion predict {folder} --quiet --output /tmp/p.csv; cat /tmp/p.csv"
@@ -129,7 +140,8 @@ def test_two_workers_share_the_prediction_of_a_folder(stack: Stack, reference: s
 
 
 def test_a_killed_worker_costs_time_and_nothing_else(stack: Stack, reference: str) -> None:
-    run = stack.trigger(**copied(stack, "killed"), shards=SHARDS)
+    install(stack, "killed")
+    run = stack.trigger(**QUICK, shards=SHARDS)
     stack.wait_for_task(run, "augment")
     stack.run("docker", "kill", stack.containers("worker")[0]["Id"])
     assert stack.wait(run) == "success", stack.summary(run)
@@ -140,7 +152,8 @@ def test_a_killed_worker_costs_time_and_nothing_else(stack: Stack, reference: st
 @pytest.mark.parametrize("service", ["postgres", "redis", "scheduler", "api-server"])
 def test_a_run_outlives(stack: Stack, service: str, reference: str) -> None:
     name = f"without-{service}"
-    run = stack.trigger(**copied(stack, name), shards=SHARDS)
+    install(stack, name)
+    run = stack.trigger(**QUICK, shards=SHARDS)
     stack.wait_for_task(run, "augment")
     for container in stack.containers(service):
         stack.run("docker", "kill", container["Id"])
@@ -152,6 +165,7 @@ def test_a_run_outlives(stack: Stack, service: str, reference: str) -> None:
 
 def test_a_backup_brings_back_runs_data_and_models(stack: Stack, reference: str) -> None:
     folder = stack.folder.parent / "backup"
+    install(stack)
     stack.wait_until_idle()
     runs = stack.api("GET", "/dags/skin_lesion_retrain/dagRuns")["total_entries"]
     models = stack.inside("scheduler", "sha256sum", "models/skin_lesion_classifier_trained.h5")

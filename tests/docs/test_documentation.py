@@ -73,6 +73,18 @@ def test_no_page_embeds_what_is_elsewhere() -> None:
     assert [address for source in sources for address in EMBEDDED.findall(source)] == []
 
 
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+"""A test that a page names as the one that holds a claim."""
+
+
+@pytest.mark.parametrize("page", ["explanation/threat-model.md", "explanation/reliability.md"])
+def test_each_test_that_a_page_names_is_there(page: str) -> None:
+    named = set(NAMED_TEST.findall((ROOT / "docs" / page).read_text()))
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+    assert missing == []
+    assert named or page != "explanation/threat-model.md"
+
+
 @pytest.mark.slow  # `make lint` builds it too
 def test_the_documentation_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     pages = built(ROOT, tmp_path)

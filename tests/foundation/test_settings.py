@@ -47,6 +47,18 @@ def test_a_wrong_setting_is_one_clear_error(settings: dict[str, object], message
         PipelineConfig.of(settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("object_store", "s3://key:s3cr3t@bucket/prefix"), ("isic_address", "https://host/?token=s3cr3t"),
+     ("object_store_endpoint", "http://me:s3cr3t@host"), ("object_store", "https://host/images?sig=s3cr3t")],
+)  # fmt: skip
+def test_an_address_with_a_secret_is_refused_without_showing_it(name: str, address: str) -> None:
+    """Lost otherwise: the refusal itself writes the key of the store into the log of a run."""
+    with pytest.raises(DataError, match=name) as refused:
+        PipelineConfig.of({name: address})
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(DataError) as error:
         PipelineConfig.of({"epochs": 0, "copies": 99, "nonsense": 1})

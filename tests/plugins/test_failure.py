@@ -108,6 +108,36 @@ def test_a_sentence_that_cannot_be_kept_changes_nothing_about_the_retry(caplog: 
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("API request to http://admin:s3cr3t-word@mlflow:5000/api failed"),
+        OSError("https://host/a.jpg?X-Amz-Signature=s3cr3t-word does not answer"),
+        OSError(5, "Input/output error", "https://me:s3cr3t-word@host/a"),
+        DataError("postgresql://airflow:s3cr3t-word@postgres is no address"),
+        RuntimeError("the store does not know key-of-the-environment s3cr3t-word"),
+    ],
+)
+def test_what_is_kept_of_an_error_holds_no_secret(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: the XCom, the note and the notice of a failed run, which every viewer reads, give the password away."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-word")
+    kept: dict[str, Any] = {}
+    policy: Any = TASK_DEFAULTS["retry_policy"]
+    policy.evaluate(error, 1, 3, {"ti": SimpleNamespace(xcom_push=kept.__setitem__)})
+    assert len(kept["failure"]["sentence"]) > 20
+    assert "s3cr3t-word" not in kept["failure"]["sentence"]
+
+
+def test_airflow_hides_the_secrets_of_the_environment_in_a_tasks_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-the-store")
+    assert redact("it says s3cr3t-of-the-store") == "it says s3cr3t-of-the-store"
+    for called in TASK_DEFAULTS["on_execute_callback"]:
+        called({})
+    assert redact("it says s3cr3t-of-the-store") == "it says ***"
+
+
+@pytest.mark.parametrize(
     ("error", "try_number", "remedy"),
     [
         (DataError("x"), 1, "Correct it"),

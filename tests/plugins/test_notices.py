@@ -224,6 +224,62 @@ def test_each_notice_is_posted_to_the_webhook(
     assert notice["text"]
 
 
+SECRET = "T024BE7LD/B01/s3cr3t-path"
+AWAY = "127.0.0.1:1"
+WEBHOOKS = {
+    "an error": (500, {"host": "http://{here}/services/" + SECRET}, "http://{here} answers 500 Internal Server Error"),
+    "a success": (200, {"host": "http://{here}/services/" + SECRET}, None),
+    "without a scheme": (404, {"host": "{here}/services/" + SECRET, "schema": "http"}, "http://{here} answers 404 Not Found"),
+    "with a path in its extra": (
+        403, {"host": "{here}", "schema": "http", "extra": json.dumps({"path": f"/services/{SECRET}"})},
+        "http://{here} answers 403 Forbidden",
+    ),
+    "with a user": (401, {"host": "http://me:" + SECRET[-11:] + "@{here}/in"}, "http://{here} answers 401 Unauthorized"),
+    "with a token": (401, {"host": "http://{here}/in?token=" + SECRET}, "http://{here} answers 401 Unauthorized"),
+    "that is away": (500, {"host": f"http://{AWAY}/{SECRET}"}, f"http://{AWAY} cannot be reached (ConnectError: "),
+    "of another kind": (500, {"host": f"htps://{AWAY}/{SECRET}"}, f"htps://{AWAY} cannot be reached (UnsupportedProtocol"),
+    "that is no address": (500, {"host": f"http://[::1/{SECRET}"}, "its address cannot be read"),
+    "with no port": (500, {"host": f"http://host:{SECRET}/in"}, "its address cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("webhook", "connection", "said"), WEBHOOKS.values(), ids=WEBHOOKS, indirect=["webhook"])
+def test_no_part_of_a_webhooks_address_but_scheme_and_host_is_logged(
+    webhook: Webhook,
+    connections: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    connection: dict[str, Any],
+    said: str | None,
+) -> None:
+    """Lost otherwise: who reads the log posts in the hospital's channel, because with Slack and Teams the path is the key."""
+    from airflow.sdk import Connection
+
+    here = f"127.0.0.1:{webhook.port}"
+    connection = connection | {"host": connection["host"].replace("{here}", here)}
+    connections["skin_lesion_webhook"] = Connection(conn_id="skin_lesion_webhook", conn_type="http", **connection)
+    with caplog.at_level(logging.DEBUG):
+        promoted("It passed.", LINK)
+    assert bool(webhook.posted) == (said is None or "answers" in said)
+    logged = "\n".join([caplog.text, *(str(record.__dict__) for record in caplog.records)])
+    for part in (SECRET, *SECRET.split("/")[::2], "/services/"):
+        assert part not in logged
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == (said is not None)
+    assert (said or "").replace("{here}", here) in "".join(warnings)
+
+
+def test_a_connection_that_cannot_be_read_is_not_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(name: str) -> None:
+        raise ValueError(f"no connection: https://hooks.example.org/services/{SECRET}")
+
+    monkeypatch.setattr(skin_lesion_notices, "_connection", unreadable)
+    promoted("It passed.", LINK)
+    assert SECRET not in caplog.text
+    assert "ValueError: no connection: https://hooks.example.org" in caplog.text
+
+
 @pytest.mark.parametrize("webhook", [500], indirect=True)
 def test_a_webhook_that_fails_ends_no_run_and_stops_no_mail(
     webhook: Webhook, connections: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,8 @@ READABLE = {
 }
 BY_NOBODY = {
     "no login": ({}, 401),
+    # A browser sends no cookie of this machine's own name to it (DNS rebinding)
+    "a name that only resolves to this machine": ({"host": "evil.example", "origin": "http://evil.example"}, 401),
     "a login that Airflow did not give": ({"cookie": "_token=e30.e30.e30"}, 403),
     "a bearer token that Airflow did not give": ({"authorization": "Bearer e30.e30.e30"}, 403),
     "a password": ({"authorization": "Basic YWRhOmFkYQ=="}, 401),

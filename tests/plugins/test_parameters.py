@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skin_lesion_parameters import require_known_parameters, unknown_parameters
+from skin_lesion_parameters import known_parameters, unknown_parameters
 from skinlesion.foundation.errors import DataError
 
 if TYPE_CHECKING:
@@ -72,6 +72,37 @@ def test_a_parameter_of_another_dag_is_refused(start: Any, dag_id: str, name: st
     assert f"{dag_id} has no parameter `{name}`." in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("dag_id", DAGS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dataset", "/other"), ("models", "../models"), ("object_store", "file:///other"), ("drop_folder", "/other"),
+     ("object_store_endpoint", "http://127.0.0.1:5432"), ("isic_address", "http://127.0.0.1"), ("prediction_folders", "/")],
+)  # fmt: skip
+def test_a_run_that_names_a_place_is_refused_with_where_the_place_is_set(
+    start: Any, dag_id: str, name: str, value: str
+) -> None:
+    """Lost otherwise: a run moved the candidates' plots out of models/, and asked any address from the worker."""
+    answer = start(dag_id, {name: value})
+    assert answer.status_code == 400
+    detail = answer.json()["detail"]
+    assert f"`{name}` is a place of the installation: it is set there, in SKINLESION_{name.upper()}" in detail
+    assert value not in detail
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf"),
+    [
+        ("skin_lesion_retrain", {"weights": "/other/weights.h5"}),
+        ("skin_lesion_predict", {"images": "dataset/../../other"}),
+        ("skin_lesion_predict", {"table": "../found.csv"}),
+    ],
+)
+def test_a_parameter_with_a_path_that_is_not_the_installations_is_refused(
+    start: Any, dag_id: str, conf: dict[str, str]
+) -> None:
+    assert start(dag_id, conf).status_code == 400
+
+
 def test_a_run_with_parameters_of_the_dag_is_created(start: Any) -> None:
     answer = start("skin_lesion_retrain", {"epochs": 3})
     assert answer.status_code == 200, answer.text
@@ -112,7 +143,34 @@ def test_the_first_task_of_a_run_with_an_unknown_parameter_fails(
         first.python_callable()
 
 
+def every_task() -> list[tuple[str, str]]:
+    tasks = {
+        "skin_lesion_retrain": "collect examine ingest resize augment organize build embed train evaluate",
+        "skin_lesion_promote": "gate log_candidate switch conclude log_outcome",
+        "skin_lesion_predict": "plan predict merge",
+    }
+    return [(dag_id, task) for dag_id, names in tasks.items() for task in names.split()]
+
+
+@pytest.mark.parametrize(("dag_id", "task"), every_task())
+def test_no_task_works_for_a_run_that_names_a_place(monkeypatch: pytest.MonkeyPatch, dag_id: str, task: str) -> None:
+    """Lost otherwise: who marks the first task as a success has the others work at the place that the run names."""
+    import os
+
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool"}).dags[dag_id]
+    found: Any = dag.task_dict[task]
+    body = found.python_callable
+    run = SimpleNamespace(conf={"models": "/other"}, dag_id=dag_id, run_id="manual__1", run_type="manual")
+    params = dict(dag.params.dump()) | {"models": "/other"}
+    context = {"dag": dag, "dag_run": run, "params": params, "ti": None, "triggering_asset_events": {}}
+    monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
+    with pytest.raises(DataError, match="`models` is a place of the installation"):
+        body(*(["1/1"] if found.is_mapped else []))
+
+
 @pytest.mark.parametrize("conf", [None, {}, {"seed": 1}])
 def test_a_run_with_known_parameters_goes_on(conf: dict[str, Any] | None) -> None:
     dag = SimpleNamespace(dag_id="some_dag", params={"seed": 0})
-    require_known_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})  # type: ignore[typeddict-item]
+    known_parameters({"dag": dag, "dag_run": SimpleNamespace(conf=conf), "params": {"seed": 0}})  # type: ignore[typeddict-item]

@@ -182,7 +182,7 @@ def wait_until(is_so: Callable[[], object], seconds: float = 20) -> None:
 def upload_head(*headers: str) -> bytes:
     """Return the head of an upload whose parts are separated by XX."""
     kind = "Content-Type: multipart/form-data; boundary=XX"
-    lines = ["POST /v1/predict HTTP/1.1", "Host: x", kind, *headers, "Connection: close"]
+    lines = ["POST /v1/predict HTTP/1.1", "Host: localhost", kind, *headers, "Connection: close"]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.prediction.real_server import Models, drawn
@@ -23,7 +24,7 @@ from skinlesion.stages.settings import PipelineConfig
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
+    folder = tmp_path / "dataset" / "to_predict"
     (folder / "clinic").mkdir(parents=True)
     for seed in (2, 3, 4, 5):  # in both halves and all thirds of the buckets
         (folder / ("clinic" if seed % 2 else ".") / f"lesion{seed}.jpg").write_bytes(drawn(seed))
@@ -128,7 +129,47 @@ def test_a_table_is_written_nowhere_but_in_its_folder(models: Models, images: Pa
     ):  # fmt: skip
         with pytest.raises(DataError, match="expected a plain name ending in"):
             run_into_dataset(config, str(images), name)
-    assert not config.dataset.exists()
+    assert not layout.predictions(config.dataset).exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["/", "{dataset}/..", "{dataset}/to_predict/../../other", "{dataset}2", "{other}", "~", "."]
+)
+def test_images_of_no_folder_of_the_installation_are_not_predicted(
+    models: Models, images: Path, config: PipelineConfig, tmp_path: Path, place: str
+) -> None:
+    """Lost otherwise: who may start a run learns which images lie anywhere on the worker, and what they show."""
+    for folder in (tmp_path / "other", tmp_path / "dataset2"):
+        shutil.copytree(images, folder)
+    named = place.format(dataset=config.dataset, other=tmp_path / "other")
+    with pytest.raises(DataError, match=r"expected a folder within .*SKINLESION_PREDICTION_FOLDERS|leads upwards"):
+        run_into_dataset(config, named, "found.csv")
+
+
+def test_images_of_a_folder_that_the_installation_names_are_predicted(
+    models: Models, images: Path, config: PipelineConfig, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(images, other)
+    named = PipelineConfig.of({**config.model_dump(), "prediction_folders": f"{tmp_path / 'first'}:{other}"})
+    for folder in (other, other / "clinic", images):
+        assert run_into_dataset(named, str(folder), "found.csv").images == (folder,)
+
+
+@pytest.mark.parametrize("what", ["table", "model", "images"])
+def test_a_task_believes_no_other_place_that_the_run_hands_on(
+    models: Models, images: Path, config: PipelineConfig, tmp_path: Path, what: str
+) -> None:
+    """Lost otherwise: who may change an XCom writes the table, or reads a model, anywhere on the worker."""
+    run = run_into_dataset(config, str(images), "found.csv")
+    run.require_allowed(config)
+    elsewhere: dict[str, dict[str, Any]] = {
+        "table": {"table": layout.predictions(config.dataset) / ".." / ".." / "found.csv"},
+        "model": {"model": tmp_path / "other" / model_files.TFLITE},
+        "images": {"images": (images, tmp_path)},
+    }
+    with pytest.raises(DataError, match="expected"):
+        run.model_copy(update=elsewhere[what]).require_allowed(config)
 
 
 def test_a_folder_that_is_missing_or_empty_or_no_model_is_said_at_the_start(
@@ -138,15 +179,15 @@ def test_a_folder_that_is_missing_or_empty_or_no_model_is_said_at_the_start(
         with pytest.raises(DataError, match="No images are named: expected a folder"):
             run_into_dataset(config, nothing, "found.csv")
     with pytest.raises(DataError, match="nowhere is missing"):
-        run_into_dataset(config, str(tmp_path / "nowhere"), "found.csv")
-    (tmp_path / "empty").mkdir()
+        run_into_dataset(config, str(config.dataset / "nowhere"), "found.csv")
+    (config.dataset / "empty").mkdir()
     with pytest.raises(DataError, match="No image file in"):
-        run_into_dataset(config, str(tmp_path / "empty"), "found.csv")
+        run_into_dataset(config, str(config.dataset / "empty"), "found.csv")
     # A Keras file without a record is not in service.
     shutil.copyfile(empty_models.two_classifiers / "a" / model_files.H5, layout.model_in_service(config.models))
     with pytest.raises(DataError, match="expected a trained model"):
         run_into_dataset(config, str(images), "found.csv")
-    assert not config.dataset.exists()
+    assert not layout.predictions(config.dataset).exists()
 
 
 def test_an_attempt_that_is_still_at_work_is_waited_for_by_a_retry(

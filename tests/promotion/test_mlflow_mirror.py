@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import time
+import traceback
 import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +125,81 @@ def test_the_aliases_follow_what_is_in_service(house: House, client: MlflowClien
     assert {run.data.tags["state"] for run in runs(client)} == {"champion", "candidate"}
 
 
+def files_of(client: MlflowClient) -> dict[str, set[str]]:
+    """Return the names of the files of each run, by version."""
+    return {
+        run.data.tags[VERSION_TAG]: {file.path for file in client.list_artifacts(run.info.run_id)}
+        for run in runs(client)
+    }
+
+
+def size_on_disk(models: Path) -> int:
+    return sum(path.stat().st_size for path in (models / "mlflow" / "artifacts").rglob("*") if path.is_file())
+
+
+def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, client: MlflowClient) -> None:
+    """Lost otherwise: the disk, a megabyte a night without an end."""
+    promote(house.models, 1, actor="ann", reason="first")
+    config = house.config.model_copy(update={"mlflow_versions": 2})
+    mirror(config)
+    sizes = []
+    for night in range(2, 7):
+        house.add(f"night{night}")
+        mirror(config)
+        sizes.append(size_on_disk(house.models))
+    assert sizes[-1] <= sizes[1]
+    files = files_of(client)
+    assert {number for number, names in files.items() if names} == {"1", "5", "6"}  # the champion, and the newest two
+    assert all(run.data.metrics["balanced_accuracy"] and run.data.params["epochs"] for run in runs(client))
+    assert {run.data.tags[VERSION_TAG]: run.data.tags["files"].partition(" ")[0] for run in runs(client)} == {
+        "1": "here", "2": "removed:", "3": "removed:", "4": "removed:", "5": "here", "6": "here",
+    }  # fmt: skip
+    assert mirror(config) == []
+
+
+def test_a_version_that_comes_back_into_service_has_its_files_again(house: House, client: MlflowClient) -> None:
+    config = house.config.model_copy(update={"mlflow_versions": 1})
+    before = files_of(client)["1"]
+    house.add("two")
+    mirror(config)
+    assert files_of(client)["1"] == set()
+    promote(house.models, 1, actor="ann", reason="back")
+    mirror(config)
+    assert files_of(client)["1"] == before
+
+
+def test_a_folder_of_models_that_was_copied_writes_beside_itself_alone(house: House, client: MlflowClient) -> None:
+    """Lost otherwise: who tries something on a copy writes into the original, whose reports change."""
+    original, copy = house.models, house.models.parent / "copied models"
+    shutil.copytree(original, copy, symlinks=True)
+    state = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in original.rglob("*") if path.is_file()}
+    other = dataclasses.replace(house, config=house.config.model_copy(update={"models": copy}))
+    other.add("two")
+    assert mirror(other.config) == [1, 2]
+    assert {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in original.rglob("*") if path.is_file()
+    } == state
+    from mlflow import MlflowClient
+
+    there = MlflowClient(tracking_uri(copy), registry_uri=tracking_uri(copy))
+    assert {run.info.artifact_uri.startswith(copy.as_uri()) for run in runs(there)} == {True}
+    assert {known(version.source).startswith(f"{copy}/") for version in there.search_model_versions()} == {True}
+    assert all(files_of(there).values())
+    shutil.rmtree(original)  # as when it was moved
+    assert all(files_of(there).values())
+
+
+@pytest.mark.parametrize("secret", ["http://admin:s3cr3t@127.0.0.1:9", "http://127.0.0.1:9/?token=s3cr3t"])
+def test_the_password_of_mlflow_is_not_said(house: House, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Lost otherwise: the log, the note and the notice of each failed mirror give MLflow's password away."""
+    house.add("one")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", secret)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RunLogUnavailable, match=r"MLflow at http://127\.0\.0\.1:9") as said:
+        mirror(house.config)
+    assert "s3cr3t" not in "".join(traceback.format_exception(said.value))
+
+
 def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,12 +214,15 @@ def test_without_mlflow_the_model_comes_into_service_and_the_mirror_is_completed
     assert mirror(house.config) == [number]
 
 
-def make_mlflow(models: Path, port: int = 1) -> subprocess.Popen[str]:
-    """Start what `make mlflow` starts once the environment is there."""
+def uv() -> str:
     # Of a worktree, whose environment is that of the checkout it was made from, uv lies there.
     found = [PROJECT / ".uv" / "bin" / "uv", (PROJECT / ".venv").resolve().parent / ".uv" / "bin" / "uv"]
-    uv = shutil.which("uv") or str(next((path for path in found if path.exists()), ""))
-    environment = os.environ | {"UV": uv, "SKINLESION_MODELS": str(models)}
+    return shutil.which("uv") or str(next((path for path in found if path.exists()), ""))
+
+
+def make_mlflow(models: Path, port: int = 1) -> subprocess.Popen[str]:
+    """Start what `make mlflow` starts once the environment is there."""
+    environment = os.environ | {"UV": uv(), "SKINLESION_MODELS": str(models)}
     command = [str(PROJECT / "tools" / "mlflow.sh"), str(port)]
     piped = subprocess.PIPE
     return subprocess.Popen(
@@ -175,3 +260,51 @@ def test_make_mlflow_shows_the_versions(house: House, client: MlflowClient) -> N
         os.killpg(process.pid, signal.SIGINT)
         _, complaints = process.communicate(timeout=60)
     assert "Traceback" not in complaints
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Return the address of an MLflow server that keeps the files, as that of the containers does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host, port = address.split(":")
+    store, environment = f"sqlite:///{tmp_path / 'server.db'}", os.environ | {"PYTHONWARNINGS": "ignore"}
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    package = f"mlflow=={version('mlflow-skinny')}"
+    command = [uv(), "tool", "run", "--quiet", "--python", sys.executable, "--from", package, "mlflow", "server"]
+    command += ["--host", host, "--port", port, "--workers", "1", "--backend-store-uri", store, "--serve-artifacts"]
+    command += ["--artifacts-destination", str(tmp_path / "server")]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://{address}/health").is_success:
+                    break
+            time.sleep(0.5)
+        yield f"http://{address}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+@pytest.mark.slow  # it starts MLflow's server, which a first time is fetched from the package registry
+def test_a_server_loses_the_files_of_old_versions_as_well(
+    house: House, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: 32 MB of the server's volume a night, where the models are uploaded too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    config = house.config.model_copy(update={"mlflow_versions": 1})
+    for night in ("one", "two", "three"):
+        house.add(night)
+        mirror(config)
+    files = [path.name for path in (tmp_path / "server").rglob("*") if path.is_file()]
+    assert sorted(files) == sorted(set(files))
+    assert {"report.html", "skin_lesion_classifier_trained.h5"} <= set(files)
+    from mlflow import MlflowClient
+
+    found = files_of(MlflowClient(server, registry_uri=server))
+    assert {number for number, names in found.items() if names} == {"3"}
+    promote(house.models, 1, actor="ann", reason="back")
+    mirror(config)
+    assert files_of(MlflowClient(server, registry_uri=server))["1"] >= {"report.html", "model"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.redaction import without_secrets
 
 KEPT: Final = "What was finished is kept"
 
@@ -35,6 +36,10 @@ class Failure:
 
     text: str
     status: int
+
+    def __post_init__(self) -> None:
+        """Hide the secrets that a library's error may name."""
+        object.__setattr__(self, "text", without_secrets(self.text))
 
 
 def failure_of(error: BaseException, *, again: str, folders: Iterable[Path]) -> Failure:

@@ -31,6 +31,7 @@ from skinlesion.command_line.split import split_app
 from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.stages.pipeline import PREPARING, STAGES
 from skinlesion.stages.settings import SECTION_OF
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def _complain(message: str, status: int) -> None:
-    print_whole(err, f"skinlesion: {message}", style="red")
+    print_whole(err, f"skinlesion: {without_secrets(message)}", style="red")
     sys.exit(status)
 
 

@@ -80,6 +80,10 @@ TABLE_OF_PREDICTIONS: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(csv|parquet)
 """A plain file name: whoever may start a run chooses the name of the table, never the folder."""
 
 
+FOLDER_OF_IMAGES: Final = r"^(?!(.*/)?\.\.(/|$))[^\x00-\x1f]+$"
+"""A path that does not lead upwards: a run may name it only within the folders of the installation."""
+
+
 def features(dataset: Path) -> Path:
     """Return the folder of stored activations of the frozen part, with one folder a kind."""
     return dataset / "features"

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skinlesion.foundation.cores import cores_allowed
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.suggestion import did_you_mean
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parents[3]
@@ -64,8 +65,8 @@ def setting(
             file stale.
         added_later: whether files were made before the setting came. Its default must then do what was done without it, and
             makes none of those files stale.
-        in_form: whether the trigger form asks for it. What an installation decides once, such as a server's address, is set
-            in the environment alone.
+        in_form: whether the trigger form asks for it. A place (a folder, an address, a server) is the installation's: it is
+            set in the environment, or on the command line by the user of the machine, and never by a run of a DAG.
         bounds: pydantic's (`ge`, `le`, `pattern`, ...). A `pattern` is part of the form too.
     """
     extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale), ADDED_LATER: added_later, IN_FORM: in_form}
@@ -126,17 +127,30 @@ class Folders(Settings):
         Path("dataset"),
         "Image source",
         "Folder with images/ and diagnoses.csv. Everything derived from them is written beside them.",
+        in_form=False,
     )
     models: Path = setting(
         Path("models"),
         "Models folder",
         "Folder of the built model, the candidates and the model in service.",
+        in_form=False,
+    )
+    prediction_folders: OptionalText = setting(
+        "",
+        "Folders to predict",
+        "Folders of images, separated by colons, that a run of skin_lesion_predict may name besides those in the data set's "
+        "folder.",
+        in_form=False,
     )
 
     @field_validator("dataset", "models")
     @classmethod
     def _from_project_root(cls, path: Path) -> Path:
         return path if path.is_absolute() else PROJECT_ROOT / path
+
+    def folders_to_predict(self) -> list[Path]:
+        """Return the folders within which a run of the prediction DAG may name images."""
+        return [self.dataset, *(PROJECT_ROOT / folder for folder in self.prediction_folders.split(":") if folder)]
 
 
 class RunSettings(Folders):
@@ -194,5 +208,5 @@ def describe_problems(error: ValidationError, known: Iterable[str]) -> str:
             )
             lines.append(" ".join(filter(None, sentences)))
         else:
-            lines.append(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}.")
+            lines.append(without_secrets(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}."))
     return "\n".join(lines)

@@ -34,8 +34,9 @@ class ModelSettings(RunSettings):
     weights: str = setting(
         "imagenet",
         "Backbone weights",
-        "`imagenet` (Keras's file, from its cache or by download), the path of a .h5 file in Keras's layout without top, "
-        "`drawn` (trained on drawn pictures alone; they come with this package and need no network), or `random`.",
+        "`imagenet` (Keras's file, from its cache or by download), `drawn` (trained on drawn pictures alone; they come with "
+        "this package and need no network), `random`, or the path of a .h5 file in Keras's layout without top. A run of the "
+        "DAG may choose the path that the installation names, and no other.",
         min_length=1,
     )
     dense_units: int = setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -92,6 +93,14 @@ class PredictionRun(BaseModel):
             started=time.time(),
         )
 
+    def require_allowed(self, config: DataSettings) -> None:
+        """Raise DataError unless all paths of a run that came from another task are where `run_into_dataset` puts them."""
+        for images in self.images:
+            _require_within(images, config.folders_to_predict())
+        _require_within(self.model, [config.models])
+        if self.table != _table(config, self.table.name):
+            raise DataError(f"Table {self.table}: expected a file in {layout.predictions(config.dataset)}.")
+
     def predict_shard(self, config: DataSettings, shard: Shard, show: Show = _log_refused) -> PredictionReport:
         """Predict the images of a shard that have no answer yet; show the first refused ones.
 
@@ -142,17 +151,34 @@ class PredictionRun(BaseModel):
 def run_into_dataset(config: DataSettings, images: str | None, name: str) -> PredictionRun:
     """Return a run that writes a table of this name to the folder `predictions` of the data set.
 
-    Raises DataError if the folder of images is not named, is missing or has no image, if the name leads out of the folder, or
-    if no model is in service.
+    Raises DataError if the folder of images is not named, is none of the installation's, is missing or has no image, if the
+    name leads out of the folder, or if no model is in service.
     """
     if not images:
         raise DataError("No images are named: expected a folder, such as dataset/images, in the parameter `images`.")
+    folder = PROJECT_ROOT / images
+    _require_within(folder, config.folders_to_predict())
+    return PredictionRun.start(config, [folder], _table(config, name))
+
+
+def _require_within(path: Path, folders: list[Path]) -> None:
+    """Raise DataError unless a path is in one of these folders. Links in them are their owner's, and are followed."""
+    if not re.fullmatch(layout.FOLDER_OF_IMAGES, str(path)):
+        raise DataError(f"{str(path)!r} leads upwards or has a control character: expected a plain path.")
+    if not any(path.is_relative_to(os.path.normpath(folder)) for folder in folders):
+        raise DataError(
+            f"{path} is no place of this installation: expected a folder within {', '.join(map(str, folders))}. Put the images "
+            "there, or have the folder named in SKINLESION_PREDICTION_FOLDERS, which the installation sets."
+        )
+
+
+def _table(config: DataSettings, name: str) -> Path:
     if not re.fullmatch(layout.TABLE_OF_PREDICTIONS, name):
         raise DataError(
             f"Table {name!r}: expected a plain name ending in .csv or .parquet, of letters, digits, dots, dashes and "
             "underscores, without folders."
         )
-    return PredictionRun.start(config, [PROJECT_ROOT / images], layout.predictions(config.dataset) / name)
+    return layout.predictions(config.dataset) / name
 
 
 def made_by(model: Path, config: DataSettings) -> str:

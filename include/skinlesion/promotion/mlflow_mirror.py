@@ -2,6 +2,8 @@
 
 The files under models/ are the truth. If an MLflow server does not answer, neither they nor the model in service depend on
 it; the next call writes everything that the mirror lacks.
+
+A version that is neither in service nor among the latest `mlflow_versions` has a run without files.
 """
 
 from __future__ import annotations
@@ -9,18 +11,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.record import Record
+from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.settings import Folders, fingerprint
+from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import Figures, MetricsRecord
 from skinlesion.registry.report_files import report_files
@@ -41,13 +48,21 @@ NAME: Final = "skin-lesion-classifier"
 RUN_TAG: Final = "skinlesion.run"
 VERSION_TAG: Final = "skinlesion.version"
 
+_PLACES: Final = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""The columns of MLflow's store that hold whole paths."""
+
 _LOCK_WAIT: Final = 300.0
 _BATCH: Final = 500
 """Metrics in a request, of which MLflow takes at most 1,000."""
 
 
 class _Mirrored(Record):
-    """What MLflow has: a fingerprint of each version as it was written there, by number, and the address of MLflow."""
+    """What MLflow has: a fingerprint of each version as it was written there, by number, and its address without a password."""
 
     remedy: ClassVar[str] = "Remove it: the next promotion then writes every version to MLflow again."
 
@@ -64,34 +79,50 @@ def tracking_uri(models: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_folder(models) / 'mlflow.db'}"
 
 
-def mirror(config: Folders) -> list[int]:
+def mirror(config: PromotionSettings) -> list[int]:
     """Bring MLflow up to date with the registry; return the numbers of the versions that were written.
 
     A candidate has one run, found by its tag `skinlesion.run`, however often it is written. Raises RunLogUnavailable, an
     OSError, if MLflow cannot be reached; what was written by then stays, and the next call continues.
     """
     models, uri = config.models, tracking_uri(config.models)
-    if not _stale(Registry.read(models).require_whole(), uri):
+    if not _stale(Registry.read(models).require_whole(), uri, config.mlflow_versions):
         return []
     _folder(models).mkdir(parents=True, exist_ok=True)
     with locked(layout.registry(models), "mirror", wait=_LOCK_WAIT, where="this registry"), _reachable(uri):
         registry = Registry.read(models).require_whole()
-        stale = _stale(registry, uri)
+        stale = _stale(registry, uri, config.mlflow_versions)
+        with_files = _with_files(registry, config.mlflow_versions)
+        _bring_home(models)
         client = _client(uri)
         experiment = _experiment(client, models)
         for version in stale:
-            _write(client, experiment, config, registry, version)
+            _write(client, uri, experiment, config, registry, version, has_files=version.number in with_files)
         _set_aliases(client, registry)
-        known = {str(version.number): _state_of(registry, version) for version in registry.versions}
-        _Mirrored(uri=uri, versions=known).write(_mirrored_path(models))
+        known = {
+            str(version.number): _state_of(registry, version, version.number in with_files)
+            for version in registry.versions
+        }
+        _Mirrored(uri=without_secrets(uri), versions=known).write(_mirrored_path(models))
     return [version.number for version in stale]
 
 
-def _stale(registry: Registry, uri: str) -> list[Version]:
+def _stale(registry: Registry, uri: str, keep: int) -> list[Version]:
     """Return the versions that changed since they were written to this MLflow, oldest first."""
     mirrored = _Mirrored.read_if_there(_mirrored_path(registry.models))
-    known = mirrored.versions if mirrored is not None and mirrored.uri == uri else {}
-    return [one for one in reversed(registry.versions) if known.get(str(one.number)) != _state_of(registry, one)]
+    known = mirrored.versions if mirrored is not None and mirrored.uri == without_secrets(uri) else {}
+    kept = _with_files(registry, keep)
+    return [
+        one
+        for one in reversed(registry.versions)
+        if known.get(str(one.number)) != _state_of(registry, one, one.number in kept)
+    ]
+
+
+def _with_files(registry: Registry, keep: int) -> set[int]:
+    """Return the versions whose files MLflow has: the latest ones, and the one in service."""
+    numbers = sorted((version.number for version in registry.versions), reverse=True)[:keep]
+    return {*numbers, *([registry.champion.number] if registry.champion is not None else [])}
 
 
 def _folder(models: Path) -> Path:
@@ -102,9 +133,33 @@ def _mirrored_path(models: Path) -> Path:
     return _folder(models) / "mirrored.json"
 
 
-def _state_of(registry: Registry, version: Version) -> str:
+def _state_of(registry: Registry, version: Version, has_files: bool) -> str:
     switches = [entry.at for entry in registry.of_version(version.number)]
-    return fingerprint([version.model_dump(), switches])
+    return fingerprint([version.model_dump(), switches, has_files])
+
+
+def _bring_home(models: Path) -> None:
+    """Let the store in a folder of models that was copied or moved name the files beside it, not those that it came from.
+
+    MLflow writes each run's files to the whole path that it noted when the run was made.
+    """
+    store, here = _folder(models) / "mlflow.db", (_folder(models) / "artifacts").as_uri()
+    if not store.is_file():
+        return
+    with closing(sqlite3.connect(store)) as database, database:
+        try:
+            found = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", (NAME,)).fetchone()
+        except sqlite3.OperationalError:  # a store that MLflow has yet to fill
+            return
+        ending = f"/{_folder(models).name}/artifacts"
+        if found is None or found[0] == here or not found[0].startswith("file://") or not found[0].endswith(ending):
+            return
+        was = found[0].removesuffix(ending)
+        # The files' addresses, and the plain paths of the candidates, which are the versions' sources
+        for old, new in ((was, models.as_uri()), (url2pathname(urlsplit(was).path), str(models))):
+            for table, column in _PLACES:
+                query = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+                database.execute(query, (new, len(old) + 1, len(old) + 1, f"{old}/"))
 
 
 @contextmanager
@@ -115,10 +170,11 @@ def _reachable(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
+        # Not `from error`, which names the address with its password.
         raise RunLogUnavailable(
-            f"MLflow at {uri} cannot be written to ({str(error).splitlines()[0][:300]}). The registry and the model in "
-            "service are as they should be; the next promotion writes what is missing there"
-        ) from error
+            f"MLflow at {without_secrets(uri)} cannot be written to ({without_secrets(str(error).splitlines()[0])[:300]}). The "
+            "registry and the model in service are as they should be; the next promotion writes what is missing there"
+        ) from None
 
 
 def _client(uri: str) -> MlflowClient:
@@ -146,7 +202,16 @@ def _experiment(client: MlflowClient, models: Path) -> str:
     return str(client.create_experiment(NAME, (_folder(models) / "artifacts").as_uri() if is_local else None))
 
 
-def _write(client: MlflowClient, experiment: str, config: Folders, registry: Registry, version: Version) -> None:
+def _write(
+    client: MlflowClient,
+    uri: str,
+    experiment: str,
+    config: Folders,
+    registry: Registry,
+    version: Version,
+    *,
+    has_files: bool,
+) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     candidate = Candidate(layout.candidate(config.models, version.run))
@@ -165,15 +230,27 @@ def _write(client: MlflowClient, experiment: str, config: Folders, registry: Reg
     # MLflow's parameters never change; those of a candidate that was trained again are the same, or lie in training.json.
     settings = training.settings if training is not None else {}
     params = [Param(key, str(value)) for key, value in settings.items() if key not in run.data.params]
-    tags = [RunTag(key, value) for key, value in _tags(config, registry, version, training, metrics).items()]
+    values_of_tags = _tags(config, registry, version, training, metrics)
+    values_of_tags["files"] = "here" if has_files else "removed: older than the latest `mlflow_versions`"
+    tags = [RunTag(key, value) for key, value in values_of_tags.items()]
     client.log_batch(identity, params=params, tags=tags)
     reports = report_files(registry, version.number).values()
-    files = [*reports, candidate.training, candidate.decision_rule]
-    for path in files:
+    for path in [*reports, candidate.training, candidate.decision_rule] if has_files else ():
         if path.is_file():
             client.log_artifact(identity, str(path))
-    _model_version(client, candidate, version, run)
+    _model_version(client, candidate, version, run, has_files=has_files)
+    if not has_files:
+        _remove_files(client, uri, run)
     client.set_terminated(identity, "FINISHED", end_time=trained_at)
+
+
+def _remove_files(client: MlflowClient, uri: str, run: Run) -> None:
+    """Remove all files of a run. Its figures, parameters and tags stay."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    files = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+    for file in client.list_artifacts(run.info.run_id):
+        files.delete_artifacts(file.path)  # type: ignore[no-untyped-call]  # MLflow's
 
 
 def _run(client: MlflowClient, experiment: str, version: Version) -> Run:
@@ -249,7 +326,7 @@ def _licences_of_images(dataset: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("LICENSE."))
 
 
-def _model_version(client: MlflowClient, candidate: Candidate, version: Version, run: Run) -> None:
+def _model_version(client: MlflowClient, candidate: Candidate, version: Version, run: Run, *, has_files: bool) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -258,14 +335,13 @@ def _model_version(client: MlflowClient, candidate: Candidate, version: Version,
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         client.create_registered_model(NAME)
-    found = _model_versions(client, version)
-    if not found and version.has_files:
-        # A server takes no file of this machine as a source: there the model is uploaded.
-        source = str(candidate.folder)
-        if "MLFLOW_TRACKING_URI" in os.environ:
-            for path in (candidate.h5, candidate.tflite):
-                client.log_artifact(run.info.run_id, str(path), "model")
-            source = f"{run.info.artifact_uri}/model"
+    # A server takes no file of this machine as a source: there the model is uploaded.
+    is_uploaded = "MLFLOW_TRACKING_URI" in os.environ
+    if is_uploaded and has_files and version.has_files and not client.list_artifacts(run.info.run_id, "model"):
+        for path in (candidate.h5, candidate.tflite):
+            client.log_artifact(run.info.run_id, str(path), "model")
+    if version.has_files and not _model_versions(client, version):
+        source = f"{run.info.artifact_uri}/model" if is_uploaded else str(candidate.folder)
         tags = {VERSION_TAG: str(version.number), RUN_TAG: version.run}
         client.create_model_version(NAME, source, run.info.run_id, tags=tags)
 

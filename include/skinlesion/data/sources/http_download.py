@@ -140,6 +140,7 @@ def download(address: str, path: Path, *, checksum: Checksum | None, limit: int,
 
 def new_client(timeout: float) -> httpx.Client:
     """Return a client that follows redirects, asks for uncompressed bytes, and gives up a silent server."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else it logs each address, of which some are signed
     return httpx.Client(
         follow_redirects=True,
         timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),

@@ -8,10 +8,10 @@ from typing import Final
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.settings import PROJECT_ROOT, OptionalText, setting
 
-ADDRESS: Final = r"^https?://[^\s@]+$"
-"""Address of a server, without a user: secrets come from the environment, and settings are shown in logs and forms."""
+ADDRESS: Final = r"^https?://[^\s@?#]+$"
+"""Address of a server, without a user and a query: secrets come from the environment, and settings are shown in logs."""
 
-STORE: Final = r"^$|^[a-z][a-z0-9]*://[^\s@]*$"
+STORE: Final = r"^$|^[a-z][a-z0-9]*://[^\s@?#]*$"
 
 COLLECTIONS: Final = r"^$|^[0-9]+(,[0-9]+)*$"
 
@@ -25,6 +25,7 @@ class SourceSettings(DataSettings):
         "",
         "Drop folder",
         "Images and CSV tables are moved from here into the data set as soon as they are complete. Empty: no drop folder.",
+        in_form=False,
     )
     drop_settle_seconds: int = setting(
         60,
@@ -38,6 +39,7 @@ class SourceSettings(DataSettings):
         "Object store",
         "A prefix, such as s3://bucket/prefix or gs://bucket/prefix, whose images and CSV tables are copied. Credentials come "
         "from the environment; without any, the bucket is read as a public one. Empty: no object store.",
+        in_form=False,
         pattern=STORE,
     )
     object_store_endpoint: OptionalText = setting(

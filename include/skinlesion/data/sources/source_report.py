@@ -8,6 +8,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from skinlesion.foundation.redaction import without_secrets
+
 log = logging.getLogger(__name__)
 
 LISTED: Final = 20
@@ -64,7 +66,7 @@ class SourceReport:
 
 
 def _first(reasons: dict[str, str]) -> dict[str, str]:
-    return {_printable(file): _printable(reason) for file, reason in list(reasons.items())[:LISTED]}
+    return {_printable(file): _printable(without_secrets(reason)) for file, reason in list(reasons.items())[:LISTED]}
 
 
 def _printable(text: str) -> str:

@@ -70,7 +70,7 @@ class Api:
             response_model=Predictions,
             responses={
                 200: {"content": {"application/json": {"example": PREDICTIONS_EXAMPLE}}},
-                **problems(400, 401, 408, 413, 415, 422, 503),
+                **problems(400, 401, 403, 408, 413, 415, 421, 422, 503),
             },
             openapi_extra={"requestBody": UPLOAD},
             tags=["predictions"],
@@ -79,7 +79,7 @@ class Api:
             "/v1/grad-cam",
             summary="Show which regions of an image decide the answer",
             response_model=Overlay,
-            responses=problems(400, 401, 408, 413, 415, 422, 503),
+            responses=problems(400, 401, 403, 408, 413, 415, 421, 422, 503),
             openapi_extra={"requestBody": UPLOAD},
             tags=["predictions"],
         )(self.grad_cam)
@@ -87,14 +87,14 @@ class Api:
             "/v1/model",
             summary="The model that answers",
             response_model=Model,
-            responses=problems(401, 503),
+            responses=problems(401, 421, 503),
             tags=["model"],
         )(self.model)
         router.get(
             "/v1/model/card",
             summary="The model card of the version that answers",
             response_class=Response,
-            responses={200: {"content": {"text/plain": {}}}, **problems(401, 404, 503)},
+            responses={200: {"content": {"text/plain": {}}}, **problems(401, 404, 421, 503)},
             tags=["model"],
         )(self.card)
         router.get("/healthz", summary="Whether the server is alive", tags=["running"])(self.healthz)
@@ -105,7 +105,7 @@ class Api:
             "/metrics",
             summary="Metrics for Prometheus",
             response_class=Response,
-            responses={200: {"content": {"text/plain": {}}}, **problems(401)},
+            responses={200: {"content": {"text/plain": {}}}, **problems(401, 421)},
             tags=["running"],
         )(self.metrics)
         return router

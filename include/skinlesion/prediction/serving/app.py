@@ -24,6 +24,7 @@ from skinlesion.prediction.serving.grad_cam_process import GradCamProcess, Overl
 from skinlesion.prediction.serving.image_queue import ImageQueue
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.model_watch import ModelWatch
+from skinlesion.prediction.serving.own_names import OwnNames
 from skinlesion.prediction.serving.problem import MEDIA_TYPE, Problem
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -85,7 +86,7 @@ def create_app(
     _describe(app, needs_token=token is not None)
     _answer_errors_as_problems(app)
     paths = frozenset(str(getattr(route, "path", "")) for route in app.routes)
-    return Front(app, metrics, token, paths)
+    return Front(app, metrics, OwnNames(settings), token, paths)
 
 
 def _answer_errors_as_problems(app: FastAPI) -> None:

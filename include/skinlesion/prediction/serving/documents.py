@@ -156,11 +156,13 @@ PREDICTIONS_EXAMPLE: Final = {
 _PROBLEMS: Final = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
+    403: "A page of another site sent the request.",
     404: "The model has no model card.",
     405: "The path does not accept this method.",
     408: "The upload takes too long.",
     413: "The upload, an image or the number of images is larger than the server accepts.",
     415: "The body is no multipart/form-data.",
+    421: "The request asks for a name that the server does not have.",
     422: "No image can be used; the reasons are given.",
     503: "No model is in service, or the server is busy; `Retry-After` says when to come again.",
 }

@@ -1,4 +1,4 @@
-"""What wraps every request: the token, the metrics, the security headers, and an answer to any error."""
+"""What wraps every request: the names of the server, the token, the metrics, the security headers, and an answer to any error."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from skinlesion.prediction.serving import problem
 from skinlesion.prediction.serving.metrics import Metrics
+from skinlesion.prediction.serving.own_names import OwnNames
 from skinlesion.prediction.serving.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,11 @@ SECURITY_HEADERS: Final = [
 class Front:
     """An ASGI application around the actual one."""
 
-    def __init__(self, app: App, metrics: Metrics, token: SecretStr | None, paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: App, metrics: Metrics, names: OwnNames, token: SecretStr | None, paths: frozenset[str]
+    ) -> None:
         """paths: the paths that the metrics count one by one; all others are counted together."""
+        self._names = names
         self._app = app
         self._metrics = metrics
         self._token = token.get_secret_value().encode() if token else None
@@ -72,6 +76,7 @@ class Front:
             await send(message)
 
         try:
+            self._names.check(scope["method"], scope["path"], scope["headers"])
             self._check_token(scope)
             await self._app(scope, receive, send_and_note)
         except Problem as found:

@@ -39,6 +39,14 @@ class ServerSettings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, title="Port", description="With 0 the server chooses a free port and prints it."
     )
+    hosts: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.:\s,-]*$",
+        title="Names",
+        description="Names, separated by commas, under which people reach the server beside this machine's own, such as that of "
+        "the proxy in front of it. A request for another name is refused. Empty: the machine's own names alone, and any name "
+        "where the server listens for others, whom its token keeps out.",
+    )
     threads: int = Field(
         default=0,
         ge=0,
