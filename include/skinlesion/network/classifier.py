@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from skinlesion.network.settings import POOLED, ModelSettings
 
 if TYPE_CHECKING:
     import keras
+
+_METADATA: Final = "metadata.json"
+_DATE: Final = "1980-01-01@00:00:00"
 
 
 def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.Model:
@@ -55,7 +60,7 @@ def load_classifier(path: Path) -> keras.Model:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model whole or not at all, in the format of the suffix."""
+    """Write a model whole or not at all, in the format of the suffix. Equal models are equal bytes."""
     from absl import logging as absl_logging
 
     verbosity = absl_logging.get_verbosity()
@@ -64,8 +69,21 @@ def save_model(model: keras.Model, path: Path) -> None:
     try:
         with atomic.replacing(path) as partial:
             model.save(partial)
+            if path.suffix == ".keras":
+                _remove_dates(partial)
     finally:
         absl_logging.set_verbosity(verbosity)
+
+
+def _remove_dates(path: Path) -> None:
+    """Replace the times in a .keras file, a zip archive, by a fixed one: Keras writes when it saved the model."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members[_METADATA])
+    members[_METADATA] = json.dumps(metadata | {"date_saved": _DATE}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980-01-01
 
 
 def frozen_part(model: keras.Model, cut: str) -> keras.Model:
