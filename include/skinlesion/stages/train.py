@@ -16,7 +16,6 @@ from pydantic import JsonValue
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, require_clean_split, training_rows, version
 from skinlesion.foundation import layout
-from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
@@ -24,6 +23,7 @@ from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.stages.settings import PipelineConfig
+from skinlesion.training.divergence import require_numbers
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _train(
     for number, make_phase in enumerate(phases, start=1):
         history += fit_phase(config, model, make_phase(), number, candidate.backup / f"phase-{number}")
     images = _some_images(config, data)
-    _require_numbers(model, images, config)
+    require_numbers(np.asarray(model(images.astype(np.float32), training=False)))
     rule, distance = calibrate(config, model, data)
     _export(model, candidate, images, distance)
     rule.write(candidate.decision_rule)
@@ -146,15 +146,6 @@ def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.ui
     return np.stack([file.read() for file in view_files(config.dataset, some)])
 
 
-def _require_numbers(model: keras.Model, images: npt.NDArray[np.uint8], config: PipelineConfig) -> None:
-    """Raise DataError if the training diverged."""
-    if not np.isfinite(np.asarray(model(images.astype(np.float32), training=False))).all():
-        raise DataError(
-            "Training diverged: the model's probabilities are not numbers. Lower `learning_rate` "
-            f"(now {config.learning_rate:g})."
-        )
-
-
 def _export(
     model: keras.Model, candidate: Candidate, images: npt.NDArray[np.uint8], distance: FeatureDistance | None
 ) -> None:
@@ -178,7 +169,7 @@ def _export(
 
 def _require_parity(name: str, expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> None:
     difference = float(np.abs(expected - found).max())
-    if difference > PARITY:
+    if not difference <= PARITY:  # nor where it is not a number
         raise RuntimeError(f"The probabilities of {name} differ from those of the trained model by {difference:.2g}")
 
 
