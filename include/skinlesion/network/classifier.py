@@ -15,6 +15,7 @@ from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.backbone import BackboneWeights, build_backbone
+from skinlesion.network.model_file import load_checked, problems_of
 from skinlesion.network.settings import POOLED, ModelSettings
 
 if TYPE_CHECKING:
@@ -38,18 +39,16 @@ def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.M
 
 
 def load_classifier(path: Path) -> keras.Model:
-    """Return a saved classifier, .h5 or .keras, not compiled. Code in the file (a Lambda layer) is not executed.
+    """Return a saved classifier, .h5 or .keras, not compiled. What the file may hold is bounded; see `model_file`.
 
-    Raises DataError if the file is missing or holds another kind of model.
+    Raises DataError if the file is missing, or holds another kind of model or one beyond the bounds.
     """
     import keras
 
     if not path.is_file():
         raise DataError(f"{path} is missing: expected a trained classifier (.h5 or .keras).")
-    try:
-        loaded = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be loaded as a Keras model: {error}") from None
+    with problems_of(path, "a classifier in Keras's format"):
+        loaded = load_checked(path)
     expected = ((None, IMAGE_SIDE, IMAGE_SIDE, 3), (None, len(LABELS)))
     if (loaded.input_shape, loaded.output_shape) != expected:
         raise DataError(
