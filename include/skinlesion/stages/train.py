@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
-from importlib.metadata import version as package_version
+from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
+from skinlesion.network.accelerator import tensorflow_installed
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
@@ -129,7 +130,7 @@ def _train(
         class_weights={label: round(float(w), 6) for label, w in zip(LABELS, data.class_weights, strict=True)},
         history=tuple(history),
         warnings=(*warnings, *rule.warnings),
-        packages={name: package_version(name) for name in ("tensorflow-cpu", "keras", "numpy", "Augmentor")},
+        packages={**tensorflow_installed(), **{name: version_of(name) for name in ("keras", "numpy", "Augmentor")}},
         git_revision=_git_revision(),
         sha256=candidate.digests(),
     )
