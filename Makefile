@@ -25,7 +25,7 @@ export AIRFLOW__LOGGING__LOGGING_LEVEL := INFO
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: .venv/installed ## set up the environment from uv.lock (fetches uv when it is missing)
+install: .venv/installed ## set up the environment from uv.lock (fetches uv when it is missing); GPU=1 for Nvidia's
 
 .uv/bin/uv:
 	@python=$$(command -v python3.11 || command -v python3); \
@@ -34,7 +34,7 @@ install: .venv/installed ## set up the environment from uv.lock (fetches uv when
 	|| { rm -rf .uv; "$$python" -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.9,<1'; }
 
 .venv/installed: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
-	@$(UV) sync --frozen --python 3.11
+	@$(UV) sync --frozen --python 3.11 $(if $(GPU),--no-group cpu --extra gpu)
 	@touch $@
 
 run: install ## retrain once through Airflow; with sample data when dataset/ is empty

@@ -34,7 +34,6 @@ from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.candidate import Candidate
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
-from skinlesion.stages.train import _require_numbers
 from skinlesion.training.calibration import calibrate, divide_logits
 from skinlesion.training.inner_fold import choose_inner_fold
 from skinlesion.training.phases import TrainingSet, class_weights
@@ -134,11 +133,11 @@ def test_dividing_the_logits_gives_the_tempered_probabilities(network: keras.Mod
 
 
 def test_a_training_that_diverged_is_refused_before_anything_is_calibrated(
-    config: PipelineConfig, network: keras.Model, images: list[Pixels]
+    config: PipelineConfig, network: keras.Model
 ) -> None:
     divide_logits(network, float("nan"))
     with pytest.raises(DataError, match="Lower `learning_rate`"):
-        _require_numbers(network, np.stack(images[:2]), config)
+        calibrate(config, network, data_of(config))
 
 
 def test_a_model_is_calibrated_on_top_of_what_it_was_given(config: PipelineConfig, network: keras.Model) -> None:

@@ -25,7 +25,7 @@ def abstained(rule: DecisionRule, probabilities: Floats, distances: Floats | Non
     unlike = np.zeros(len(probabilities), dtype=bool)
     if rule.most_distance is not None and distances is not None:
         unlike = ~np.asarray(distances <= rule.most_distance)
-    unsure = np.asarray(rule.confidence(probabilities) < rule.least_confidence) & ~unlike
+    unsure = ~np.asarray(rule.confidence(probabilities) >= rule.least_confidence) & ~unlike
     return {UNLIKE: unlike, UNSURE: unsure}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,16 @@ def is_there() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def tensorflow_installed() -> dict[str, str]:
+    """Return the version of TensorFlow by the name of its package: `tensorflow` with Nvidia's libraries, or `tensorflow-cpu`."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return {name: version(name)}
+        except PackageNotFoundError:
+            continue
+    return {}
 
 
 def in_batches(model: keras.Model, images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.float16]]:

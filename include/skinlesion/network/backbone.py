@@ -17,6 +17,7 @@ from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
+from skinlesion.network.model_file import problems_of, require_readable_weights, require_small
 from skinlesion.network.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def find_weights(config: ModelSettings) -> BackboneWeights:
                 "there, or set `weights` to `imagenet` or `drawn`."
             )
         _download()
+    with problems_of(path, "MobileNetV2's weights"):
+        require_small(path)
     return BackboneWeights(path, sha256_of(path)[:16])
 
 
@@ -110,19 +113,13 @@ def build_backbone(weights: BackboneWeights) -> keras.Model:
 
     image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 3), name="image")
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)
-    try:
-        backbone = keras.applications.MobileNetV2(
-            include_top=False, weights=str(weights.path) if weights.path else None, input_tensor=scaled
-        )
-    except (ValueError, OSError, KeyError) as error:
-        if weights.path is None:
-            raise
-        raise DataError(
-            f"{weights.path} does not hold MobileNetV2's weights (1.0, 224, without top) in Keras's layout: {error}"
-        ) from None
     if weights.path is None:
+        backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=scaled)
         _prepare_random(backbone)
-    return backbone
+        return backbone
+    with problems_of(weights.path, "MobileNetV2's weights (1.0, 224, without top) in Keras's layout"):
+        require_readable_weights(weights.path)
+        return keras.applications.MobileNetV2(include_top=False, weights=str(weights.path), input_tensor=scaled)
 
 
 def _prepare_random(backbone: keras.Model) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,10 +15,14 @@ from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.backbone import BackboneWeights, build_backbone
+from skinlesion.network.model_file import load_checked, problems_of
 from skinlesion.network.settings import POOLED, ModelSettings
 
 if TYPE_CHECKING:
     import keras
+
+_METADATA: Final = "metadata.json"
+_DATE: Final = "1980-01-01@00:00:00"
 
 
 def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.Model:
@@ -33,18 +39,16 @@ def build_classifier(config: ModelSettings, weights: BackboneWeights) -> keras.M
 
 
 def load_classifier(path: Path) -> keras.Model:
-    """Return a saved classifier, .h5 or .keras, not compiled. Code in the file (a Lambda layer) is not executed.
+    """Return a saved classifier, .h5 or .keras, not compiled. What the file may hold is bounded; see `model_file`.
 
-    Raises DataError if the file is missing or holds another kind of model.
+    Raises DataError if the file is missing, or holds another kind of model or one beyond the bounds.
     """
     import keras
 
     if not path.is_file():
         raise DataError(f"{path} is missing: expected a trained classifier (.h5 or .keras).")
-    try:
-        loaded = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be loaded as a Keras model: {error}") from None
+    with problems_of(path, "a classifier in Keras's format"):
+        loaded = load_checked(path)
     expected = ((None, IMAGE_SIDE, IMAGE_SIDE, 3), (None, len(LABELS)))
     if (loaded.input_shape, loaded.output_shape) != expected:
         raise DataError(
@@ -62,7 +66,7 @@ def bytes_of(model: keras.Model) -> int:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model whole or not at all, in the format of the suffix."""
+    """Write a model whole or not at all, in the format of the suffix. Equal models are equal bytes."""
     from absl import logging as absl_logging
 
     verbosity = absl_logging.get_verbosity()
@@ -72,8 +76,21 @@ def save_model(model: keras.Model, path: Path) -> None:
         with atomic.replacing(path) as partial:
             atomic.require_room(path.parent, bytes_of(model))
             model.save(partial)
+            if path.suffix == ".keras":
+                _remove_dates(partial)
     finally:
         absl_logging.set_verbosity(verbosity)
+
+
+def _remove_dates(path: Path) -> None:
+    """Replace the times in a .keras file, a zip archive, by a fixed one: Keras writes when it saved the model."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members[_METADATA])
+    members[_METADATA] = json.dumps(metadata | {"date_saved": _DATE}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980-01-01
 
 
 def frozen_part(model: keras.Model, cut: str) -> keras.Model:

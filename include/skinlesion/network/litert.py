@@ -29,15 +29,20 @@ def convert_to_litert(model: keras.Model, path: Path) -> None:
 def converted(model: keras.Model) -> bytes:
     """Return the content of a .tflite file of a model: float32, a batch of one, the outputs in the model's order.
 
+    Equal models are equal bytes, whatever the process did before.
+
     `model.export(format="litert")` and `TFLiteConverter.from_keras_model` result in the same outputs but go through a
     SavedModel, which takes five times as long. The converter's warning that recommends a SavedModel is not shown.
     """
+    import keras
     import tensorflow as tf
     from absl import logging as absl_logging
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    # A model's name is in the file, and a model without one is named after a counter of the process.
+    named = keras.Model(model.inputs[0], model.outputs, name="model")
     shape = (1, *model.inputs[0].shape[1:])
-    function = tf.function(lambda batch: model(batch, training=False), autograph=False)
+    function = tf.function(lambda batch: named(batch, training=False), autograph=False)
     concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
     constant = convert_variables_to_constants_v2(concrete)
     verbosity = absl_logging.get_verbosity()

@@ -48,6 +48,10 @@ class Answer(NamedTuple):
     reason: str
 
 
+class NoNumber(ImageRefused, DataError):
+    """The network's answer for an image is not a number: it has no decision, and the model cannot be measured on it."""
+
+
 class Classifier:
     """A model with its decision rule. Answers one image at a time; each thread needs a classifier of its own."""
 
@@ -56,9 +60,11 @@ class Classifier:
         self.rule = rule
 
     def __call__(self, image: Pixels) -> Answer:
-        """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3)."""
+        """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3). Raises NoNumber."""
         outputs = [self._model.run(oriented(image, orientation)) for orientation in range(self.rule.views)]
         probabilities = np.mean([output[0] for output in outputs], axis=0)
+        if not np.isfinite(probabilities).all():
+            raise NoNumber("The model's answer for it is not a number. Train the model again, or use another version.")
         distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
         distances = None if distance is None else np.array([distance])
         return Answer(probabilities, distance, *self.rule.decide(probabilities[np.newaxis], distances)[0])

@@ -109,7 +109,7 @@ class DecisionRule(Record):
             return Decision(
                 UNKNOWN, f"Not like the images it was trained on: distance {far:.1f}, at most {self.most_distance:.1f}."
             )
-        if sure < self.least_confidence:
+        if not sure >= self.least_confidence:
             return Decision(
                 UNKNOWN, f"Not sure enough to answer: confidence {sure:.2f}, at least {self.least_confidence:.2f}."
             )

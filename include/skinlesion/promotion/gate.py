@@ -266,7 +266,7 @@ def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArra
     error estimation", AISTATS 2022): a perfect model has some 0.2 on twenty images.
     """
     chance = _calibration_error_by_chance(confidence)
-    bound, found = config.gate_max_calibration_error, max(0.0, error - chance)
+    bound, found = config.gate_max_calibration_error, float(np.maximum(error - chance, 0))  # not a number stays so
     passed = found <= bound
     measured = f"The calibration error is {error:.3f}; chance alone gives {chance:.3f} on so many images"
     sentence = f"{measured}, and at most {bound:g} beyond that is allowed{'.' if passed else ': it takes more data.'}"

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
-from importlib.metadata import version as package_version
+from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,12 +20,14 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
+from skinlesion.network.accelerator import tensorflow_installed
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.model_files import MODEL_CARD, REGISTERED, REPORT, VERDICT
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
+from skinlesion.training.divergence import require_numbers
 from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def _train(
     for number, make_phase in enumerate(phases, start=1):
         history += fit_phase(config, model, make_phase(), number, candidate.backup / f"phase-{number}")
     images = _some_images(config, data)
-    _require_numbers(model, images, config)
+    require_numbers(np.asarray(model(images.astype(np.float32), training=False)))
     rule, distance = calibrate(config, model, data)
     _export(model, candidate, images, distance)
     rule.write(candidate.decision_rule)
@@ -159,7 +161,7 @@ def _train(
         class_weights={label: round(float(w), 6) for label, w in zip(LABELS, data.class_weights, strict=True)},
         history=tuple(history),
         warnings=(*warnings, *rule.warnings),
-        packages={name: package_version(name) for name in ("tensorflow-cpu", "keras", "numpy", "Augmentor")},
+        packages={**tensorflow_installed(), **{name: version_of(name) for name in ("keras", "numpy", "Augmentor")}},
         git_revision=_git_revision(),
         sha256=candidate.digests(),
     )
@@ -174,15 +176,6 @@ def _some_images(config: PipelineConfig, data: TrainingSet) -> npt.NDArray[np.ui
 
     some = data.rows[data.rows["copy"] == 0].head(_IMAGES_COMPARED)
     return np.stack([file.read() for file in view_files(config.dataset, some)])
-
-
-def _require_numbers(model: keras.Model, images: npt.NDArray[np.uint8], config: PipelineConfig) -> None:
-    """Raise DataError if the training diverged."""
-    if not np.isfinite(np.asarray(model(images.astype(np.float32), training=False))).all():
-        raise DataError(
-            "Training diverged: the model's probabilities are not numbers. Lower `learning_rate` "
-            f"(now {config.learning_rate:g})."
-        )
 
 
 def _export(
@@ -208,7 +201,7 @@ def _export(
 
 def _require_parity(name: str, expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> None:
     difference = float(np.abs(expected - found).max())
-    if difference > PARITY:
+    if not difference <= PARITY:  # nor where it is not a number
         raise RuntimeError(f"The probabilities of {name} differ from those of the trained model by {difference:.2g}")
 
 

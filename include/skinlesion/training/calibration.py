@@ -20,6 +20,7 @@ from skinlesion.network.feature_distance import LAYERS, FeatureDistance, other_c
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, DistanceSource, confidence
 from skinlesion.registry.model_files import DISTANCE_FILE
+from skinlesion.training.divergence import require_numbers
 from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.thresholds import fit_temperature, malignant_threshold, tempered
 
@@ -128,6 +129,7 @@ class _Network:
             -1, self._views, len(LABELS)
         )
         features = np.array([[view[1] for view in views] for views in outputs]).reshape(-1, self._views, _FEATURES)
+        require_numbers(probabilities, features)
         return np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY)), features
 
     def features(self, files: Sequence[ViewFile]) -> tuple[Floats, Floats]:
@@ -140,6 +142,7 @@ class _Network:
             return [self._models.get().run(pixels)[1] for pixels in (image, shifted)]
 
         both = np.array(self._spread(one, list(enumerate(files))), dtype=np.float64).reshape(-1, 2, _FEATURES)
+        require_numbers(both)
         return both[:, 0], both[:, 1]
 
     def _spread(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -204,7 +207,7 @@ def _figures(
     unsure = rule.confidence(after) < rule.least_confidence
     unlike = np.zeros(len(labels), dtype=np.bool_)
     if distances is not None and rule.most_distance is not None:
-        unlike = distances > rule.most_distance
+        unlike = ~(distances <= rule.most_distance)
     figures["unlike_share"] = float(unlike.mean())
     figures["abstained_share"] = float((unsure | unlike).mean())
     return figures

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
+from skinlesion.training.divergence import require_numbers
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +53,7 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
     none of the fold is malignant.
     val_mean_auroc: the mean over the classes of the AUROC of each against the rest; missing if the fold has one class.
 
-    There are no figures if the fold is empty, as with a single lesion of each class.
+    There are no figures if the fold is empty, as with a single lesion of each class. Raises DataError if the training diverged.
     """
     if len(batches) == 0:
         return {}
@@ -64,6 +65,7 @@ def measure_inner_fold(part: keras.Model, batches: Batches) -> dict[str, float]:
         labels.append(one_hot.argmax(axis=1))
         weights.append(weight)
     probabilities, truth, weight = np.concatenate(outputs), np.concatenate(labels), np.concatenate(weights)
+    require_numbers(probabilities)
     likelihood = np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1.0)
     decided = probabilities.argmax(axis=1)
     recalls = [(decided[truth == label] == label).mean() for label in np.unique(truth)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,8 @@ empty, the last epoch counts as the best."""
 def shortfall(figures: Mapping[str, float]) -> list[float] | None:
     """Return two numbers that rank epochs, the smallest first, the second for ties; None if nothing was measured.
 
+    Both are infinite for an epoch with a figure that is not a number, which ranks last.
+
     The first is what the mean of the malignant AUROC and of the mean AUROC of the classes lacks of 1, the second is the loss.
     The loss alone would prefer an early epoch: it rises with confidence while these improve. Balanced accuracy, the headline
     of the evaluation, is too noisy: in a fold with two dozen images of the rarest class it moves by .03 from one epoch to
@@ -34,7 +37,8 @@ def shortfall(figures: Mapping[str, float]) -> list[float] | None:
     if "val_loss" not in figures:
         return None
     scores = [figures[name] for name in ("val_malignant_auroc", "val_mean_auroc") if name in figures]
-    return [1 - sum(scores) / len(scores) if scores else 0.0, figures["val_loss"]]
+    ranks = [1 - sum(scores) / len(scores) if scores else 0.0, figures["val_loss"]]
+    return ranks if all(map(math.isfinite, ranks)) else [math.inf, math.inf]
 
 
 def is_worth_keeping(history: Sequence[Mapping[str, float]], before: list[float] | None) -> bool:

@@ -74,11 +74,11 @@ class ImageQueue:
                     _give_memory_back()
             else:
                 pixels = pixels_of(upload.content, header)
+            decoded = time.perf_counter()
+            answer = model.answer(pixels)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
             return ImageAnswer({"file": upload.name, "refused": str(refusal)}, is_refused=True)
-        decoded = time.perf_counter()
-        answer = model.answer(pixels)
         self._metrics.decoding.observe(decoded - start)
         self._metrics.inference.observe(time.perf_counter() - decoded)
         self._metrics.decisions[answer.decision].inc()

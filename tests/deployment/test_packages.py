@@ -1,0 +1,62 @@
+"""The lock file holds both TensorFlows, apart: `tensorflow-cpu` for everybody, Nvidia's for those who ask."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from skinlesion.network import accelerator
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def in_lock(*, extra: str = "", group: str = "") -> set[str]:
+    """Return the names that the project asks for in the lock file, directly."""
+    packages = tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
+    own = next(one for one in packages if one["name"] == "skinlesion")
+    asked = (
+        own["dev-dependencies"][group]
+        if group
+        else own["optional-dependencies"][extra]
+        if extra
+        else own["dependencies"]
+    )
+    return {one["name"] for one in asked}
+
+
+def test_the_lock_has_tensorflow_twice_and_an_environment_once() -> None:
+    # Lost before: `tensorflow-cpu` was a dependency of the package, so that no environment could have the other.
+    assert not {"tensorflow", "tensorflow-cpu"} & in_lock()
+    assert in_lock(group="cpu") == {"tensorflow-cpu"}
+    assert in_lock(extra="gpu") == {"tensorflow"}
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["uv"]
+    assert "cpu" in settings["default-groups"]
+    assert settings["conflicts"] == [[{"group": "cpu"}, {"extra": "gpu"}]]
+
+
+@pytest.mark.parametrize("installed", ["tensorflow", "tensorflow-cpu"])
+def test_a_training_records_the_tensorflow_that_there_is(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lost before: with Nvidia's package a training ended in PackageNotFoundError once everything was trained.
+    def version(name: str) -> str:
+        if name != installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.21.0"
+
+    monkeypatch.setattr(accelerator, "version", version)
+    assert accelerator.tensorflow_installed() == {installed: "2.21.0"}
+
+
+def test_make_installs_nvidias_where_it_is_asked_for() -> None:
+    said = {
+        gpu: subprocess.run(
+            ["make", "--dry-run", "--always-make", ".venv/installed", f"GPU={gpu}", "UV=uv"],
+            cwd=PROJECT, capture_output=True, text=True, check=True,
+        ).stdout
+        for gpu in ("", "1")
+    }  # fmt: skip
+    assert "--no-group cpu --extra gpu" in said["1"]
+    assert "--extra" not in said[""]
