@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import NotAFile, read_file
+
+LARGEST_RECORD: Final = 256_000_000
+"""Bytes; a thousand times what the largest record has."""
 
 
 class RecordPart(BaseModel):
@@ -58,8 +62,12 @@ class Record(RecordPart):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the record in a file. Raises FileNotFoundError, and DataError if the content does not fit."""
-        return cls._of_json(path.read_bytes(), str(path))
+        """Return the record in a file. Raises FileNotFoundError, and DataError if the content does not fit or is no file."""
+        try:
+            content = read_file(path, most=LARGEST_RECORD)
+        except NotAFile as error:
+            raise DataError(f"{path}: {error.strerror}. {cls.remedy}") from None
+        return cls._of_json(content, str(path))
 
     @classmethod
     def read_if_there(cls, path: Path) -> Self | None:
