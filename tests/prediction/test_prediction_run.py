@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.prediction.real_server import Models, drawn
+from tests.strange_files import STRANGE, make_strange, watched
 
 from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
@@ -217,3 +219,50 @@ def test_a_model_named_by_its_file_has_no_number_and_needs_its_decision_rule(
     run = PredictionRun.start(config, [images], tmp_path / "found.csv", model)
     with pytest.raises(DataError, match=r"decision_rule\.json is missing: expected the decision rule of .*\.tflite"):
         run.write_table(config)
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_what_is_no_file_is_refused_with_its_reason_and_the_others_have_answers(
+    models: Models, images: Path, config: PipelineConfig, tmp_path: Path, kind: str, is_named: bool
+) -> None:
+    """A FIFO in the folder held the run for ever, a link to /dev/zero took the memory; what led nowhere was left out."""
+    reason = make_strange(kind, images / "strange.jpg")
+    if is_named and kind in ("a link to itself", "a link to nowhere"):
+        pytest.skip("a path that is not there is an error before the first image")
+    table = tmp_path / "found.csv"
+    with watched(tmp_path):
+        assert command(config, "--output", table, *([images / "strange.jpg"] if is_named else []), images) == 1
+    with table.open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    with refused_beside(table).open() as file:
+        refused = {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert reason in refused["strange.jpg"]
+    assert set(refused) == {"letter.jpg", "strange.jpg"}
+
+
+def test_a_linked_folder_is_predicted_and_one_that_leads_back_is_named(
+    models: Models, images: Path, config: PipelineConfig, tmp_path: Path
+) -> None:
+    """The first was left out without a word."""
+    (images / "clinic").rename(tmp_path / "clinic")
+    (images / "clinic").symlink_to(tmp_path / "clinic")
+    (images / "back").symlink_to(".")
+    table = tmp_path / "found.csv"
+    assert command(config, "--output", table, images) == 1
+    with table.open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    with refused_beside(table).open() as file:
+        refused = {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert "a link to one that is searched elsewhere" in refused["back"]
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_a_model_that_is_no_file_is_one_clear_error(
+    images: Path, config: PipelineConfig, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_strange(kind, tmp_path / "model.tflite")
+    with watched(tmp_path):
+        status = command(config, "--model", tmp_path / "model.tflite", "--output", tmp_path / "found.csv", images)
+    assert status == 2
+    assert "model.tflite" in capfd.readouterr().err.replace("\n", "")

@@ -15,14 +15,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skinlesion.data.images.file import SUFFIXES, ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.file import ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.listing import found_in, printable
 from skinlesion.data.images.perceptual_hash import descriptor_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import NotAFile, read_file, reason_of
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.foundation.workers import spread
@@ -66,11 +69,14 @@ class Examined(NamedTuple):
         files: `FILE_COLUMNS`, one row a file.
         read: number of files that were read in this call.
         others: number of files that are no images.
+        unusable: what lies there under the name of an image and is no file, and folders that are not searched: their names
+            and the reasons.
     """
 
     files: pd.DataFrame
     read: int
     others: int
+    unusable: dict[str, str]
 
 
 def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = False) -> Examined:
@@ -83,7 +89,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     """
     folder = layout.images(config.dataset)
     buckets = set(shard.buckets())
-    listed, others = _list_files(folder, buckets)
+    listed, others, unusable = _list_files(config.dataset, buckets)
     table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
     settings = config.fingerprint("ingest")
     atomic.remove_partials(table.folder)
@@ -101,6 +107,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     examine = partial(
         _examine,
         folder=folder,
+        most=config.largest_file,
         max_pixels=config.max_image_pixels,
         min_side=config.min_image_side,
         settings=settings,
@@ -110,30 +117,40 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
             rows = pd.concat([rows, batch], ignore_index=True)
             _write_buckets(table, rows, _buckets(batch["file"]))
     _write_buckets(table, rows, gone)
-    return Examined(rows, len(todo), others)
+    return Examined(rows, len(todo), others, unusable)
 
 
-def _list_files(folder: Path, buckets: set[int]) -> tuple[list[FileStat], int]:
-    """Return the image files of some buckets under a folder, sorted by name, and the number of files that are no images."""
+def _list_files(dataset: Path, buckets: set[int]) -> tuple[list[FileStat], int, dict[str, str]]:
+    """Return the image files of some buckets, sorted by name, the number of other files, and `Examined.unusable`.
+
+    Raises DataError when images/ itself may not be listed, OSError when it cannot.
+    """
+    folder = layout.images(dataset)
     found: list[FileStat] = []
+    unusable: dict[str, str] = {}
     others = 0
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = os.path.join(parent, name)
-            if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
+    try:
+        for entry in found_in(folder, apart=[dataset]):
+            name = printable(entry.file)
+            if entry.reason:
+                unusable[name] = printable(entry.reason)
+            elif not entry.is_image:
                 others += 1
-                continue
-            relative = os.path.relpath(path, folder).encode(errors="backslashreplace").decode()
-            if _bucket(relative) not in buckets:
-                continue
-            try:
-                stat = os.stat(path)
-            except FileNotFoundError:  # a link to nowhere
-                others += 1
-                continue
-            found.append(FileStat(relative, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-    return sorted(found), others
+            elif name != entry.file:
+                unusable[name] = "its name is not UTF-8 text: rename it"
+            elif _bucket(name) in buckets:
+                try:
+                    stat = os.stat(f"{folder}/{name}")
+                except OSError as error:
+                    unusable[name] = reason_of(error)
+                else:
+                    found.append(FileStat(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    except PermissionError as error:
+        raise DataError(
+            f"{folder} cannot be listed ({error.strerror}): expected a folder that this user may read and enter. Change its "
+            "permissions, or those of the folders above it."
+        ) from None
+    return sorted(found), others, unusable
 
 
 def _batches(rows: Iterator[_Row], advance: Callable[[int], None]) -> Iterator[pd.DataFrame]:
@@ -162,12 +179,14 @@ def _buckets(files: pd.Series) -> set[int]:
     return {_bucket(file) for file in files}
 
 
-def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, settings: str) -> _Row:
+def _examine(file: FileStat, *, folder: Path, most: int, max_pixels: int, min_side: int, settings: str) -> _Row:
     header = ImageHeader(format="", width=0, height=0, mode="")
     digest = reason = descriptor = ""
     statistics = NOT_KNOWN
     try:
-        content = (folder / file.file).read_bytes()
+        content = read_file(f"{folder}/{file.file}", most=most)
+        if len(content) != file.size:
+            raise NotAFile(file.file, "it changed while it was being read")
         digest = sha256_of(content)
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=min_side)
@@ -175,8 +194,9 @@ def _examine(file: FileStat, *, folder: Path, max_pixels: int, min_side: int, se
         descriptor, statistics = descriptor_of(small), image_statistics(small)
     except ImageRefused as refusal:
         reason = str(refusal)
-    except FileNotFoundError:
-        reason = "the file went away while it was being read"
+    except OSError as error:
+        # A row of no settings is stale: the next run tries again, whether the file shows a change or not.
+        reason, settings = reason_of(error), ""
     return file._asdict() | {
         "sha256": digest,
         "width": header.width,

@@ -60,3 +60,16 @@ class DataSettings(RunSettings):
         ge=50,
         le=100,
     )
+
+    @property
+    def largest_file(self) -> int:
+        """Bytes of the largest file that is opened as an image, or as a table of a source."""
+        return largest_file(self.max_image_pixels)
+
+
+def largest_file(max_pixels: int) -> int:
+    """Return the bytes of the largest file that is opened as an image of at most so many pixels.
+
+    RGBA of 16 bits needs 8 bytes a pixel when nothing is compressed; 64 MB are left for what else a file holds.
+    """
+    return 8 * max_pixels + 64_000_000

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinlesion.foundation.regular_file import NotAFile, open_file
+
 
 @dataclass(frozen=True)
 class Checksum:
@@ -25,16 +27,19 @@ def sha256_of(content: Path | bytes) -> str:
 
 
 def hash_of(path: Path, algorithm: str) -> str:
-    """Return the digest of a file in hex; the algorithm is a name of hashlib. The file is read in blocks."""
-    with path.open("rb") as file:
+    """Return the digest of a file in hex; the algorithm is a name of hashlib. The file is read in blocks.
+
+    Raises NotAFile (an OSError) for anything but a file.
+    """
+    with open_file(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def have_same_content(one: Path, other: Path) -> bool:
-    """Return whether two files hold the same bytes; False when one of them is missing, as behind a dangling link."""
+    """Return whether two files hold the same bytes; False when one of them is missing, or is no file."""
     try:
         return one.stat().st_size == other.stat().st_size and sha256_of(one) == sha256_of(other)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFile):
         return False
 
 

@@ -22,6 +22,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import NotAFile, read_file
+
+LARGEST_RECORD: Final = 256_000_000
+"""Bytes; a thousand times what the largest record has."""
 
 _NO_FILE: Final = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 """Error numbers of what is no file that can be read, today and tomorrow."""
@@ -68,13 +72,13 @@ class Record(RecordPart):
         and other OSErrors, which another attempt may not meet.
         """
         try:
-            content = path.read_bytes()
+            content = read_file(path, most=LARGEST_RECORD)
         except FileNotFoundError:
             if path.is_symlink():
                 raise DataError(f"{path} is a link to nothing; expected a file. {cls.remedy}") from None
             raise
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if isinstance(error, NotAFile) or error.errno in _NO_FILE:
                 raise DataError(f"{path} cannot be read ({error.strerror}). {cls.remedy}") from error
             raise
         return cls._of_json(content, str(path))

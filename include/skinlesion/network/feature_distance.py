@@ -10,6 +10,7 @@ other choices.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -20,12 +21,16 @@ import numpy.typing as npt
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import read_file
 
 if TYPE_CHECKING:
     import keras
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+
+LARGEST_FILE: Final = 256_000_000
+"""Bytes; a thousand times what the arrays of `LAYERS` take."""
 
 LAYERS: Final = {"Conv1_relu": 32, "block_12_add": 96}
 """Names of the layers and their numbers of channels. The layers between these respond to sharpness above all: they would
@@ -100,7 +105,7 @@ class FeatureDistance:
     def read(cls, path: Path) -> Self:
         """Return the distance that `write` wrote. Raises DataError if the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(read_file(path, most=LARGEST_FILE)), allow_pickle=False) as arrays:
                 means = tuple(arrays[f"mean_{index}"] for index in range(len(LAYERS)))
                 whitenings = tuple(arrays[f"whitening_{index}"] for index in range(len(LAYERS)))
         except Exception as error:  # NumPy raises errors of the zip file, of the array and of its name

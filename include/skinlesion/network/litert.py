@@ -13,12 +13,16 @@ import numpy.typing as npt
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import read_file
 from skinlesion.network import quiet_tensorflow
 
 if TYPE_CHECKING:
     import keras
 
 Model = TypeVar("Model")
+
+LARGEST_MODEL: Final = 2 * 1024**3
+"""Bytes; the format has no larger ones."""
 
 
 def convert_to_litert(model: keras.Model, path: Path) -> None:
@@ -63,7 +67,7 @@ class LiteRTModel:
 
     def __init__(self, model: Path | bytes) -> None:
         """Load a .tflite file, or the content of one. Raises DataError if LiteRT cannot run it."""
-        content = model if isinstance(model, bytes) else model.read_bytes()
+        content = model if isinstance(model, bytes) else read_file(model, most=LARGEST_MODEL)
         try:
             self._interpreter = _interpreter(content)
         except (ValueError, RuntimeError) as error:

@@ -23,6 +23,7 @@ from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
@@ -129,9 +130,11 @@ def model_file(models: Path) -> Path:
 def read_for_model(path: Path, config: DataSettings) -> Pixels:
     """Return the image in a file as the model sees it; see `pixels_for_model`. Raises ImageRefused."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, most=config.largest_file)
     except OSError as error:
-        raise ImageRefused(f"cannot be read ({error.strerror})") from None
+        if path.is_dir():
+            raise ImageRefused("a folder that may not be listed, or a link to one that is searched elsewhere") from None
+        raise ImageRefused(reason_of(error)) from None
     return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
 
 

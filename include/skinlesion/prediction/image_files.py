@@ -8,17 +8,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.listing import found_in, printable
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import reason_of
 
 
 def image_files(paths: Sequence[Path]) -> Iterator[Path]:
     """Return the files named and the image files under the folders named, folder by folder, each sorted by name.
 
-    A folder within another one that is named comes once. Raises DataError if a path is missing, before the first file.
+    What has the name of an image and is no file is among them, and so is a folder that is not searched: predicting it says
+    why. A folder within another one that is named comes once. Raises DataError if a path is missing or a folder cannot be
+    listed, before the first file.
     """
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} is missing: expected an image file or a folder of images.")
+        try:
+            path.stat()
+            if path.is_dir():
+                next(found_in(path), None)
+        except OSError as error:
+            what = f"cannot be used: {reason_of(error)}" if os.path.lexists(path) else "is missing"
+            raise DataError(f"{path} {what}. Expected an image file or a folder of images.") from None
     roots = {path: path.resolve() for path in paths}
     folders = {root for path, root in roots.items() if path.is_dir()}
     outermost = {
@@ -33,14 +42,9 @@ def _under(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for name in sorted(os.listdir(path)):
-        if name.startswith("."):
-            continue
-        found = path / name
-        if os.path.splitext(name)[1].lower() in SUFFIXES:
-            yield found
-        elif found.is_dir() and not found.is_symlink():
-            yield from _under(found)
+    for found in found_in(path):
+        if found.is_image or found.reason:
+            yield path / found.file
 
 
 def count_images(paths: Sequence[Path]) -> int:
@@ -53,6 +57,4 @@ def count_images(paths: Sequence[Path]) -> int:
     return count
 
 
-def shown(name: str) -> str:
-    """Return a file's name as text that can be written as UTF-8, also if the name is not UTF-8."""
-    return name.encode(errors="backslashreplace").decode()
+shown = printable

@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import LARGEST_RECORD
+from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import Stopwatch
+from skinlesion.network.litert import LARGEST_MODEL
 from skinlesion.prediction.classifier import Prediction, classifier_of, model_file, predict
 from skinlesion.prediction.folder import Predict, PredictionCounts, predict_into, predict_shard, refused_beside
 from skinlesion.prediction.image_files import count_images
@@ -183,9 +186,12 @@ def _table(config: DataSettings, name: str) -> Path:
 
 def made_by(model: Path, config: DataSettings) -> str:
     """Return a hash of what a model's answers depend on: its file, the decision rule beside it, and the settings."""
-    digest = hashlib.sha256(model.read_bytes())
+    try:
+        digest = hashlib.sha256(read_file(model, most=LARGEST_MODEL))
+    except OSError as error:
+        raise DataError(f"{model}: {reason_of(error)}. Expected a trained classifier.") from None
     rule = model.with_name(RULE_FILE)
     if rule.is_file():
-        digest.update(rule.read_bytes())
+        digest.update(read_file(rule, most=LARGEST_RECORD))
     digest.update(json.dumps([config.max_image_pixels, config.min_image_side]).encode())
     return digest.hexdigest()

@@ -17,7 +17,7 @@ def examine(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     """
     watch = Stopwatch()
     require_images(config.dataset)
-    files, read, _ = examined_files(config, shard, again=config.force)
+    files, read, *_ = examined_files(config, shard, again=config.force)
     return StageReport(
         stage="examine",
         seen=len(files),

@@ -63,8 +63,8 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     require_images(config.dataset)
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
-    files, read, others = examined_files(config, again=config.force and not prepared)
-    catalog = _catalog(labels, files)
+    files, read, others, unusable = examined_files(config, again=config.force and not prepared)
+    catalog = _catalog(labels, files, unusable)
     before = read_split(config.dataset, splits_known(config.models))
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
@@ -104,14 +104,19 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     )
 
 
-def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
-    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty."""
+def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> pd.DataFrame:
+    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty.
+
+    What is unusable (see `Examined`) becomes a refused row: that of the image whose name it has, or one of its own.
+    """
     files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
         more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
         files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
+    if unusable:
+        files = pd.concat([files, _rows_of_unusable(unusable, set(files["image"]))])
     labelled = rows_of_files(labels.rows, files["image"])
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
@@ -122,11 +127,24 @@ def _catalog(labels: Labels, files: pd.DataFrame) -> pd.DataFrame:
     rows[["size", "width", "height"]] = rows[["size", "width", "height"]].fillna(0)
     refused = rows["refused"].where(rows["refused"] != "", rows["reason"])
     refused = refused.where(has_file | (refused != ""), "no file of this name in images/")
-    rows["refused"] = refused.where(has_label, f"no row in {labels.title} names this file")
+    is_file = ~rows["file"].isin(list(unusable))
+    rows["refused"] = refused.where(has_label | ~is_file, f"no row in {labels.title} names this file")
     rows["label"] = rows["label"].where(has_label, UNKNOWN)
     rows["group"] = rows["split"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
     return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
+
+
+def _rows_of_unusable(unusable: dict[str, str], images: set[str]) -> pd.DataFrame:
+    """Return a row for each name, with its reason; none of them has the name of an image that is a file."""
+    rows = []
+    for file, reason in unusable.items():
+        stem = Path(file).stem
+        image = next(name for name in (stem, file, f"({file})") if name not in images)
+        images.add(image)
+        rows.append((image, file, reason))
+    table = pd.DataFrame(rows, columns=["image", "file", "reason"], index=[row[0] for row in rows]).astype("str")
+    return table.assign(sha256="", format="", size=0, width=0, height=0)
 
 
 def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, JsonValue]:

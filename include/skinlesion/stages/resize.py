@@ -10,8 +10,10 @@ from typing import Final
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
+from skinlesion.data.settings import largest_file
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable
@@ -61,7 +63,7 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
     # A row without a source is stale: the next run tries again, even if the file is then as ingest read it.
     for_now = replace(job, source="")
     try:
-        content = Path(job.input).read_bytes()
+        content = read_file(job.input, most=largest_file(max_pixels))
         if sha256_of(content) != job.source:
             return Made(for_now, refused="the file changed after ingest had read it; the next run takes it")
         header = read_header(content)
@@ -69,6 +71,8 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
         pixels = to_model_size(decode(content, header), header)
     except FileNotFoundError:
         return Made(for_now, refused="the file was removed after ingest had read it")
+    except OSError as error:
+        return Made(for_now, refused=f"{reason_of(error)}, other than when ingest read it; the next run tries again")
     except ImageRefused as refusal:
         return Made(job, refused=str(refusal))
     return write_made(job, folder, encode_jpeg(pixels, quality))

@@ -16,7 +16,6 @@ from pydantic import JsonValue
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import training_rows, trusted_manifest, version
 from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.data.sources.data_set import Collected, NewConfig, jpeg, visible
 from tests.data.sources.killed_runs import KilledRuns
+from tests.strange_files import NOT_READABLE, STRANGE, make_strange, refuse_to_open, watched
 
 from skinlesion.data.sources import drop_folder, intake
 from skinlesion.data.sources.source_report import SourceSummary
@@ -301,3 +302,65 @@ def test_killed_before_any_step_nothing_is_lost_or_half_taken(
         assert drop.left() == {}
         for path in kept:
             (drop.dataset / path).unlink()
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_file_stays_and_the_others_are_taken(drop: Drop, tmp_path: Path, kind: str) -> None:
+    drop.put("a.jpg", jpeg(1))
+    make_strange(kind, drop.folder / "strange.jpg")
+    with watched(tmp_path):
+        report = drop.take()
+    assert report.arrived == 1
+    assert "strange.jpg" in report.failed_because
+    assert os.path.lexists(drop.folder / "strange.jpg")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a link to /dev/zero"])
+def test_what_is_exchanged_after_it_was_listed_is_not_opened(
+    drop: Drop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A FIFO held the data set's lock for ever, a link led out of the drop folder."""
+    path, listing = drop.put("a.jpg", jpeg(1)), drop_folder._find_files
+
+    def and_then(*arguments: object) -> object:
+        listed = listing(*arguments)  # type: ignore[arg-type]
+        make_strange(kind, path)
+        return listed
+
+    monkeypatch.setattr(drop_folder, "_find_files", and_then)
+    with watched(tmp_path):
+        report = drop.take()
+    assert "not a file" in report.failed_because["a.jpg"]
+    assert drop.taken() == {}
+
+
+@pytest.mark.parametrize("kind", NOT_READABLE)
+def test_an_unreadable_file_stays_and_the_others_are_taken(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    drop.put("a.jpg", jpeg(1))
+    path = drop.put("b.jpg", jpeg(2))
+    number, words = NOT_READABLE[kind]
+    refuse_to_open(monkeypatch, path, number)
+    report = drop.take()
+    assert (report.arrived, report.failed) == (1, 1)
+    assert words in report.failed_because["b.jpg"]
+
+
+def test_a_link_to_a_folder_is_named_and_not_followed(drop: Drop, tmp_path: Path) -> None:
+    """Its files were neither taken nor named."""
+    (tmp_path / "elsewhere").mkdir()
+    put(tmp_path / "elsewhere", "a.jpg", jpeg(1))
+    (drop.folder / "linked").symlink_to(tmp_path / "elsewhere")
+    report = drop.take()
+    assert report.failed_because == {"linked": "a link to a folder; only files are taken"}
+    assert drop.taken() == {}
+
+
+def test_a_pipe_that_has_the_name_in_the_data_set_keeps_it(drop: Drop, tmp_path: Path) -> None:
+    os.mkfifo(layout.images(drop.dataset) / "a.jpg")
+    drop.put("a.jpg", jpeg(1))
+    with watched(tmp_path):
+        report = drop.take()
+    assert "the name is taken" in report.failed_because["a.jpg"]
+    assert drop.left() == {"a.jpg": jpeg(1)}

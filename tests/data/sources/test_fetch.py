@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ import pytest
 from tests.data.sources.data_set import NewConfig, jpeg, visible
 from tests.data.sources.faulty_server import Fault, Server
 from tests.data.sources.killed_runs import KilledRuns
+from tests.strange_files import STRANGE, make_strange, watched
 
 from skinlesion.command_line import main as cli
 from skinlesion.data.sources import official_sets, zip_archive
@@ -383,3 +385,27 @@ def test_only_one_fetch_works_in_a_folder(challenge: Challenge) -> None:
     challenge.folder.mkdir()
     with locked(challenge.folder, "fetch", wait=0), pytest.raises(OSError, match="another fetch works"):
         challenge.fetch()
+
+
+@pytest.mark.parametrize("place", [TABLE, ZIP])
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_file_among_the_downloads_is_one_clear_error(
+    challenge: Challenge, tmp_path: Path, kind: str, place: str
+) -> None:
+    (challenge.folder / "downloads").mkdir(parents=True)
+    make_strange(kind, challenge.folder / "downloads" / place)
+    if (kind, place) == ("a file without end", ZIP):  # of a size that a zip may have; it holds none, and is downloaded
+        challenge.fetch()
+        return
+    with watched(tmp_path), pytest.raises(DataError, match=rf"{place}: .*\. Remove it"):
+        challenge.fetch()
+
+
+def test_a_full_disk_is_not_downloaded_again(challenge: Challenge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zip_archive.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        challenge.fetch()
+    assert len(challenge.server.requests) == 3, "one for each file of the set"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import shutil
 from base64 import b64encode
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.data.sources.faulty_server import Answer, Fault, Server
 from tests.data.sources.killed_runs import KilledRuns
+from tests.strange_files import STRANGE, make_strange, watched
 
 from skinlesion.data.sources import http_download
 from skinlesion.data.sources.http_download import Unavailable
@@ -274,3 +277,31 @@ def test_killed_before_any_step_the_next_call_completes_it(
         if not target.exists():
             assert download(address, MD5) == BODY
         target.unlink()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_takes_no_more_is_not_retried_as_the_network(
+    server: Server, download: Download, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        if mode == "ab":
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, mode, *rest, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        download(server.put("/a", BODY))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_file_in_the_place_of_what_had_arrived_is_replaced(
+    server: Server, download: Download, target: Path, kind: str
+) -> None:
+    target.parent.mkdir()
+    for name in (f"{target.name}.part", f"{target.name}.part.json"):
+        make_strange(kind, target.parent / name)
+    with watched(target.parent):
+        assert download(server.put("/a", BODY), MD5) == BODY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 from base64 import b64encode
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.data.sources.data_set import Collected, NewConfig, jpeg
 from tests.data.sources.faulty_server import Answer, Fault, Handler, Server
 from tests.data.sources.killed_runs import KilledRuns
 from tests.data.sources.stored_objects import KEPT, OBJECTS, data
+from tests.strange_files import STRANGE, make_strange, watched
 
 from skinlesion.data.sources import collect, intake, object_store
 from skinlesion.foundation import layout
@@ -195,3 +197,77 @@ def test_a_kind_of_store_that_nobody_knows_is_one_clear_error(collected: Collect
 def test_secrets_in_a_url_are_refused(config: NewConfig) -> None:
     with pytest.raises(DataError, match="Setting `object_store`"):
         config(object_store="s3://key:secret@bucket/prefix")
+
+
+# --- The disk of this machine, and what a store may send ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_full_disk_is_no_fault_of_the_network(
+    shelved: Collected, monkeypatch: pytest.MonkeyPatch, number: int, is_wrapped: bool
+) -> None:
+    """Each object was asked for again and again, with ever longer waits, while the disk stayed full."""
+    calls = []
+
+    def full(store: AbstractFileSystem, item: object_store.StoredObject, path: Path) -> None:
+        calls.append(item.name)
+        try:
+            raise OSError(number, "full")
+        except OSError as error:
+            if is_wrapped:  # as a store's library may do
+                raise RuntimeError("the copy failed") from error
+            raise
+
+    monkeypatch.setattr(object_store, "_copy", full)
+    with pytest.raises((OSError, RuntimeError)):
+        shelved(network_attempts=5)
+    assert len(calls) == len(set(calls))
+
+
+def test_an_object_longer_than_the_store_lists_does_not_fill_the_disk(
+    collected: Collected, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe("/long/a.jpg", jpeg(1) * 3_000)
+    store.pipe("/long/b.jpg", jpeg(2))
+    written: list[int] = []
+    listed = object_store._listed
+
+    def too_short(*arguments: object) -> object:
+        return [item._replace(size=min(item.size, len(jpeg(1)))) for item in listed(*arguments)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(object_store, "_listed", too_short)
+    monkeypatch.setattr(fsspec.AbstractFileSystem, "blocksize", 1000)
+    real = object_store._AtMost.call
+
+    def noted(self: object_store._AtMost, hook_name: str | None = None, **more: object) -> None:
+        written.append(self.value)
+        real(self, hook_name, **more)
+
+    monkeypatch.setattr(object_store._AtMost, "call", noted)
+    try:
+        report = collected(object_store="memory://long")
+    finally:
+        store.rm("/long", recursive=True)
+    assert "found more" in report.failed_because["a.jpg"]
+    assert max(written) < len(jpeg(1)) * 3_000
+    assert data(dataset) == {"images/b.jpg": jpeg(2)}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_object_is_left_and_the_others_arrive(
+    shelf: Path, shelved: Collected, tmp_path: Path, kind: str
+) -> None:
+    make_strange(kind, shelf / "strange.jpg")
+    with watched(tmp_path):
+        assert shelved().arrived == 4
+
+
+def test_a_pipe_that_has_the_name_in_the_data_set_keeps_it(shelved: Collected, dataset: Path, tmp_path: Path) -> None:
+    """The store waited for its content, with the lock of the data set held."""
+    os.mkfifo(dataset / "images" / "a.jpg")
+    with watched(tmp_path):
+        report = shelved()
+    assert report.arrived == 3
+    assert list(report.failed_because) == ["a.jpg"]

@@ -28,6 +28,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.components import smallest_connected
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import Columns, empty, read_table, write_table
 from skinlesion.foundation.workers import spread
@@ -96,7 +97,9 @@ def find_near_duplicates(config: DataSettings, files: pd.DataFrame) -> pd.DataFr
     contents, rank = _contents(readable, is_new)
     todo = np.flatnonzero(rank >= 0)
     todo = todo[np.argsort(rank[todo])]
-    read = lru_cache(_IMAGES_KEPT)(partial(_read, folder=layout.images(config.dataset), contents=contents))
+    read = lru_cache(_IMAGES_KEPT)(
+        partial(_read, folder=layout.images(config.dataset), most=config.largest_file, contents=contents)
+    )
     # With all pairs first: if the pairs of files that are gone were left out while these files still counted as compared, a
     # kill in between would lose the pairs for ever.
     tables.write(pairs, known)
@@ -233,10 +236,11 @@ def _likeness(pair: tuple[int, int], *, read: Callable[[int], Pixels | None]) ->
     return None if one is None or other is None else likeness(one, other)
 
 
-def _read(position: int, *, folder: Path, contents: _Contents) -> Pixels | None:
+def _read(position: int, *, folder: Path, most: int, contents: _Contents) -> Pixels | None:
     try:
-        content = (folder / contents.file[position]).read_bytes()
-    except FileNotFoundError:
+        content = read_file(folder / contents.file[position], most=most)
+    except OSError as error:
+        reason_of(error)
         return None
     if sha256_of(content) != contents.sha256[position]:
         return None

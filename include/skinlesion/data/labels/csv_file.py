@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -16,6 +18,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import open_file, reason_of
+
+LARGEST_TABLE: Final = 2 * 1024**3
+"""Bytes; ten times the metadata of the whole ISIC Archive."""
 
 ROWS_LISTED: Final = 10
 """Number of rows that an error names; the rest is counted."""
@@ -36,12 +42,8 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.Dat
     Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
     rows, or has a chosen column twice. Errors of `choose` pass through.
     """
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: expected a table with the columns image and dx, one row an image "
-            "(`image` is the file's name without its suffix)."
-        )
-    with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+    with _opened(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        before = os.fstat(file.fileno())
         try:
             header, separator = _read_header(path, text)
             columns = {name: header.index(name) for name in choose(header)}
@@ -54,9 +56,25 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.Dat
         except UnicodeDecodeError:
             line = _undecodable_line(file)
             raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(
+            errno.EAGAIN, "The table changed while it was being read; try again when it is complete", str(path)
+        )
     if cells.empty:
         raise DataError(f"{path} has a header but no rows: expected one row an image.")
     return cells
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    try:
+        return io.BufferedReader(open_file(path, most=LARGEST_TABLE))
+    except OSError as error:
+        what = f"cannot be used: {reason_of(error)}" if os.path.lexists(path) else "is missing"
+    raise DataError(
+        f"{path} {what}. Expected a table with the columns image and dx, one row an image (`image` is the file's name without "
+        "its suffix)."
+    )
 
 
 def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -14,15 +15,20 @@ from skinlesion.foundation.errors import DataError
 
 
 def label_tables(dataset: Path) -> list[Path]:
-    """Return the paths of diagnoses.csv and labels/*.csv, sorted by name. Raises DataError when there are none."""
+    """Return the paths of diagnoses.csv and labels/*.csv, sorted by name. Raises DataError when there are none.
+
+    A path that cannot be read as a table is among them, for whoever reads it to say so: labels without it would be others.
+    """
     first, folder = layout.diagnoses(dataset), layout.labels(dataset)
-    tables = [first] if first.exists() else []
-    if folder.is_dir():
-        tables += sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() == ".csv" and not path.name.startswith(".") and path.is_file()
-        )
+    tables = [first] if os.path.lexists(first) else []
+    if os.path.lexists(folder):
+        try:
+            names = os.listdir(folder)
+        except OSError as error:
+            raise DataError(
+                f"{folder} cannot be listed ({error.strerror}): expected a folder with tables of labels."
+            ) from None
+        tables += sorted(folder / name for name in names if name.lower().endswith(".csv") and not name.startswith("."))
     if not tables:
         raise DataError(
             f"{first} is missing: expected a table with the columns image and dx, one row an image (`image` is the file's "

@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 
 from skinlesion.data.images.file import FORMATS, Pixels, eight_bit, encode_jpeg
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.settings import largest_file
+from skinlesion.foundation.regular_file import read_file
 from skinlesion.foundation.workers import spread
 
 SIDE: Final = 80
@@ -81,7 +83,8 @@ def _pixels(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | 
     A JPEG is reduced while it is decoded, to sides of at least `side` where it has so many pixels.
     """
     try:
-        with Image.open(io.BytesIO((folder / file).read_bytes()), formats=FORMATS) as image:
+        content = read_file(folder / file, most=largest_file(max_pixels))
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 return None
             image.draft("RGB", (side, side))

@@ -21,6 +21,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import DISK_FULL, open_file, read_file, reason_of
 from skinlesion.foundation.workers import spread
 
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
@@ -63,6 +64,7 @@ def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
     judge = partial(
         _judge,
         settle=config.drop_settle_seconds,
+        largest=config.largest_file,
         max_pixels=config.max_image_pixels,
         min_side=config.min_image_side,
     )
@@ -77,8 +79,11 @@ def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
                 _take(file, intake, report)
             except NotTaken as reason:
                 report.failed[file.name] = str(reason)
-            except (FileNotFoundError, PermissionError) as error:
-                report.failed[file.name] = f"{error.strerror}: {error.filename}"
+            except OSError as error:
+                is_of_file = error.filename == str(file.path) or isinstance(error, FileNotFoundError | PermissionError)
+                if error.errno in DISK_FULL or not is_of_file:
+                    raise
+                report.failed[file.name] = f"{reason_of(error)}: {error.filename}"
     return report
 
 
@@ -108,6 +113,8 @@ def _find_files(folder: Path, report: SourceReport) -> list[Dropped]:
     found = []
     for parent, folders, names in os.walk(folder, onerror=cannot_list):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for link in filter(Path.is_symlink, (Path(parent, name) for name in folders)):
+            report.failed[str(link.relative_to(folder))] = "a link to a folder; only files are taken"
         for name in sorted(names):
             path = Path(parent, name)
             relative = str(path.relative_to(folder))
@@ -120,6 +127,9 @@ def _find_files(folder: Path, report: SourceReport) -> list[Dropped]:
                 try:
                     file = _regular_file(relative, path)
                 except FileNotFoundError:  # its writer gave it another name
+                    continue
+                except OSError as error:
+                    report.failed[relative] = reason_of(error)
                     continue
                 if file is None:
                     report.failed[relative] = "not a file but a link or a device; only files are taken"
@@ -135,18 +145,18 @@ def _regular_file(name: str, path: Path) -> Dropped | None:
     return Dropped(name, path, now.st_size, now.st_ino, now.st_mtime_ns, now.st_ctime_ns)
 
 
-def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> Verdict:
+def _judge(file: Dropped, *, settle: float, largest: int, max_pixels: int, min_side: int) -> Verdict:
     still = _seconds_still(file)
     if still < settle:
         return Verdict(f"changed {max(still, 0):.0f} s ago; taken when nothing changes for {settle:g} s", True)
     try:
         if _is_open_for_writing(file.path):
             return Verdict("a process has it open for writing", True)
-        require_size(file.size, max_pixels)
+        require_size(file.size, largest)
         if file.size == 0:
             raise ImageRefused("the file is empty")
         if file.path.suffix.lower() != TABLE_SUFFIX:
-            content = file.path.read_bytes()
+            content = read_file(file.path, most=largest, links=False)
             header = read_header(content)
             check_header(header, max_pixels=max_pixels, min_side=min_side)
             check_decodes(content, header)
@@ -157,7 +167,7 @@ def _judge(file: Dropped, *, settle: float, max_pixels: int, min_side: int) -> V
     except NotTaken as reason:
         return Verdict(str(reason))
     except OSError as error:
-        return Verdict(f"cannot be read: {error.strerror}")
+        return Verdict(reason_of(error))
     return Verdict()
 
 
@@ -175,16 +185,14 @@ def _is_open_for_writing(path: Path) -> bool:
 
     The kernel gives no read lease on such a file (fcntl(2)).
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        # The signal by which the kernel takes a lease back; the usual one would end this process.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN
-    finally:
-        os.close(descriptor)
+    with open_file(path, links=False) as file:
+        try:
+            # The signal by which the kernel takes a lease back; the usual one would end this process.
+            fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
     return False
 
 

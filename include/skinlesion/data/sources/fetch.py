@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from skinlesion.data.labels.csv_file import LARGEST_TABLE
 from skinlesion.data.sources import zip_archive
 from skinlesion.data.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, download
 from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
@@ -26,6 +27,7 @@ from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import NotAFile, open_file
 from skinlesion.foundation.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ def _fetch_file(
     arrived = 0
     damaged: list[str] = []
     for _ in range(downloads):
-        if not target.exists():
+        if not os.path.lexists(target):
             download(
                 address,
                 target,
@@ -170,14 +172,19 @@ class _Content(NamedTuple):
 
 def _contents(path: Path) -> Iterator[_Content]:
     """Yield the files of a zip, or the table itself. Raises Damaged when a zip is none, or cut off."""
+    try:
+        file = open_file(path, most=LARGEST_FILE if path.suffix == ".zip" else LARGEST_TABLE, links=False)
+    except NotAFile as error:
+        raise DataError(f"{error}. Remove it, and fetch downloads the file.") from None
     if path.suffix != ".zip":
+        file.close()
         yield _Content(path.name, partial(shutil.copyfile, path), partial(have_same_content, path))
         return
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise zip_archive.Damaged(f"{path.name} is no whole zip file ({error})") from None
-    with archive:
+    with file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise zip_archive.Damaged(f"{path.name} is no whole zip file ({error})") from None
         members = zip_archive.files_of(archive, path.name)
         with progress("unpack", len(members), unit="files") as advance:
             for member in members:

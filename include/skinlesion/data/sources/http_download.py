@@ -18,6 +18,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import Checksum, hash_of, md5_in_headers
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import read_file
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class _Part:
         self._record = path.with_name(f"{path.name}.part.json")
         self.version, self.is_whole = Version(), False
         try:
-            self.version = Version.model_validate_json(self._record.read_bytes())
+            self.version = Version.model_validate_json(read_file(self._record, most=_MB, links=False))
         except (OSError, ValueError):  # without a readable record the bytes cannot be used
             self.discard()
         self.is_whole = self.version.size is not None and self.size() == self.version.size

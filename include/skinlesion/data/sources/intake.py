@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.listing import found_in
 from skinlesion.foundation import atomic, layout
 
 LONGEST_NAME: Final = 200
@@ -130,13 +131,8 @@ class Intake:
         atomic.flush(place.parent)
 
 
-def require_size(size: int, max_pixels: int) -> None:
-    """Raise NotTaken for a file that is larger than any image of so many pixels can be.
-
-    RGBA of 16 bits needs 8 bytes a pixel when nothing is compressed; 64 MB are left for what else a file holds, and for
-    a table.
-    """
-    largest = 8 * max_pixels + 64_000_000
+def require_size(size: int, largest: int) -> None:
+    """Raise NotTaken for a file that is larger than the largest that is opened (`DataSettings.largest_file`)."""
     if size > largest:
         raise NotTaken(f"{size:,} bytes; expected at most {largest:,}")
 
@@ -149,8 +145,7 @@ def is_safe(name: str) -> bool:
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(parent, name)
+    """Yield what has the name of an image, also where it cannot be used as one."""
+    for found in found_in(folder, apart=[folder.parent]):
+        if found.is_image or Path(found.file).suffix.lower() in SUFFIXES:
+            yield folder / found.file

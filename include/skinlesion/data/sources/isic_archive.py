@@ -113,7 +113,7 @@ class _Outcome(NamedTuple):
 def _take_one(image: ArchivedImage, *, archive: Archive, config: SourceSettings, intake: Intake) -> _Outcome:
     name, content = image.file_name, b""
     try:
-        require_size(image.files.full.size, config.max_image_pixels)
+        require_size(image.files.full.size, config.largest_file)
         content = archive.content(image)
         _require_whole(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
         place = intake.place(name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import errno
 import itertools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 from fsspec import AbstractFileSystem
+from fsspec.callbacks import Callback
 from fsspec.core import url_to_fs
-from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
+from fsspec.implementations.local import LocalFileSystem
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
@@ -27,6 +29,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import hash_of, sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import DISK_FULL, open_file
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.foundation.workers import spread
@@ -41,7 +44,6 @@ LONGEST_WAIT: Final = 30.0
 """Seconds before another attempt."""
 
 _ROWS_BETWEEN_WRITES: Final = 512  # bounds what a killed run has to copy and compare again
-_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class StoredObject(NamedTuple):
@@ -97,7 +99,7 @@ def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
         dataset=config.dataset,
         taken=lambda url: (taken_files.get(url), taken_before.get(url)),
         attempts=config.network_attempts,
-        max_pixels=config.max_image_pixels,
+        largest=config.largest_file,
     )
     rows = known
     with progress("object store", len(todo), unit="objects") as advance:
@@ -241,11 +243,11 @@ def _take(
     dataset: Path,
     taken: Callable[[str], tuple[str | None, str | None]],
     attempts: int,
-    max_pixels: int,
+    largest: int,
 ) -> Outcome:
     retrying = _attempts(attempts)
     try:
-        require_size(item.size, max_pixels)
+        require_size(item.size, largest)
         place = intake.place(item.name)
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)
@@ -258,19 +260,36 @@ def _take(
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
     except Exception as error:  # as in `_listed`
-        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+        if _is_of_this_disk(error):
             raise
         made = retrying.statistics.get("attempt_number", 1)
         return Outcome(item.name, None, reason=f"{_described(error)} (after {made} attempt{'s' * (made > 1)})")
 
 
 def _copy(store: AbstractFileSystem, item: StoredObject, partial: Path) -> None:
-    store.get_file(item.url, str(partial))
+    if isinstance(store, LocalFileSystem):  # a folder that is called a store: anything may lie in it
+        with open_file(store._strip_protocol(item.url), most=item.size) as source, partial.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    else:
+        store.get_file(item.url, str(partial), callback=_AtMost(item.size))
     size = partial.stat().st_size
     if size != item.size:
         raise OSError(f"expected {item.size} bytes, as listed, found {size}")
     if item.md5 and (found := hash_of(partial, "md5")) != item.md5 and _is_md5(store, item):
         raise OSError(f"expected MD5 {item.md5}, found {found}")
+
+
+class _AtMost(Callback):  # type: ignore[misc]  # fsspec has no types
+    """Ends a download that brings more bytes than the store listed, before it fills the disk."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def call(self, hook_name: str | None = None, **kwargs: Any) -> None:
+        """Look at what has arrived; the store calls this for each piece."""
+        if self.value > self._most:
+            raise OSError(f"expected {self._most} bytes, as listed, found more")
 
 
 def _is_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
@@ -314,9 +333,22 @@ def _attempts(count: int) -> Retrying:
     return Retrying(
         stop=stop_after_attempt(count),
         wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-        retry=retry_if_not_exception_type((FileNotFoundError, PermissionError)),
+        retry=retry_if_exception(
+            lambda error: not isinstance(error, FileNotFoundError | PermissionError) and not _is_of_this_disk(error)
+        ),
         reraise=True,
     )
+
+
+def _is_of_this_disk(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it came from, says that this machine's disk takes no more."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _counted(outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]) -> Iterator[Copied]:

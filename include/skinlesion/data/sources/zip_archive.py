@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 import shutil
 import stat
@@ -47,7 +48,8 @@ def files_of(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
                 f"{name}: the member {member.orig_filename!r} {problem}. Nothing of the archive is unpacked."
             )
     whole = sum(member.file_size for member in members)
-    packed = Path(archive.filename or name).stat().st_size
+    assert archive.fp is not None
+    packed = os.fstat(archive.fp.fileno()).st_size
     if whole > max(SMALL, EXPANSION * packed):
         raise DataError(
             f"{name} would unpack to {whole:,} bytes from {packed:,}; expected at most {EXPANSION} times as many. Nothing "
