@@ -1,4 +1,4 @@
-"""The figures of a model on held-out lesions, each with an interval from a bootstrap over lesions."""
+"""The figures of a model on held-out lesions, each with an interval that respects lesions."""
 
 from __future__ import annotations
 
