@@ -50,20 +50,17 @@ CASES: Final = tuple(
 )
 
 
-def passing_share(case: Case, draws: int, *, seed: int = 0, resamples: int = 1000) -> float:
+def passing_share(case: Case, draws: int, *, seed: int = 0) -> float:
     """Give the share of drawn candidates that pass both comparisons at the default settings."""
     config = PipelineConfig.of({})
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(LABELS)), [LESIONS[label] for label in LABELS])
     lesions = np.arange(len(labels))
     passed = 0
-    for draw in range(draws):
+    for _ in range(draws):
         both = _drawn(case, labels, generator)
-        accuracy, sensitivity = compare(
-            labels, lesions, *both, confidence=config.gate_confidence, resamples=resamples, seed=draw
-        )
-        assert accuracy.lower is not None
-        assert sensitivity.lower is not None
+        accuracy, sensitivity = compare(labels, lesions, *both, confidence=config.gate_confidence)
+        assert sensitivity is not None
         is_accurate = accuracy.lower >= -config.gate_balanced_accuracy_margin
         passed += is_accurate and sensitivity.lower >= -config.gate_sensitivity_margin
     return passed / draws

@@ -1,7 +1,7 @@
 """Whether a 95 % interval holds the truth in 95 of 100 cases: `python -m benchmarks.interval_coverage`.
 
 Each simulation draws held-out images of a known world, as many and as rare as HAM10000's (2,000 images, 65 of them unknown),
-several of a lesion, which are alike; then it asks the project's own intervals, and plain percentiles beside them.
+several of a lesion, which are alike; then it asks the project's own intervals, and plain percentiles beside those of a bootstrap.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from joblib import Parallel, delayed
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.calibration import calibration_error
-from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, Interval
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn
 from skinlesion.evaluation.metrics import balanced_accuracy, draw_figures, intervals, malignant_auroc
 from skinlesion.evaluation.paired import paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.shares import Interval
 
 IMAGES: Final = {"benign": 1610, "malignant": 325, "unknown": 65}
 """About so many of each class are drawn; the number of lesions is fixed, as the split fixes it."""
@@ -118,13 +119,14 @@ def coverage(
 
 def _simulation(seed: list[int], resamples: int, lesions: Lesions) -> dict[tuple[str, str], Interval | None]:
     model, worse = simulated(seed, lesions)
-    drawn = draw_figures(model, THRESHOLD, resamples=resamples, seed=seed[-1])
-    ours = intervals(model, drawn)
+    ours = intervals(model, THRESHOLD, resamples=resamples, seed=seed[-1])
+    drawn = draw_figures(model, resamples=resamples, seed=seed[-1])
     pairs = paired_differences(model, worse, (THRESHOLD, THRESHOLD), resamples=resamples, seed=seed[-1])
     found: dict[tuple[str, str], Interval | None] = {}
     for name in FIGURES:
         found[name, "ours"] = ours[name]
-        found[name, "percentile"] = _percentiles(drawn[name])
+        if name in drawn:
+            found[name, "percentile"] = _percentiles(drawn[name])
         found[name, "paired"] = pairs[name].interval
     return found
 

@@ -14,7 +14,7 @@ from skinlesion.evaluation.paired import Decided, compare
     "case", [case for case in CASES if case.drop != 0.05 and case.correlation == 0.6], ids=lambda case: case.name
 )
 def test_equal_candidates_pass_and_less_sensitive_ones_do_not(case: Case, draws: int) -> None:
-    share = passing_share(case, draws=draws, resamples=200)
+    share = passing_share(case, draws=draws)
     assert share >= 0.9 if case.drop == 0 else share <= 0.05
 
 
@@ -22,31 +22,38 @@ def decided(predicted: list[int], positive: list[bool]) -> Decided:
     return Decided(np.array(predicted), np.array(positive))
 
 
-def test_images_of_a_lesion_are_drawn_together() -> None:
+def test_images_of_a_lesion_count_as_what_they_are_worth() -> None:
     labels = np.array([0, 1] * 20)
     right, wrong = decided([0, 1] * 20, [False, True] * 20), decided([0, 0] * 20, [False, False] * 20)
     half = decided([0, 1, 0, 0] * 10, [False, True, False, False] * 10)
     apart, _ = compare(labels, list(range(40)), half, right, confidence=0.95)
-    together, _ = compare(labels, [number // 20 for number in range(40)], half, right, confidence=0.95)
-    assert apart.difference == together.difference == pytest.approx(-0.25)
-    assert apart.lower is not None
-    assert apart.lower < -0.3
-    assert together.lower == pytest.approx(-0.25)
+    together, _ = compare(labels, [number // 4 for number in range(40)], half, right, confidence=0.95)
+    alike, _ = compare(labels, [number // 2 % 2 for number in range(40)], half, right, confidence=0.95)
+    assert apart.difference == together.difference == alike.difference == pytest.approx(-0.25)
+    assert alike.lower < apart.lower < -0.3
+    assert together.lower <= -0.25
     _, sensitivity = compare(labels, list(range(40)), wrong, right, confidence=0.95)
+    assert sensitivity is not None
     assert sensitivity.difference == sensitivity.lower == -1
 
 
-def test_a_model_is_no_worse_than_itself_however_few_the_lesions() -> None:
-    same = decided([0, 1, 2], [False, True, False])
-    for difference in compare(np.array([0, 1, 2]), ["a", "b", "c"], same, same, confidence=0.99):
-        assert (difference.difference, difference.lower) == (0, 0)
+@pytest.mark.parametrize(("lesions", "is_enough"), [(1, False), (10, False), (27, False), (28, True), (100, True)])
+def test_models_that_agree_everywhere_are_shown_to_be_alike_only_by_enough_lesions(
+    lesions: int, is_enough: bool
+) -> None:
+    same = decided([1] * lesions, [True] * lesions)
+    names = [str(number) for number in range(lesions)]
+    for difference in compare(np.ones(lesions, dtype=np.int64), names, same, same, confidence=0.9):
+        assert difference is not None
+        assert (difference.difference, difference.lesions) == (0, lesions)
+        assert (difference.lower >= -0.08) == is_enough
 
 
 def test_without_a_malignant_lesion_there_is_no_sensitivity() -> None:
     some = decided([0, 2], [False, False])
     accuracy, sensitivity = compare(np.array([0, 2]), ["a", "b"], some, some, confidence=0.9)
-    assert accuracy.difference == 0
-    assert sensitivity.difference is sensitivity.lower is None
+    assert (accuracy.difference, accuracy.lesions) == (0, 1)
+    assert sensitivity is None
 
 
 def test_a_threshold_of_its_own_decides_what_is_called_malignant() -> None:

@@ -82,7 +82,7 @@ def test_the_first_candidate_has_no_rival_and_the_second_is_compared_with_it_on_
         assert compared["model_in_service"][name] == alone[name]
     difference = compared["balanced_accuracy"] - alone["balanced_accuracy"]
     assert compared["paired"]["balanced_accuracy"]["difference"] == pytest.approx(difference)
-    assert "paired bootstrap" in second.report.read_text()
+    assert "Both models on the same held-out lesions" in second.report.read_text()
 
 
 def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked_anew(copy_of_trained: Path) -> None:

@@ -120,7 +120,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
 def compare(first: Number, second: Number, models: Models = None, as_json: Json = False) -> None:
     """Show the figures of two versions on the held-out lesions of both, and what differs in settings, data and weights.
 
-    The difference is the second version minus the first, with an interval from a paired bootstrap over the lesions.
+    The difference is the second version minus the first, with its 95 % interval.
     """
     from skinlesion.evaluation.version_comparison import compare_versions
 

@@ -5,9 +5,8 @@ J. R. Stat. Soc. B 69:369, 2007). A resample is how often each lesion counts; a 
 resamples at once, and by how much each lesion changes them.
 
 The intervals are bias-corrected and accelerated (BCa; Efron, "Better bootstrap confidence intervals", J. Am. Stat. Assoc.
-82:171, 1987). Plain percentiles miss a sensitivity near 1 on one side two to four times as often as on the other;
-for differences, which depend on few images, percentiles do better: those of two models as they are
-(`skinlesion.evaluation.paired`), others widened for few lesions (`widened`). See `python -m benchmarks.interval_coverage`.
+82:171, 1987), those of differences percentiles that are widened for few lesions (`widened`). See `python -m
+benchmarks.interval_coverage`. Shares of images need no bootstrap: see `skinlesion.evaluation.shares`.
 """
 
 from __future__ import annotations
@@ -18,18 +17,15 @@ from typing import Final, Protocol
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
+from skinlesion.evaluation.shares import LEVEL, Interval
 
 RESAMPLES: Final = 2000
 """Resamples of the headline figures; the tails of a BCa interval need more than a thousand."""
-LEVEL: Final = 0.95
 WEIGHTS_AT_ONCE: Final = 4_000_000
 """Bootstrap weights held at once (32 MB), whatever the number of images."""
-
-Interval = list[float]
-"""Low and high."""
 
 
 class Statistic(Protocol):
@@ -129,15 +125,6 @@ def shifted(drawn: Drawn) -> Interval | None:
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - 2 * (values.mean() - drawn.point)
     return [max(float(low), 0.0), max(float(high), 0.0)]
-
-
-def all_or_none(share: float, lesions: int) -> Interval:
-    """Return the exact binomial interval of a share of 0 or 1, for which resampling shows no variation.
-
-    Clopper & Pearson, Biometrika 26:404, 1934, with lesions as trials.
-    """
-    found = binomtest(round(share * lesions), lesions).proportion_ci(LEVEL, method="exact")
-    return [float(found.low), float(found.high)]
 
 
 @dataclass(frozen=True)

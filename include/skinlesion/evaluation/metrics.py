@@ -1,4 +1,4 @@
-"""The figures of a model on held-out lesions, each with an interval from a bootstrap over lesions."""
+"""The figures of a model on held-out lesions, each with an interval that respects lesions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from skinlesion.evaluation.lesion_bootstrap import (
     Drawn,
     FigureOfPairs,
     FiguresOfSums,
-    Interval,
-    Statistic,
     bca,
     draw,
     shifted,
 )
-from skinlesion.evaluation.operating_point import SHARES, operating_statistic, share_interval
+from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.evaluation.shares import Interval, Share, mean_interval, recalls
 from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
 
 FEW_LESIONS: Final = 20
@@ -55,13 +54,14 @@ def measure(
         probabilities: (n, 3) float64, rows sum to 1, columns in the order of `LABELS`.
         lesions: n names; images of one lesion are not independent and are resampled together.
         threshold: of the probability of malignant, fixed beforehand; with it sensitivity and specificity have intervals.
-        resamples: bootstrap resamples; 0 gives no intervals.
+        resamples: bootstrap resamples; 0 gives no intervals of AUROC, macro F1 and calibration error.
         seed: of the bootstrap; equal input and seed give equal figures.
 
     `balanced_accuracy` is the mean recall over the classes present in `labels`, `malignant_auroc` is that of malignant
     against the rest. `expected_calibration_error` is that of the likeliest class in 15 equal-width bins, `reliability` its
-    bins. `intervals` are those of `skinlesion.evaluation.lesion_bootstrap`; resamples in which a figure is undefined are
-    left out, and a figure that depends on a class with a single lesion has none, as resampling it shows no variation.
+    bins. `intervals` are those of `skinlesion.evaluation.shares` and, where a figure is not a share, of
+    `skinlesion.evaluation.lesion_bootstrap`; resamples in which a figure is undefined are left out, and a figure that
+    depends on a class with a single lesion has none, as resampling it shows no variation.
     The threshold of `specificity_at_95_sensitivity` is chosen on this very set: the figure describes the ROC curve and
     promises nothing for a threshold that was fixed beforehand.
 
@@ -97,7 +97,7 @@ def measure_scored(
         log_loss=float(log_loss(scored.labels, normalised, labels=every)),
         expected_calibration_error=error,
         specificity_at_95_sensitivity=specificity,
-        intervals=intervals(scored, draw_figures(scored, threshold, resamples=resamples, seed=seed)),
+        intervals=intervals(scored, threshold, resamples=resamples, seed=seed),
         per_class={
             label: ClassFigures(
                 precision=_number(precision[index]),
@@ -128,31 +128,34 @@ def malignant_auroc(scored: ScoredImages) -> float | None:
     return None if malignant.all() or not malignant.any() else float(roc_auc_score(malignant, scored.scores))
 
 
-def draw_figures(
+def draw_figures(scored: ScoredImages, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Drawn]:
+    """Return the figures that are no shares of images with their bootstraps: AUROC, macro F1 and calibration error."""
+    pairs = FigureOfPairs.of("malignant_auroc", scored)
+    return draw([_f1_statistic(scored), _calibration_statistic(scored), pairs], scored.lesions, resamples, seed)
+
+
+def intervals(
     scored: ScoredImages, threshold: float | None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Drawn]:
-    """Return the figures that have intervals with their bootstraps; those of the threshold only where there is one."""
-    statistics: list[Statistic] = [
-        confusion_statistic(scored),
-        _calibration_statistic(scored),
-        FigureOfPairs.of("malignant_auroc", scored),
-    ]
+) -> dict[str, Interval | None]:
+    """Return the 95 % interval of each figure; None where a class that it depends on has a single lesion.
+
+    Those of sensitivity and specificity only with a threshold.
+    """
+    found: dict[str, Interval | None] = {
+        "balanced_accuracy": balanced_accuracy_interval(scored),
+        "accuracy": Share.of(scored.right, scored.groups).interval(),
+    }
     if threshold is not None:
-        statistics.append(operating_statistic(scored, threshold))
-    return draw(statistics, scored.lesions, resamples, seed)
+        found |= {name: share.interval() for name, share in operating_shares(scored, threshold).items()}
+    for name, figure in draw_figures(scored, resamples=resamples, seed=seed).items():
+        found[name] = shifted(figure) if name == "expected_calibration_error" else bca(figure)
+    return {name: interval if fewest_lesions(scored, name) > 1 else None for name, interval in found.items()}
 
 
-def intervals(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, Interval | None]:
-    """Return the 95 % interval of each figure; None where a class that it depends on has a single lesion."""
-    found: dict[str, Interval | None] = {}
-    for name, figure in drawn.items():
-        if name in SHARES:
-            found[name] = share_interval(scored, name, figure)
-        elif fewest_lesions(scored, name) < 2:
-            found[name] = None
-        else:
-            found[name] = shifted(figure) if name == "expected_calibration_error" else bca(figure)
-    return found
+def balanced_accuracy_interval(scored: ScoredImages) -> Interval:
+    """Return the 95 % interval of the balanced accuracy, from those of the recalls, which depend on different images."""
+    of_class = recalls(scored.labels, scored.predicted, scored.groups)
+    return mean_interval([share.point for share in of_class], [share.interval() for share in of_class])
 
 
 def fewest_lesions(scored: ScoredImages, name: str) -> int:
@@ -169,8 +172,8 @@ def fewest_lesions(scored: ScoredImages, name: str) -> int:
     return min(scored.lesions_of(side) for side in sides.get(name, [malignant | True]))
 
 
-def confusion_statistic(scored: ScoredImages) -> FiguresOfSums:
-    """Return balanced accuracy, accuracy and macro F1 as functions of the confusion matrix, over the classes present."""
+def _f1_statistic(scored: ScoredImages) -> FiguresOfSums:
+    """Return macro F1 as a function of the confusion matrix, over the classes present."""
     classes = len(LABELS)
     present = np.unique(scored.labels)
     counts = np.zeros((scored.lesions, classes * classes))
@@ -180,11 +183,7 @@ def confusion_statistic(scored: ScoredImages) -> FiguresOfSums:
         matrices = sums.reshape(-1, classes, classes)
         hits = np.diagonal(matrices, axis1=1, axis2=2)
         supports, named = matrices.sum(axis=2), matrices.sum(axis=1)
-        return {
-            "balanced_accuracy": (hits / supports)[:, present].mean(axis=1),
-            "accuracy": hits.sum(axis=1) / supports.sum(axis=1),
-            "macro_f1": (2 * hits / (supports + named))[:, present].mean(axis=1),
-        }
+        return {"macro_f1": (2 * hits / (supports + named))[:, present].mean(axis=1)}
 
     return FiguresOfSums(counts, figures)
 

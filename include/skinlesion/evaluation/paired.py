@@ -1,25 +1,24 @@
-"""Two models on the same lesions: the difference of their figures with a bound and an interval from a paired bootstrap.
+"""Two models on the same lesions: the difference of their figures with a bound and an interval.
 
-The bootstrap draws lesions with all their images (Field & Welsh, "Bootstrapping clustered data", J. R. Stat. Soc. B 69:369,
-2007) and takes the same lesions for both models, so what makes a set of lesions easy or hard cancels (Efron & Tibshirani,
-"An introduction to the bootstrap", 1993, ch. 8). Bounds and intervals are percentiles of the resampled differences;
-resamples without a class that a figure needs are left out. The gate (`compare`) and the report (`paired_differences`) use
-the same resamples. The report's two-sided interval is widened for few lesions; the gate's one-sided bound is not.
+Both models answer for the same lesions, so what makes a set of lesions easy or hard cancels. Differences of shares of images, and of
+balanced accuracy, which is a mean of shares, are those of `skinlesion.evaluation.shares`; the gate (`compare`) takes their one-sided
+bound, the report (`paired_differences`) their interval. The other figures take a paired bootstrap over lesions with widened
+percentiles (`skinlesion.evaluation.lesion_bootstrap`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
-from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, Interval, draw, widened
-from skinlesion.evaluation.metrics import confusion_statistic, draw_figures, fewest_lesions
-from skinlesion.evaluation.operating_point import operating_statistic
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, widened
+from skinlesion.evaluation.metrics import draw_figures, fewest_lesions
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.evaluation.shares import Interval, PairedShares, mean_interval, mean_lower, paired_recalls
 from skinlesion.registry.metrics_record import PairedFigure, Verdict
 
 MORE_IS_BETTER: Final = {
@@ -38,14 +37,14 @@ MORE_IS_BETTER: Final = {
 class Difference:
     """A figure of both models on the same images, and candidate minus champion.
 
-    lower: one-sided lower bound of that difference; None where a class that the figure depends on has a single lesion, whose
-    resamples are all alike. All are None where the figure is undefined because a class is missing.
+    lower: one-sided lower bound of that difference. lesions: number of those of the rarest class that it depends on.
     """
 
-    candidate: float | None
-    champion: float | None
-    difference: float | None
-    lower: float | None
+    candidate: float
+    champion: float
+    difference: float
+    lower: float
+    lesions: int
 
 
 @dataclass(frozen=True)
@@ -60,49 +59,55 @@ class Decided:
     positive: Bools
 
     @classmethod
-    def of(cls, probabilities: Floats, threshold: float | None) -> Decided:
-        """Return what follows from probabilities (n, 3) and the threshold for malignant; None: the likeliest class."""
-        predicted = probabilities.argmax(axis=1)
-        malignant = LABELS.index(MALIGNANT)
-        positive = predicted == malignant if threshold is None else probabilities[:, malignant] >= threshold
-        return cls(predicted, positive)
+    def of(cls, probabilities: Floats, threshold: float) -> Decided:
+        """Return what follows from probabilities (n, 3) and the threshold for malignant."""
+        return cls(probabilities.argmax(axis=1), probabilities[:, LABELS.index(MALIGNANT)] >= threshold)
 
 
 def compare(
-    labels: Ints,
-    lesions: npt.ArrayLike,
-    candidate: Decided,
-    champion: Decided,
-    *,
-    confidence: float,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[Difference, Difference]:
+    labels: Ints, lesions: npt.ArrayLike, candidate: Decided, champion: Decided, *, confidence: float
+) -> tuple[Difference, Difference | None]:
     """Return the differences in balanced accuracy and in sensitivity for malignant at the operating points.
 
+    The second is None where no image is malignant.
+
     Args:
-        labels: (n,) int64, indices into `LABELS`.
+        labels: (n,) int64, indices into `LABELS`; at least one.
         lesions: n names.
         candidate: answers for the n images.
         champion: answers for the same n images.
-        confidence: of the one-sided bound; at 0.5 it is about the difference itself.
-        resamples: number of resamples.
-        seed: equal input and seed give equal bounds.
+        confidence: of the one-sided bound; at 0.5 it is the difference itself, but where no image shows one.
     """
     groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-    new, old = (_draw_decided(labels, groups, decided, resamples, seed) for decided in (candidate, champion))
-    images = ScoredImages(labels, np.eye(len(LABELS))[labels], groups)
-    accuracy, sensitivity = (
-        _bounded(new[name], old[name], confidence, fewest_lesions(images, name))
-        for name in ("balanced_accuracy", "sensitivity")
+    malignant = labels == LABELS.index(MALIGNANT)
+    of_class = paired_recalls(labels, candidate.predicted, champion.predicted, groups)
+    accuracy = Difference(
+        candidate=_mean_recall(labels, candidate.predicted),
+        champion=_mean_recall(labels, champion.predicted),
+        difference=float(np.mean([pair.difference for pair in of_class])),
+        lower=mean_lower([pair.difference for pair in of_class], [pair.lower(confidence) for pair in of_class]),
+        lesions=min(pair.lesions for pair in of_class),
     )
-    return accuracy, sensitivity
+    if not malignant.any():
+        return accuracy, None
+    pair = PairedShares.of(candidate.positive[malignant], champion.positive[malignant], groups[malignant])
+    return accuracy, Difference(
+        candidate=float(candidate.positive[malignant].mean()),
+        champion=float(champion.positive[malignant].mean()),
+        difference=pair.difference,
+        lower=pair.lower(confidence),
+        lesions=pair.lesions,
+    )
+
+
+def _mean_recall(labels: Ints, predicted: Ints) -> float:
+    return float(np.mean([(predicted == label)[labels == label].mean() for label in np.unique(labels)]))
 
 
 def paired_differences(
     new: ScoredImages,
     old: ScoredImages,
-    thresholds: tuple[float | None, float | None],
+    thresholds: tuple[float, float],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -110,52 +115,48 @@ def paired_differences(
     """Return, for each figure that both models have, `difference` (new minus old), its 95 % `interval` and a `verdict`.
 
     `verdict` is better or worse where the interval excludes 0, else "no clear difference"; without an interval it "cannot be
-    told". `resamples_better` is the share
-    of resamples in which the new model is ahead. A figure that depends on a single lesion of a class has no interval.
+    told". A figure that depends on a single lesion of a class has no interval.
 
     thresholds: of the new and of the old model, each at its own. Raises ValueError when the images are not the same.
     """
     if not (np.array_equal(new.labels, old.labels) and np.array_equal(new.groups, old.groups)):
         raise ValueError("a paired comparison needs the same images, in the same order, of both models")
-    drawn_new = draw_figures(new, thresholds[0], resamples=resamples, seed=seed)
-    drawn_old = draw_figures(old, thresholds[1], resamples=resamples, seed=seed)
-    shared = [name for name in MORE_IS_BETTER if name in drawn_new and name in drawn_old]
-    return {
-        name: _row(drawn_new[name] - drawn_old[name], MORE_IS_BETTER[name], fewest_lesions(new, name))
-        for name in shared
-        if np.isfinite(drawn_new[name].point - drawn_old[name].point)
+    found = _share_differences(new, old, thresholds)
+    drawn = [draw_figures(model, resamples=resamples, seed=seed) for model in (new, old)]
+    for name in drawn[0]:
+        difference = drawn[0][name] - drawn[1][name]
+        found[name] = difference.point, widened(difference, fewest_lesions(new, name))
+    return {name: _row(new, name, *found[name]) for name in MORE_IS_BETTER if np.isfinite(found[name][0])}
+
+
+def _share_differences(
+    new: ScoredImages, old: ScoredImages, thresholds: tuple[float, float]
+) -> dict[str, tuple[float, Interval | None]]:
+    """Return the difference and the interval of each figure that is a share of images or a mean of such."""
+    called = [model.scores >= threshold for model, threshold in zip((new, old), thresholds, strict=True)]
+    malignant, groups = new.malignant, new.groups
+    pairs = {
+        "accuracy": PairedShares.of(new.right, old.right, groups),
+        "sensitivity": PairedShares.of(called[0][malignant], called[1][malignant], groups[malignant]),
+        "specificity": PairedShares.of(~called[0][~malignant], ~called[1][~malignant], groups[~malignant]),
     }
+    found: dict[str, tuple[float, Interval | None]] = {
+        name: (pair.difference, pair.interval()) for name, pair in pairs.items()
+    }
+    of_class = paired_recalls(new.labels, new.predicted, old.predicted, groups)
+    differences = [pair.difference for pair in of_class]
+    interval = mean_interval(differences, [pair.interval() for pair in of_class])
+    return found | {"balanced_accuracy": (float(np.mean(differences)), interval)}
 
 
-def _draw_decided(labels: Ints, groups: Ints, decided: Decided, resamples: int, seed: int) -> dict[str, Drawn]:
-    """Return balanced accuracy and sensitivity at the operating point with their bootstraps."""
-    certain, malignant = np.eye(len(LABELS)), LABELS.index(MALIGNANT)
-    named = ScoredImages(labels, certain[decided.predicted], groups)
-    called = replace(named, probabilities=certain[np.where(decided.positive, malignant, malignant - 1)])
-    return draw([confusion_statistic(named), operating_statistic(called, 0.5)], named.lesions, resamples, seed)
-
-
-def _bounded(new: Drawn, old: Drawn, confidence: float, lesions: int) -> Difference:
-    difference = new - old
-    values = difference.values[np.isfinite(difference.values)]
-    if not len(values) or not np.isfinite(difference.point):
-        return Difference(None, None, None, None)
-    lower = float(np.quantile(values, 1 - confidence)) if lesions > 1 else None
-    return Difference(new.point, old.point, difference.point, lower)
-
-
-def _row(difference: Drawn, more_is_better: bool, lesions: int) -> PairedFigure:
-    interval = widened(difference, lesions)
-    values = difference.values[np.isfinite(difference.values)] * (1 if more_is_better else -1)
+def _row(images: ScoredImages, name: str, difference: float, interval: Interval | None) -> PairedFigure:
+    interval = interval if fewest_lesions(images, name) > 1 else None
     return PairedFigure(
-        difference=difference.point,
-        interval=interval,
-        verdict=_verdict(interval, more_is_better),
-        resamples_better=float(np.mean(values > 0)) if len(values) else None,
+        difference=difference, interval=interval, verdict=_verdict(interval, more_is_better=MORE_IS_BETTER[name])
     )
 
 
-def _verdict(interval: Interval | None, more_is_better: bool) -> Verdict:
+def _verdict(interval: Interval | None, *, more_is_better: bool) -> Verdict:
     if interval is None:
         return "cannot be told"
     if interval[0] <= 0 <= interval[1]:

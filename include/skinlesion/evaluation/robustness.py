@@ -14,16 +14,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, Interval, bca, draw, widened
-from skinlesion.evaluation.metrics import confusion_statistic, fewest_lesions
+from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
+from skinlesion.evaluation.metrics import balanced_accuracy, balanced_accuracy_interval, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
+from skinlesion.evaluation.shares import Interval, mean_interval, paired_recalls
 from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
 Pixels = npt.NDArray[np.uint8]
 Alteration = Callable[[Pixels, float], Pixels]
 
 RESAMPLES_OF_A_POINT: Final = 500
-FIGURES: Final = ("balanced_accuracy", "malignant_auroc")
 
 
 def rotated(image: Pixels, degrees: float) -> Pixels:
@@ -131,45 +131,66 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
         held_out_labels: of all held-out images. The classes are about even in the sample, so the AUROC weights each image
             by the share of its class there.
 
-    `change` is the altered figure minus the unaltered one, `change_interval` its interval from a paired bootstrap.
+    `change` is the altered figure minus the unaltered one on the same images, `change_interval` its interval.
     """
     parts = probabilities.reshape(-1, len(labels), len(LABELS))
     shares = np.bincount(held_out_labels, minlength=len(LABELS)) / np.maximum(
         1, np.bincount(labels, minlength=len(LABELS))
     )
-    base_scored = ScoredImages.of(labels, parts[0], lesions)
-    base = _draw(base_scored, shares)
+    base = _Measured.of(ScoredImages.of(labels, parts[0], lesions), shares)
     answers = iter(parts[1:])
     curves: dict[str, RobustnessCurve] = {}
     for name, curve in CURVES.items():
         points = []
         for strength in curve.strengths:
-            scored = ScoredImages.of(labels, next(answers), lesions)
-            drawn = _draw(scored, shares)
-            changes: dict[str, float | Interval | None] = {}
-            for figure in FIGURES:
-                change = drawn[figure] - base[figure]
-                known = bool(np.isfinite(drawn[figure].point))
-                changes[f"{figure}_change"] = change.point if known else None
-                changes[f"{figure}_change_interval"] = (
-                    widened(change, fewest_lesions(scored, figure)) if known else None
+            altered = _Measured.of(ScoredImages.of(labels, next(answers), lesions), shares)
+            points.append(
+                RobustnessPoint.model_validate(
+                    {"strength": strength, **altered.figures(), **altered.changes_from(base)}
                 )
-            points.append(RobustnessPoint.model_validate({"strength": strength, **_figures(scored, drawn), **changes}))
+            )
         curves[name] = RobustnessCurve(unit=curve.unit, unaltered=curve.unaltered, points=points)
-    unaltered = RobustnessFigures.model_validate(_figures(base_scored, base))
+    unaltered = RobustnessFigures.model_validate(base.figures())
     return Robustness(images=len(labels), unaltered=unaltered, curves=curves)
 
 
-def _draw(scored: ScoredImages, shares: Floats) -> dict[str, Drawn]:
-    pairs = FigureOfPairs.of("malignant_auroc", scored, shares[scored.labels])
-    return draw([confusion_statistic(scored), pairs], scored.lesions, RESAMPLES_OF_A_POINT, seed=0)
+@dataclass(frozen=True)
+class _Measured:
+    """The sample, altered in one way, with the bootstrap of its AUROC."""
 
+    scored: ScoredImages
+    auroc: Drawn
 
-def _figures(scored: ScoredImages, drawn: dict[str, Drawn]) -> dict[str, float | Interval | None]:
-    """Return the fields of `RobustnessFigures`."""
-    found: dict[str, float | Interval | None] = {}
-    for figure in FIGURES:
-        known = bool(np.isfinite(drawn[figure].point))
-        found[figure] = drawn[figure].point if known else None
-        found[f"{figure}_interval"] = bca(drawn[figure]) if known and fewest_lesions(scored, figure) > 1 else None
-    return found
+    @classmethod
+    def of(cls, scored: ScoredImages, shares: Floats) -> _Measured:
+        pairs = FigureOfPairs.of("malignant_auroc", scored, shares[scored.labels])
+        return cls(scored, draw([pairs], scored.lesions, RESAMPLES_OF_A_POINT, seed=0)["malignant_auroc"])
+
+    def figures(self) -> dict[str, float | Interval | None]:
+        """Return the fields of `RobustnessFigures`."""
+        has_auroc = bool(np.isfinite(self.auroc.point))
+        return {
+            "balanced_accuracy": balanced_accuracy(self.scored),
+            "balanced_accuracy_interval": self._if_several(
+                "balanced_accuracy", balanced_accuracy_interval(self.scored)
+            ),
+            "malignant_auroc": self.auroc.point if has_auroc else None,
+            "malignant_auroc_interval": self._if_several("malignant_auroc", bca(self.auroc)),
+        }
+
+    def changes_from(self, base: _Measured) -> dict[str, float | Interval | None]:
+        """Return the fields that `RobustnessPoint` has beside those."""
+        labels, groups = self.scored.labels, self.scored.groups
+        pairs = paired_recalls(labels, self.scored.predicted, base.scored.predicted, groups)
+        changes = [pair.difference for pair in pairs]
+        interval = mean_interval(changes, [pair.interval() for pair in pairs])
+        auroc = self.auroc - base.auroc
+        return {
+            "balanced_accuracy_change": float(np.mean(changes)),
+            "balanced_accuracy_change_interval": self._if_several("balanced_accuracy", interval),
+            "malignant_auroc_change": auroc.point if np.isfinite(auroc.point) else None,
+            "malignant_auroc_change_interval": widened(auroc, fewest_lesions(self.scored, "malignant_auroc")),
+        }
+
+    def _if_several(self, figure: str, interval: Interval | None) -> Interval | None:
+        return interval if fewest_lesions(self.scored, figure) > 1 else None

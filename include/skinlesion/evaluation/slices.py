@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.metrics import balanced_accuracy, draw_figures, intervals, malignant_auroc
-from skinlesion.evaluation.operating_point import SHARES
+from skinlesion.evaluation.metrics import balanced_accuracy, intervals, malignant_auroc
+from skinlesion.evaluation.operating_point import SHARES, operating_shares
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.registry.metrics_record import Slice
 
@@ -56,15 +56,13 @@ def _slice(column: str, value: str, part: ScoredImages, threshold: float | None,
     )
     if min(part.lesions, len(part)) < minimum:
         return found
-    drawn = draw_figures(part, threshold, resamples=RESAMPLES_OF_A_SLICE)
-    bounds = intervals(part, drawn)
+    bounds = intervals(part, threshold, resamples=RESAMPLES_OF_A_SLICE)
     figures: dict[str, float | None] = {
         "balanced_accuracy": balanced_accuracy(part),
         "malignant_auroc": malignant_auroc(part),
     }
-    for name in SHARES:
-        if name in drawn and np.isfinite(drawn[name].point):
-            figures[name] = drawn[name].point
+    if threshold is not None:
+        figures |= {name: share.point for name, share in operating_shares(part, threshold).items() if share.lesions}
     return found.model_copy(update=figures | {"intervals": {name: bounds.get(name) for name in FIGURES}})
 
 

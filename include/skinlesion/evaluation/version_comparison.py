@@ -36,7 +36,7 @@ class ComparedFigure(RecordPart):
 
     Attributes:
         name, title: as in `versions.FIGURES`.
-        paired: the second version minus the first, from a paired bootstrap; None if it cannot be computed.
+        paired: the second version minus the first; None if it cannot be computed.
     """
 
     name: str

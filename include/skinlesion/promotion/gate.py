@@ -310,21 +310,21 @@ def _without_champion(config: PromotionSettings, champion: Champion, number: int
 
 
 def _not_worse(
-    name: str, what: str, found: Difference, margin: float, config: PromotionSettings, champion: Champion
+    name: str, what: str, found: Difference | None, margin: float, config: PromotionSettings, champion: Champion
 ) -> Criterion:
     title = f"{what[0].upper()}{what[1:]} beside the model in service"
+    if found is None:
+        sentence = f"The {what} cannot be compared: no malignant lesion is held out. Add labelled images."
+        return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence)
     numbers: dict[str, JsonValue] = {
         "candidate": found.candidate,
         "champion": found.champion,
         "difference": found.difference,
         "lower": found.lower,
+        "lesions": found.lesions,
         "confidence": config.gate_confidence,
         "margin": margin,
     }
-    if found.lower is None or found.difference is None:
-        why = "no malignant lesion is held out" if found.difference is None else "a class has a single held-out lesion"
-        sentence = f"Which model has the better {what} cannot be told: {why}. Add labelled images."
-        return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence, numbers=numbers)
     passed = found.lower >= -margin
     measured = (
         f"The {what} is {found.candidate:.3f}, version {champion.number} has {found.champion:.3f}: a difference of "
@@ -333,7 +333,10 @@ def _not_worse(
     if passed:
         sentence = f"{measured}; no worse than {-margin:+.3f} is allowed."
     elif found.difference >= -margin:
-        sentence = f"{measured}; it must be sure above {-margin:+.3f}, and these lesions are too few to be."
+        few = "malignant lesions" if name == "sensitivity_margin" else "lesions of the rarest class"
+        sentence = (
+            f"{measured}; it must be sure above {-margin:+.3f}. Too few {few} to judge: {found.lesions} held out."
+        )
     else:
         sentence = f"{measured}; it must be above {-margin:+.3f}."
     return Criterion(

@@ -201,15 +201,11 @@ class ModelInService(ModelFigures):
 
 
 class PairedFigure(Part):
-    """The difference of one figure, the candidate minus the model in service.
-
-    resamples_better: share of the resamples in which the candidate is ahead.
-    """
+    """The difference of one figure, the candidate minus the model in service."""
 
     difference: float
     interval: Interval | None
     verdict: Verdict
-    resamples_better: float | None
 
 
 class SmokeKind(Part):
