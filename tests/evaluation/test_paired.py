@@ -67,7 +67,7 @@ def test_one_lesion_gives_differences_without_intervals() -> None:
     found = paired_differences(one, other, (0.5, 0.5))
     assert "malignant_auroc" not in found and "sensitivity" not in found
     assert found["accuracy"].difference == -0.5
-    assert (found["accuracy"].interval, found["accuracy"].verdict) == (None, "no clear difference")
+    assert (found["accuracy"].interval, found["accuracy"].verdict) == (None, "cannot be told")
 
 
 def test_other_lesions_are_refused() -> None:
