@@ -113,6 +113,20 @@ def test_the_split_of_last_week_beside_todays_catalog_stops_ingest(processed: Da
     ingest(processed.config())
 
 
+def test_a_damaged_catalog_hides_no_split_of_last_week(processed: DataSet) -> None:
+    path, catalog = layout.split(processed.folder), layout.catalog(processed.folder)
+    last_week = path.read_bytes()
+    next_night(processed)
+    run_data_side(processed.config())
+    catalog.write_bytes(catalog.read_bytes()[:100])
+    path.write_bytes(last_week)
+    with pytest.raises(DataError, match=r"manifest\.parquet knows"):
+        ingest(processed.config())
+    layout.manifest(processed.folder).write_bytes(b"")
+    with pytest.raises(DataError, match=r"catalog\.parquet cannot be read.*nothing else knows it.*or remove it"):
+        ingest(processed.config())
+
+
 def test_a_split_of_another_data_set_stops_ingest(processed: DataSet, sample: DataSet, tmp_path: Path) -> None:
     other = DataSet(tmp_path / "other" / "dataset").borrow(sample, sample.rows()[6:12])
     ingest(other.config())

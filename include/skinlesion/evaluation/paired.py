@@ -38,14 +38,15 @@ MORE_IS_BETTER: Final = {
 class Difference:
     """A figure of both models on the same images, and candidate minus champion.
 
-    lower: one-sided lower bound of that difference; None where a class that the figure depends on has a single lesion, whose
-    resamples are all alike. All are None where the figure is undefined because a class is missing.
+    lower: one-sided lower bound of that difference. All are None where the figure is undefined because a class is missing.
+    fewest: number of lesions of the rarest class that the figure depends on; of one, all resamples are alike.
     """
 
     candidate: float | None
     champion: float | None
     difference: float | None
     lower: float | None
+    fewest: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,7 @@ def _bounded(new: Drawn, old: Drawn, confidence: float, lesions: int) -> Differe
     values = difference.values[np.isfinite(difference.values)]
     if not len(values) or not np.isfinite(difference.point):
         return Difference(None, None, None, None)
-    lower = float(np.quantile(values, 1 - confidence)) if lesions > 1 else None
-    return Difference(new.point, old.point, difference.point, lower)
+    return Difference(new.point, old.point, difference.point, float(np.quantile(values, 1 - confidence)), lesions)
 
 
 def _row(difference: Drawn, more_is_better: bool, lesions: int) -> PairedFigure:

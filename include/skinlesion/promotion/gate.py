@@ -322,14 +322,17 @@ def _not_worse(
         "margin": margin,
     }
     if found.lower is None or found.difference is None:
-        why = "no malignant lesion is held out" if found.difference is None else "a class has a single held-out lesion"
-        sentence = f"Which model has the better {what} cannot be told: {why}. Add labelled images."
+        sentence = f"The {what} cannot be compared: no malignant lesion is held out. Add labelled images."
         return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence, numbers=numbers)
     passed = found.lower >= -margin
     measured = (
         f"The {what} is {found.candidate:.3f}, version {champion.number} has {found.champion:.3f}: a difference of "
-        f"{found.difference:+.3f}, {config.gate_confidence:.0%} sure above {found.lower:+.3f}"
+        f"{found.difference:+.3f}, "
     )
+    if found.fewest > 1:
+        measured += f"{config.gate_confidence:.0%} sure above {found.lower:+.3f}"
+    else:
+        measured += "but a class has a single held-out lesion, so whether this is chance cannot be told"
     if passed:
         sentence = f"{measured}; no worse than {-margin:+.3f} is allowed."
     elif found.difference >= -margin:
