@@ -20,7 +20,7 @@ def write_learnt(candidate: Candidate, rows: pd.DataFrame | None = None) -> None
     table = (
         pd.DataFrame({name: [False if name == "inner" else own] for name in LEARNT_COLUMNS}) if rows is None else rows
     )
-    write_table(candidate.trained_on, table.assign(inner=False), LEARNT_COLUMNS)
+    write_table(candidate.trained_on, table if "inner" in table else table.assign(inner=False), LEARNT_COLUMNS)
 
 
 def write_training_record(candidate: Candidate, **changed: Any) -> None:

@@ -61,6 +61,29 @@ def test_other_weights_are_said_to_differ(skinlesion: Skinlesion, two: House) ->
     assert re.search(r"weights of the backbone \(hash\) +weights +others", ended.out)
 
 
+def test_what_one_version_learnt_counts_for_neither(skinlesion: Skinlesion, two: House) -> None:
+    """What became held out after a version had learnt it made that version look better than the other one."""
+    two.has_learnt("one", two.rows[two.rows["label"] == "malignant"].head(36))
+    shown = skinlesion("models", "compare", 1, 2, "--models", two.models).out
+    assert "384 held-out images, of 384 lesions" in shown
+    assert "36 of 420 held-out images, of 36 lesions, are left out: a model that is measured was trained on" in shown
+
+
+def test_a_lesion_that_was_merged_later_is_known_by_the_answers_of_the_later_version(
+    skinlesion: Skinlesion, two: House
+) -> None:
+    """Version 1 learnt image I400 and was measured on I0; later both turn out to show one lesion, which version 2 answers."""
+    two.has_learnt("one", two.rows[two.rows["image"] == "I400"])
+    keep(two.candidate("one"), slice(0, 400))
+    path = two.candidate("two").predictions
+    answers = read_table(path, PREDICTION_COLUMNS)
+    answers.loc[answers["image"].isin(["I0", "I400"]), "group"] = "lesion:one"
+    write_table(path, answers, PREDICTION_COLUMNS)
+    shown = skinlesion("models", "compare", 1, 2, "--models", two.models).out
+    assert "399 held-out images, of 399 lesions" in shown
+    assert "1 of 400 held-out images, of 1 lesion, are left out" in shown
+
+
 def test_the_figures_are_of_the_images_that_both_versions_were_measured_on(skinlesion: Skinlesion, two: House) -> None:
     keep(two.candidate("one"), slice(0, 300))
     keep(two.candidate("two"), slice(100, 420))
@@ -110,6 +133,14 @@ def other_classes(two: House) -> None:
     write_training_record(two.candidate("two"), classes=("benign", "malignant"))
 
 
+def everything_learnt(two: House) -> None:
+    two.has_learnt("one", two.rows)
+
+
+def unknown_what_was_learnt(two: House) -> None:
+    two.candidate("two").trained_on.unlink()
+
+
 def no_record(two: House) -> None:
     two.candidate("two").training.unlink()
 
@@ -123,6 +154,8 @@ def no_record(two: House) -> None:
         (other_images_and_answers_gone, (1, 3), "measured on different held-out images"),
         (other_classes, (1, 2), "Version 2 has the classes benign, malignant"),
         (no_record, (1, 2), "training.json, which is missing"),
+        (everything_learnt, (1, 2), "What is left is too few to judge: 420 of 420 held-out images"),
+        (unknown_what_was_learnt, (1, 2), "learnt is not known: trained_on.parquet cannot be read"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_with_the_reason(

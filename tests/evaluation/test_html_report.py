@@ -15,12 +15,21 @@ from tests.measured import known, metrics_record
 
 from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import ClassCount
-from skinlesion.evaluation.html_report import ReportContext, render_report
+from skinlesion.evaluation.html_report import ReportContext, _compared, render_report
 from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.plots import all_pngs
 from skinlesion.evaluation.slices import measure_slices
-from skinlesion.registry.metrics_record import DataSummary, Figures, MetricsRecord, ModelInService, RefusedImage, Slice
+from skinlesion.registry.metrics_record import (
+    DataSummary,
+    Figures,
+    LeftOut,
+    MetricsRecord,
+    ModelInService,
+    PairedFigure,
+    RefusedImage,
+    Slice,
+)
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
@@ -163,11 +172,39 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
 
 def test_the_model_in_service_stands_beside_with_the_difference() -> None:
     old = in_service(balanced_accuracy=0.65, log_loss=0.4, malignant_auroc=0.8)
-    new = metrics(balanced_accuracy=0.70, log_loss=0.5, malignant_auroc=None, model_in_service=old)
+    sure = PairedFigure(difference=0.05, interval=[0.01, 0.09], verdict="better", resamples_better=0.99)
+    paired = {"balanced_accuracy": sure}
+    new = metrics(balanced_accuracy=0.70, log_loss=0.5, malignant_auroc=None, model_in_service=old, paired=paired)
     text = Page(render_report(context(new))).text
-    assert re.search(r"Balanced accuracy 0\.700.* 0\.650.* \+0\.050 better", text)
-    assert re.search(r"Log loss 0\.500 0\.400 \+0\.100 worse", text)
+    assert re.search(r"Balanced accuracy 0\.700.* 0\.650.* \+0\.050 \+0\.010 to \+0\.090 better", text)
+    # It has no paired bootstrap: it said "worse", and "better" the other way round, of what may be chance.
+    assert re.search(r"Log loss 0\.500 0\.400 \+0\.100 cannot be told", text)
     assert "Malignant AUROC –" in text
+
+
+@pytest.mark.parametrize("value", [0.3, 0.5, 0.7])
+def test_without_an_interval_no_row_says_which_model_is_better(value: float) -> None:
+    new = metrics(log_loss=0.5, model_in_service=in_service(log_loss=value), paired={})
+    rows = _compared(new, known(new.model_in_service))
+    assert all(row.difference_interval is None for row in rows)
+    assert {row.verdict for row in rows if row.new is not None and row.old is not None} == {"cannot be told"}
+
+
+def test_the_report_and_the_card_say_what_was_left_out_of_the_comparison() -> None:
+    left_out = LeftOut(images=3, lesions=2, of_images=27)
+    old = in_service(images=24, lesions=20, left_out=left_out, candidate=metrics(balanced_accuracy=0.6))
+    text = Page(render_report(context(metrics(balanced_accuracy=0.9, model_in_service=old)))).text
+    assert "3 of 27 held-out images, of 2 lesions, are left out" in text
+    assert "Both columns are of the 24 others, of 20 lesions." in text
+    assert re.search(r"Balanced accuracy 0\.600", text)
+
+
+def test_the_report_says_why_there_is_no_comparison() -> None:
+    text = Page(
+        render_report(context(metrics(model_in_service=None, not_compared="What is left is too few to judge.")))
+    ).text
+    assert "Not compared. What is left is too few to judge." in text
+    assert "There is no model in service" not in text
 
 
 def test_a_first_model_says_that_there_is_none_to_compare_with() -> None:

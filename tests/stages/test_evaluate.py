@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.measured import metrics_record
-from tests.trained import candidate_of, config_of
+from tests.measured import known, metrics_record
+from tests.trained import OTHER_SEED, candidate_of, config_of
+from tests.training_record import write_learnt
 
 from skinlesion.data.manifest import held_out_rows, read_manifest
 from skinlesion.evaluation import mistakes
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.tables import read_table
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import (
     PREDICTION_COLUMNS,
@@ -24,8 +27,11 @@ from skinlesion.prediction.held_out_scores import (
     stored_answers_of,
     stored_probabilities_of,
 )
+from skinlesion.prediction.measurable import LEARNT_COLUMNS
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages import evaluate
 from skinlesion.stages.pipeline import run_stage
 
@@ -102,7 +108,7 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
 ) -> None:
     config, candidate = config_of(trained), candidate_of(trained, 2)
     rows = held_out_rows(read_manifest(config.dataset))
-    known = pd.read_parquet(candidate.predictions)
+    given = pd.read_parquet(candidate.predictions)
     asked: list[int] = []
 
     def probabilities_of(config: Any, candidate: Any, rows: pd.DataFrame) -> np.ndarray:
@@ -111,11 +117,71 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
 
     monkeypatch.setattr("skinlesion.prediction.held_out_scores.probabilities_of", probabilities_of)
     found = stored_probabilities_of(config, candidate, rows)
-    np.testing.assert_array_equal(found, known[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64))
+    np.testing.assert_array_equal(found, given[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64))
     assert asked == []
     changed = rows.assign(sha256=["0" * 64, *rows["sha256"].iloc[1:]])
     found = stored_probabilities_of(config, candidate, changed)
     assert asked == [1] and found[0].tolist() == [0.2, 0.3, 0.5]
+
+
+def learns(candidate: Candidate, rows: pd.DataFrame) -> None:
+    """Let a candidate have learnt these rows as well."""
+    before = read_table(candidate.trained_on, LEARNT_COLUMNS)
+    write_learnt(candidate, pd.concat([before, rows.assign(inner=False)[[*LEARNT_COLUMNS]]]))
+    changed = {"trained_on": sha256_of(candidate.trained_on)}
+    TrainingRecord.read(candidate.training).model_copy(update=changed).write(candidate.training)
+
+
+def a_lesion(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a lesion of the commonest class."""
+    lesion = rows.loc[rows["label"] == rows["label"].mode()[0], "group"].iloc[0]
+    found: pd.DataFrame = rows.loc[rows["group"] == lesion]
+    return found
+
+
+def test_what_the_model_in_service_learnt_is_left_out_of_the_comparison_alone(copy_of_trained: Path) -> None:
+    """The model in service was trained on what it was measured on, and the report did not say so."""
+    config, candidate = config_of(copy_of_trained, seed=OTHER_SEED), candidate_of(copy_of_trained, 2)
+    before, rows = MetricsRecord.read(candidate.metrics), held_out_rows(read_manifest(config.dataset))
+    learnt = a_lesion(rows)
+    learns(candidate_of(copy_of_trained, 1), learnt)
+    run_stage("evaluate", config.model_copy(update={"force": True}))
+    found = MetricsRecord.read(candidate.metrics)
+    assert (found.images, found.left_out.images, found.confusion_matrix) == (len(rows), 0, before.confusion_matrix)
+    other = known(found.model_in_service)
+    assert (other.images, other.left_out.images) == (len(rows) - len(learnt), len(learnt))
+    assert known(other.candidate).images == other.images
+    difference = known(other.candidate).balanced_accuracy - other.balanced_accuracy
+    assert known(found.paired)["balanced_accuracy"].difference == pytest.approx(difference)
+    said = f"{len(learnt)} of {len(rows)} held-out images, of 1 lesion, are left out"
+    assert said in candidate.report.read_text() and said in candidate.model_card.read_text()
+    learns(candidate_of(copy_of_trained, 1), rows)
+    run_stage("evaluate", config.model_copy(update={"force": True}))
+    found = MetricsRecord.read(candidate.metrics)
+    assert (found.images, found.model_in_service, found.paired) == (len(rows), None, None)
+    assert "too few to judge" in found.not_compared
+    assert "too few to judge" in candidate.report.read_text() and "too few to judge" in candidate.model_card.read_text()
+
+
+def test_a_candidate_is_not_measured_on_what_it_learnt_and_no_answer_for_it_is_stored(copy_of_trained: Path) -> None:
+    config, candidate = config_of(copy_of_trained, seed=OTHER_SEED), candidate_of(copy_of_trained, 2)
+    rows = held_out_rows(read_manifest(config.dataset))
+    learnt = a_lesion(rows)
+    learns(candidate, learnt)
+    report = run_stage("evaluate", config)
+    found, stored = MetricsRecord.read(candidate.metrics), pd.read_parquet(candidate.predictions)
+    assert report.done == found.images == len(stored) == len(rows) - len(learnt)
+    assert not set(stored["image"]) & set(learnt["image"])
+    assert found.left_out.sentence in found.warnings
+    measured = known(Registry.read(config.models).version(2).measured)
+    assert (measured.images, measured.left_out_images, measured.left_out_lesions) == (found.images, len(learnt), 1)
+    assert run_stage("evaluate", config).done == 0
+    learns(candidate, rows)
+    with pytest.raises(DataError, match="too few to judge"):
+        run_stage("evaluate", config)
+    candidate.trained_on.unlink()
+    with pytest.raises(DataError, match="learnt is not known"):
+        run_stage("evaluate", config)
 
 
 def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(copy_of_trained: Path) -> None:

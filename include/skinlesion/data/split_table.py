@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,12 @@ def read_split(dataset: Path, also: Iterable[KnownSplit] = ()) -> SplitTable:
     """
     path = layout.split(dataset)
     knowing = [*known_in(dataset), *also]
+    if not knowing and layout.catalog(dataset).exists():
+        catalog = layout.catalog(dataset)
+        raise DataError(
+            f"{catalog} cannot be read, or another program wrote it: expected the catalog of ingest, which says what split it "
+            "belongs to, and nothing else knows it. Restore it from a backup, or remove it: ingest then makes it anew."
+        )
     if not path.exists():
         if knowing:
             raise DataError(
@@ -151,25 +158,12 @@ def written(dataset: Path, before: SplitTable, decisions: pd.DataFrame) -> Split
 
 
 def known_in(dataset: Path) -> Iterator[KnownSplit]:
-    """Yield the states of the split that the catalog and the manifest know.
-
-    A manifest that cannot be read knows none, since organize makes it anew. Raises DataError when the catalog knows none.
-    """
-    for path, remedy in (
-        (layout.catalog(dataset), "Restore it from a backup, or remove it: ingest then makes it anew."),
-        (layout.manifest(dataset), ""),
-    ):
-        problem = "does not say which split its sides come from"
-        try:
+    """Yield the states of the split that the catalog and the manifest know. One that cannot be read, or does not say, knows none."""
+    for path in (layout.catalog(dataset), layout.manifest(dataset)):
+        with suppress(OSError, pa.ArrowException):
             version = SplitVersion.of_notes(read_notes(path))
-        except FileNotFoundError:
-            continue
-        except (OSError, pa.ArrowException) as error:
-            version, problem = None, f"cannot be read ({error})"
-        if version is not None:
-            yield KnownSplit(path.name, version)
-        elif remedy:
-            raise DataError(f"{path} {problem}: expected the catalog that ingest writes. {remedy}")
+            if version is not None:
+                yield KnownSplit(path.name, version)
 
 
 def _digest(decisions: pd.DataFrame, before: tuple[str, ...], generation: int) -> str:

@@ -59,6 +59,10 @@ class TooFewToJudge(DataError):
         self.left_out = left_out
 
 
+class UnknownWhatWasLearnt(DataError):
+    """The table of what a model learnt is missing, damaged, or not the one that training wrote."""
+
+
 @dataclass(frozen=True)
 class Measurable:
     """Held-out images that none of the models learnt.
@@ -83,7 +87,8 @@ def measurable(dataset: Path, rows: pd.DataFrame, models: Sequence[Candidate]) -
 
     Raises:
         TooFewToJudge: too few lesions of a class are left.
-        DataError: what a model learnt is not known.
+        UnknownWhatWasLearnt: nobody knows it of one of the models.
+        DataError: the catalog is missing or cannot be read.
     """
     learnt = [read_learnt(model) for model in models]
     catalog = read_catalog(dataset)
@@ -113,20 +118,20 @@ def without_learnt(
 
 
 def read_learnt(model: Candidate) -> pd.DataFrame:
-    """Return what a model learnt, `LEARNT_COLUMNS`. Raises DataError if it is not known."""
+    """Return what a model learnt, `LEARNT_COLUMNS`. Raises UnknownWhatWasLearnt."""
     path = model.trained_on
     try:
         found, table = sha256_of(path), read_table(path, LEARNT_COLUMNS)
         expected = TrainingRecord.read(model.training).trained_on
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(_unknown(path, f"cannot be read ({error})")) from None
+    except (OSError, ValueError, pa.ArrowException, DataError) as error:
+        raise _unknown(path, f"cannot be read ({error})") from None
     if found != expected:
-        raise DataError(_unknown(path, f"is not the file that training wrote (SHA-256 {found[:12]}...)"))
+        raise _unknown(path, f"is not the file that training wrote (SHA-256 {found[:12]}...)")
     return table
 
 
-def _unknown(path: Path, problem: str) -> str:
-    return (
+def _unknown(path: Path, problem: str) -> UnknownWhatWasLearnt:
+    return UnknownWhatWasLearnt(
         f"What the model of {path.parent} learnt is not known: {path.name} {problem}. Without it nobody can say which held-out "
         "lesions it may be measured on. Restore the file, or train again."
     )

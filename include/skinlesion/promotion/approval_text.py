@@ -16,6 +16,14 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
     for name, title in FIGURES.items():
         other = champion.figure(name) if champion is not None else Figure()
         lines.append(f"| {title} | {_measured(version.figure(name))} | {_measured(other)} |")
+    others = (
+        one.measured.held_out_version for one in (version, champion) if one is not None and one.measured is not None
+    )
+    if len(set(others)) > 1:
+        lines += [
+            "",
+            "The two were measured on different held-out images, so these columns do not compare; the lines below do.",
+        ]
     verdict = read_verdict(registry.models, version.run, version.number)
     sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
     lines += ["", *(f"- {sentence}" for sentence in sentences)]

@@ -8,8 +8,7 @@ import pandas as pd
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import layout
-from skinlesion.foundation.errors import DataError
-from skinlesion.prediction.measurable import Measurable, TooFewToJudge, measurable, read_learnt
+from skinlesion.prediction.measurable import Measurable, TooFewToJudge, UnknownWhatWasLearnt, measurable, read_learnt
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import LeftOut
@@ -48,7 +47,7 @@ class Champion:
             return cls(now.version, None, f"Version {now.version}, which is in service, knows the classes {classes}")
         try:
             read_learnt(candidate)
-        except DataError:
+        except UnknownWhatWasLearnt:
             problem = f"What version {now.version}, which is in service, learnt is not known"
             return cls(now.version, None, f"{problem} ({candidate.trained_on} is missing or altered)")
         return cls(now.version, candidate, "")
@@ -63,5 +62,5 @@ def measurable_by_both(
         return measurable(config.dataset, rows, models), ""
     except TooFewToJudge as error:
         return Measurable(rows, rows.head(0), error.left_out), str(error)
-    except DataError as error:
+    except UnknownWhatWasLearnt as error:
         return Measurable(rows, rows.head(0), LeftOut()), str(error)

@@ -310,6 +310,7 @@ def _tags(
         "data_version": metrics.data_version if metrics else "",
         "training_version": version.training_version,
         "held_out_version": metrics.held_out_version if metrics else "",
+        "left_out": metrics.left_out.sentence if metrics else "",
         "git_revision": version.git_revision,
         "uv_lock_sha256": registered.lock_sha256,
         "licences": ", ".join(["code: Apache-2.0", *_licences_of_images(config.dataset)]),

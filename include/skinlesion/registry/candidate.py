@@ -64,7 +64,7 @@ class Candidate:
 
     @property
     def trained_on(self) -> Path:
-        """Table of the originals that it was trained on."""
+        """Table of the originals that it learnt: on these it is never measured."""
         return self.folder / model_files.TRAINED_ON
 
     @property

@@ -14,7 +14,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.tables import empty
-from skinlesion.prediction.measurable import learnt_among, read_learnt
+from skinlesion.prediction.measurable import UnknownWhatWasLearnt, learnt_among, read_learnt
 from skinlesion.registry import append_log, history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry
@@ -120,7 +120,7 @@ def _meaning(config: PipelineConfig, table: SplitTable) -> list[str]:
         about = f"Version {version.number}, measured on {version.measured.images} images of another split,"
         try:
             learnt = read_learnt(Candidate(layout.candidate(config.models, version.run)))
-        except DataError:
+        except UnknownWhatWasLearnt:
             sentences.append(f"{about} cannot be measured again: what it learnt is not known.")
             continue
         count = int(learnt_among(held, learnt, others).sum())

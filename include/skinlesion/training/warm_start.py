@@ -16,10 +16,9 @@ import pandas as pd
 
 from skinlesion.data.manifest import version
 from skinlesion.foundation.checksum import sha256_of
-from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import write_table
 from skinlesion.network.built_model import BuiltModel
-from skinlesion.prediction.measurable import LEARNT_COLUMNS, read_learnt
+from skinlesion.prediction.measurable import LEARNT_COLUMNS, UnknownWhatWasLearnt, read_learnt
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.training_record import Origin, TrainingRecord, WarmStartRecord
@@ -140,7 +139,7 @@ def _warm_start(
     """Return what training continues from, or None and the reason why it must begin with the built model."""
     try:
         known = read_learnt(champion)
-    except DataError as error:
+    except UnknownWhatWasLearnt as error:
         return None, str(error)
     originals = rows[rows["copy"] == 0]
     meaning = originals["sha256"] + " " + originals["label"] + " " + originals["dx"]
