@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields, form_of, send
 from skin_lesion_failure import Failure
 from skinlesion.foundation import layout
 from skinlesion.registry import history, in_service
+from skinlesion.registry.model_files import RECORD
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import rollback
 
@@ -34,6 +36,48 @@ def rows_of(html: str, heading: str) -> list[str]:
     """Give the rows of the table under a heading."""
     table = html[html.index(heading) :].partition("<tbody>")[2].partition("</tbody>")[0]
     return table.split("<tr>")[1:]
+
+
+# --- What is damaged -------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_cannot_be_read_is_named_and_the_rest_is_shown(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    """One foreign line made every address of the page an error."""
+    with history.path(models).open("a") as file:
+        file.write('{"what": "else"}\n')
+    viewer = browser_of("vic")
+    for address in ("/", "/history", "/versions/2"):
+        assert re.search(r"history\.jsonl, line \d+: the field", text_of(viewer.get(f"{PAGE}{address}").text))
+    assert len(rows_of(viewer.get(f"{PAGE}/").text, 'id="versions"')) == 3
+
+
+def test_a_damaged_model_in_service_is_not_shown_as_none_and_the_page_leads_back(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    """A damaged record read as "No model is in service", beside a server that went on without its decision rule."""
+    record = (models / "in_service" / RECORD).resolve()
+    record.unlink()
+    record.write_bytes(b"{}")
+    admin = browser_of("ada")
+    page = admin.get(f"{PAGE}/").text
+    assert "What is in service cannot be read." in page
+    assert "No model is in service" not in page
+    assert str(record) in page
+    assert "Roll back to version 1" in page
+    answer = send(admin, 3, form_of(admin, 3) | {"reason": "A test"})
+    assert answer.status_code == 409
+    assert send(admin, 1, form_of(admin, 1) | {"reason": "It is damaged"}).status_code == 303
+    now = in_service.read(models)
+    assert now is not None
+    assert now.version == 1
+    assert Registry.read(models).damage == ()
+
+
+def test_it_says_how_much_of_the_disk_the_models_take(browser_of: Callable[..., TestClient], models: Path) -> None:
+    (layout.candidate(models, "first") / "large").write_bytes(bytes(3_000_000))
+    assert re.search(r"On disk: 3\.\d MB \(candidates 3\.\d, releases 0\.\d", browser_of("vic").get(f"{PAGE}/").text)
 
 
 # --- What it shows --------------------------------------------------------------------------------------------------
@@ -238,9 +282,9 @@ def test_a_version_whose_files_were_altered_is_not_put_in_service(
     browser_of: Callable[..., TestClient], models: Path
 ) -> None:
     admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "A test"}
-    (layout.candidate(models, "first") / "model.tflite").write_bytes(b"other")
-    answer = send(admin, 1, form)
+    form = form_of(admin, 3) | {"reason": "A test"}
+    (layout.candidate(models, "third") / "model.tflite").write_bytes(b"other")
+    answer = send(admin, 3, form)
     assert answer.status_code == 409
     assert "Nothing has changed" in answer.text
     assert Registry.read(models).version(2).state == "champion"
@@ -383,6 +427,13 @@ def test_a_paused_retraining_says_so(
 
 # --- A run that failed ----------------------------------------------------------------------------------------------
 
+
+def write_checks(report: Path, found: str) -> None:
+    """Write what checks found, as it lies beside the report."""
+    checks = [{"verdict": "passed", "found": "All is well."}, {"verdict": "failed", "found": found}]
+    report.with_suffix(".json").write_text(json.dumps({"checks": checks}))
+
+
 FAILED = {"dag_id": "skin_lesion_retrain", "run_id": "manual__failed"}
 
 
@@ -394,6 +445,7 @@ def failed_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKINLESION_DATASET", str(dataset))
     report = layout.failed_data_report(dataset)
     report.write_text("<!DOCTYPE html><h1>The failed data report</h1>")
+    write_checks(report, "36 of 175 <b>images</b>.")
     failure = Failure("ingest", f"36 of 175 <b>images</b>.\nWith images: {report}.", "Correct it.", datetime.now(UTC))
     monkeypatch.setattr(
         "skin_lesion_page.application.failure_of", lambda *run: {tuple(FAILED.values()): failure}.get(run)
@@ -419,7 +471,10 @@ def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
 def test_the_tab_shows_no_data_report_of_a_later_run(
     browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
 ) -> None:
+    """Which run a report is of does not depend on the clocks of two machines."""
     os.utime(failed_ingest, (time.time() + 3600,) * 2)
+    assert "<iframe" in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    write_checks(failed_ingest, "9 of 175 images.")
     page = browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
     assert "ingest failed" in page
     assert "<iframe" not in page

@@ -377,11 +377,19 @@ def test_numbers_do_not_begin_again_where_only_the_candidates_are_left(models: P
     assert register(models, Candidate(layout.candidate(models, "four"))).number == 4
 
 
+def test_restore_leaves_a_whole_registry_alone(two: Path) -> None:
+    before = {path: path.read_bytes() for path in layout.registry(two).iterdir()}
+    assert restore(two).damage == ()
+    assert {path: path.read_bytes() for path in layout.registry(two).iterdir()} == before
+
+
 def test_an_older_copy_of_the_versions_does_not_give_a_number_twice(models: Path) -> None:
     content = versions.path(models).read_bytes().splitlines(keepends=True)
     versions.path(models).write_bytes(b"".join(content[:-1]))
     with pytest.raises(DataError, match=r"does not have the versions 3, which candidates have"):
         register(models, trained(models, "four"))
+    restore(models)
+    assert register(models, Candidate(layout.candidate(models, "four"))).number == 4
 
 
 def test_a_number_of_which_nothing_is_left_stays_taken(two: Path) -> None:
