@@ -211,7 +211,7 @@ def files_page() -> str:
             *sorted(found["models"]),
             "",
             "What to do about a file of the registry that does not fit is listed under "
-            "[decide](../how-to/deciding.md#when-a-file-of-the-registry-does-not-fit).",
+            "[decide](../how-to/deciding.md#when-a-file-of-the-registry-is-damaged-or-lost).",
             "",
             "## A candidate",
             "",

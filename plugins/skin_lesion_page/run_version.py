@@ -10,13 +10,23 @@ from airflow.utils.session import create_session
 
 from skin_lesion_failure import Failure, failure_of_run
 from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry.snapshot import Registry, Version
 
 SAID_BY: Final = {"skin_lesion_retrain": ("evaluate", "return_value"), "skin_lesion_promote": ("gate", "judgement")}
 """The task and the key of its XCom that names the version, by DAG."""
 
-CLOCKS: Final = 60.0
-"""Seconds by which the clocks of a worker and of the database may differ."""
+
+class _Check(RecordPart):
+    verdict: str
+    found: str
+
+
+class _DataReport(Record):
+    """What is asked of a data report here; `skinlesion.data.report.contents`, which has all of it, needs pandas."""
+
+    checks: tuple[_Check, ...]
 
 
 def version_of_run(registry: Registry, dag_id: str, run_id: str) -> Version | None:
@@ -43,7 +53,13 @@ def failure_of(dag_id: str, run_id: str) -> Failure | None:
 
 
 def failed_data_report(dataset: Path, failure: Failure) -> Path | None:
-    """Return the report on the data that made a run fail; None if it is of other data, or of a later run."""
+    """Return the report on the data that made a run fail; None if the run failed otherwise, or a later run found something else."""
     page = layout.failed_data_report(dataset)
-    is_meant = str(page) in failure.sentence and page.is_file()
-    return page if is_meant and page.stat().st_mtime <= failure.at.timestamp() + CLOCKS else None
+    if str(page) not in failure.sentence or not page.is_file():
+        return None
+    try:
+        checks = _DataReport.read(page.with_suffix(".json")).checks
+    except (OSError, DataError):
+        return None
+    is_meant = all(check.found in failure.sentence for check in checks if check.verdict == "failed")
+    return page if is_meant else None

@@ -13,8 +13,10 @@ from tests.model_house import House
 from tests.plugins.models_folder import many
 from tests.training_record import write_training_record
 
+from skinlesion.foundation import layout
 from skinlesion.foundation.tables import read_table, write_table
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS
+from skinlesion.registry import history, versions
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.versions import FIGURES
 
@@ -175,6 +177,37 @@ def test_the_versions_are_listed_one_a_line_with_whole_headings(skinlesion: Skin
         assert word in heading
     assert [row.split()[0] for row in rows[:3]] == ["3", "2", "1"]
     assert "0.700 (0.650–0.850)" in rows[0]
+
+
+def test_what_can_be_read_is_listed_what_cannot_is_named_and_the_status_says_so(
+    skinlesion: Skinlesion, two: House
+) -> None:
+    """A foreign line ended `models list` in a traceback, and a damaged record read as "no model in service"."""
+    with history.path(two.models).open("a") as file:
+        file.write('{"what": "else"}\n')
+    layout.release_in_service(two.models).symlink_to("in_service")
+    for command in (["list"], ["list", "--json"], ["show", 1], ["history"]):
+        ended = skinlesion("models", *command, "--models", two.models)
+        assert ended.status == 2
+        assert "history.jsonl, line 1: the field" in ended.err
+        assert "leads back to itself" in ended.err
+        assert "Traceback" not in ended.err
+        assert "two" in ended.out or command[0] != "list" or "--json" not in command
+    assert "What is in service cannot be read" in skinlesion("models", "list", "--models", two.models).out
+    assert skinlesion("models", "promote", 2, "--reason", "why", "--models", two.models).status == 2
+
+
+def test_restore_says_what_it_did_and_then_all_is_well(skinlesion: Skinlesion, two: House) -> None:
+    assert skinlesion("models", "restore", "--models", two.models).out == "Nothing is damaged or lost.\n"
+    versions.path(two.models).unlink()
+    assert skinlesion("models", "list", "--models", two.models).status == 2
+    ended = skinlesion("models", "restore", "--models", two.models)
+    assert ended.status == 0, ended.err
+    assert "versions.jsonl does not have the versions 1, 2" in ended.out.replace("\n    ", " ")
+    assert "Now there are 2 versions" in ended.out
+    listed = skinlesion("models", "list", "--models", two.models)
+    assert listed.status == 0
+    assert re.search(r"On disk: \d+\.\d MB \(candidates ", listed.out)
 
 
 def keep(candidate: Candidate, chosen: slice) -> None:

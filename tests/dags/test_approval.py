@@ -53,6 +53,7 @@ def models(tmp_path: Path) -> Path:
     candidate.folder.mkdir(parents=True)
     for path in candidate.models:
         path.write_bytes(path.name.encode())
+    candidate.decision_rule.write_text("{}")
     write_training_record(candidate)
     register(tmp_path, candidate)
     return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -238,9 +239,9 @@ def test_a_version_whose_files_were_altered_is_not_put_in_service(
     browser_of: Callable[..., TestClient], models: Path
 ) -> None:
     admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "A test"}
-    (layout.candidate(models, "first") / "model.tflite").write_bytes(b"other")
-    answer = send(admin, 1, form)
+    form = form_of(admin, 3) | {"reason": "A test"}
+    (layout.candidate(models, "third") / "model.tflite").write_bytes(b"other")
+    answer = send(admin, 3, form)
     assert answer.status_code == 409
     assert "Nothing has changed" in answer.text
     assert Registry.read(models).version(2).state == "champion"
@@ -383,6 +384,13 @@ def test_a_paused_retraining_says_so(
 
 # --- A run that failed ----------------------------------------------------------------------------------------------
 
+
+def write_checks(report: Path, found: str) -> None:
+    """Write what checks found, as it lies beside the report."""
+    checks = [{"verdict": "passed", "found": "All is well."}, {"verdict": "failed", "found": found}]
+    report.with_suffix(".json").write_text(json.dumps({"checks": checks}))
+
+
 FAILED = {"dag_id": "skin_lesion_retrain", "run_id": "manual__failed"}
 
 
@@ -394,6 +402,7 @@ def failed_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKINLESION_DATASET", str(dataset))
     report = layout.failed_data_report(dataset)
     report.write_text("<!DOCTYPE html><h1>The failed data report</h1>")
+    write_checks(report, "36 of 175 <b>images</b>.")
     failure = Failure("ingest", f"36 of 175 <b>images</b>.\nWith images: {report}.", "Correct it.", datetime.now(UTC))
     monkeypatch.setattr(
         "skin_lesion_page.application.failure_of", lambda *run: {tuple(FAILED.values()): failure}.get(run)
@@ -419,7 +428,10 @@ def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
 def test_the_tab_shows_no_data_report_of_a_later_run(
     browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
 ) -> None:
+    """Which run a report is of does not depend on the clocks of two machines."""
     os.utime(failed_ingest, (time.time() + 3600,) * 2)
+    assert "<iframe" in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    write_checks(failed_ingest, "9 of 175 images.")
     page = browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
     assert "ingest failed" in page
     assert "<iframe" not in page

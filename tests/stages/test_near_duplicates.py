@@ -389,6 +389,7 @@ def test_training_does_not_go_on_from_a_model_that_learnt_what_left(processed: D
     champion.folder.mkdir(parents=True)
     for path in champion.models:
         path.write_bytes(path.name.encode())
+    champion.decision_rule.write_text("{}")
     rows = training_rows(read_manifest(processed.folder))
     write_trained_on(champion, rows, np.zeros(len(rows), dtype=np.bool_))
     write_training_record(champion, origin=origin(settings, built), training_version="before")

@@ -63,6 +63,7 @@ def train(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame) -
     candidate.folder.mkdir(parents=True, exist_ok=True)
     for path in candidate.models:
         path.write_bytes(f"{candidate.run} as {path.name}".encode())
+    candidate.decision_rule.write_text("{}")
     record(candidate, settings, known)
     return candidate
 

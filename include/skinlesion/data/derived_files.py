@@ -115,7 +115,7 @@ def bring_up_to_date(
         (folder / name).unlink(missing_ok=True)
 
     rows = current
-    commit = _Committer(table, known)
+    commit = _Committer(table, known, folder)
     jobs = [Job(*row) for row in todo[["name", "image", "source", "input"]].itertuples(index=False)]
     jobs.sort(key=lambda job: (bucket_of(job.image), job.name))
     # First the rows of files that are about to be replaced or removed go: they must not outlive the files.
@@ -191,8 +191,9 @@ def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFra
 class _Committer:
     """Writer of the buckets whose rows changed since they were last written."""
 
-    def __init__(self, table: BucketTable, known: pd.DataFrame) -> None:
+    def __init__(self, table: BucketTable, known: pd.DataFrame, folder: Path) -> None:
         self._table = table
+        self._folder = folder
         self._written = self._marks(known)
 
     def write(self, rows: pd.DataFrame) -> None:
@@ -203,7 +204,7 @@ class _Committer:
         if not changed:
             return
         # The files that the table is about to name are on disk first, however the machine ends.
-        atomic.flush_all(self._table.folder)
+        atomic.flush_all(self._folder)
         bucket_of_row = rows["image"].map(bucket_of)
         for bucket in sorted(changed):
             self._table.write(bucket, rows[bucket_of_row == bucket].sort_values("name", ignore_index=True))

@@ -61,8 +61,11 @@ def restore(models: Path) -> Restored:
     with locked(folder, "promotion", wait=LOCK_WAIT, where="this registry"):
         registry = Registry.read(models)
         known, entries = KnownVersions.read(models), list(reversed(registry.history))
+        noted = noted_beside_candidates(models)
+        if not registry.damage and noted.keys() <= known.registered.keys():
+            return Restored((), (), len(known.registered), len(entries), ())
         released = {number: _completed(models, version) for number, version in registry.known.registered.items()}
-        everything = released | noted_beside_candidates(models) | known.registered
+        everything = released | noted | known.registered
         unknown = tuple(sorted(_named(entries, known) - everything.keys()))
         everything |= {number: _unknown(number, entries) for number in unknown}
         registered = [RegisteredLine(registered=everything[number]) for number in sorted(everything)]

@@ -124,8 +124,8 @@ def _needs_link(
     """Return the wanted rows whose link is missing or is a link to another file.
 
     A link is right if it has the inode of the source. On a file system without links, a copy is right if it was made from the
-    same content, still has its size and is not older than the source. What is left of a link whose source was damaged, and
-    made again, is older.
+    same content and still has its size and the time of the source, which `_link` gives it. What is left of a link whose
+    source was damaged, and made again, has another time.
     """
     if force:
         return wanted
@@ -142,7 +142,7 @@ def _needs_link(
             now.st_nlink == 1
             and hash_before.get(file) == sha256
             and now.st_size == of_source.st_size
-            and now.st_mtime_ns >= of_source.st_mtime_ns
+            and now.st_mtime_ns == of_source.st_mtime_ns
         )
         needed.append(not (is_link or is_copy))
     return wanted[pd.Series(needed, index=wanted.index, dtype=bool)]
@@ -159,3 +159,4 @@ def _link(source: Path, target: Path) -> None:
             os.link(source, partial)
         except OSError:  # the file system is another one, or it has no links
             shutil.copyfile(source, partial)
+            shutil.copystat(source, partial)

@@ -364,3 +364,19 @@ def test_a_pipe_that_has_the_name_in_the_data_set_keeps_it(drop: Drop, tmp_path:
         report = drop.take()
     assert "the name is taken" in report.failed_because["a.jpg"]
     assert drop.left() == {"a.jpg": jpeg(1)}
+
+
+def test_a_file_from_a_night_with_the_clock_ahead_does_not_wait_until_that_day(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was dropped while a clock was a year ahead waited a year."""
+    path = drop.put("lesion.jpg", jpeg(1))
+    before = path.stat()
+    year = 365 * 24 * 3600 * 10**9
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time_ns", lambda: before.st_ctime_ns - year)
+        assert drop.take(drop_settle_seconds=0).waiting == 1
+    now = path.stat()
+    assert now.st_ctime_ns > before.st_ctime_ns, "its last change is that of today"
+    assert now.st_mtime_ns == before.st_mtime_ns
+    assert drop.take(drop_settle_seconds=0).arrived == 1

@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -147,6 +148,9 @@ def _regular_file(name: str, path: Path) -> Dropped | None:
 
 def _judge(file: Dropped, *, settle: float, largest: int, max_pixels: int, min_side: int) -> Verdict:
     still = _seconds_still(file)
+    if still < 0:  # a clock was ahead: without a new time the file would wait until that day
+        with suppress(OSError):
+            os.utime(file.path, ns=(file.mtime_ns, file.mtime_ns))
     if still < settle:
         return Verdict(f"changed {max(still, 0):.0f} s ago; taken when nothing changes for {settle:g} s", True)
     try:
