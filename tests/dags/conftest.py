@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
+DAG_IDS = {"skin_lesion_predict", "skin_lesion_promote", "skin_lesion_retrain"}
+
 POOLS = {"default_pool"}
 """The pools that exist: Airflow's own. A DAG that uses another needs it made where the services start."""
 
@@ -29,6 +31,22 @@ def bag() -> DagBag:
 @pytest.fixture(scope="session")
 def retrain(bag: DagBag) -> DAG:
     return bag.dags["skin_lesion_retrain"]
+
+
+@pytest.fixture(scope="session")
+def promote(bag: DagBag) -> DAG:
+    return bag.dags["skin_lesion_promote"]
+
+
+@pytest.fixture(scope="session")
+def predict(bag: DagBag) -> DAG:
+    return bag.dags["skin_lesion_predict"]
+
+
+@pytest.fixture(params=sorted(DAG_IDS))
+def each_dag(request: pytest.FixtureRequest, bag: DagBag) -> Any:
+    """Return a DAG; Airflow's own types allow None and mapped tasks wherever this project has neither."""
+    return bag.dags[request.param]
 
 
 @pytest.fixture(scope="session")

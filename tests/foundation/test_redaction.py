@@ -58,5 +58,7 @@ def test_secrets_of_the_environment_are_hidden_wherever_they_stand(monkeypatch: 
     for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "SKINLESION_API_TOKEN"):
         monkeypatch.setenv(name, f"{SECRET}-{name}")
         assert without_secrets(f"the store says {SECRET}-{name} is wrong") == "the store says *** is wrong"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://admin:{SECRET}@mlflow:5000/a@b")
+    assert SECRET not in without_secrets(f"the password {SECRET}@mlflow:5000/a is wrong")
     monkeypatch.setenv("SOME_TOKEN", "a")  # a word of every sentence
     assert without_secrets("a model") == "a model"

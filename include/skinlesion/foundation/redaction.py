@@ -13,6 +13,8 @@ SHORTEST: Final = 8
 
 _ADDRESS: Final = re.compile(r"""([a-z][a-z0-9+.-]*://)([^\s'"<>`]+)""", re.IGNORECASE)
 
+_PASSWORD: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^:/@\s]*:([^@\s]+)@", re.IGNORECASE)
+
 _NAMED: Final = re.compile(
     r"""([\w-]*(?:token|signature|password|passwd|secret|credential|access_?key(?:_?id)?|api_?key)|sig)=([^\s&'",;)]+)""",
     re.IGNORECASE,
@@ -36,9 +38,10 @@ def without_secrets(text: str, *, paths: bool = True) -> str:
 
 
 def secrets_of_environment() -> list[str]:
-    """Return the values of the variables whose names say that they are secret, the longest first."""
-    values = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name) and len(value) >= SHORTEST}
-    return sorted(values, key=len, reverse=True)
+    """Return the values of the variables whose names say that they are secret, and the passwords in addresses; longest first."""
+    named = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
+    passwords = {found[1] for value in os.environ.values() if (found := _PASSWORD.match(value))}
+    return sorted((value for value in named | passwords if len(value) >= SHORTEST), key=len, reverse=True)
 
 
 def _shown(rest: str, paths: bool) -> str:

@@ -165,11 +165,12 @@ def _bring_home(models: Path) -> None:
 @contextmanager
 def _reachable(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
         # Not `from error`, which names the address with its password.
         raise RunLogUnavailable(
             f"MLflow at {without_secrets(uri)} cannot be written to ({without_secrets(str(error).splitlines()[0])[:300]}). The "

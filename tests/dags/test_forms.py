@@ -1,0 +1,212 @@
+"""What the trigger forms of the DAGs ask for and accept: every setting as it is, and no place."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skin_lesion_dag_settings import FIRST
+from skinlesion.foundation.errors import DataError
+from skinlesion.promotion.settings import PromotionSettings
+from skinlesion.stages.settings import SECTION_OF, PipelineConfig
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+OF_A_PREDICTION = ("max_image_pixels", "min_image_side", "shards", "workers")
+
+PLACES = {
+    "dataset", "models", "prediction_folders", "drop_folder", "object_store", "object_store_endpoint", "isic_address",
+    "challenge_address", "dataverse_address",
+}  # fmt: skip
+"""The settings that say what a worker reads, writes or asks: the installation sets them, and no run."""
+
+IN_A_FORM = [name for name in PipelineConfig.model_fields if name not in PLACES]
+
+PLACES_ELSEWHERE = (
+    "/other", "/other/weights.h5", "../other", "dataset/../../other", "file:///other", "s3://bucket/prefix",
+    "http://127.0.0.1:5432", "https://user:password@host/", "host:5432", "//host/share", "~/other", "\\\\host\\share",
+)  # fmt: skip
+
+REFUSED = [
+    ("epochs", 0), ("epochs", 501), ("epochs", 2.5), ("epochs", "many"), ("epochs", None), ("head_epochs", -1),
+    ("copies", -1), ("copies", 21), ("weights", ""), ("cut", "x"), ("shards", 0), ("shards", 65),
+    ("fine_tune", "yes"), ("loader", "x"), ("class_weighting", ""), ("dropout", 1), ("dropout", -0.1),
+    ("learning_rate", 0), ("learning_rate", 1.5), ("label_smoothing", 1), ("inner_fold_fraction", 0),
+    ("held_out_fraction", 0.04), ("held_out_fraction", 0.6), ("jpeg_quality", 49), ("jpeg_quality", 101),
+    ("rotation_degrees", 26), ("flip_probability", 1.1), ("zoom_factor", 0.9), ("batch_size", 0), ("patience", 0),
+    ("seed", -1), ("seed", 2**31), ("workers", -1), ("force", "perhaps"), ("dataset", 5), ("min_image_side", 225),
+    ("drop_folder", 5), ("object_store", "bucket/prefix"), ("object_store", "s3://key:secret@bucket/prefix"),
+    ("object_store", "https://host/images?signature=secret"), ("isic_address", "https://host/?token=secret"),
+    ("object_store_endpoint", "localhost:9000"), ("isic_collections", "7,nine"), ("isic_address", ""),
+    ("isic_address", None), ("challenge_address", "ftp://host"), ("network_timeout", 0), ("network_attempts", 21),
+    ("connections", 0), ("drop_settle_seconds", -1), ("ingest_wait", -1),
+    ("gate_balanced_accuracy_margin", -0.1), ("gate_sensitivity_margin", 1.1), ("gate_confidence", 0.4),
+    ("gate_confidence", 1), ("gate_min_auroc", 2), ("gate_max_latency", 0), ("gate_max_size", 0),
+    ("require_approval", "perhaps"), ("approval_hours", 0), ("approval_hours", 721), ("keep_versions", 1),
+]  # fmt: skip
+
+ACCEPTED = [
+    ("epochs", 1), ("epochs", 500), ("head_epochs", 0), ("copies", 0), ("copies", 20), ("weights", "random"),
+    ("weights", "/data/mobilenet.h5"), ("cut", "block_16_project_BN"), ("shards", 64), ("fine_tune", "full"),
+    ("loader", "image-data-generator"), ("dropout", 0), ("learning_rate", 1), ("held_out_fraction", 0.5),
+    ("seed", 2**31 - 1), ("force", True), ("dataset", "/data"),
+    ("drop_folder", ""), ("drop_folder", None), ("drop_folder", "/in"), ("object_store", None),
+    ("object_store", "s3://bucket/prefix"), ("object_store", "gs://bucket"), ("isic_query", 'age_approx:[20 TO 40] AND sex:male'),
+    ("isic_query", None), ("isic_collections", "2,17"), ("object_store_endpoint", "http://localhost:9000"),
+    ("isic_address", "http://127.0.0.1:8000"), ("ingest_wait", 0),
+    ("gate_sensitivity_margin", 0), ("gate_confidence", 0.5), ("require_approval", True), ("approval_hours", 0.5),
+    ("keep_versions", 2),
+]  # fmt: skip
+
+
+@pytest.fixture
+def field(retrain: Any, promote: DAG) -> Callable[[str], Any]:
+    """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
+    return lambda name: copy.deepcopy(
+        (promote if name in PromotionSettings.own_fields() else retrain).params.get_param(name)
+    )
+
+
+@pytest.mark.parametrize("name", IN_A_FORM)
+def test_every_setting_is_in_the_form_with_title_and_text(name: str, field: Callable[[str], Any]) -> None:
+    setting = PipelineConfig.model_fields[name]
+    param = field(name)
+    assert param.schema["title"] == setting.title
+    said = param.description
+    assert said.replace("“", "`").replace("”", "`") == setting.description
+    assert len(said) > 20
+    assert param.schema.get("section") == (None if name in FIRST else f"Advanced: {SECTION_OF[name]}")
+    assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
+
+
+def test_every_field_has_a_title_and_a_text(each_dag: Any) -> None:
+    for name in each_dag.params:
+        field = each_dag.params.get_param(name)
+        assert field.schema["title"], name
+        assert field.description.endswith("."), name
+        assert "`" not in field.description, name
+
+
+def test_a_dozen_fields_stand_first_and_the_rest_is_closed(each_dag: Any) -> None:
+    sections = [each_dag.params.get_param(name).schema.get("section") for name in each_dag.params]
+    first = sections.index(next(section for section in sections if section))
+    assert first <= 12
+    assert all(section and section.startswith("Advanced: ") for section in sections[first:])
+    assert sections[first:] == sorted(sections[first:], key=sections.index)  # no section comes twice
+
+
+def test_no_form_asks_for_a_place(each_dag: Any) -> None:
+    assert PLACES.isdisjoint(each_dag.params)
+
+
+@pytest.mark.parametrize("place", PLACES_ELSEWHERE)
+def test_no_field_takes_a_path_or_an_address(each_dag: Any, place: str) -> None:
+    """Lost otherwise: a run that anybody may trigger moved files out of the models folder and read file:///other."""
+    from airflow.sdk.exceptions import ParamValidationError
+
+    # What the ISIC Archive is asked for goes to the installation's address; of the images, the first task refuses.
+    for name in set(each_dag.params) - {"isic_query", "images"}:
+        with pytest.raises(ParamValidationError):
+            copy.deepcopy(each_dag.params.get_param(name)).resolve(place)
+
+
+def test_the_form_offers_the_file_of_weights_that_the_installation_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    from skin_lesion_dag_settings import trigger_form
+
+    monkeypatch.setenv("SKINLESION_WEIGHTS", "/data/mobilenet.h5")
+    assert trigger_form(["weights"])["weights"].resolve() == "/data/mobilenet.h5"
+    for own in ("imagenet", "/data/mobilenet.h5"):
+        assert trigger_form(["weights"])["weights"].resolve(own) == own
+    with pytest.raises(ParamValidationError):
+        trigger_form(["weights"])["weights"].resolve("/data/other.h5")
+
+
+def test_the_forms_have_nothing_else(retrain: Any, promote: DAG) -> None:
+    assert set(retrain.params) | set(PromotionSettings.own_fields()) == set(IN_A_FORM)
+    assert set(retrain.params).isdisjoint(PromotionSettings.own_fields())
+    assert set(promote.params) == {"version", *PromotionSettings.own_fields(), "workers"}
+
+
+@pytest.mark.parametrize(("version", "is_taken"), [(None, True), (1, True), (0, False), ("1", False), (1.5, False)])
+def test_a_version_is_a_number_from_one_on_or_none(promote: DAG, version: Any, is_taken: bool) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = copy.deepcopy(promote.params.get_param("version"))
+    if is_taken:
+        assert param.resolve(version) == version
+    else:
+        with pytest.raises(ParamValidationError):
+            param.resolve(version)
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_form_and_settings_refuse_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    if name in IN_A_FORM:
+        with pytest.raises(ParamValidationError):
+            field(name).resolve(value)
+    with pytest.raises(DataError, match=name):
+        PipelineConfig.of({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), ACCEPTED)
+def test_form_and_settings_accept_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
+    if name in IN_A_FORM and not str(value).startswith("/"):
+        assert field(name).resolve(value) == value
+    PipelineConfig.of({name: value})
+
+
+# --- skin_lesion_predict --------------------------------------------------------------------------------------------
+
+
+def test_the_form_of_a_prediction_asks_for_the_images_and_never_for_the_folder_of_the_table(predict: DAG) -> None:
+    assert set(predict.params) == {"images", "table", *OF_A_PREDICTION}
+    assert "dataset" not in predict.params
+    assert copy.deepcopy(predict.params.get_param("images")).resolve("/data") == "/data"
+
+
+@pytest.mark.parametrize("folder", ["..", "../other", "dataset/../../other", "/data/..", "dataset/\0", "a\nb", "", 3])
+def test_no_folder_of_images_leads_upwards(folder: Any, predict: DAG) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        copy.deepcopy(predict.params.get_param("images")).resolve(folder)
+
+
+@pytest.mark.parametrize("folder", ["dataset/to_predict", "/data/a..b/c", "..a", "x.."])
+def test_a_folder_of_images_may_have_dots_in_its_name(folder: str, predict: DAG) -> None:
+    assert copy.deepcopy(predict.params.get_param("images")).resolve(folder) == folder
+
+
+def test_every_field_has_a_default_so_that_a_failure_can_be_told(each_dag: Any) -> None:
+    for name in each_dag.params:
+        copy.deepcopy(each_dag.params.get_param(name)).resolve()
+
+
+@pytest.mark.parametrize("name", OF_A_PREDICTION)
+def test_the_form_of_a_prediction_has_the_settings_as_they_are(name: str, predict: DAG) -> None:
+    assert predict.params.get_param(name).schema["title"] == PipelineConfig.model_fields[name].title
+    assert copy.deepcopy(predict.params.get_param(name)).resolve() == json.loads(
+        PipelineConfig().model_dump_json()
+    ).get(name)
+
+
+@pytest.mark.parametrize("name", ["found.csv", "2026-11_x.parquet"])
+def test_a_table_has_a_plain_name(name: str, predict: DAG) -> None:
+    assert copy.deepcopy(predict.params.get_param("table")).resolve(name) == name
+
+
+@pytest.mark.parametrize("name", ["../found.csv", "/tmp/found.csv", "a/b.csv", ".csv", "found.xlsx", "", None])
+def test_a_name_that_leads_elsewhere_is_refused_by_the_form(name: Any, predict: DAG) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        copy.deepcopy(predict.params.get_param("table")).resolve(name)
