@@ -30,6 +30,11 @@ def _socket(path: Path) -> None:
         os.close(here)
 
 
+def _linked_fifo(path: Path) -> None:
+    os.mkfifo(f"{path}.pipe")
+    path.symlink_to(f"{path}.pipe")
+
+
 def sparse(path: Path, size: int) -> None:
     """Make a file that says it has so many bytes and takes none."""
     path.touch()
@@ -38,7 +43,7 @@ def sparse(path: Path, size: int) -> None:
 
 STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a FIFO": (os.mkfifo, "named pipe"),
-    "a link to a FIFO": (lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe")), "named pipe"),
+    "a link to a FIFO": (_linked_fifo, "named pipe"),
     "a link to /dev/zero": (lambda path: path.symlink_to("/dev/zero"), "device"),
     "a link to itself": (lambda path: path.symlink_to(path.name), "leads back to itself"),
     "a link to nowhere": (lambda path: path.symlink_to("nowhere"), "leads nowhere"),

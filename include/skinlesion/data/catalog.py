@@ -13,7 +13,7 @@ from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.split import SPLITS, require_no_leak
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_table, write_table
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -46,11 +46,24 @@ are 0 (age: NaN).
 
 
 def read_catalog(dataset: Path) -> pd.DataFrame:
-    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one."""
+    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one, or it is damaged."""
     path = layout.catalog(dataset)
-    if not path.is_file():
-        raise DataError(f"{path} is missing: expected the catalog that `skinlesion ingest` writes. Run ingest first.")
-    return read_table(path, COLUMNS)
+    try:
+        return read_table(path, COLUMNS)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing: expected the catalog that `skinlesion ingest` writes. Run ingest first."
+        ) from None
+    except DamagedTable as error:
+        raise damaged(error) from None
+
+
+def damaged(error: DamagedTable) -> DataError:
+    """Return what a person does about a catalog that cannot be read."""
+    return DataError(
+        f"{error}. Expected the catalog that `skinlesion ingest` wrote, with which it compares new data. Restore it from a "
+        "backup. Or remove it and run ingest: that writes it anew, and the new data are compared with nothing that night."
+    )
 
 
 def write_catalog(dataset: Path, catalog: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_table, write_table
 
 COLUMNS: Final = {
     "file": "str",
@@ -31,13 +31,15 @@ the hash of the file, which is the same for originals with the same pixels.
 
 
 def read_manifest(dataset: Path) -> pd.DataFrame:
-    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one."""
+    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one, or it is damaged."""
     path = layout.manifest(dataset)
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first."
-        )
-    return read_table(path, COLUMNS)
+    try:
+        return read_table(path, COLUMNS)
+    except FileNotFoundError:
+        what, first = f"{path} is missing", " first"
+    except DamagedTable as error:
+        what, first = str(error), ""
+    raise DataError(f"{what}: expected the manifest that `skinlesion organize` writes. Run organize{first}.")
 
 
 def write_manifest(dataset: Path, manifest: pd.DataFrame) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
@@ -21,6 +21,8 @@ from skinlesion.foundation.progress import progress
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.stages.settings import PipelineConfig
+
+log = logging.getLogger(__name__)
 
 
 def organize(config: PipelineConfig) -> StageReport:
@@ -90,7 +92,7 @@ def _wanted(config: PipelineConfig) -> tuple[pd.DataFrame, int, int]:
 
 def _made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
     """Return the files that a stage made: columns name, image, sha256, source (path)."""
-    made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read()
+    made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read_whole(stage)
     made = made[made["refused"] == ""]
     return made[["name", "image", "sha256"]].assign(source=str(folder) + "/" + made["name"])
 
@@ -109,7 +111,9 @@ def _manifest_before(dataset: Path) -> pd.DataFrame:
     """Return the manifest of the last run; empty if it is missing or damaged."""
     try:
         return read_manifest(dataset)
-    except (DataError, OSError, pa.ArrowException):
+    except DataError as error:
+        if os.path.lexists(layout.manifest(dataset)):
+            log.warning("organize: %s It is written anew", error)
         return empty(COLUMNS)
 
 
