@@ -172,12 +172,12 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
 
 def test_the_model_in_service_stands_beside_with_the_difference() -> None:
     old = in_service(balanced_accuracy=0.65, log_loss=0.4, malignant_auroc=0.8)
-    sure = PairedFigure(difference=0.05, interval=[0.01, 0.09], verdict="better", resamples_better=0.99)
+    sure = PairedFigure(difference=0.05, interval=[0.01, 0.09], verdict="better")
     paired = {"balanced_accuracy": sure}
     new = metrics(balanced_accuracy=0.70, log_loss=0.5, malignant_auroc=None, model_in_service=old, paired=paired)
     text = Page(render_report(context(new))).text
     assert re.search(r"Balanced accuracy 0\.700.* 0\.650.* \+0\.050 \+0\.010 to \+0\.090 better", text)
-    # It has no paired bootstrap: it said "worse", and "better" the other way round, of what may be chance.
+    # It has no interval: it said "worse", and "better" the other way round, of what may be chance.
     assert re.search(r"Log loss 0\.500 0\.400 \+0\.100 cannot be told", text)
     assert "Malignant AUROC –" in text
 

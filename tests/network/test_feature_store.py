@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from skinlesion.foundation.errors import DataError
 from skinlesion.network.feature_store import MOST_SMALL_PARTS, FeatureStore, StoredActivations, rows_in_a_part
 
 Halves = npt.NDArray[np.float16]
@@ -49,7 +50,7 @@ def test_rows_are_given_in_the_order_asked_for_across_parts(store: FeatureStore)
 
 def test_a_row_that_is_not_stored_is_an_error_that_says_what_to_do(store: FeatureStore) -> None:
     store.add(["a"], rows(1))
-    with pytest.raises(KeyError, match="1 of 2 files have no stored activations; run embed"):
+    with pytest.raises(DataError, match=r"1 of 2 training files have no stored activations in .* Run embed"):
         store.open(["a", "b"])
 
 

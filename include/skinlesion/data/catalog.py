@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.data.labels.diagnosis import is_recognised
@@ -15,7 +14,7 @@ from skinlesion.data.split import SPLITS, require_no_leak
 from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_notes, read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_notes, read_table, write_table
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -48,17 +47,24 @@ are 0 (age: NaN).
 
 
 def read_catalog(dataset: Path) -> pd.DataFrame:
-    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one or it cannot be read."""
+    """Return the catalog, columns `COLUMNS`. Raises DataError when ingest has not written one, or it is damaged."""
     path = layout.catalog(dataset)
-    if not path.is_file():
-        raise DataError(f"{path} is missing: expected the catalog that `skinlesion ingest` writes. Run ingest first.")
     try:
         return read_table(path, COLUMNS)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except FileNotFoundError:
         raise DataError(
-            f"{path} cannot be read ({error}): expected the catalog that `skinlesion ingest` writes. Restore it from a backup, "
-            "or remove it and run ingest, which makes it anew."
+            f"{path} is missing: expected the catalog that `skinlesion ingest` writes. Run ingest first."
         ) from None
+    except DamagedTable as error:
+        raise damaged(error) from None
+
+
+def damaged(error: DamagedTable) -> DataError:
+    """Return what a person does about a catalog that cannot be read."""
+    return DataError(
+        f"{error}. Expected the catalog that `skinlesion ingest` wrote, with which it compares new data. Restore it from a "
+        "backup. Or remove it and run ingest: that writes it anew, and the new data are compared with nothing that night."
+    )
 
 
 def write_catalog(dataset: Path, catalog: pd.DataFrame, split: SplitVersion) -> bool:

@@ -18,6 +18,7 @@ import pandas as pd
 from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.shard import Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.foundation.workers import spread
@@ -73,6 +74,7 @@ class Outcome:
 def write_made(job: Job, folder: Path, content: bytes) -> Made:
     """Write the file of a job; return its hash, size and time."""
     path = folder / job.name
+    set_aside(path)
     atomic.write_one_of_many(path, content)
     stat = path.stat()
     return Made(job, sha256_of(content), stat.st_size, stat.st_mtime_ns)

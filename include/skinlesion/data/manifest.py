@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
 from skinlesion.data.split_table import read_split
 from skinlesion.data.split_version import KnownSplit, SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import read_notes, read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_notes, read_table, write_table
 
 COLUMNS: Final = {
     "file": "str",
@@ -38,19 +37,15 @@ the hash of the file, which is the same for originals with the same pixels; `ori
 
 
 def read_manifest(dataset: Path) -> pd.DataFrame:
-    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one or it cannot be read."""
+    """Return the manifest, columns `COLUMNS`. Raises DataError when organize has not written one, or it is damaged."""
     path = layout.manifest(dataset)
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: expected the manifest that `skinlesion organize` writes. Run organize first."
-        )
     try:
         return read_table(path, COLUMNS)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}): expected the manifest that `skinlesion organize` writes. Run organize, which "
-            "makes it anew."
-        ) from None
+    except FileNotFoundError:
+        what, first = f"{path} is missing", " first"
+    except DamagedTable as error:
+        what, first = str(error), ""
+    raise DataError(f"{what}: expected the manifest that `skinlesion organize` writes. Run organize{first}.")
 
 
 def trusted_manifest(dataset: Path, also: Iterable[KnownSplit]) -> tuple[pd.DataFrame, SplitVersion]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,10 @@ import simplejpeg
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.regular_file import read_file
+
+LARGEST_FILE: Final = 10_000_000
+"""Bytes; ten times what 224x224 pixels take at most."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class ViewFile:
 
     def read(self) -> npt.NDArray[np.uint8]:
         """Return its pixels, RGB uint8 (224, 224, 3). Raises OSError when its content has changed."""
-        content = self.path.read_bytes()
+        content = read_file(self.path, most=LARGEST_FILE)
         if sha256_of(content) != self.sha256:
             raise OSError(f"{self.path} has changed since organize listed it. Run the pipeline again from resize.")
         # The same pixels as OpenCV's, as RGB, in a third of the time.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import NotAFile, require_file, set_aside
 from skinlesion.foundation.shard import BUCKETS
 
 log = logging.getLogger(__name__)
@@ -31,8 +35,11 @@ def empty(columns: Columns) -> pd.DataFrame:
 def write_table(path: Path, table: pd.DataFrame, columns: Columns, notes: Mapping[str, str] | None = None) -> bool:
     """Write the columns of a table as Parquet unless the file holds the same; return whether it was written.
 
-    notes: text by name that the file keeps beside the table (Parquet's key-value metadata, which has no checksum).
+    A folder that somebody put in its place is set aside. notes: text by name that the file keeps beside the table (Parquet's
+    key-value metadata, which has no checksum).
     """
+    if other := set_aside(path):
+        log.warning("%s is a folder, and is called %s now: expected a table, which is written anew", path, other.name)
     buffer = io.BytesIO()
     content = pa.Table.from_pandas(table[list(columns)].astype(dict(columns)), preserve_index=False)
     # Without pandas' and Arrow's own descriptions of the schema: they have no checksum, and `columns` has the same.
@@ -45,20 +52,47 @@ def write_table(path: Path, table: pd.DataFrame, columns: Columns, notes: Mappin
 
 
 def read_table(path: Path, columns: Columns) -> pd.DataFrame:
-    """Return a table that `write_table` wrote. Raises OSError or pyarrow.ArrowException when it cannot be read."""
+    """Return a table that `write_table` wrote.
+
+    Raises FileNotFoundError, DamagedTable, and other errors of the disk (OSError).
+    """
     return _as_pandas([_read(path, columns)], columns)
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Return the notes that `write_table` wrote. Raises OSError or pyarrow.ArrowException when the file cannot be read."""
-    found = pq.read_metadata(path).metadata or {}
+    """Return the notes that `write_table` wrote. Raises OSError, DamagedTable among them, when the file cannot be read."""
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except pa.ArrowException as error:
+        raise DamagedTable(f"{path} cannot be read ({error})") from None
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}
 
 
+class DamagedTable(OSError):
+    """What lies in the place of a table is not what `write_table` wrote; the message says what and where."""
+
+
 def _read(path: Path, columns: Columns) -> pa.Table:
-    table = pq.read_table(path, columns=list(columns), partitioning=None, page_checksum_verification=True)
+    try:
+        require_file(path)
+        table = pq.read_table(path, columns=list(columns), partitioning=None, page_checksum_verification=True)
+    except NotAFile as error:
+        raise DamagedTable(str(error)) from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DamagedTable(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
     if table.column_names != list(columns):
-        raise pa.ArrowInvalid(f"{path} has the columns {table.column_names}; expected {list(columns)}")
+        raise DamagedTable(f"{path} has the columns {table.column_names}; expected {list(columns)}")
+    for name, dtype in columns.items():
+        column = table[name]
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        is_right = is_text if dtype == "str" else column.type == pa.from_numpy_dtype(np.dtype(dtype))
+        if not is_right or (column.null_count and not dtype.startswith("float")):
+            raise DamagedTable(
+                f"{path} has {column.null_count} blank values of type {column.type} in the column {name}; "
+                f"expected values of type {dtype}"
+            )
     return table
 
 
@@ -83,12 +117,27 @@ class BucketTable:
         parts = []
         for bucket in buckets:
             path = self.path(bucket)
-            if not path.exists():
-                continue
             try:
                 parts.append(_read(path, self.columns))
-            except (pa.ArrowException, OSError) as error:
-                log.warning("Cannot read %s (%s); what it recorded is done again", path, error)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.warning("%s; what it recorded is done again", error)
+        return _as_pandas(parts, self.columns) if parts else empty(self.columns)
+
+    def read_whole(self, stage: str) -> pd.DataFrame:
+        """Return all rows, for another stage than the one that writes them. Raises DataError for a part that cannot be read.
+
+        That stage would go on without what the part records, and remove what it made of it.
+        """
+        parts = []
+        for bucket in range(BUCKETS):
+            try:
+                parts.append(_read(self.path(bucket), self.columns))
+            except FileNotFoundError:
+                continue
+            except DamagedTable as error:
+                raise DataError(f"{error}. Run {stage} again, which writes it anew.") from None
         return _as_pandas(parts, self.columns) if parts else empty(self.columns)
 
     def rows(self, bucket: int) -> Iterator[tuple[Any, ...]]:
@@ -106,7 +155,8 @@ class BucketTable:
         """Replace the rows of a bucket; return whether anything changed."""
         path = self.path(bucket)
         if rows.empty:
-            existed = path.exists()
-            path.unlink(missing_ok=True)
+            existed = os.path.lexists(path)
+            if not set_aside(path):
+                path.unlink(missing_ok=True)
             return existed
         return write_table(path, rows, self.columns)

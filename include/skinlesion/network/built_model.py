@@ -9,6 +9,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
+from skinlesion.foundation.regular_file import NotAFile
 
 
 class BuiltModel(Record):
@@ -40,7 +41,7 @@ def read_built_model(models: Path) -> BuiltModel | None:
     record = BuiltModel.read_if_there(BuiltModel.path(models))
     try:
         return record if record is not None and sha256_of(layout.built_model(models)) == record.sha256 else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFile):
         return None
 
 

@@ -19,10 +19,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy, locked
+from skinlesion.foundation.regular_file import require_file, set_aside
 from skinlesion.foundation.tables import empty, read_table, write_table
 
 log = logging.getLogger(__name__)
@@ -169,11 +170,14 @@ class FeatureStore:
         return path.name
 
     def open(self, contents: Sequence[str]) -> StoredActivations:
-        """Return the activations of these file contents, in this order. Raises KeyError if one is not stored."""
+        """Return the activations of these file contents, in this order. Raises DataError if one is not stored."""
         index = self.index().set_index("sha256")
         missing = sorted(set(contents) - set(index.index))
         if missing:
-            raise KeyError(f"{len(missing)} of {len(contents)} files have no stored activations; run embed")
+            raise DataError(
+                f"{len(missing)} of {len(contents)} training files have no stored activations in {self.folder}: expected those "
+                "that `skinlesion embed` stores. Run embed."
+            )
         rows = index.loc[list(contents)]
         names, part = np.unique(rows["part"].to_numpy(dtype=str), return_inverse=True)
         parts = [_Part.of(self.folder / name) for name in names]
@@ -238,20 +242,22 @@ class FeatureStore:
             return None  # merged by another shard since it was listed
         try:
             table = read_table(index_path, INDEX_COLUMNS)
+            require_file(part)
             stat = part.stat()
             expected = table.iloc[0]
             touched = (stat.st_size, stat.st_mtime_ns) != (expected["part_size"], expected["part_mtime_ns"])
             if touched and zlib.crc32(part.read_bytes()) != expected["part_crc32"]:
                 raise ValueError("its checksum is another")
-        except (OSError, ValueError, IndexError, KeyError, pa.ArrowException) as error:
+        except (OSError, ValueError, IndexError) as error:
             log.warning("%s is damaged (%s); its rows are computed again", part, error)
             self._remove(index_path)
             return None
         return table
 
     def _remove(self, index_path: Path) -> None:
-        index_path.unlink(missing_ok=True)
-        index_path.with_suffix(".npy").unlink(missing_ok=True)
+        for path in (index_path, index_path.with_suffix(".npy")):
+            if not set_aside(path):
+                path.unlink(missing_ok=True)
 
 
 def remove_abandoned(features: Path) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.regular_file import read_file, set_aside
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.litert import converted
 
 if TYPE_CHECKING:
     import keras
+
+log = logging.getLogger(__name__)
+
+_LONGEST_DIGEST: Final = 1000
 
 
 def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: int) -> Path:
@@ -22,8 +28,11 @@ def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: in
 def is_whole(path: Path) -> bool:
     """Return whether the file exists and has the SHA-256 that was written beside it."""
     try:
-        return sha256_of(path) == _digest_path(path).read_text()
-    except (OSError, ValueError):
+        return sha256_of(path) == read_file(_digest_path(path), most=_LONGEST_DIGEST).decode()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged (%s) and is written anew", path, error)
         return False
 
 
@@ -32,6 +41,8 @@ def write_frozen_part(model: keras.Model, cut: str, path: Path) -> None:
     from skinlesion.network.classifier import frozen_part
 
     content = converted(frozen_part(model, cut))
+    for file in (path, _digest_path(path)):
+        set_aside(file)
     atomic.write_bytes(path, content)
     atomic.write_text(_digest_path(path), sha256_of(content))
 

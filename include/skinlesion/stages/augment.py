@@ -16,7 +16,10 @@ from PIL import Image
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.split import TRAIN
+from skinlesion.data.training_view import LARGEST_FILE
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.regular_file import read_file
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable
@@ -61,7 +64,7 @@ def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
 def _wanted(config: PipelineConfig) -> pd.DataFrame:
     """Return the copies that there should be: columns name, image, source (SHA-256 of the resized image), input (its path)."""
     catalog = accepted(read_catalog(config.dataset))
-    resized = BucketTable(layout.tables(config.dataset, "resize"), COLUMNS).read()
+    resized = BucketTable(layout.tables(config.dataset, "resize"), COLUMNS).read_whole("resize")
     resized = resized[resized["refused"] == ""]
     images = resized[resized["image"].isin(catalog.loc[catalog["split"] == TRAIN, "image"])]
     folder = str(layout.processed(config.dataset))
@@ -82,7 +85,10 @@ def _wanted(config: PipelineConfig) -> pd.DataFrame:
 
 
 def _augment_one(job: Job, *, folder: Path, config: PipelineConfig) -> Made:
-    with Image.open(job.input) as image:
+    content = read_file(job.input, most=LARGEST_FILE)
+    if sha256_of(content) != job.source:
+        raise OSError(f"{job.input} has changed since resize wrote it. Run the pipeline again from resize.")
+    with Image.open(io.BytesIO(content)) as image:
         augmented = augmented_copy(image.convert("RGB"), f"{config.seed}:{job.name}", config)
     buffer = io.BytesIO()
     augmented.save(buffer, "JPEG", quality=config.jpeg_quality)

@@ -6,6 +6,8 @@ import logging
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import accelerator, quiet_tensorflow
@@ -27,7 +29,7 @@ def build(config: PipelineConfig) -> StageReport:
     weights = find_weights(config)
     key = fingerprint([weights.key, config.fingerprint("build")])
     path = layout.built_model(config.models)
-    built = read_built_model(config.models)
+    built = _read_built_model(config)
     is_current = built is not None and built.key == key and not config.force
     model = None
     if not is_current:
@@ -35,6 +37,8 @@ def build(config: PipelineConfig) -> StageReport:
         from skinlesion.network.classifier import build_classifier, save_model
 
         model = build_classifier(config, weights)
+        for file in (path, BuiltModel.path(config.models)):
+            set_aside(file)
         save_model(model, path)
         record = BuiltModel(key=key, weights_key=weights.key, sha256=sha256_of(path))
         record.write(BuiltModel.path(config.models))
@@ -56,3 +60,12 @@ def build(config: PipelineConfig) -> StageReport:
         seconds=watch.seconds(),
         details={"model": str(path), "weights": config.weights, "weights_key": weights.key},
     )
+
+
+def _read_built_model(config: PipelineConfig) -> BuiltModel | None:
+    """Return the record of the built model; None where there is none, or a damaged one, for the model is built anew then."""
+    try:
+        return read_built_model(config.models)
+    except DataError as error:
+        log.warning("build: %s It is written anew", error)
+        return None

@@ -22,6 +22,7 @@ from skinlesion.evaluation.no_lesions import PICTURES_OF_A_KIND, smoke_set
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
@@ -130,6 +131,7 @@ def _current_metrics(candidate: Candidate, key: str) -> MetricsRecord | None:
         metrics = MetricsRecord.read_if_there(candidate.metrics)
     except DataError as error:
         log.warning("evaluate: %s It is written anew", error)
+        set_aside(candidate.metrics)
         return None
     is_written = candidate.report.is_file() and candidate.model_card.is_file()
     return metrics if metrics is not None and metrics.key == key and is_written else None

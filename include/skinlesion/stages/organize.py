@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.catalog import accepted, read_catalog, split_of_catalog
 from skinlesion.data.derived_files import COLUMNS as FILE_COLUMNS
@@ -25,6 +25,8 @@ from skinlesion.stages.settings import PipelineConfig
 
 _OF_CATALOG: Final = ("label", "split", "dx", "group", "original", "lesion")
 """What a row of the manifest has from the catalog."""
+
+log = logging.getLogger(__name__)
 
 
 def organize(config: PipelineConfig) -> StageReport:
@@ -95,7 +97,7 @@ def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame
 
 def _made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
     """Return the files that a stage made: columns name, image, sha256, source (path)."""
-    made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read()
+    made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read_whole(stage)
     made = made[made["refused"] == ""]
     return made[["name", "image", "sha256"]].assign(source=str(folder) + "/" + made["name"])
 
@@ -114,7 +116,9 @@ def _manifest_before(dataset: Path) -> pd.DataFrame:
     """Return the manifest of the last run; empty if it is missing or damaged."""
     try:
         return read_manifest(dataset)
-    except (DataError, OSError, pa.ArrowException):
+    except DataError as error:
+        if os.path.lexists(layout.manifest(dataset)):
+            log.warning("organize: %s It is written anew", error)
         return empty(COLUMNS)
 
 

@@ -405,7 +405,7 @@ def test_a_full_disk_is_not_downloaded_again(challenge: Challenge, monkeypatch: 
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(zip_archive.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space left"):
         challenge.fetch()
     assert len(challenge.server.requests) == 3, "one for each file of the set"

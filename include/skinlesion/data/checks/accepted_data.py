@@ -17,7 +17,7 @@ from skinlesion.data.checks.distribution import Counts
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.foundation.tables import read_table
+from skinlesion.foundation.tables import DamagedTable, read_table
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +75,16 @@ class AcceptedData:
 
 
 def read_accepted(dataset: Path) -> AcceptedData | None:
-    """Return what a new catalog is compared with; None where there is no catalog, or none that can be read."""
-    path = layout.catalog(dataset)
-    if not path.is_file():
-        return None
+    """Return what a new catalog is compared with; None where there is no catalog.
+
+    Raises DataError for a damaged one: data that nothing is compared with would pass.
+    """
     try:
-        rows = read_table(path, {name: contract.COLUMNS[name] for name in COMPARED})
-    except (OSError, ValueError, pa.ArrowException) as error:
-        log.warning("%s cannot be read (%s): there is nothing to compare the new catalog with", path, error)
+        rows = read_table(layout.catalog(dataset), {name: contract.COLUMNS[name] for name in COMPARED})
+    except FileNotFoundError:
         return None
+    except DamagedTable as error:
+        raise contract.damaged(error) from None
     version = contract.data_version(rows)
     accepted = contract.accepted(rows).reset_index(drop=True)
     return AcceptedData(version, accepted, rows["sha256"], _read_appearances(_path(dataset, version)))
@@ -93,10 +94,10 @@ def is_in_force(dataset: Path, catalog: pd.DataFrame) -> bool:
     """Return whether this is the catalog in force, which is read column by column to hold no second one in memory."""
     path = layout.catalog(dataset)
     try:
-        return path.is_file() and all(
+        return all(
             read_table(path, {name: dtype})[name].equals(catalog[name]) for name, dtype in contract.COLUMNS.items()
         )
-    except (OSError, ValueError, pa.ArrowException):
+    except OSError:
         return False
 
 

@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.images.file import ImageRefused, Pixels, read_header
 from skinlesion.data.images.image_match import FARTHEST_MOVE, LEAST_LIKENESS, LIKENESS_VERSION, grey_image, likeness
@@ -183,8 +182,8 @@ class DuplicateTables:
             return read_table(path, columns)
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException) as error:
-            log.warning("Cannot read %s (%s); the images are compared again", path, error)
+        except OSError as error:
+            log.warning("%s; the images are compared again", error)
             return None
 
 

@@ -16,6 +16,7 @@ from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.spreadsheet import csv_text
 
 PAIRS_SHOWN: Final = 24
@@ -34,6 +35,8 @@ def write_report(
 
     catalog, images: as for `contents`. duplicates: pairs of images that are duplicates of each other.
     """
+    for file in (page, page.with_suffix(".json")):
+        set_aside(file)
     report = contents(catalog, images, findings, duplicates)
     shown = _thumbnails(config, catalog, images, report)
     report.write(page.with_suffix(".json"))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.labels.csv_file import LARGEST_TABLE
 from skinlesion.data.sources import zip_archive
@@ -109,7 +108,10 @@ def _still_there(record: Path, folder: Path) -> int:
     try:
         rows = read_table(record, PLACED_COLUMNS)
         sizes = [os.stat(folder / name).st_size for name in rows["file"]]
-    except (OSError, pa.ArrowException):
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        log.warning("%s; what it recorded is downloaded again", error)
         return 0
     return len(rows) if sizes == rows["size"].tolist() else 0
 
