@@ -42,7 +42,7 @@ def test_a_damaged_catalog_is_one_clear_error(tmp_path: Path, damage: Callable[[
     write_catalog(tmp_path, lesions(5), SPLIT)
     path = layout.catalog(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"catalog\.parquet cannot be read .*Restore it from a backup, or remove it"):
+    with pytest.raises(DataError, match=r"catalog\.parquet .*Restore it from a backup\. Or remove it"):
         read_catalog(tmp_path)
 
 
