@@ -364,3 +364,20 @@ def test_a_pipe_that_has_the_name_in_the_data_set_keeps_it(drop: Drop, tmp_path:
         report = drop.take()
     assert "the name is taken" in report.failed_because["a.jpg"]
     assert drop.left() == {"a.jpg": jpeg(1)}
+
+
+def test_a_folder_on_another_file_system_does_not_end_the_night(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In images/ it may be a link; a file for it cannot be put there whole in one step."""
+
+    def refuse(source: Path, target: Path) -> None:
+        if "sub" in Path(target).parts:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        link(source, target)
+
+    link = os.link
+    monkeypatch.setattr(os, "link", refuse)
+    drop.put("sub/a.jpg", jpeg(1))
+    drop.put("b.jpg", jpeg(2))
+    report = drop.take()
+    assert (report.arrived, list(report.failed_because)) == (1, ["sub/a.jpg"])
+    assert drop.left() == {"sub/a.jpg": jpeg(1)}
