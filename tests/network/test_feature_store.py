@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.strange_files import STRANGE, make_strange, watched
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.feature_store import MOST_SMALL_PARTS, FeatureStore, StoredActivations, rows_in_a_part
@@ -192,3 +193,30 @@ def test_one_orientation_of_a_row_is_read_without_the_others(store: FeatureStore
     first, second = two_parts(store)
     found = store.open(["e", "a", "c"]).take(np.array([1, 0, 2, 1]), np.array([1, 0, 1, 0]))
     assert np.array_equal(found, np.stack([first[0, 1], second[1, 0], first[2, 1], first[0, 0]]))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+@pytest.mark.parametrize("kind", [*sorted(STRANGE), "truncated", "empty", "text", "a folder", "removed"])
+def test_a_damaged_part_is_computed_again_and_training_says_so(
+    store: FeatureStore, tmp_path: Path, suffix: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Training ended with a KeyError where a part was damaged after embed, and hung at a FIFO."""
+    two_parts(store)
+    path = min(store.folder.glob(f"*{suffix}"))
+    lost = {"a", "b", "c"} if len(np.load(path.with_suffix(".npy"))) == 3 else {"d", "e"}
+    content = path.read_bytes()
+    path.unlink()
+    if kind in STRANGE:
+        make_strange(kind, path)
+    elif kind == "a folder":
+        path.mkdir()
+        (path / "notes").write_text("somebody's")
+    elif kind != "removed":
+        path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"text"}[kind])
+    with watched(tmp_path):
+        with pytest.raises(DataError, match="Run embed"):
+            store.open(["a", "b", "c", "d", "e"])
+        assert set(store.index()["sha256"]) == set("abcde") - lost
+        store.add(sorted(lost), rows(len(lost)))
+        assert len(store.open(["a", "b", "c", "d", "e"])) == 5
+    assert kind == "removed" or path.stem in caplog.text

@@ -192,7 +192,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_if_changed(path: Path, content: bytes) -> bool:
     """Write the file unless it holds this content already. Returns whether it was written."""
-    if path.is_file() and path.read_bytes() == content:
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     write_bytes(path, content)
     return True

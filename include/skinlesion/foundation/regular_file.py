@@ -97,6 +97,17 @@ def reason_of(error: OSError) -> str:
     return _WORDS.get(error.errno or 0, f"it cannot be read ({error.strerror or error})")
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it came from, says that nothing more can be written to this machine's disk."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def kind_of(mode: int) -> str:
     """Return what the mode of something that is not a file says that it is, in words."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "something unknown")

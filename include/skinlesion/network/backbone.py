@@ -16,6 +16,7 @@ import numpy as np
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.regular_file import is_disk_full
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.model_file import problems_of, require_readable_weights, require_small
 from skinlesion.network.settings import ModelSettings
@@ -98,6 +99,8 @@ def _download() -> None:
                 weights="imagenet", include_top=False, input_shape=(IMAGE_SIDE, IMAGE_SIDE, 3)
             )
     except Exception as error:  # Keras wraps network errors in bare Exception
+        if is_disk_full(error):  # which no other weights cure, and no later attempt
+            raise
         raise WeightsUnavailable(
             f"ImageNet weights cannot be downloaded ({error}). Put Keras's file {KERAS_FILE} at {keras_cache_path()}, "
             "or set `weights` to the path of a .h5 file in that layout, or to `drawn`."

@@ -238,15 +238,15 @@ class FeatureStore:
     def _checked(self, index_path: Path) -> pd.DataFrame | None:
         """Return the index of a part; None, and remove the part, if either is damaged."""
         part = index_path.with_suffix(".npy")
-        if not index_path.exists():
+        if not os.path.lexists(index_path):
             return None  # merged by another shard since it was listed
         try:
             table = read_table(index_path, INDEX_COLUMNS)
-            require_file(part)
-            stat = part.stat()
             expected = table.iloc[0]
-            touched = (stat.st_size, stat.st_mtime_ns) != (expected["part_size"], expected["part_mtime_ns"])
-            if touched and zlib.crc32(part.read_bytes()) != expected["part_crc32"]:
+            require_file(part, most=int(expected["part_size"]))
+            stat = part.stat()
+            is_touched = (stat.st_size, stat.st_mtime_ns) != (expected["part_size"], expected["part_mtime_ns"])
+            if is_touched and zlib.crc32(part.read_bytes()) != expected["part_crc32"]:
                 raise ValueError("its checksum is another")
         except (OSError, ValueError, IndexError) as error:
             log.warning("%s is damaged (%s); its rows are computed again", part, error)

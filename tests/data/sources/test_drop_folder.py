@@ -380,3 +380,20 @@ def test_a_file_from_a_night_with_the_clock_ahead_does_not_wait_until_that_day(
     assert now.st_ctime_ns > before.st_ctime_ns, "its last change is that of today"
     assert now.st_mtime_ns == before.st_mtime_ns
     assert drop.take(drop_settle_seconds=0).arrived == 1
+
+
+def test_a_folder_on_another_file_system_does_not_end_the_night(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In images/ it may be a link; a file for it cannot be put there whole in one step."""
+
+    def refuse(source: Path, target: Path) -> None:
+        if "sub" in Path(target).parts:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        link(source, target)
+
+    link = os.link
+    monkeypatch.setattr(os, "link", refuse)
+    drop.put("sub/a.jpg", jpeg(1))
+    drop.put("b.jpg", jpeg(2))
+    report = drop.take()
+    assert (report.arrived, list(report.failed_because)) == (1, ["sub/a.jpg"])
+    assert drop.left() == {"sub/a.jpg": jpeg(1)}

@@ -81,8 +81,9 @@ def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
             except NotTaken as reason:
                 report.failed[file.name] = str(reason)
             except OSError as error:
-                is_of_file = error.filename == str(file.path) or isinstance(error, FileNotFoundError | PermissionError)
-                if error.errno in DISK_FULL or not is_of_file:
+                # A folder in images/ may be a link to another file system.
+                is_of_place = error.errno == errno.EXDEV or isinstance(error, FileNotFoundError | PermissionError)
+                if error.errno in DISK_FULL or not (is_of_place or error.filename == str(file.path)):
                     raise
                 report.failed[file.name] = f"{reason_of(error)}: {error.filename}"
     return report

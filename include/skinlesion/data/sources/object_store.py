@@ -29,7 +29,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import hash_of, sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
-from skinlesion.foundation.regular_file import DISK_FULL, open_file
+from skinlesion.foundation.regular_file import is_disk_full, open_file
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.foundation.workers import spread
@@ -260,7 +260,7 @@ def _take(
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
     except Exception as error:  # as in `_listed`
-        if _is_of_this_disk(error):
+        if is_disk_full(error):
             raise
         made = retrying.statistics.get("attempt_number", 1)
         return Outcome(item.name, None, reason=f"{_described(error)} (after {made} attempt{'s' * (made > 1)})")
@@ -334,21 +334,10 @@ def _attempts(count: int) -> Retrying:
         stop=stop_after_attempt(count),
         wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
         retry=retry_if_exception(
-            lambda error: not isinstance(error, FileNotFoundError | PermissionError) and not _is_of_this_disk(error)
+            lambda error: not isinstance(error, FileNotFoundError | PermissionError) and not is_disk_full(error)
         ),
         reraise=True,
     )
-
-
-def _is_of_this_disk(error: BaseException | None) -> bool:
-    """Return whether an error, or one that it came from, says that this machine's disk takes no more."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return True
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _counted(outcomes: Iterator[Outcome], report: SourceReport, advance: Callable[[int], None]) -> Iterator[Copied]:
