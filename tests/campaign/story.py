@@ -51,7 +51,7 @@ CHANGES: Final[dict[str, tuple[Any, ...]]] = {
     "force": (False, False, True),
 }
 FAULTS: Final = (
-    *("freeze",) * 6, *("power",) * 3, *("kill",) * 2, "term", *("enospc",) * 3, "eio", "edquot", "erofs", *("torn",) * 3,
+    *("freeze",) * 6, *("power",) * 3, "kill", "term", *("enospc",) * 3, "eio", "edquot", "erofs", *("torn",) * 3,
 )  # fmt: skip
 NAMED: Final = (
     "catalog.parquet", "split.parquet", "manifest.parquet", "history.jsonl", "versions.jsonl", "in_service", "releases",

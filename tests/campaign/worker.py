@@ -6,6 +6,7 @@ the product reported as finished, then the outcome. Whatever was acknowledged be
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import logging
@@ -43,6 +44,8 @@ def main() -> None:
     quiet_tensorflow.load()
     for stage in ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote"):
         importlib.import_module(f"skinlesion.stages.{stage}")
+    import keras
+
     import skinlesion.evaluation.html_report
     import skinlesion.evaluation.model_card
     import skinlesion.promotion.gate
@@ -52,6 +55,8 @@ def main() -> None:
     small_network.install()
     history.datetime = _Clock  # type: ignore[attr-defined,assignment]
     faults.install()
+    keras.config.disable_traceback_filtering()
+    gc.freeze()  # the collector need not look at all of TensorFlow again and again
     say({"ready": os.getpid()}, answers)
     for line in sys.stdin:
         order: Order = json.loads(line)

@@ -108,21 +108,24 @@ class Worker:
 class Workers:
     """One worker at work and one warm beside it."""
 
-    def __init__(self, plant: str = "") -> None:
+    def __init__(self, plant: str = "", *, beside: bool = True) -> None:
+        """Start them. With beside=False the second one starts when it is needed, which saves the time of a start."""
         self.plant = plant
         self.started = 0
         self.at_work = self._new()
-        self.beside = self._new()
+        self.beside = self._new() if beside else None
 
     def order(self, order: Order, say: Callable[[Order], None] = lambda said: None) -> Order:
         """Let the worker at work obey an order; replace it if that was its end."""
         outcome = self.at_work.order(order, say)
         if self.at_work.process.poll() is not None:
-            self.at_work, self.beside = self.beside, self._new()
+            self.at_work = self.beside or self._new()
+            self.beside = self._new() if self.beside is not None else None
         return outcome
 
     def both(self, order: Order, say: Callable[[Order], None]) -> list[Order]:
         """Let both workers obey the same order at the same time."""
+        self.beside = self.beside or self._new()
         workers = (self.at_work, self.beside)
         for worker in workers:
             worker.send(order)
@@ -131,7 +134,8 @@ class Workers:
     def end(self) -> None:
         """End both."""
         self.at_work.end()
-        self.beside.end()
+        if self.beside is not None:
+            self.beside.end()
 
     def _new(self) -> Worker:
         self.started += 1

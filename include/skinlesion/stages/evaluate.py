@@ -64,6 +64,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     require_clean_split(manifest)
     rows = held_out_rows(manifest)
     candidate = candidate_to_evaluate(config, training_rows(manifest), require_built_model(config.models))
+    atomic.remove_partials(candidate.folder)
     training = candidate.read_training()
     if training is None:
         raise DataError(
