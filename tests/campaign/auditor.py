@@ -301,10 +301,12 @@ class Auditor:
             if (folder / "backup").exists() and folder.name in registered:
                 self.say("orphans", f"{folder.name}/backup is left after its training")
         switched = {one["version"] for one in self.history if one.get("switch")}
-        kept = [one["registered"]["run"] for one in self.versions if "registered" in one and one["registered"]["number"]
-                not in switched]  # fmt: skip
-        if len(self.runs_with_files & set(kept)) > self.most_kept:
-            self.say("disk", f"{len(self.runs_with_files & set(kept))} candidates that never served keep their files")
+        last = {one["version"]: one for one in self.history if one["what"] in ("judged", "declined")}
+        waiting = {number for number, one in last.items() if one["what"] == "judged" and one["verdict"]["passed"]}
+        known = [one["registered"] for one in self.versions if "registered" in one]
+        may_go = {one["run"] for one in known if one["number"] not in switched | waiting} & self.runs_with_files
+        if len(may_go) > self.most_kept:
+            self.say("disk", f"{len(may_go)} candidates that neither served nor wait for a person keep their files")
 
     most_kept: int = 10_000
     runs_with_files: set[str] = field(default_factory=set)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Plant = Callable[[], None]
 BUGS: Final[dict[str, Plant]] = {}
@@ -308,12 +308,34 @@ def old_figures() -> None:
     _replace("stages.evaluate:version", lambda real: lambda rows: "v")
 
 
-def main() -> int:
-    """Plant each bug that is named, or all, and print which check found it after how many nights."""
+class Found(NamedTuple):
+    """What found a bug, and after how many nights; an empty check if nothing did."""
+
+    nights: int
+    check: str
+    words: str
+
+
+def found_by(name: str, seeds: int, ignored: tuple[str, ...] = ()) -> Found:
+    """Live through histories with a bug until the auditor says something."""
     from tests.campaign.campaign import live
     from tests.campaign.story import story
     from tests.campaign.workers import Workers
 
+    workers, nights = Workers(name, beside=False), 0
+    try:
+        for seed in range(1001, 1001 + seeds):
+            result = live(story(seed, 25), workers, with_twin=seed % 2 == 0, ignored=ignored)
+            nights += result.nights
+            if result.violations:
+                return Found(nights, *result.violations[0])
+    finally:
+        workers.end()
+    return Found(nights, "", "")
+
+
+def main() -> int:
+    """Plant each bug that is named, or all, and print which check found it after how many nights."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign.planted_bugs", description=main.__doc__)
     parser.add_argument("names", nargs="*", help="the bugs; all if none is named")
     parser.add_argument(
@@ -324,18 +346,10 @@ def main() -> int:
     names, ignored = asked.names or list(BUGS), tuple(asked.ignore.split(","))
     missed = []
     for name in names:
-        workers, nights, found = Workers(name, beside=False), 0, ""
-        try:
-            for seed in range(1001, 1001 + asked.seeds):
-                result = live(story(seed, 25), workers, with_twin=seed % 2 == 0, ignored=ignored)
-                nights += result.nights
-                if result.violations:
-                    found = f"{result.violations[0].check}: {result.violations[0].words}"
-                    break
-        finally:
-            workers.end()
-        missed += [] if found else [name]
-        sys.stdout.write(f"{name:24} {nights:4} nights  {found or 'NOT FOUND'}\n")
+        found = found_by(name, asked.seeds, ignored)
+        missed += [] if found.check else [name]
+        words = f"{found.check}: {found.words}" if found.check else "NOT FOUND"
+        sys.stdout.write(f"{name:24} {found.nights:4} nights  {words}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{len(names) - len(missed)} of {len(names)} found\n")
     return 1 if missed else 0
