@@ -74,6 +74,7 @@ class Fault:
     steps: int = 0
     happened: str = ""
     frozen: bool = False
+    half_written: bool = False
     synced: dict[int, int] = field(default_factory=dict)
 
     def step(self, event: str, path: str) -> bool:
@@ -83,10 +84,14 @@ class Fault:
         if self.named and self.named not in f"{event}:{path}":
             return False
         self.steps += 1
+        if self.half_written:  # the disk took half of it: it is full
+            self.half_written = False
+            self.strike(path)
         if self.steps < self.at or (self.happened and not self.lasting):
             return False
         self.happened = self.happened or f"{event}:{Path(path).name}"
         if self.kind == "torn" and event in ("os.write", "write") and self.steps == self.at:
+            self.half_written = event == "os.write"
             return True
         self.strike(path)
         return False
@@ -160,6 +165,18 @@ def _sync() -> None:
         _active.synced |= _states(_active.roots)
 
 
+def _flush_all(folder: Path) -> None:
+    if _active is not None:
+        _active.step("os.sync", str(folder))
+        _active.synced |= _states(_active.roots)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    if _active is not None:
+        _active.step("exchange", str(other))
+    _real["exchange"](one, other)
+
+
 def _write_bytes(self: Path, content: Any) -> int:
     fault = _active
     if fault is not None and fault.is_inside(str(self)) and fault.step("write", str(self)):
@@ -181,6 +198,13 @@ def install() -> None:
     """Watch this process; once."""
     _real.update(write=os.write, write_bytes=Path.write_bytes, copyfile=shutil.copyfile)
     sys.addaudithook(_hook)
+    from skinlesion.foundation import atomic
+
+    # These two go to the kernel past Python, which announces neither.
+    for name, stand_in in (("flush_all", _flush_all), ("_exchange", _exchange)):
+        if hasattr(atomic, name):
+            _real[name.strip("_")] = getattr(atomic, name)
+            setattr(atomic, name, stand_in)
     for owner, name, wrapped in (
         (os, "write", _write),
         (os, "fsync", _fsync),

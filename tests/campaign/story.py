@@ -51,7 +51,7 @@ CHANGES: Final[dict[str, tuple[Any, ...]]] = {
     "force": (False, False, True),
 }
 FAULTS: Final = (
-    *("freeze",) * 6, *("power",) * 3, "kill", "term", *("enospc",) * 3, "eio", "edquot", "erofs", *("torn",) * 3,
+    *("freeze",) * 5, *("power",) * 5, "kill", "term", *("enospc",) * 3, "eio", "edquot", "erofs", *("torn",) * 3,
 )  # fmt: skip
 NAMED: Final = (
     "catalog.parquet", "split.parquet", "manifest.parquet", "history.jsonl", "versions.jsonl", "in_service", "releases",
@@ -106,9 +106,11 @@ class _Teller:
             self.settings[name] = self.dice.choice(CHANGES[name])
         return dict(self.settings)
 
-    def _fault(self, most: int = 600) -> dict[str, Any]:
+    def _fault(self, most: int = 500) -> dict[str, Any]:
         dice = self.dice
-        fault = {"kind": dice.choice(FAULTS), "at": int(most ** dice.random()) + dice.randrange(8)}
+        # A night takes some 400 steps: half of the faults anywhere in it, half more often in its beginning.
+        at = 1 + int(most * dice.random()) if dice.random() < 0.5 else int(most ** dice.random()) + dice.randrange(8)
+        fault = {"kind": dice.choice(FAULTS), "at": at}
         if dice.random() < 0.4:
             fault |= {"named": dice.choice(NAMED), "at": 1 + int(6 * dice.random() ** 2)}
         if fault["kind"] not in ("kill", "term", "freeze", "power"):

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from tests.campaign import planted_bugs
 from tests.campaign.auditor import TRAINED, Auditor
 from tests.campaign.reader import Reader
