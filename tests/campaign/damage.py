@@ -61,11 +61,25 @@ def damage(folder: Path, older: Path, wanted: dict[str, Any]) -> Damage | None:
         path.write_bytes(content + b'{"what": "something else"}\n')
     elif kind == "older":
         shutil.copyfile(earlier, path)
+    if path.suffix == ".jsonl" and kind != "line" and not _can_be_noticed(content, path):
+        done.undo()
+        return None
     return done
 
 
+def _can_be_noticed(before: bytes, path: Path) -> bool:
+    """Return whether other files still know of the lines that are lost: of a version, or of a switch before the last one.
+
+    That a verdict alone is lost, with what came after it, nobody can see.
+    """
+    after = path.read_bytes().splitlines() if path.exists() else []
+    lost = [line for line in before.splitlines() if line not in after]
+    switches = [line for line in lost if b'"switch": ' in line and b'"switch": null' not in line]
+    return len(switches) > 1 or any(b'"registered"' in line for line in lost)
+
+
 def _of_link(path: Path, kind: str) -> Damage | None:
-    if not path.is_symlink():
+    if not path.is_symlink() or kind == "lost":  # without the link nothing is in service, as people may want it
         return None
     done = Damage(path, None, link=str(path.readlink()))
     path.unlink()
