@@ -129,6 +129,7 @@ def table(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
             if name[:4] in ("run ", "roll", "prom", "appr", "decl")
         },
         "two_writers": counts["two writers"],
+        "mlflow_away": counts["MLflow away"],
         "audits": counts["audits"],
         "readers_checks": sum(row["reader_checks"] for row in rows),
         "changes_that_readers_saw": sum(row["reader_changes"] for row in rows),

@@ -104,6 +104,11 @@ class Lived:
             for outcome in self.workers.both(self._here(order), self._heard):
                 self._is_civil(outcome)
             return self._until_done(order)
+        if night.get("mlflow_away"):
+            self.result.counts["MLflow away"] += 1
+            self._give(order | {"mlflow_away": True})
+            self._audit(finished=False)
+            return self._until_done(order)
         fault = night.get("fault")
         outcome = self._give(order | ({"fault": fault} if fault else {}))
         if fault and outcome["happened"]:

@@ -13,7 +13,7 @@ def shrink(history: list[Night], fails: Callable[[list[Night]], bool], until: fl
     """Return the shortest history found by the time `until` for which `fails` holds."""
     history = _shorter(history, fails, until, keep_first=True)
     for number in range(len(history)):
-        for name in ("after", "clock", "two_writers", "fault", "damage"):
+        for name in ("after", "clock", "two_writers", "mlflow_away", "fault", "damage"):
             if name in history[number] and time.monotonic() < until:
                 without = {key: value for key, value in history[number].items() if key != name}
                 history = _if_fails(history, [*history[:number], without, *history[number + 1 :]], fails)

@@ -97,6 +97,8 @@ class _Teller:
                 night["after"][0]["fault"] = self._fault(most=40)
         if number and dice.random() < 0.03:
             night["two_writers"] = True
+        elif number and dice.random() < 0.04:
+            night["mlflow_away"] = True
         return night
 
     def _settings(self, number: int) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def obey(order: Order, answers: Any) -> Order:
     """Do one command; return its outcome."""
     from skinlesion.foundation.errors import DataError
 
+    small_network.MLflow.is_away = bool(order.get("mlflow_away"))
     _Clock.ahead = float(order.get("clock", 0))
     roots = (order["dataset"] + "/", order["models"] + "/")
     wanted = order.get("fault") or {"kind": "none", "at": 1 << 60}
