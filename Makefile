@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down mlflow docker-up docker-down test test-slow test-docker coverage lint docs bench format clean
+.PHONY: help install run up down mlflow docker-up docker-down test test-slow test-docker campaign coverage lint docs bench format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -66,6 +66,12 @@ test: install ## run the tests on all cores; ARGS="tests/stages -k resize" runs 
 
 test-slow: install ## run the campaigns at full length: kills, damaged files, nights and a browser through a real scheduler
 	@$(PYTEST) -m slow $(ARGS)
+
+SEED ?= 1-100
+NIGHTS ?= 30
+
+campaign: install ## live through simulated nights with faults and audit them: SEED=1-100 NIGHTS=30; the table is in campaign/
+	@$(BIN)/python -m tests.campaign --seeds $(SEED) --nights $(NIGHTS) --out campaign $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
 	@$(BIN)/python -m pytest -m docker tests/docker $(ARGS)

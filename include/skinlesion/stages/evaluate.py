@@ -67,6 +67,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
     watch = Stopwatch()
     manifest, split = trusted_manifest(config.dataset, splits_known(config.models))
     candidate = candidate_to_evaluate(config, training_rows(manifest), require_built_model(config.models))
+    atomic.remove_partials(candidate.folder)
     training = candidate.read_training()
     if training is None:
         raise DataError(
