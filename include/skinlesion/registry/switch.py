@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.registry import history, in_service
+from skinlesion.registry import history, in_service, lost
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
@@ -93,6 +96,11 @@ def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = F
     after `wait` seconds.
     """
     folder = layout.registry(models)
+    if os.path.lexists(folder) and not folder.is_dir():
+        if not although_damaged:
+            files = f"{history.path(models).name} and versions.jsonl"
+            raise DataError(f"{folder} is no folder; expected that of {files}. {lost.REMEDY}")
+        folder.rename(folder.with_name(f"{folder.name}.damaged-{time.time_ns()}"))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "promotion", wait=wait, where="this registry"):
         atomic.remove_partials(models)
@@ -215,8 +223,8 @@ def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:
 
 
 def _copy_verified(sources: list[Path], target: Path, expected: str, number: int) -> None:
-    """Copy the first of the files that is the one that was registered."""
-    problem = ""
+    """Copy the first of the files that is the one that was registered; on a full disk, link that of another release."""
+    problem, full = "", None
     for source in sources:
         try:
             content = source.read_bytes()
@@ -227,10 +235,20 @@ def _copy_verified(sources: list[Path], target: Path, expected: str, number: int
             problem = problem or f"{source} cannot be read ({error.strerror})"
             continue
         if (found := sha256_of(content)) == expected:
-            atomic.write_bytes(target, content)
-            target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            try:
+                atomic.write_bytes(target, content)
+                target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                full = error
+                if source.parent.parent != target.parent.parent:
+                    continue
+                os.link(source, target)  # which never changes either, and takes no room
             return
         problem = problem or f"{source} is not the file that was registered (SHA-256 {found[:12]}...)"
+    if full is not None:
+        raise full
     raise DataError(_altered(number, problem))
 
 
