@@ -255,6 +255,7 @@ def test_a_rollback_on_a_full_disk_takes_the_files_of_the_former_release(
         with pytest.raises(OSError, match="No space left"):
             put(two, 3)
         assert served(two) == "two"
+        assert sorted(path.name for path in layout.releases(two).iterdir()) == ["000001", "000002"]
         rollback(two, actor="ann", reason="it is worse")
     assert served(two) == "one"
     put(two, 3)

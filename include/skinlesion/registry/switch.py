@@ -154,7 +154,12 @@ def _switch(
         verdict=version.verdict,
         switch=_last_switch(registry) + 1,
     )
-    release = _make_release(registry, version, entry)
+    release = layout.releases(models) / f"{entry.switch:06d}"
+    try:
+        _make_release(release, registry, version, entry)
+    except BaseException:
+        shutil.rmtree(release, ignore_errors=True)
+        raise
     # Before the release is in service, so that at a first promotion all names become valid at the same moment.
     name_release_files(models)
     put_in_service(models, release)
@@ -188,7 +193,7 @@ def _release_folders(models: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
-def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
+def _make_release(folder: Path, registry: Registry, version: Version, entry: HistoryEntry) -> None:
     """Copy the version's files into a release folder of their own, verify them, and write their record last.
 
     The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
@@ -197,7 +202,6 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
     sha256 = {name: one for name, one in registry.known.registered[version.number].sha256.items() if name != KERAS}
     if missing := {H5, TFLITE_OF_CANDIDATE, RULE_FILE} - sha256.keys():
         raise DataError(_altered(version.number, f"it was registered without {', '.join(sorted(missing))}"))
-    folder = layout.releases(models) / f"{entry.switch:06d}"
     # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -209,7 +213,6 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
         _copy_verified(sources, folder / served_name, expected, version.number)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
     write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
-    return folder
 
 
 def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:
