@@ -27,7 +27,7 @@ from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, rule_beside
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, signature
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -128,6 +128,7 @@ def model_file(models: Path) -> Path:
             f"{name}, which is in service in {models}, was altered: its files are not what was put there. Restore it with "
             "`skinlesion models promote`, or go back with `skinlesion models rollback`."
         )
+    signature.require(now.folder, now.sha256, now.version)
     return now.tflite
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skinlesion.foundation.errors import DataError
-from skinlesion.registry import history
+from skinlesion.registry import history, signature
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures
 from skinlesion.registry.snapshot import Registry
@@ -36,6 +36,7 @@ def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None =
         if version is None or not Registry.read(models).version(version.number).has_files:
             version = registered_now(known, candidate, training)
             append_registered(models, version)
+        signature.sign(models, version.number, version.sha256)
         if metrics is not None:
             measured = _measurement(metrics)
             before = known.measurements.get(version.number, [])

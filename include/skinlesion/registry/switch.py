@@ -14,7 +14,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.registry import history, in_service
+from skinlesion.registry import history, in_service, signature
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
@@ -162,6 +162,7 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
         served = TFLITE if name == TFLITE_OF_CANDIDATE else name
         _copy_verified(source / name, folder / served, expected, version.number)
         sha256[served] = expected
+    signature.carry(models, version.number, registered.sha256, folder)
     rule = folder / RULE_FILE
     decision_rule = json.loads(rule.read_text()) if rule.is_file() else None
     write_record(folder, InService(run=version.run, sha256=sha256, decision_rule=decision_rule, entry=entry))

@@ -19,7 +19,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry import in_service, model_files
+from skinlesion.registry import in_service, model_files, signature
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import METRICS, MODEL_CARD
@@ -111,6 +111,7 @@ def load(models: Path, threads: int) -> ServedModel:
             )
         if path == now.tflite:
             content = read
+    signature.require(now.folder, now.sha256, now.version)
     if not content:
         raise DataError(f"{now.folder} has no {now.tflite.name}: expected the model as LiteRT runs it.")
     rule = _rule(now)
