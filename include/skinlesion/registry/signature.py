@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.settings import PROJECT_ROOT, Settings
+from skinlesion.foundation.settings import PROJECT_ROOT, Settings, setting
 from skinlesion.registry.model_files import KERAS, TFLITE, TFLITE_OF_CANDIDATE
 
 if TYPE_CHECKING:
@@ -39,17 +39,27 @@ PUBLIC: Final = "public.pem"
 
 
 class SignatureSettings(Settings):
-    """Where the keys are, from the environment alone: `SKINLESION_SIGNING_KEY` and so on.
+    """Where the keys are, from the environment alone: who triggers a run does not choose them."""
 
-    Attributes:
-        signing_key: the private key, PEM; only what registers versions needs it.
-        verifying_key: the public key, PEM.
-        require_signature: whether a version without a signature is refused.
-    """
+    section = "Signatures"
 
-    signing_key: Path | None = None
-    verifying_key: Path | None = None
-    require_signature: bool = False
+    signing_key: Path | None = setting(
+        None,
+        "Signing key",
+        "The private key, a PEM file on an elliptic curve, which registers versions. Without it "
+        "`$AIRFLOW_HOME/signing/private.pem` is taken if it is there.",
+    )
+    verifying_key: Path | None = setting(
+        None,
+        "Verifying key",
+        "The public key, a PEM file, which promotes, serves and predicts. Without it `$AIRFLOW_HOME/signing/public.pem` is "
+        "taken if it is there.",
+    )
+    require_signature: bool = setting(
+        False,
+        "Require signatures",
+        "Refuse a version without a signature, and every version where there is no public key.",
+    )
 
     def private(self) -> Path | None:
         """Return the private key; None if there is none. Raises DataError if one is named and not there."""
