@@ -20,7 +20,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.registry import history, in_service, lost
+from skinlesion.registry import history, in_service, lost, signature
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
@@ -211,6 +211,7 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
         served_name = TFLITE if name == TFLITE_OF_CANDIDATE else name
         sources = [layout.candidate(models, version.run) / name, *(one / served_name for one in released)]
         _copy_verified(sources, folder / served_name, expected, version.number)
+    signature.carry(models, version.number, served, folder, released)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
     write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
 
