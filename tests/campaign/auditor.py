@@ -265,6 +265,12 @@ class Auditor:
         held_out = {row["sha256"] for row in self.data.manifest if row["split"] == "held_out"}
         if measured - held_out:
             self.say("measured now", f"{run} has answers for {len(measured - held_out)} pictures that are not held out")
+        told = metrics["images"] + metrics["left_out"]["images"]
+        if told != sum(1 for row in self.data.manifest if row["split"] == "held_out"):
+            self.say(
+                "measured now",
+                f"{run} was measured on {told} pictures, left out ones included; others are held out now",
+            )
         if both and metrics["images"] > self.data.clean(learnt):
             self.say("learnt", f"{run} was measured on {len(both)} pictures that it was trained on")
         other = metrics.get("model_in_service")

@@ -79,10 +79,10 @@ def no_lock() -> None:
 @bug
 def split_forgotten() -> None:
     """The sides are decided anew each night."""
-    from skinlesion.data.split import DECISION_COLUMNS
-    from skinlesion.foundation.tables import empty
+    from dataclasses import replace
 
-    _replace("stages.ingest:read_decisions", lambda real: lambda *_, **__: empty(DECISION_COLUMNS))
+    _replace("stages.ingest:read_split", lambda real: lambda *a: (lambda split: replace(
+        split, decisions=split.decisions.iloc[:0]))(real(*a)))  # fmt: skip
 
 
 @bug
@@ -101,16 +101,24 @@ def equal_files_apart() -> None:
         _replace(place, lambda real: lambda *_: None)
 
 
+def _leaving_nothing_out(dataset: Path, rows: Any, models: Any) -> Any:
+    from skinlesion.prediction.measurable import Measurable
+    from skinlesion.registry.metrics_record import LeftOut
+
+    return Measurable(rows, rows, LeftOut())
+
+
 @bug
 def measured_on_trained() -> None:
     """Evaluation measures on all images."""
     _replace("stages.evaluate:held_out_rows", lambda real: lambda manifest: manifest[manifest["copy"] == 0])
+    _replace("stages.evaluate:measurable", lambda real: _leaving_nothing_out)
 
 
 @bug
 def judged_on_trained() -> None:
-    """The gate measures on all images."""
-    _replace("promotion.gate:held_out_rows", lambda real: lambda manifest: manifest[manifest["copy"] == 0])
+    """The gate measures the model in service also on lesions that it learnt and that are held out now."""
+    _replace("promotion.compared_models:measurable", lambda real: _leaving_nothing_out)
 
 
 @bug
@@ -215,9 +223,10 @@ def ancestors_forgotten() -> None:
     """A warm start notes only what is new as what the model was trained on."""
 
     def make(real: Any) -> Any:
-        def write(candidate: Any, rows: Any, inner: Any) -> None:
-            half = len(rows) // 2
-            real(candidate, rows.iloc[half:], inner[half:])
+        def write(candidate: Any, rows: Any, inner: Any, warm: Any = None) -> Any:
+            if warm is None:
+                return real(candidate, rows, inner, warm)
+            return real(candidate, rows[warm.new], inner[warm.new], None)
 
         return write
 
@@ -233,13 +242,12 @@ def warm_all_the_same() -> None:
             import skinlesion.training.warm_start
 
             warm_start: Any = skinlesion.training.warm_start
-            read = warm_start.read_table
-            wanted = set(rows["sha256"])
-            warm_start.read_table = lambda *a: (lambda known: known[known["sha256"].isin(wanted)])(read(*a))
+            read, wanted = warm_start.read_learnt, set(rows["sha256"])
+            warm_start.read_learnt = lambda model: (lambda known: known[known["sha256"].isin(wanted)])(read(model))
             try:
                 return real(config.model_copy(update={"warm_start_share": 1.0}), rows, champion, record)
             finally:
-                warm_start.read_table = read
+                warm_start.read_learnt = read
 
         return warm
 
@@ -252,16 +260,15 @@ def catalog_first() -> None:
     kept: list[Any] = []
 
     def make(real: Any) -> Any:
-        def write(dataset: Path, catalog: Any) -> bool:
-            changed: bool = real(dataset, catalog)
-            write_decisions(*kept.pop())
+        def write(dataset: Path, *rest: Any) -> Any:
+            changed = real(dataset, *rest)
+            while kept:
+                kept.pop()()
             return changed
 
         return write
 
-    from skinlesion.data.split import write_decisions
-
-    _replace("stages.ingest:write_decisions", lambda real: lambda *arguments: kept.append(arguments))
+    _replace("data.split_table:SplitTable.write", lambda real: lambda *arguments: kept.append(lambda: real(*arguments)))
     _replace("stages.ingest:contract.write_catalog", make)
 
 

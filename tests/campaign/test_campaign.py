@@ -10,7 +10,7 @@ from tests.campaign.story import Night, story
 from tests.campaign.workers import Workers
 
 SEED = 2
-NIGHTS = 5
+NIGHTS = 4
 
 
 @pytest.fixture(scope="module")

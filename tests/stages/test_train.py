@@ -28,14 +28,15 @@ def forced(models: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Return a function that trains a candidate with `force` to files of other content; to None: training fails half-way."""
     put(models, 1)
     config = PipelineConfig.of({"models": models, "force": True})
-    for name in ("read_manifest", "require_clean_split", "training_rows", "require_built_model"):
+    for name in ("splits_known", "training_rows", "require_built_model"):
         monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
+    monkeypatch.setattr(stage, "trusted_manifest", lambda *given: (pd.DataFrame(), None))
 
     def run(name: str, content: bytes | None) -> None:
         there = Candidate(layout.candidate(models, name))
 
         def write(*given: object) -> TrainingRecord:
-            folder = given[3]
+            folder = given[4]
             assert isinstance(folder, Candidate)
             assert folder.run == name
             assert there.h5.is_file(), "what is registered is there while the other is trained"
@@ -90,4 +91,19 @@ def test_a_damaged_record_does_not_keep_force_from_making_it_anew(models: Path, 
     candidate = Candidate(layout.candidate(models, "two"))
     candidate.training.write_bytes(candidate.training.read_bytes()[:50])
     forced("two", b"other")
+    assert candidate.read_training() is not None
+
+
+def test_what_a_training_kept_in_case_it_is_killed_goes_also_if_it_was_killed_at_its_very_end(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its record and the removal, it left the weights of its epochs beside the candidate for ever."""
+    candidate = Candidate(layout.candidate(models, "one"))
+    (candidate.backup / "phase-1").mkdir(parents=True)
+    for name in ("splits_known", "training_rows", "require_built_model"):
+        monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
+    monkeypatch.setattr(stage, "trusted_manifest", lambda *given: (pd.DataFrame(), None))
+    monkeypatch.setattr(stage, "candidate_to_train", lambda *given: (candidate, None))
+    stage.train(PipelineConfig.of({"models": models}))
+    assert not candidate.backup.exists()
     assert candidate.read_training() is not None

@@ -67,6 +67,8 @@ def train(config: PipelineConfig) -> StageReport:
         record = _train_beside(config, rows, split, built, candidate)
     elif record is None:
         record = _train(config, rows, split, built, candidate, warm)
+    else:  # left by a training that was killed after its record was written
+        shutil.rmtree(candidate.backup, ignore_errors=True)
     details: dict[str, JsonValue] = {
         "run": candidate.run,
         "epochs": len(record.history),
