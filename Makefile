@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up down mlflow docker-up docker-down test test-slow test-docker campaign coverage lint docs bench format clean
+.PHONY: help install run up down mlflow docker-up docker-down test test-slow test-docker campaign coverage lint docs bench sbom format clean
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -95,9 +95,12 @@ bench: install ## measure against the plain recipe: make bench DATASET=... ARGS=
 	@test -n "$(DATASET)" || { echo "make bench: say where the data set is: make bench DATASET=path" >&2; exit 2; }
 	@$(BIN)/python -m benchmarks "$(DATASET)" $(ARGS)
 
+sbom: install ## write what the image and this environment consist of into sbom/, as CycloneDX
+	@UV=$(UV) tools/sbom.sh sbom
+
 format: install ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and Airflow's state, not data and models
-	@rm -rf site htmlcov .coverage* .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf site sbom htmlcov .coverage* .venv .uv .airflow .mypy_cache .ruff_cache .pytest_cache

@@ -38,23 +38,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 # Settings ------------------------------------------------------------------------------------------------------------
 
 
+SETTINGS: Final = {
+    "PipelineConfig": ("a run", "every other command and to the DAGs; in containers they are lines of `settings.env`."),
+    "SignatureSettings": ("signatures", "all commands; they come from the environment alone."),
+    "ServerSettings": ("the prediction server", "`skinlesion serve`; in containers they are lines of `predictor.env`."),
+}
+"""What the settings of a class are of, and what they belong to."""
+
+
 def settings_page() -> str:
-    """Return the page of all settings: of a run, then of the server, each with default, bounds and variable."""
+    """Return the page of all settings: of a run, of signatures, of the server, each with default, bounds and variable."""
     parts = [
         "# Settings",
         "A setting is taken from the trigger form or from `--set NAME=VALUE` where it is given there, else from its "
         "environment variable, else from its default. `skinlesion settings` prints the values that hold on your machine. "
         "An unknown name or a value out of bounds is refused.",
     ]
-    for model in sorted(classes_named("BaseSettings", leaves_only=True), key=_is_of_server):
-        is_server = _is_of_server(model)
-        parts.append(f"# {'Settings of the prediction server' if is_server else 'Settings of a run'}")
-        parts.append(
-            "These belong to `skinlesion serve`; in containers they are lines of `predictor.env`."
-            if is_server
-            else "These belong to every other command and to the DAGs; in containers they are lines of `settings.env`."
-        )
-        parts += _settings_of(model)
+    models = {model.__name__: model for model in classes_named("BaseSettings", leaves_only=True)}
+    for name, (what, owner) in SETTINGS.items():
+        parts += [f"# Settings of {what}", f"These belong to {owner}", *_settings_of(models.pop(name))]
+    if models:
+        raise LookupError(f"The page has no heading for the settings in {', '.join(models)}.")
     return "\n\n".join(parts).replace("\n# ", "\n## ") + "\n"
 
 
@@ -67,13 +71,9 @@ def _settings_of(model: Any) -> Iterator[str]:
         yield f"### {section}"
         for name in (name for name in names if section_of(model, name) == section):
             field = model.model_fields[name]
-            yield f"#### `{name}` {{ #{'server-' if _is_of_server(model) else ''}{name} }}"
+            yield f"#### `{name}` {{ #{'server-' if 'serving' in model.__module__ else ''}{name} }}"
             yield f"**{(field.title or name).rstrip('.')}.** {field.description or ''}".strip()
             yield f"Default {_default(field)}{_allowed(schema.get(name, {}))}. Environment: `{prefix}{name.upper()}`."
-
-
-def _is_of_server(model: Any) -> bool:
-    return "serving" in model.__module__
 
 
 def section_of(model: Any, name: str) -> str:
@@ -316,9 +316,10 @@ def api_page() -> str:
 
 def _openapi() -> dict[str, Any]:
     from skinlesion.prediction.serving.app import create_app
+    from skinlesion.prediction.serving.settings import ServerSettings
+    from skinlesion.stages.settings import PipelineConfig
 
-    of_run, of_server = sorted(classes_named("BaseSettings", leaves_only=True), key=_is_of_server)
-    transport = httpx.ASGITransport(app=create_app(of_run(), of_server()))
+    transport = httpx.ASGITransport(app=create_app(PipelineConfig(), ServerSettings()))
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:

@@ -27,6 +27,7 @@ from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
+from skinlesion.registry.signature import key_folder, make_keys
 from skinlesion.stages.sentences import NO_DEVICE, headline, short, weights_in_words
 from skinlesion.stages.settings import PipelineConfig
 
@@ -41,6 +42,7 @@ def main() -> int:
     display, log = Display(Console(highlight=False)), None
     try:
         home.mkdir(parents=True, exist_ok=True)
+        make_keys(key_folder())
         config = PipelineConfig.of({})
         folders += [config.dataset, config.models]
         refuse_beside_scheduler(home / "standalone.pid")

@@ -6,6 +6,7 @@ log=$AIRFLOW_HOME/standalone.log pid_file=$AIRFLOW_HOME/standalone.pid
 passwords=$AIRFLOW_HOME/simple_auth_manager_passwords.json.generated
 address=$AIRFLOW__API__BASE_URL
 mkdir -p "$AIRFLOW_HOME"
+python -m skinlesion.registry.signature  # the keys, once
 
 if [[ -e $pid_file ]] && kill -0 "$(cat "$pid_file")" 2>/dev/null; then
   echo "Airflow runs already (process $(cat "$pid_file")): $address"

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "network/feature_store.py:add": "an array in memory",
     "network/quiet_tensorflow.py": "the terminal",
     "registry/release.py": "links that are renamed and flushed",
+    "registry/switch.py": "a second name for a file on a full disk; another name for what is no folder",
     "registry/restore.py": "what cannot be read gets another name",
     "stages/augment.py": "a picture in memory",
     "stages/organize.py:_link": "links, flushed as one",

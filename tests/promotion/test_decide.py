@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,6 +270,20 @@ def test_a_version_that_passed_and_waits_keeps_its_files(house: House, gate: Gat
     for run in ("two", "three"):
         house.add(run)
     assert remove_old_files(house.models, 2, 5) == []
+
+
+def test_what_an_interrupted_training_left_goes_after_a_month(house: House, one: int) -> None:
+    folders = {name: layout.candidate(house.models, name) for name in ("old", "late", "whole", "one")}
+    old = time.time() - 31 * 24 * 3600
+    for name in ("old", "late", "whole"):
+        (folders[name] / "backup").mkdir(parents=True)
+        (folders[name] / "backup" / "weights").write_bytes(b"half")
+    (folders["whole"] / "training.json").write_text("{}")
+    for name in ("old", "whole", "one"):
+        for path in (*folders[name].rglob("*"), folders[name]):
+            os.utime(path, (old, old))
+    remove_old_files(house.models, 30, 5)
+    assert {name for name, folder in folders.items() if folder.is_dir()} == {"late", "whole", "one"}
 
 
 # --- What people may see ----------------------------------------------------------------------------------------------

@@ -173,6 +173,16 @@ def test_a_champion_whose_files_are_not_whole_cannot_be_compared_with(
     assert f"skinlesion models promote {number}" in verdict.lost[0].sentence
 
 
+def test_a_champion_whose_candidate_was_trained_again_is_not_stood_for_by_the_other_model(
+    house: House, champion: int
+) -> None:
+    """A forced training to other bytes was compared with the next candidate as if it were in service."""
+    house.replace_file("champion", H5, (house.candidate("champion").h5.read_bytes()) + b" ")
+    verdict = verdict_on(house, house.add("candidate"))
+    assert lost(verdict) == ["balanced_accuracy_margin", "sensitivity_margin"]
+    assert "are missing or altered" in verdict.lost[0].sentence
+
+
 @pytest.mark.parametrize("harm", ["missing", "altered"])
 def test_where_what_is_served_was_harmed_the_champion_is_asked_as_it_was_registered(
     house: House, champion: int, harm: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.registry.test_switch import models, put, served, trained
 
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import model_file
 from skinlesion.prediction.prediction_run import PredictionRun
@@ -236,6 +237,29 @@ def test_another_folder_under_the_name_of_a_candidate_is_not_compared_with(two: 
     write_training_record(again)
     assert again.read_training() is not None
     assert candidate_in_service(two) is None
+
+
+def test_a_rollback_on_a_full_disk_takes_the_files_of_the_former_release(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way back needed 20 MB, on a disk that had been filled."""
+    write_bytes = atomic.write_bytes
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name in (H5, TFLITE):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_bytes(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            put(two, 3)
+        assert served(two) == "two"
+        assert sorted(path.name for path in layout.releases(two).iterdir()) == ["000001", "000002"]
+        rollback(two, actor="ann", reason="it is worse")
+    assert served(two) == "one"
+    put(two, 3)
+    assert served(two) == "three"
 
 
 def test_the_names_do_not_matter_to_a_rollback(two: Path) -> None:

@@ -62,6 +62,11 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def a_file_for_the_folder(models: Path) -> None:
+    shutil.rmtree(layout.registry(models))
+    layout.registry(models).write_bytes(b"")
+
+
 def loop(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
@@ -98,6 +103,7 @@ LOGS: dict[str, Harm] = {
         models, versions.KnownVersions.read(models).registered[3].model_copy(update={"number": 1})
     ),
     "the whole folder is gone": lambda models: shutil.rmtree(layout.registry(models)),
+    "a file in the place of the folder": a_file_for_the_folder,
 }  # fmt: skip
 
 

@@ -300,7 +300,6 @@ def test_pictures_with_two_diagnoses_are_set_aside_under_both_names_and_reported
         one, two = f"one {kind}", f"two {kind}"
         assert refusals[one] == f"the same picture as {two} with another diagnosis: nv here, mel there; {until}"
         assert refusals[two] == f"the same picture as {one} with another diagnosis: mel here, nv there; {until}"
-        # Their group is kept: it says which lesion a model learnt from them.
         assert few.of_image(one, "group", "split") == few.of_image(two, "group", "split") == [f"lesion:IL_of_{one}", ""]
     both = 2 * (len(COPIES) + 1)
     assert (report.refused, report.details["accepted"], counts(report)["set_aside"]) == (both, 6, both)

@@ -15,6 +15,7 @@ from tests.training_record import write_training_record
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
 from skinlesion.network.built_model import BuiltModel
+from skinlesion.prediction.measurable import read_learnt
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
@@ -179,3 +180,23 @@ def test_numpy_masks_are_aligned_with_the_rows(config: Config, champion: Candida
     _, warm = candidate_to_train(config(), now, BUILT)
     assert warm is not None
     assert np.array_equal(warm.new, now["image"].isin(["I40", "I41"]).to_numpy())
+
+
+def test_a_warm_start_has_learnt_what_the_champion_had(config: Config, champion: Candidate, tmp_path: Path) -> None:
+    """An image that was renamed since is one that the weights know, whatever it is called now."""
+    now = rows(43)
+    now.loc[now["image"] == "I7", "image"] = "I7 under another name"
+    _, warm = candidate_to_train(config(), now, BUILT)
+    assert warm is not None
+    candidate = Candidate(tmp_path / "warm")
+    digest = write_trained_on(candidate, now, np.zeros(len(now), dtype=np.bool_), warm)
+    write_training_record(candidate_files(candidate), trained_on=digest)
+    learnt = read_learnt(candidate)
+    assert set(learnt["image"]) == {f"I{number}" for number in range(43)} | {"I7 under another name"}
+    assert set(learnt["sha256"]) == set(now.loc[now["copy"] == 0, "sha256"])
+
+
+def candidate_files(candidate: Candidate) -> Candidate:
+    for path in candidate.models:
+        path.write_bytes(b"")
+    return candidate

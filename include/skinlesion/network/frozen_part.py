@@ -28,7 +28,9 @@ def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: in
 def is_whole(path: Path) -> bool:
     """Return whether the file exists and has the SHA-256 that was written beside it."""
     try:
-        return sha256_of(path) == read_file(_digest_path(path), most=_LONGEST_DIGEST).decode()
+        if sha256_of(path) == read_file(_digest_path(path), most=_LONGEST_DIGEST).decode():
+            return True
+        raise ValueError(f"{_digest_path(path).name} has the SHA-256 of another file")
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, rule_beside
-from skinlesion.registry import in_service
+from skinlesion.registry import in_service, signature
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -124,6 +124,7 @@ def model_file(models: Path) -> Path:
             "--model; `skinlesion models list` shows those that are not in service."
         )
     now.require_whole()
+    signature.require(now.folder, now.sha256, now.version)
     return now.tflite
 
 

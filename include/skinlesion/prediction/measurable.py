@@ -6,6 +6,7 @@ Then training images become held out, and a model that was trained before knows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,10 +166,11 @@ def _require_enough(rows: pd.DataFrame, rest: pd.DataFrame, left_out: LeftOut) -
     before, now = (part.groupby("label")["group"].nunique() for part in (rows, rest))
     for label in LABELS:
         had, has = int(before.get(label, 0)), int(now.get(label, 0))
-        if has < LEAST_SHARE * had or has < min(LEAST_LESIONS, had):
+        needed = max(math.ceil(LEAST_SHARE * had), min(LEAST_LESIONS, had))
+        if has < needed:
             raise TooFewToJudge(
                 f"What is left is too few to judge: {left_out.sentence} Of {had} {label} lesions {has} "
-                f"{'is' if has == 1 else 'are'} left; at least {max(LEAST_SHARE * had, min(LEAST_LESIONS, had)):g} are needed, half "
-                f"of the class and {LEAST_LESIONS}. Train on today's data, or hold more lesions out: add labelled images.",
+                f"{'is' if has == 1 else 'are'} left; at least {needed} are needed, half of the class and "
+                f"{LEAST_LESIONS} where there were so many. Train on today's data, or hold more lesions out: add labelled images.",
                 left_out,
             )

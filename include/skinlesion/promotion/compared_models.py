@@ -38,7 +38,7 @@ class Champion:
             return cls(None, None, "The files of the model in service are missing" if was else "")
         candidate = Candidate(layout.candidate(registry.models, now.run))
         training = candidate.read_training()
-        if training is None:
+        if training is None or now.candidate(registry.models) is None:
             return cls(
                 now.version, None, f"Files of version {now.version}, which is in service, are missing or altered"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skinlesion.foundation.errors import DataError
-from skinlesion.registry import history
+from skinlesion.registry import history, signature
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.lost import require_all_known
 from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures
@@ -39,6 +39,7 @@ def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None =
             version = registered_now(known, candidate, training)
             append_registered(models, version)
         note_beside(candidate, version)
+        signature.sign(models, version.number, version.sha256)
         if metrics is not None:
             measured = measurement(metrics, history.now())
             before = known.measurements.get(version.number, [])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.lock import locked
 from skinlesion.foundation.record import Record
 from skinlesion.registry import history, versions
 from skinlesion.registry.candidate import Candidate
@@ -19,8 +18,7 @@ from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import H5
 from skinlesion.registry.register import measurement
-from skinlesion.registry.snapshot import Registry
-from skinlesion.registry.switch import LOCK_WAIT
+from skinlesion.registry.switch import writing
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import (
     KnownVersions,
@@ -56,10 +54,7 @@ def restore(models: Path) -> Restored:
     Nothing is thrown away: the files as they were are kept beside the new ones. Figures come back as they were measured
     last, verdicts as they were given last. An answer of a person that only the lost part of the history had does not.
     """
-    folder = layout.registry(models)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, "promotion", wait=LOCK_WAIT, where="this registry"):
-        registry = Registry.read(models)
+    with writing(models, although_damaged=True) as registry:
         known, entries = KnownVersions.read(models), list(reversed(registry.history))
         noted = noted_beside_candidates(models)
         if not registry.damage and noted.keys() <= known.registered.keys():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +15,10 @@ from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.model_files import METRICS, MODEL_CARD, REGISTERED, REPORT, TRAINING, VERDICT
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import writing
+
+log = logging.getLogger(__name__)
+
+UNFINISHED_FOR: Final = timedelta(days=30)
 
 KEPT_ALWAYS: Final = frozenset({METRICS, VERDICT, TRAINING, REGISTERED, MODEL_CARD, REPORT})
 """Small, and what a later reader of the history wants to see."""
@@ -44,7 +51,23 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
                 verdict=version.verdict,
             )
             history.append(models, entry)
+        _remove_unfinished(models, {version.run for version in registry.versions})
     return [version.number for version in old]
+
+
+def _remove_unfinished(models: Path, registered: set[str]) -> None:
+    """Remove what trainings left that were interrupted and that nobody has gone on with for a month."""
+    for folder in layout.candidates(models).glob("*/"):
+        if folder.name.startswith(".") or folder.name in registered or (folder / TRAINING).exists():
+            continue
+        changed = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists())
+        if time.time() - changed > UNFINISHED_FOR.total_seconds():
+            log.info(
+                "%s: this training was interrupted and not gone on with for %d days: removed",
+                folder,
+                UNFINISHED_FOR.days,
+            )
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept_champions(registry: Registry, count: int) -> set[int]:

@@ -79,12 +79,15 @@ class Registry:
     @classmethod
     def read(cls, models: Path) -> Self:
         """Return the registry under models/ as far as it can be read, an empty one if there is none yet."""
-        known, lines, now, in_service_damage = KnownVersions.read(models), history.lines(models), None, ""
+        now, in_service_damage = None, ""
+        # In the opposite order of that in which they are written: what is read later knows what was read before.
         try:
             now = in_service.read(models)
         except DataError as error:
             in_service_damage = str(error)
         released = in_service.releases(models)
+        lines = history.lines(models)
+        known = KnownVersions.read(models)
         entries = with_switches(list(lines.records), now, released, is_now_known=not in_service_damage)
         read = [*known.damage, *lines.damage]
         damage = [*read, *(() if read else lost(models, known, lines.records, entries))]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.registry import history, in_service
+from skinlesion.registry import history, in_service, lost, signature
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
@@ -93,6 +96,11 @@ def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = F
     after `wait` seconds.
     """
     folder = layout.registry(models)
+    if os.path.lexists(folder) and not folder.is_dir():
+        if not although_damaged:
+            files = f"{history.path(models).name} and versions.jsonl"
+            raise DataError(f"{folder} is no folder; expected that of {files}. {lost.REMEDY}")
+        folder.rename(folder.with_name(f"{folder.name}.damaged-{time.time_ns()}"))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "promotion", wait=wait, where="this registry"):
         atomic.remove_partials(models)
@@ -146,7 +154,12 @@ def _switch(
         verdict=version.verdict,
         switch=_last_switch(registry) + 1,
     )
-    release = _make_release(registry, version, entry)
+    release = layout.releases(models) / f"{entry.switch:06d}"
+    try:
+        _make_release(release, registry, version, entry)
+    except BaseException:
+        shutil.rmtree(release, ignore_errors=True)
+        raise
     # Before the release is in service, so that at a first promotion all names become valid at the same moment.
     name_release_files(models)
     put_in_service(models, release)
@@ -180,7 +193,7 @@ def _release_folders(models: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
-def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> Path:
+def _make_release(folder: Path, registry: Registry, version: Version, entry: HistoryEntry) -> None:
     """Copy the version's files into a release folder of their own, verify them, and write their record last.
 
     The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
@@ -189,7 +202,6 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
     sha256 = {name: one for name, one in registry.known.registered[version.number].sha256.items() if name != KERAS}
     if missing := {H5, TFLITE_OF_CANDIDATE, RULE_FILE} - sha256.keys():
         raise DataError(_altered(version.number, f"it was registered without {', '.join(sorted(missing))}"))
-    folder = layout.releases(models) / f"{entry.switch:06d}"
     # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -199,9 +211,9 @@ def _make_release(registry: Registry, version: Version, entry: HistoryEntry) -> 
         served_name = TFLITE if name == TFLITE_OF_CANDIDATE else name
         sources = [layout.candidate(models, version.run) / name, *(one / served_name for one in released)]
         _copy_verified(sources, folder / served_name, expected, version.number)
+    signature.carry(models, version.number, served, folder, released)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
     write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
-    return folder
 
 
 def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:
@@ -215,8 +227,8 @@ def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:
 
 
 def _copy_verified(sources: list[Path], target: Path, expected: str, number: int) -> None:
-    """Copy the first of the files that is the one that was registered."""
-    problem = ""
+    """Copy the first of the files that is the one that was registered; on a full disk, link that of another release."""
+    problem, full = "", None
     for source in sources:
         try:
             content = source.read_bytes()
@@ -227,10 +239,20 @@ def _copy_verified(sources: list[Path], target: Path, expected: str, number: int
             problem = problem or f"{source} cannot be read ({error.strerror})"
             continue
         if (found := sha256_of(content)) == expected:
-            atomic.write_bytes(target, content)
-            target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            try:
+                atomic.write_bytes(target, content)
+                target.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                full = error
+                if source.parent.parent != target.parent.parent:
+                    continue
+                os.link(source, target)  # which never changes either, and takes no room
             return
         problem = problem or f"{source} is not the file that was registered (SHA-256 {found[:12]}...)"
+    if full is not None:
+        raise full
     raise DataError(_altered(number, problem))
 
 

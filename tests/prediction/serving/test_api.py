@@ -52,7 +52,7 @@ def test_the_model_that_answers_is_described_with_its_operating_point_and_limits
     assert (model["version"], model["number"]) == ("run-a", 1)
     assert model["decision_rule"] == {"malignant_threshold": 0.2, "target_sensitivity": 0.95}
     assert model["limits"]["images"] == 64
-    assert len(model["sha256"]) == 2
+    assert len(model["sha256"]) == 3
 
 
 def test_headline_and_card_are_those_of_the_candidate_in_service(models: Models) -> None:

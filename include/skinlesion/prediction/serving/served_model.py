@@ -18,7 +18,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry import in_service, model_files
+from skinlesion.registry import in_service, model_files, signature
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import METRICS, MODEL_CARD
@@ -96,6 +96,7 @@ def load(models: Path, threads: int) -> ServedModel:
             "`skinlesion models promote`. The server loads it by itself."
         )
     content = {name: now.verified(name) for name in now.sha256}[now.tflite.name]
+    signature.require(now.folder, now.sha256, now.version)
     rule = _rule(now)
     candidate = layout.candidate(models, now.run)
     return ServedModel(

@@ -1,0 +1,103 @@
+"""Lesions that a model learnt and that turn out to be held-out ones: known again through real nights of the data side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.stages.data_set import DataSet, jpeg, run_data_side
+from tests.training_record import write_learnt, write_training_record
+
+from skinlesion.data.catalog import read_catalog
+from skinlesion.data.manifest import held_out_rows, read_manifest
+from skinlesion.data.split import HELD_OUT, TRAIN, own_groups
+from skinlesion.foundation import layout
+from skinlesion.prediction.measurable import learnt_among, read_learnt
+from skinlesion.registry.candidate import Candidate
+
+
+@pytest.fixture
+def champion(processed: DataSet) -> Candidate:
+    """Return a model that learnt the training images of the first night."""
+    candidate = Candidate(layout.candidate(processed.config().models, "champion"))
+    candidate.folder.mkdir(parents=True)
+    for path in candidate.models:
+        path.write_bytes(path.name.encode())
+    manifest = read_manifest(processed.folder)
+    write_learnt(candidate, manifest[(manifest["split"] == TRAIN) & (manifest["copy"] == 0)])
+    write_training_record(candidate)
+    return candidate
+
+
+def known_again(dataset: DataSet, champion: Candidate) -> set[str]:
+    """Return the held-out images of which the model learnt the lesion."""
+    rows, catalog = held_out_rows(read_manifest(dataset.folder)), read_catalog(dataset.folder)
+    others = catalog.assign(original=catalog["sha256"], lesion=own_groups(catalog))
+    learnt = learnt_among(rows, read_learnt(champion), others[["image", "original", "lesion", "group"]])
+    return set(rows.loc[rows["group"].isin(rows.loc[learnt, "group"]), "image"])
+
+
+def merge(dataset: DataSet) -> tuple[str, str]:
+    """Give a training image the lesion of a held-out one; return both."""
+    train, held = dataset.images_of(TRAIN)[0], dataset.images_of(HELD_OUT)[0]
+    dataset.relabel({train}, lesion_id=dataset.column("lesion_id")[held], dx=dataset.column("dx")[held])
+    return train, held
+
+
+def nothing_more(dataset: DataSet, train: str) -> None:
+    pass
+
+
+def renamed(dataset: DataSet, train: str) -> None:
+    row = next(row for row in dataset.rows() if row["image"] == train)
+    content = dataset.original(f"{train}.jpg").read_bytes()
+    dataset.remove_row(train)
+    dataset.original(f"{train}.jpg").unlink()
+    dataset.write_rows([*dataset.rows(), row | {"image": "renamed"}])
+    dataset.put("renamed.jpg", content)
+
+
+def deleted(dataset: DataSet, train: str) -> None:
+    dataset.original(f"{train}.jpg").unlink()
+
+
+def photographed_anew(dataset: DataSet, train: str) -> None:
+    dataset.put(f"{train}.jpg", jpeg(7))
+
+
+def damaged(dataset: DataSet, train: str) -> None:
+    dataset.put(f"{train}.jpg", b"no image")
+
+
+@pytest.mark.parametrize("then", [nothing_more, renamed, deleted, photographed_anew, damaged])
+@pytest.mark.parametrize("quality", [95, 60])
+def test_a_lesion_that_was_merged_late_is_not_measured_on(
+    processed: DataSet, champion: Candidate, then: Callable[[DataSet, str], None], quality: int
+) -> None:
+    """A champion was measured on lesions that it had learnt under another number."""
+    assert known_again(processed, champion) == set()
+    train, held = merge(processed)
+    then(processed, train)
+    run_data_side(processed.config(jpeg_quality=quality))
+    found = known_again(processed, champion)
+    assert held in found
+    catalog = processed.catalog()
+    assert found == set(catalog.index[(catalog["group"] == catalog.at[held, "group"]) & (catalog["refused"] == "")])
+
+
+def test_other_held_out_images_are_measured_whatever_their_files_are_made_from(
+    processed: DataSet, champion: Candidate
+) -> None:
+    run_data_side(processed.config(jpeg_quality=60))
+    assert known_again(processed, champion) == set()
+
+
+def test_a_copy_that_joins_a_learnt_lesion_with_a_held_out_one_is_known(
+    processed: DataSet, champion: Candidate
+) -> None:
+    train, held = processed.images_of(TRAIN)[0], processed.images_of(HELD_OUT)[0]
+    row = next(row for row in processed.rows() if row["image"] == held)
+    processed.write_rows([*processed.rows(), row | {"image": "bridge", "dx": processed.column("dx")[train]}])
+    processed.put("bridge.jpg", processed.original(f"{train}.jpg").read_bytes())
+    run_data_side(processed.config())
+    assert held in known_again(processed, champion)
