@@ -93,12 +93,14 @@ class Lived:
             self._keep_older()
 
     def _run(self, order: dict[str, Any], night: Night) -> str:
-        if (
-            "damage" in night
-            and "damage" not in self.ignored
-            and (done := damage(self.folder / "real", self.folder / "older", night["damage"]))
-        ):
-            return self._run_damaged(order, done, night["damage"])
+        if "damage" in night and "damage" not in self.ignored:
+            with self.reader.resting():
+                done = damage(self.folder / "real", self.folder / "older", night["damage"])
+                came = self._run_damaged(order, night["damage"]) if done is not None else ""
+                if done is not None and came == "named":
+                    done.undo()
+            if done is not None:
+                return self._until_done(order) if came == "named" else came
         if night.get("two_writers"):
             self.result.counts["two writers"] += 1
             for outcome in self.workers.both(self._here(order), self._heard):
@@ -119,25 +121,22 @@ class Lived:
             return self._until_done(order)
         return self._settle(order, outcome)
 
-    def _run_damaged(self, order: dict[str, Any], done: Any, wanted: dict[str, Any]) -> str:
-        """Run on damaged files. The product mends them, or stops with a message; then its owner restores them."""
+    def _run_damaged(self, order: dict[str, Any], wanted: dict[str, Any]) -> str:
+        """Run on damaged files; return `named` if the product stopped with a message, `done` if it went on."""
         self.result.counts[f"damage {wanted['kind']}"] += 1
-        with self.reader.resting():
-            outcome = self._give(order, quiet=True)
-            if self.result.violations:
-                return ""
-            if outcome["outcome"] == "done":
-                self.result.counts["damage went on"] += 1
-                before = len(self.result.violations)
-                self._audit(finished=True)
-                if len(self.result.violations) > before:
-                    what = f"{wanted['file']} ({wanted['kind']}) was taken as it was"
-                    self.result.violations = [Violation(f"damage: {one.check}", f"{what}: {one.words}")
-                                              for one in self.result.violations]  # fmt: skip
-                return "done"
+        outcome = self._give(order)
+        if self.result.violations:
+            return "failed"
+        if outcome["outcome"] != "done":
             self.result.counts["damage named"] += 1
-            done.undo()
-        return self._until_done(order)
+            return "named"
+        self.result.counts["damage went on"] += 1
+        self._audit(finished=True)
+        what = f"{wanted['file']} ({wanted['kind']}) was taken as it was"
+        self.result.violations = [
+            Violation(f"damage: {one.check}", f"{what}: {one.words}") for one in self.result.violations
+        ]
+        return "done"
 
     def _until_done(self, order: dict[str, Any]) -> str:
         """Run again, with nothing that breaks, as a person or the next night would."""
@@ -177,7 +176,7 @@ class Lived:
         """Let a person decide something; if that was killed before it was done, they do it again."""
         fault = order.pop("fault", None)
         before = len(self.auditor.history)
-        outcome = self._give(order | ({"fault": fault} if fault else {}), fault=fault)
+        outcome = self._give(order | ({"fault": fault} if fault else {}))
         if fault and outcome["happened"]:
             self._count_fault(fault, outcome)
         self._audit(finished=False)
@@ -194,7 +193,7 @@ class Lived:
             here = {"dataset": str(self.twin / "dataset"), "models": str(self.twin / "models")}
             self.workers.order(order | here)
 
-    def _give(self, order: dict[str, Any], *, fault: Any = None, quiet: bool = False) -> dict[str, Any]:
+    def _give(self, order: dict[str, Any]) -> dict[str, Any]:
         outcome = self.workers.order(self._here(order), self._heard)
         self.result.cpu += outcome["cpu"]
         self.result.counts[f"{order['do']} {outcome['outcome']}"] += 1
