@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import ConfigDict
 
 from skinlesion.foundation import atomic
+from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
 from skinlesion.network.classifier import bytes_of
 
@@ -71,11 +73,13 @@ class TrainingState(Record):
         history: the figures of each finished epoch.
         before: the `shortfall` before the first epoch; None if nothing was measured.
         finished: whether no epoch is left to train.
+        sha256: of the files of weights that go with it, by name.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # a training that diverges has such figures
-    remedy: ClassVar[str] = "Remove the folder that holds it and run train again."
+    remedy: ClassVar[str] = "It is made anew."
 
+    sha256: dict[str, str] = {}
     history: tuple[dict[str, float], ...] = ()
     before: list[float] | None = None
     finished: bool = False
@@ -102,8 +106,25 @@ class ResumableTraining(keras.callbacks.Callback):
         self.patience = patience
         self.epochs = epochs
         self.phase = phase
-        self.state = TrainingState.read_if_there(self._state_path) or TrainingState()
+        self.state = self._usable_state()
         atomic.remove_partials(folder)
+
+    def _usable_state(self) -> TrainingState:
+        """Return the state to go on from; that of a training that has not begun if a file of it is missing or damaged."""
+        try:
+            state = TrainingState.read_if_there(self._state_path)
+            if state is None:
+                return TrainingState()
+            files = (self._best_path, self._weights_path(state.epoch))
+            altered = [path for path in files if sha256_of(path) != state.sha256.get(path.name)]
+        except (DataError, OSError) as error:
+            problem = str(error)
+        else:
+            if not altered:
+                return state
+            problem = f"{altered[0]} is not what was saved"
+        log.warning("%s. This part of training (%s) begins anew", problem.rstrip("."), self.phase)
+        return TrainingState()
 
     @property
     def _state_path(self) -> Path:
@@ -147,7 +168,9 @@ class ResumableTraining(keras.callbacks.Callback):
         stopped = len(history) - _best_epoch(history, before) >= self.patience
         self._save_weights(self._weights_path(len(history)))
         finished = stopped or len(history) == self.epochs
-        self.state = TrainingState(history=history, before=before, finished=finished)
+        files = (self._best_path, self._weights_path(len(history)))
+        sha256 = {path.name: sha256_of(path) for path in files}
+        self.state = TrainingState(history=history, before=before, finished=finished, sha256=sha256)
         self.state.write(self._state_path)
         self._weights_path(len(history) - 1).unlink(missing_ok=True)
         self.model.stop_training = stopped
