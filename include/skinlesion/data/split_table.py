@@ -82,7 +82,8 @@ def read_split(dataset: Path, also: Iterable[KnownSplit] = ()) -> SplitTable:
         if knowing:
             raise DataError(
                 f"{path} is missing though {knowing[0].who} knows its {knowing[0].version}: expected the table of which lesion is held out. "
-                f"Restore it from a backup. To decide the split anew, which makes every earlier evaluation incomparable: {ACCEPT}."
+                "Restore it from a backup. Another data set needs a models folder of its own. To decide the split "
+                f"anew, which makes every earlier evaluation incomparable: {ACCEPT}."
             )
         return SplitTable(empty(DECISION_COLUMNS), (), None)
     table, problem = read_unchecked(dataset)
