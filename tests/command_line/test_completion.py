@@ -50,7 +50,9 @@ def test_where_no_registry_can_be_read_no_version_is_offered(offered: Offered, t
     assert offered("models", "show", "--models", str(tmp_path), "") == []
 
 
-def test_the_shells_script_is_shown(skinlesion: Skinlesion) -> None:
+def test_the_shells_script_is_shown(skinlesion: Skinlesion, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Typer asks which shell the process was started from, which here is pytest's business.
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     assert "_SKINLESION_COMPLETE=complete_" in skinlesion("--show-completion", "bash").out
 
 

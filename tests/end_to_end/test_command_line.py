@@ -15,6 +15,8 @@ from tests.trained import candidate_of, options
 
 from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.model_files import REGISTERED, VERDICT
 from skinlesion.stages.pipeline import STAGES
 
 
@@ -56,8 +58,11 @@ def test_the_models_report_links_to_that_of_its_data(trained: Path) -> None:
 
 @pytest.fixture
 def unjudged(copy_of_trained: Path) -> Path:
-    """Return a copy of `trained` whose registry is lost: nothing is numbered, judged or in service."""
+    """Return a copy of `trained` in which nothing is numbered, judged or in service."""
     models = copy_of_trained / "models"
+    for candidate in map(Candidate, (models / "candidates").iterdir()):
+        for name in (REGISTERED, VERDICT):
+            (candidate.folder / name).unlink(missing_ok=True)
     kept = {"candidates", "skin_lesion_classifier.h5", "skin_lesion_classifier.json"}
     for path in models.iterdir():
         if path.name not in kept:

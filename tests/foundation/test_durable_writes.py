@@ -34,6 +34,8 @@ ELSEWHERE = {
     "stages/augment.py": "a picture in memory",
     "stages/organize.py:_link": "links, flushed as one",
     "foundation/tables.py:write_table": "a table in memory",
+    "foundation/regular_file.py:set_aside": "another name for a folder in the place of a file",
+    "data/sources/object_store.py:_copy": "a file beside the data set, which is compared with the store and then linked",
 }
 """Files, or functions in them, that write otherwise, and why that is right."""
 

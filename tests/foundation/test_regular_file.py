@@ -128,7 +128,7 @@ class Note(Record):
 @pytest.mark.parametrize("kind", [kind for kind in STRANGE if kind not in ("a link to nowhere", "a link to itself")])
 def test_a_record_that_is_no_file_is_one_clear_error(tmp_path: Path, kind: str) -> None:
     make_strange(kind, tmp_path / "note.json")
-    with watched(tmp_path), pytest.raises(DataError, match=r"note\.json: .*Restore"):
+    with watched(tmp_path), pytest.raises(DataError, match=r"note\.json cannot be read \(.*Restore"):
         Note.read_if_there(tmp_path / "note.json")
 
 

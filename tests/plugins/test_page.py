@@ -353,6 +353,7 @@ def pause(airflow_database: Path) -> Iterator[Callable[..., None]]:
                 row: Any = {"dag_id": dag_id, "bundle_name": "dags-folder", "is_paused": dag_id in dag_ids}
                 session.merge(DagModel(**row))  # type: ignore[no-untyped-call]  # Airflow's
 
+    switch_off()  # another module's tests may have left one paused in the database that they share
     yield switch_off
     switch_off()
 

@@ -62,7 +62,10 @@ def read_table(path: Path, columns: Columns) -> pd.DataFrame:
 def read_notes(path: Path) -> dict[str, str]:
     """Return the notes that `write_table` wrote. Raises OSError, DamagedTable among them, when the file cannot be read."""
     try:
+        require_file(path)
         found = pq.read_metadata(path).metadata or {}
+    except NotAFile as error:
+        raise DamagedTable(str(error)) from None
     except pa.ArrowException as error:
         raise DamagedTable(f"{path} cannot be read ({error})") from None
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}

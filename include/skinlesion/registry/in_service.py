@@ -187,7 +187,10 @@ def of_file(model: Path) -> InService | None:
 
     Raises DataError if the record is missing or does not fit, or a file was altered.
     """
-    folder = model.resolve().parent
+    try:
+        folder = model.resolve().parent
+    except (OSError, RuntimeError):  # a link that leads back to itself; who opens the file says so
+        return None
     if folder.parent.name != layout.releases(folder).name and not os.path.lexists(folder / RECORD):
         return None
     release = of_release(folder)

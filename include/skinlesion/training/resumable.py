@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import keras
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import sha256_of
@@ -79,7 +79,7 @@ class TrainingState(Record):
     model_config = ConfigDict(ser_json_inf_nan="constants")  # a training that diverges has such figures
     remedy: ClassVar[str] = "It is made anew."
 
-    sha256: dict[str, str] = {}
+    sha256: dict[str, str] = Field(default_factory=dict)
     history: tuple[dict[str, float], ...] = ()
     before: list[float] | None = None
     finished: bool = False

@@ -12,7 +12,7 @@ from skinlesion.foundation.errors import DataError
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"diagnoses\.csv is missing: expected a table with the columns image and dx"):
+    with pytest.raises(DataError, match=r"diagnoses\.csv is missing\. Expected a table with the columns image and dx"):
         join_tables([tmp_path / "diagnoses.csv"])
 
 
