@@ -167,7 +167,7 @@ def link_first() -> None:
     """The link leads to a release before its files are there."""
 
     def make(real: Any) -> Any:
-        def made(registry: Any, version: Any, entry: Any) -> Path:
+        def made(registry: Any, version: Any, entry: Any, *rest: Any) -> Path:
             from skinlesion.foundation import layout
             from skinlesion.registry.release import put_in_service
 
@@ -176,7 +176,7 @@ def link_first() -> None:
             put_in_service(registry.models, folder)
             time.sleep(0.05)
             shutil.rmtree(folder)
-            found: Path = real(registry, version, entry)
+            found: Path = real(registry, version, entry, *rest)
             return found
 
         return made
