@@ -82,8 +82,8 @@ def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> 
 
 
 @contextmanager
-def watched(*folders: Path) -> Iterator[None]:
-    """Fail instead of waiting for ever at a FIFO in these folders, or of taking all memory."""
+def watched(*folders: Path, memory: int = MEMORY) -> Iterator[None]:
+    """Fail instead of waiting for ever at a FIFO in these folders, or of taking more than so much more memory."""
     done, waited = threading.Event(), threading.Event()
 
     def set_free() -> None:
@@ -98,7 +98,7 @@ def watched(*folders: Path) -> Iterator[None]:
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     watcher = threading.Thread(target=set_free, daemon=True)
     watcher.start()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (now + memory, before[1]))
     try:
         yield
     finally:

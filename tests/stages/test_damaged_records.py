@@ -76,12 +76,15 @@ def kinds_of_files(folder: Path) -> Iterator[Path]:
 
 
 def went_well(errors: list[str], what: str, config: PipelineConfig, stages: Sequence[str], name: str) -> bool:
-    """Run the stages. Note an error that is none for people, or does not name the file. Return whether they succeeded."""
+    """Run the stages. Note an error that is none for people, or names neither the file nor the candidate that it is of.
+
+    Return whether they succeeded.
+    """
     try:
         for stage in stages:
             run_stage(stage, config)
     except DataError as error:
-        if Path(name).stem not in str(error):
+        if Path(name).stem not in str(error) and "holds no trained candidate" not in str(error):
             errors.append(f"{what}: {error} does not name {name}")
         return False
     except Exception as error:
@@ -212,6 +215,6 @@ def test_a_damaged_record_beside_a_model_never_ends_in_a_traceback(trained: Path
             shutil.rmtree(copy, ignore_errors=True)
             copy_trained(trained, copy)
             damage(copy / name, kind)
-            with watched(copy):
+            with watched(copy, memory=16 * 1024**3):  # TensorFlow reserves much
                 went_well(errors, f"{stage} with {name} {kind}", config_of(copy), [stage], name.name)
     assert not errors, "\n".join(errors)

@@ -292,8 +292,11 @@ def _write(
         )
     )
     card = render_model_card(CardContext(created, metrics, training, rule))
-    for name, content in drawn.items():
-        atomic.write_bytes(candidate.folder / f"{name}.png", content)
+    pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
+    for path in (*pictures, candidate.report, candidate.model_card):
+        set_aside(path)
+    for path, content in pictures.items():
+        atomic.write_bytes(path, content)
     atomic.write_text(candidate.report, report)
     atomic.write_text(candidate.model_card, card)
     metrics.write(candidate.metrics)
