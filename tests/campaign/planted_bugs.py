@@ -167,17 +167,17 @@ def link_first() -> None:
     """The link leads to a release before its files are there."""
 
     def make(real: Any) -> Any:
-        def made(registry: Any, version: Any, entry: Any, *rest: Any) -> Path:
+        def made(models: Path, *rest: Any) -> Any:
             from skinlesion.foundation import layout
             from skinlesion.registry.release import put_in_service
 
-            folder = layout.releases(registry.models) / f"{entry.switch:06d}"
+            entry = next(one for one in rest if hasattr(one, "switch") and hasattr(one, "actor"))
+            folder = layout.releases(models) / f"{entry.switch:06d}"
             folder.mkdir(parents=True, exist_ok=True)
-            put_in_service(registry.models, folder)
-            time.sleep(0.05)
+            put_in_service(models, folder)
+            time.sleep(0.2)
             shutil.rmtree(folder)
-            found: Path = real(registry, version, entry, *rest)
-            return found
+            return real(models, *rest)
 
         return made
 
