@@ -167,17 +167,14 @@ def link_first() -> None:
     """The link leads to a release before its files are there."""
 
     def make(real: Any) -> Any:
-        def made(models: Path, *rest: Any) -> Any:
-            from skinlesion.foundation import layout
+        def made(folder: Path, registry: Any, *rest: Any) -> None:
             from skinlesion.registry.release import put_in_service
 
-            entry = next(one for one in rest if hasattr(one, "switch") and hasattr(one, "actor"))
-            folder = layout.releases(models) / f"{entry.switch:06d}"
             folder.mkdir(parents=True, exist_ok=True)
-            put_in_service(models, folder)
+            put_in_service(registry.models, folder)
             time.sleep(0.2)
             shutil.rmtree(folder)
-            return real(models, *rest)
+            real(folder, registry, *rest)
 
         return made
 
