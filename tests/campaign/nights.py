@@ -131,6 +131,8 @@ class Lived:
             self.result.counts["damage named"] += 1
             return "named"
         self.result.counts["damage went on"] += 1
+        # A damaged model is none to go on from: what is trained then is another model than the twin's.
+        self.same_models = self.same_models and "in_service" not in wanted["file"]
         self._audit(finished=True)
         what = f"{wanted['file']} ({wanted['kind']}) was taken as it was"
         self.result.violations = [

@@ -6,6 +6,7 @@ the product reported as finished, then the outcome. Whatever was acknowledged be
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaign import faults, small_network
+from tests.campaign.workers import trace_of
 
 Order = dict[str, Any]
 
@@ -38,6 +40,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.disable(logging.CRITICAL)
+    faulthandler.enable(trace_of(os.getpid()).open("w"))  # what hangs is ended by SIGABRT and says where it was
     small_network.fewer_buckets()
     from skinlesion.network import quiet_tensorflow
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,13 @@ from typing import Any, Final
 Order = dict[str, Any]
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
-SECONDS: Final = 240
+SECONDS: Final = 600
 """What takes longer than this hangs."""
+
+
+def trace_of(process: int) -> Path:
+    """Return the file in which a worker says where it was when it was ended by SIGABRT."""
+    return Path(tempfile.gettempdir()) / f"campaign-{process}.trace"
 
 
 class Worker:
@@ -63,6 +70,7 @@ class Worker:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        trace_of(self.process.pid).unlink(missing_ok=True)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
@@ -87,10 +95,14 @@ class Worker:
         descriptor, until = self.process.stdout.fileno(), time.monotonic() + seconds
         while b"\n" not in self._rest:
             if not select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
+                self.process.send_signal(signal.SIGABRT)
+                self.process.wait()
+                trace = trace_of(self.process.pid).read_text()
                 self.end()
                 return {
                     "outcome": "hang",
                     "message": f"no answer in {seconds:g} s",
+                    "trace": trace,
                     "cpu": 0.0,
                     "steps": 0,
                     "happened": "",
