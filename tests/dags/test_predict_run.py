@@ -97,7 +97,7 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     assert sum(part["kept"] for part in parts) > 0 if fail_once else all(part["kept"] == 0 for part in parts)
 
 
-@pytest.mark.parametrize("place", ["nowhere", "another folder of the machine"])
+@pytest.mark.parametrize("place", [pytest.param("nowhere", marks=pytest.mark.slow), "another folder of the machine"])
 def test_a_folder_that_is_missing_or_not_the_installations_fails_the_run_without_a_retry(
     predict: Callable[..., dict[str, Any]], dataset: Path, tmp_path: Path, place: str
 ) -> None:

@@ -215,7 +215,7 @@ def test_the_first_night_tells_what_its_assets_hold(first_night: Night, house: H
     assert Path(evaluate["report"]).is_relative_to(house.models)
 
 
-@pytest.mark.parametrize("name", ["models", "object_store"])
+@pytest.mark.parametrize("name", ["models", pytest.param("object_store", marks=pytest.mark.slow)])
 def test_a_run_that_names_a_place_fails_and_touches_nothing(house: House, tmp_path: Path, name: str) -> None:
     """Lost otherwise: such a run moved files of the other place, and read what the worker's user may read there."""
     (tmp_path / "theirs.jpg").write_bytes(b"theirs")

@@ -89,7 +89,7 @@ def test_both_ways_of_training_the_head_find_the_same_model(
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.23)
 
 
-@pytest.mark.parametrize("way", ["from_stored", "from_images"])
+@pytest.mark.parametrize("way", ["from_stored", pytest.param("from_images", marks=pytest.mark.slow)])
 def test_the_frozen_part_leaves_training_as_it_entered(learned: Path, way: str, request: pytest.FixtureRequest) -> None:
     before = keras.models.load_model(layout.built_model(learned / "models"), compile=False)
     after = keras.models.load_model(request.getfixturevalue(way).keras, compile=False)

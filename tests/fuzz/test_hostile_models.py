@@ -285,6 +285,7 @@ def test_predict_names_the_file_and_shows_no_traceback(
     assert "model.h5 does not hold a classifier" in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_a_file_in_which_hdf5_never_ends_is_refused(h5: Path) -> None:
     # Lost before: the process, which no signal of Python's could interrupt, with more memory every second.
     content = bytearray(h5.read_bytes())

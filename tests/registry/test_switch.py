@@ -233,7 +233,12 @@ def killed_at_each_step(models: Path, tmp_path: Path, what: str) -> Iterator[Pat
 
 
 @pytest.mark.parametrize(
-    ("before", "what"), [([], "promote"), ([1], "promote"), ([1, 2, 3], "rollback")], ids=["first", "next", "rollback"]
+    ("before", "what"),
+    [
+        pytest.param([], "promote", marks=pytest.mark.slow, id="first"),
+        pytest.param([1], "promote", id="next"),
+        pytest.param([1, 2, 3], "rollback", marks=pytest.mark.slow, id="rollback"),
+    ],
 )
 def test_a_switch_that_is_killed_between_any_two_steps_leaves_the_old_or_the_new(
     models: Path, tmp_path: Path, before: list[int], what: str

@@ -21,7 +21,7 @@ IMAGES = 18
 """Few enough that augment makes one copy of each in this process."""
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """No test here cuts the power; tests/foundation/test_atomic.py holds that files are flushed."""
     with pytest.MonkeyPatch.context() as patch:

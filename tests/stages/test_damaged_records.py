@@ -112,7 +112,14 @@ MADE_ANEW = (
 )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DAMAGES if kind != "removed"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("truncated", "a FIFO") else pytest.mark.slow)
+        for kind in DAMAGES
+        if kind != "removed"
+    ],
+)
 @pytest.mark.parametrize(("place", "stage"), QUICK)
 def test_a_stage_that_finds_a_damaged_table_makes_it_anew_or_stops_with_a_remedy(
     processed: DataSet, place: str, stage: str, kind: str, caplog: pytest.LogCaptureFixture
