@@ -20,6 +20,7 @@ from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.network.backbone import WeightsUnavailable, keras_cache_path
+from skinlesion.registry.model_files import REGISTERED, VERDICT
 from skinlesion.registry.snapshot import Registry
 from skinlesion.stages.settings import PipelineConfig
 
@@ -250,6 +251,9 @@ def test_a_version_that_waits_for_a_person_is_a_success_that_says_how_to_decide(
     (models / "in_service").unlink()
     for name in ("releases", "registry"):
         shutil.rmtree(models / name)
+    for candidate in (models / "candidates").iterdir():
+        for name in (REGISTERED, VERDICT):
+            (candidate / name).unlink(missing_ok=True)
     status, text = started(folder, require_approval=True).end()
     assert status == 0, text
     assert "waits for a person, since `require_approval` is set" in text
