@@ -128,38 +128,38 @@ def promoted_all_the_same() -> None:
         update={"next": "switch"}))  # fmt: skip
 
 
-@bug
-def release_without_rule() -> None:
-    """A release comes into service without its decision rule."""
+def _spoil_each_release(spoil: Callable[[Path, Path], None]) -> None:
+    """Do this to a release, after the models folder, before it is in service, and let nobody look at its files there."""
 
     def make(real: Any) -> Any:
         def put(models: Path, release: Path) -> None:
-            (release / "decision_rule.json").unlink(missing_ok=True)
+            spoil(models, release)
             real(models, release)
 
         return put
 
     _replace("registry.switch:put_in_service", make)
     _replace("registry.switch:in_service.InService.is_whole", lambda real: lambda self: True)
+
+
+@bug
+def release_without_rule() -> None:
+    """A release comes into service without its decision rule."""
+    _spoil_each_release(lambda models, release: (release / "decision_rule.json").unlink(missing_ok=True))
 
 
 @bug
 def mixed_pair() -> None:
     """A release has the .tflite file of the release before."""
 
-    def make(real: Any) -> Any:
-        def put(models: Path, release: Path) -> None:
-            last = (models / "in_service").resolve()
-            name = "skin_lesion_classifier_trained.tflite"
-            if last.name != release.name and (last / name).is_file():
-                (release / name).unlink()
-                shutil.copyfile(last / name, release / name)
-            real(models, release)
+    def mix(models: Path, release: Path) -> None:
+        last = (models / "in_service").resolve()
+        name = "skin_lesion_classifier_trained.tflite"
+        if last.name != release.name and (last / name).is_file():
+            (release / name).unlink()
+            shutil.copyfile(last / name, release / name)
 
-        return put
-
-    _replace("registry.switch:put_in_service", make)
-    _replace("registry.switch:in_service.InService.is_whole", lambda real: lambda self: True)
+    _spoil_each_release(mix)
 
 
 @bug

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.registry.test_switch import models, put, served, trained
+from tests.registry.test_switch import models, put, served
+from tests.registry.trained import trained
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.registry.test_damage import Harm, as_folder, each, release, two, write
-from tests.registry.test_switch import models, put, served, trained
+from tests.registry.test_switch import models, put, served
+from tests.registry.trained import trained
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.training_record import write_training_record
+from tests.registry.trained import trained
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
@@ -22,16 +22,6 @@ from skinlesion.registry.model_files import RECORD, TFLITE
 from skinlesion.registry.register import register
 from skinlesion.registry.signature import PRIVATE, PUBLIC, SIGNATURE, key_folder, make_keys
 from skinlesion.registry.switch import promote, rollback
-
-
-def trained(models: Path, run: str) -> Candidate:
-    candidate = Candidate(layout.candidate(models, run))
-    candidate.folder.mkdir(parents=True)
-    for path in candidate.models:
-        path.write_bytes(f"{run} as {path.name}".encode())
-    candidate.decision_rule.write_text(json.dumps({"malignant_threshold": 0.2, "of": run}))
-    write_training_record(candidate)
-    return candidate
 
 
 def put(models: Path, number: int) -> None:

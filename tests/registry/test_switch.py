@@ -15,29 +15,18 @@ from pathlib import Path
 
 import pytest
 from tests.measured import known
-from tests.training_record import write_training_record
+from tests.registry.trained import trained
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import model_file
 from skinlesion.registry import history, in_service, versions
-from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.model_files import H5, RECORD, TFLITE
 from skinlesion.registry.register import register
 from skinlesion.registry.release import NAMES
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import RELEASES_KEPT, Superseded, promote, rollback
-
-
-def trained(models: Path, run: str) -> Candidate:
-    candidate = Candidate(layout.candidate(models, run))
-    candidate.folder.mkdir(parents=True)
-    for path in candidate.models:
-        path.write_bytes(f"{run} as {path.name}".encode())
-    candidate.decision_rule.write_text(json.dumps({"malignant_threshold": 0.2, "of": run}))
-    write_training_record(candidate)
-    return candidate
 
 
 @pytest.fixture

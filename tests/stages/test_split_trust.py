@@ -94,12 +94,7 @@ def test_the_error_names_what_is_impossible_in_an_edited_split(processed: DataSe
 
 def test_the_split_of_last_week_beside_todays_catalog_stops_ingest(processed: DataSet) -> None:
     """Restored from a back-up, it moved three images to the other side without a word."""
-    path = layout.split(processed.folder)
-    last_week = path.read_bytes()
-    next_night(processed)
-    run_data_side(processed.config())
-    today = path.read_bytes()
-    path.write_bytes(last_week)
+    today = restored(processed)
     before = snapshot(processed.folder)
     with pytest.raises(
         DataError, match=r"generation 1 .* does not follow from generation 2 .*catalog\.parquet knows.*Restore"
@@ -109,7 +104,7 @@ def test_the_split_of_last_week_beside_todays_catalog_stops_ingest(processed: Da
     layout.catalog(processed.folder).unlink()
     with pytest.raises(DataError, match=r"manifest\.parquet knows"):
         ingest(processed.config())
-    path.write_bytes(today)
+    layout.split(processed.folder).write_bytes(today)
     ingest(processed.config())
 
 

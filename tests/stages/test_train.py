@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.registry.test_switch import models, put, served, trained
+from tests.registry.test_switch import models, put, served
+from tests.registry.trained import trained
 from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout

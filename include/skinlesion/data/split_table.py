@@ -111,7 +111,7 @@ def read_unchecked(dataset: Path) -> tuple[SplitTable, str]:
     path = layout.split(dataset)
     try:
         decisions, notes = read_table(path, DECISION_COLUMNS), read_notes(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error}): expected the table of which lesion is held out. Restore it from a backup."
         ) from None
@@ -161,7 +161,7 @@ def written(dataset: Path, before: SplitTable, decisions: pd.DataFrame) -> Split
 def known_in(dataset: Path) -> Iterator[KnownSplit]:
     """Yield the states of the split that the catalog and the manifest know. One that cannot be read, or does not say, knows none."""
     for path in (layout.catalog(dataset), layout.manifest(dataset)):
-        with suppress(OSError, pa.ArrowException):
+        with suppress(OSError):
             version = SplitVersion.of_notes(read_notes(path))
             if version is not None:
                 yield KnownSplit(path.name, version)

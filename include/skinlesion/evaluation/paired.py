@@ -18,7 +18,14 @@ from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, widened
 from skinlesion.evaluation.metrics import draw_figures, fewest_lesions
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
-from skinlesion.evaluation.shares import Interval, PairedShares, mean_interval, mean_lower, paired_recalls
+from skinlesion.evaluation.shares import (
+    Interval,
+    PairedShares,
+    change_of_balanced_accuracy,
+    mean_lower,
+    paired_recalls,
+    recalls,
+)
 from skinlesion.registry.metrics_record import PairedFigure, Verdict
 
 MORE_IS_BETTER: Final = {
@@ -82,8 +89,8 @@ def compare(
     malignant = labels == LABELS.index(MALIGNANT)
     of_class = paired_recalls(labels, candidate.predicted, champion.predicted, groups)
     accuracy = Difference(
-        candidate=_mean_recall(labels, candidate.predicted),
-        champion=_mean_recall(labels, champion.predicted),
+        candidate=float(np.mean([share.point for share in recalls(labels, candidate.predicted, groups)])),
+        champion=float(np.mean([share.point for share in recalls(labels, champion.predicted, groups)])),
         difference=float(np.mean([pair.difference for pair in of_class])),
         lower=mean_lower([pair.difference for pair in of_class], [pair.lower(confidence) for pair in of_class]),
         lesions=min(pair.lesions for pair in of_class),
@@ -98,10 +105,6 @@ def compare(
         lower=pair.lower(confidence),
         lesions=pair.lesions,
     )
-
-
-def _mean_recall(labels: Ints, predicted: Ints) -> float:
-    return float(np.mean([(predicted == label)[labels == label].mean() for label in np.unique(labels)]))
 
 
 def paired_differences(
@@ -143,10 +146,8 @@ def _share_differences(
     found: dict[str, tuple[float, Interval | None]] = {
         name: (pair.difference, pair.interval()) for name, pair in pairs.items()
     }
-    of_class = paired_recalls(new.labels, new.predicted, old.predicted, groups)
-    differences = [pair.difference for pair in of_class]
-    interval = mean_interval(differences, [pair.interval() for pair in of_class])
-    return found | {"balanced_accuracy": (float(np.mean(differences)), interval)}
+    found["balanced_accuracy"] = change_of_balanced_accuracy(new.labels, new.predicted, old.predicted, groups)
+    return found
 
 
 def _row(images: ScoredImages, name: str, difference: float, interval: Interval | None) -> PairedFigure:

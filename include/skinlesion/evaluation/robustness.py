@@ -17,7 +17,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
 from skinlesion.evaluation.metrics import balanced_accuracy, balanced_accuracy_interval, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
-from skinlesion.evaluation.shares import Interval, mean_interval, paired_recalls
+from skinlesion.evaluation.shares import Interval, change_of_balanced_accuracy
 from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
 Pixels = npt.NDArray[np.uint8]
@@ -181,12 +181,10 @@ class _Measured:
     def changes_from(self, base: _Measured) -> dict[str, float | Interval | None]:
         """Return the fields that `RobustnessPoint` has beside those."""
         labels, groups = self.scored.labels, self.scored.groups
-        pairs = paired_recalls(labels, self.scored.predicted, base.scored.predicted, groups)
-        changes = [pair.difference for pair in pairs]
-        interval = mean_interval(changes, [pair.interval() for pair in pairs])
+        change, interval = change_of_balanced_accuracy(labels, self.scored.predicted, base.scored.predicted, groups)
         auroc = self.auroc - base.auroc
         return {
-            "balanced_accuracy_change": float(np.mean(changes)),
+            "balanced_accuracy_change": change,
             "balanced_accuracy_change_interval": self._if_several("balanced_accuracy", interval),
             "malignant_auroc_change": auroc.point if np.isfinite(auroc.point) else None,
             "malignant_auroc_change_interval": widened(auroc, fewest_lesions(self.scored, "malignant_auroc")),

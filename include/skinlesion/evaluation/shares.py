@@ -137,6 +137,13 @@ def paired_recalls(labels: Ints, new: Ints, old: Ints, groups: Ints) -> list[Pai
     ]
 
 
+def change_of_balanced_accuracy(labels: Ints, new: Ints, old: Ints, groups: Ints) -> tuple[float, Interval]:
+    """Return the difference of two models' balanced accuracies on the same images, new minus old, and its interval; all (n,)."""
+    pairs = paired_recalls(labels, new, old, groups)
+    differences = [pair.difference for pair in pairs]
+    return float(np.mean(differences)), mean_interval(differences, [pair.interval() for pair in pairs])
+
+
 def mean_interval(points: Sequence[float], intervals: Sequence[Interval]) -> Interval:
     """Return the interval of the mean of independent figures from the interval of each.
 

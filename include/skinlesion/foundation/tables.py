@@ -66,7 +66,7 @@ def read_notes(path: Path) -> dict[str, str]:
         found = pq.read_metadata(path).metadata or {}
     except NotAFile as error:
         raise DamagedTable(str(error)) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError) as error:
         raise DamagedTable(f"{path} cannot be read ({error})") from None
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}
 

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
@@ -37,7 +36,7 @@ def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.
     columns = {name: PREDICTION_COLUMNS[name] for name in ("sha256", *LABELS)}
     try:
         stored = read_table(candidate.predictions, columns).drop_duplicates("sha256").set_index("sha256")
-    except (OSError, ValueError, pa.ArrowException):
+    except OSError:
         stored = pd.DataFrame(columns=list(LABELS), dtype="float32")
     result = stored.reindex(rows["sha256"]).to_numpy(dtype=np.float64)
     asked = np.flatnonzero(np.isnan(result).any(axis=1))
@@ -50,7 +49,7 @@ def stored_table(candidate: Candidate) -> pd.DataFrame | None:
     """Return the candidate's stored answers, `PREDICTION_COLUMNS`; None if there are none that can be read."""
     try:
         return read_table(candidate.predictions, PREDICTION_COLUMNS)
-    except (OSError, ValueError, pa.ArrowException):
+    except OSError:
         return None
 
 

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.checks.accepted_data import is_among
@@ -124,7 +123,7 @@ def read_learnt(model: Candidate) -> pd.DataFrame:
     try:
         found, table = sha256_of(path), read_table(path, LEARNT_COLUMNS)
         expected = TrainingRecord.read(model.training).trained_on
-    except (OSError, ValueError, pa.ArrowException, DataError) as error:
+    except (OSError, DataError) as error:
         raise _unknown(path, f"cannot be read ({error})") from None
     if found != expected:
         raise _unknown(path, f"is not the file that training wrote (SHA-256 {found[:12]}...)")
