@@ -55,8 +55,16 @@ def token_of(airflow_app: FastAPI) -> Callable[[str], str]:
 
 @pytest.fixture
 def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable[..., TestClient]:
-    """Gives a client that is logged in as a browser is, by a cookie; nobody without a name."""
+    """Gives a client that is logged in as a browser is, by a cookie; nobody without a name.
+
+    No DAG is paused at first: what other tests left in the database that they share would stand on the pages.
+    """
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
     from starlette.testclient import TestClient
+
+    with create_session() as session:
+        session.query(DagModel).update({"is_paused": False})
 
     def browser(name: str | None = None, root_path: str = "") -> TestClient:
         cookies = {"_token": token_of(name)} if name else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ DAGS = ("skin_lesion_retrain", "skin_lesion_promote", "skin_lesion_predict")
 
 
 @pytest.fixture(scope="module")
-def stored_dags(airflow_database: Path) -> Iterator[None]:
-    """The DAGs as the DAG processor stores them; none is paused afterwards, which the page of other tests would say."""
+def stored_dags(airflow_database: Path) -> None:
+    """The DAGs as the DAG processor stores them."""
     import os
 
     from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -33,9 +33,6 @@ def stored_dags(airflow_database: Path) -> Iterator[None]:
     sync_bag_to_db(DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], known_pools={"default_pool"}), "dags-folder", None)
     with create_session() as session:
         assert {row.dag_id for row in session.query(DagModel)} >= set(DAGS)
-    yield
-    with create_session() as session:
-        session.query(DagModel).update({"is_paused": False})
 
 
 @pytest.fixture
