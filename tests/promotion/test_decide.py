@@ -167,13 +167,31 @@ def test_a_refusal_stands_and_is_written_once(house: House, gate: Gate, one: int
     assert Registry.read(house.models).version(one).state == "rejected"
 
 
-def test_a_damaged_release_is_made_anew_by_the_version_that_is_in_service(house: House, gate: Gate, one: int) -> None:
+@pytest.mark.parametrize("asked", ["the version in service", "another"])
+def test_a_damaged_release_is_made_anew_by_the_next_night(house: House, gate: Gate, one: int, asked: str) -> None:
+    """While candidates lost night after night, the damaged file stayed, no server answered, and no run said so."""
     put(house, judged(house, one))
     known(in_service.read(house.models)).tflite.unlink()
-    put(house, judged(house, one))
+    gate.passing = False
+    judged(house, one if asked == "the version in service" else house.add("two"))
     again = known(in_service.read(house.models))
     assert again.is_whole()
-    assert again.switch == 2
+    assert (again.version, again.switch) == (one, 2)
+    assert (
+        again.reason == "A file of release 000001 was missing or altered; all are there again as they were registered"
+    )
+    assert Registry.read(house.models).rollback_target is None
+
+
+def test_where_no_copy_is_left_the_night_goes_on_and_says_so(
+    house: House, gate: Gate, one: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(house, judged(house, one))
+    known(in_service.read(house.models)).tflite.unlink()
+    house.candidate("one").tflite.unlink()
+    assert judged(house, house.add("two")).judged_now
+    assert f"Version {one} cannot be put in service" in caplog.text
+    assert known(in_service.read(house.models)).switch == 1
 
 
 def test_the_newest_version_is_the_one_measured_last(house: House) -> None:

@@ -11,7 +11,7 @@ from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
-from skinlesion.registry.switch import promote, writing
+from skinlesion.registry.switch import promote, put_there_anew, writing
 from skinlesion.registry.verdict import Verdict, VerdictSummary, verdict_path
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ def judge_once(
 ) -> Judgement:
     """Judge a version unless that was done, and return what is to be done about it.
 
+    What is in service is put there anew first if a file of it was altered: nobody else looks at it every night.
+
     A night with nothing new asks for the same version again. A version that is or was in service, that lost, or that was
     declined keeps its verdict, so the next night does not undo a rollback. A version that passed and was left there, by a
     crash or by a promotion that came first, is judged again if another model is in service by now.
@@ -58,7 +60,9 @@ def judge_once(
         dag_run: the DAG and Airflow's name of its run, where the actor is one. If a retry or a cleared task asks again, it
             gets its own verdict again, with `judged_now`.
     """
-    registry = Registry.read(config.models).require_whole()
+    Registry.read(config.models).require_whole()
+    _mend_what_is_in_service(config, actor)
+    registry = Registry.read(config.models)
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
@@ -76,6 +80,16 @@ def judge_once(
     verdict = judge(config, registry, number)
     note_verdict(config, verdict, actor, dag_run)
     return _of_verdict(version, verdict.summary(), True)
+
+
+def _mend_what_is_in_service(config: PromotionSettings, actor: str) -> None:
+    try:
+        mended = put_there_anew(config.models, actor=actor)
+    except DataError as error:  # the verdict says that nothing can be compared with it
+        log.warning("%s", error)
+    else:
+        if mended is not None:
+            log.warning("Version %d is in service: %s.", mended.version, mended.reason)
 
 
 def _is_judged_by(registry: Registry, version: Version, dag_run: str) -> bool:

@@ -88,6 +88,19 @@ def rollback(
         return _switch(registry, target, "rolled back", actor, reason, instead_of)
 
 
+def put_there_anew(models: Path, *, actor: str) -> HistoryEntry | None:
+    """Put the version in service there anew if a file of its release is missing or was altered.
+
+    Returns the history's entry; None if all is whole or nothing is in service. Raises DataError if no unaltered copy of a
+    file is left; what is in service stays as it is then, and does not answer.
+    """
+    now = in_service.read(models)
+    if now is None or now.is_whole():
+        return None
+    reason = f"A file of release {now.folder.name} was missing or altered; all are there again as they were registered"
+    return rollback(models, actor=actor, reason=reason, to=now.version)
+
+
 @contextmanager
 def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = False) -> Iterator[Registry]:
     """Hold the registry's lock and provide the registry, with the history complete.
