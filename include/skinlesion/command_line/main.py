@@ -30,6 +30,7 @@ from skinlesion.command_line.settings import list_settings
 from skinlesion.command_line.split import split_app
 from skinlesion.command_line.stage_help import STAGE_HELP
 from skinlesion.command_line.stages import metrics, run, stage_command
+from skinlesion.command_line.why import why
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.terminal import print_whole
@@ -114,6 +115,7 @@ def options(
 app.command(rich_help_panel="Run")(run)
 app.command(rich_help_panel="Look")(metrics)
 app.command("settings", rich_help_panel="Look")(list_settings)
+app.command(rich_help_panel="Look")(why)
 app.add_typer(models_app, name="models", rich_help_panel="Decide")
 app.add_typer(split_app, name="split", rich_help_panel="Decide")
 
