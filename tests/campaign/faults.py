@@ -75,7 +75,7 @@ class Fault:
     happened: str = ""
     frozen: bool = False
     half_written: bool = False
-    synced: dict[int, int] = field(default_factory=dict)
+    synced: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def step(self, event: str, path: str) -> bool:
         """Count a step; return whether this one must be torn. Raises or kills where the fault is due."""
@@ -155,7 +155,7 @@ def _fsync(descriptor: int) -> None:
     if fault is not None and (path := _of_descriptor(descriptor)).startswith(fault.roots):
         fault.step("os.fsync", path)
         state = os.fstat(descriptor)
-        fault.synced[state.st_ino] = state.st_mtime_ns
+        fault.synced[state.st_ino] = state.st_mtime_ns, state.st_size
     # The campaign lies in memory: bringing it to a disk takes time and gives nothing.
 
 
@@ -215,14 +215,14 @@ def install() -> None:
         setattr(owner, name, wrapped)
 
 
-def _states(roots: tuple[str, ...]) -> dict[int, int]:
-    """Return the time of change of each file below the roots, by inode."""
+def _states(roots: tuple[str, ...]) -> dict[int, tuple[int, int]]:
+    """Return the time of change and the size of each file below the roots, by inode."""
     found = {}
     for root in roots:
         for folder, _, names in os.walk(root):
             for name in names:
                 state = os.lstat(os.path.join(folder, name))
-                found[state.st_ino] = state.st_mtime_ns
+                found[state.st_ino] = state.st_mtime_ns, state.st_size
     return found
 
 
@@ -252,10 +252,13 @@ def _leave_to_the_dead(fault: Fault) -> None:
             for name in (*names, *folders):
                 path = Path(folder, name)
                 state = path.lstat()
-                is_lost = stat.S_ISREG(state.st_mode) and fault.synced.get(state.st_ino) != state.st_mtime_ns
+                synced, size = fault.synced.get(state.st_ino), state.st_size
+                is_lost = stat.S_ISREG(state.st_mode) and synced != (state.st_mtime_ns, size)
                 if fault.kind == "power" and is_lost:
+                    # What was appended to a file that is on the disk is lost, not what the disk has of it already.
+                    kept = synced[1] if synced is not None and synced[1] < size else 0
                     path.chmod(0o644)
-                    os.truncate(path, state.st_size // 2)
+                    os.truncate(path, (kept + size) // 2)
                     path.chmod(stat.S_IMODE(state.st_mode))
                 if own in name:
                     path.rename(path.with_name(name.replace(own, f"-{DEAD}-")))
