@@ -36,6 +36,9 @@ DIAGNOSES_OF_A_PATIENT: Final = 5
 FEWEST_OF_A_CLASS: Final = 10
 WORDS_LISTED: Final = 10
 
+ONE_ID: Final = "Images of one id"
+HELD_OUT_PART: Final = "Held-out part of each class"
+
 NotJudged = Callable[[CheckSettings, str, str, int], Finding | None]
 
 
@@ -43,13 +46,12 @@ def check_labels(
     config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict], unjudged: NotJudged
 ) -> list[Finding]:
     """Return the findings on ids, the held-out part and words. images: the accepted rows of a catalog, with their sides."""
-    findings = [_malignant_words(images, verdict)]
-    for check, title, find in (
-        ("max_one_id_share", "Images of one id", _one_id),
-        ("max_held_out_gap", "Held-out part of each class", _held_out),
-    ):
-        findings.append(unjudged(config, check, title, len(images)) or find(config, images, verdict))
-    return findings
+    enough = config.min_images_checked  # what is held out has bounds of its own
+    return [
+        _malignant_words(images, verdict),
+        unjudged(config, "max_one_id_share", ONE_ID, len(images)) or _one_id(config, images, verdict),
+        unjudged(config, "max_held_out_gap", HELD_OUT_PART, enough) or _held_out(config, images, verdict),
+    ]
 
 
 def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
@@ -84,7 +86,7 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
 
 
 def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
-    check, title = "max_one_id_share", "Images of one id"
+    check, title = "max_one_id_share", ONE_ID
     groups = own_groups(images)
     counts = groups[~groups.str.startswith("image:")].value_counts()
     if counts.empty:
@@ -127,7 +129,7 @@ def _held_out(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bo
 
     Where less than that is held out of everything, as after a change of `held_out_fraction`, that is what is wanted.
     """
-    check, title = "max_held_out_gap", "Held-out part of each class"
+    check, title = "max_held_out_gap", HELD_OUT_PART
     is_held = images["split"] == HELD_OUT
     wanted = min(config.held_out_fraction, float(is_held.mean()) or config.held_out_fraction)
     gaps: dict[str, float] = {}
@@ -136,6 +138,8 @@ def _held_out(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bo
         total, held = int(of_class.sum()), int((of_class & is_held).sum())
         if total * wanted >= FEWEST_OF_A_CLASS or (total >= FEWEST_OF_A_CLASS and not held):
             gaps[label] = max(0.0, 1 - held / total / wanted)
+    if not gaps and len(images) >= FEWEST_OF_A_CLASS and not is_held.any():
+        gaps[str(images["label"].mode().iloc[0])] = 1.0
     if not gaps:
         few = "no class has enough images to be judged."
         return Finding(check, title, None, config.max_held_out_gap, "not judged", few)

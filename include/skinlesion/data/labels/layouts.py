@@ -39,6 +39,9 @@ IMAGE_COLUMNS: Final = (
 )  # fmt: skip
 """The columns for the image's name; the first of these that a table has is read."""
 
+OF_LESION: Final = "lesion_id"
+"""The column of the image's name where a table has one row a lesion (MILK10k): another table says which images show it."""
+
 FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "lesion_id": ("lesion_id", "lesionid", "case_num"),
     "patient_id": ("patient_id", "patientid", "patient", "subject_id"),
@@ -54,12 +57,12 @@ FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 """What a table may have of an image beside its diagnosis, and the columns for it; the first that a table has is read."""
 
 _MARKED: Final = {
+    MILK10K: ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
     ISIC_2019: ("mel", "nv", "bcc", "ak", "bkl", "df", "vasc", "scc", "unk"),
     ISIC_2018: ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "unk"),
-    MILK10K: ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
     PH2: ("common_nevus", "atypical_nevus", "melanoma"),
 }
-"""Layouts with a column for each diagnosis; a layout is meant where all of them are there, except `_MAY_LACK`."""
+"""Layouts with a column for each diagnosis; the first is meant of which all are there, except `_MAY_LACK`."""
 
 _MAY_LACK: Final = frozenset({"scc", "unk"})
 _LEVELS: Final = ("diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5")
@@ -109,6 +112,8 @@ class LabelTable(NamedTuple):
 def recognise(header: list[str], path: Path) -> Layout:
     """Return the layout of a table with these columns, as `column_name` writes them. Raises DataError when it is not known."""
     image = _first_in(IMAGE_COLUMNS, header)
+    if image is None and _ways(header, "") and "lesion_id" in header:
+        image = OF_LESION
     fields = {field: name for field, names in FIELD_COLUMNS.items() if (name := _first_in(names, header))}
     ways = _ways(header, image or "")
     if image is None or not (ways or fields):

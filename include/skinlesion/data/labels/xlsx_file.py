@@ -17,7 +17,7 @@ from skinlesion.foundation.errors import DataError
 LARGEST_WORKBOOK: Final = 32 * 1024**2
 """Bytes of all parts of a workbook when unpacked. The table of ISIC 2019 has 12 million."""
 
-_MOST_ROWS: Final = 1_000_000
+_MOST_ROWS: Final = 300_000
 _MOST_COLUMNS: Final = 1_000
 _ROWS_ABOVE: Final = 40
 """Rows within which the header is looked for; PH2's workbook has twelve of explanations above it."""
