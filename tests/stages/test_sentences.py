@@ -42,7 +42,7 @@ def test_ingest_says_why_images_were_refused_and_which_diagnoses_are_not_recogni
     refused = {"not a readable image": 2}
     said = sentence(changed(reports["ingest"], {"unrecognised_dx": words, "refused_because": refused}, refused=2))
     assert "Refused: not a readable image (2)." in said
-    assert "5 images with a diagnosis that is not recognised count as unknown: melanocytoma (1); naevoid (1)" in said
+    assert "5 words for diagnoses not known: 5 images with them count as unknown: melanocytoma (1); naevoid (1)" in said
     assert "and 2 others" in said
 
 

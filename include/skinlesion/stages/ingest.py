@@ -19,6 +19,7 @@ from skinlesion.data.folder import held_for_ingest, require_images
 from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
+from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
@@ -64,7 +65,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
     files, read, others, unusable = examined_files(config, again=config.force and not prepared)
-    catalog = _catalog(labels, files, unusable)
+    catalog, notes = _catalog(labels, files, unusable)
     before = read_split(config.dataset, splits_known(config.models))
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
@@ -78,14 +79,14 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         raise DataError(
             f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
             f"{len(files)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
-            "images, and one diagnosis for each picture."
+            "images, and one diagnosis for each picture." + "".join(f" {note}" for note in notes)
         )
     # What is set aside still shows that two lesions are one.
     grouped = catalog.assign(group=assign_groups(catalog[usable | set_aside], duplicates[usable | set_aside]))
     catalog.loc[grouped["group"].dropna().index, "group"] = grouped["group"].dropna()
     split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside])
     catalog.loc[usable, "split"] = split
-    check_and_report(config, catalog, files, pairs)
+    check_and_report(config, catalog, files, pairs, notes)
     # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
     contract.write_catalog(config.dataset, catalog, written(config.dataset, before, decisions))
     return StageReport(
@@ -97,6 +98,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         seconds=watch.seconds(),
         details={
             **_details(catalog, labels, others),
+            "notes": list(notes),
             "duplicates": dict(_count_duplicates(catalog, duplicates, pairs, set_aside, decided)),
             "sources": {name: source.model_dump() for name, source in sources.items()},
             "data_report": str(layout.data_report(config.dataset)),
@@ -104,12 +106,13 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     )
 
 
-def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> pd.DataFrame:
-    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty.
+def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty. Return also
+    sentences on how the labels were read.
 
     What is unusable (see `Examined`) becomes a refused row: that of the image whose name it has, or one of its own.
     """
-    files = files.assign(image=[Path(file).stem for file in files["file"]]).sort_values("file")
+    files = files.assign(image=[composed(Path(file).stem) for file in files["file"]]).sort_values("file")
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
@@ -117,7 +120,7 @@ def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> p
         files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
     if unusable:
         files = pd.concat([files, _rows_of_unusable(unusable, set(files["image"]))])
-    labelled = rows_of_files(labels.rows, files["image"])
+    labelled, notes = rows_of_files(labels.rows, files["image"])
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )
@@ -132,14 +135,15 @@ def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> p
     rows["label"] = rows["label"].where(has_label, UNKNOWN)
     rows["group"] = rows["split"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
-    return rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
+    catalog = rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
+    return catalog, labels.notes + notes
 
 
 def _rows_of_unusable(unusable: dict[str, str], images: set[str]) -> pd.DataFrame:
     """Return a row for each name, with its reason; none of them has the name of an image that is a file."""
     rows = []
     for file, reason in unusable.items():
-        stem = Path(file).stem
+        stem = composed(Path(file).stem)
         image = next(name for name in (stem, file, f"({file})") if name not in images)
         images.add(image)
         rows.append((image, file, reason))

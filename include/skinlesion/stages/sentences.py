@@ -93,9 +93,12 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
     if details["unrecognised_dx"]:
         images_of = sum(details["unrecognised_dx"].values())
         parts.append(
-            f"{_count(images_of, 'image')} with a diagnosis that is not recognised count as unknown: "
-            f"{_listed(details['unrecognised_dx'])}. The data report names them."
+            f"{_count(len(details['unrecognised_dx']), 'word')} for diagnoses not known: {_count(images_of, 'image')} with them "
+            f"count as unknown: {_listed(details['unrecognised_dx'])}. The data report names them."
         )
+    if details["blank_dx"]:
+        parts.append(f"{_count(details['blank_dx'], 'image')} without a diagnosis count as unknown.")
+    parts += details["notes"]
     return " ".join(parts)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.data.labels.tables import Join, write_tables
@@ -11,7 +12,7 @@ from skinlesion.data.labels.joined import Labels, join_tables
 
 @pytest.fixture
 def join(tmp_path: Path) -> Join:
-    def join(*contents: str | bytes, supplements: Collection[int] = (), **settings: str) -> Labels:
+    def join(*contents: str | bytes, supplements: Collection[int] = (), **settings: Any) -> Labels:
         paths = write_tables(tmp_path, contents)
         return join_tables(paths, [paths[number - 1] for number in supplements], **settings)
 

@@ -21,7 +21,7 @@ def test_each_code_has_its_class_whatever_its_case(label: str, codes: list[str])
             assert is_recognised(written)
 
 
-@pytest.mark.parametrize("dx", ["zebra", "melanomas", "m e l", "nv1", "other", "=1+1", "x" * 100_000])
+@pytest.mark.parametrize("dx", ["zebra", "m e l", "nv1", "other", "=1+1", "x" * 100_000])
 def test_a_code_that_nobody_knows_is_unknown_and_recognisable_as_such(dx: str) -> None:
     assert label_of(dx) == "unknown"
     assert not is_recognised(dx)

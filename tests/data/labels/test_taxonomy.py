@@ -6,7 +6,8 @@ from isic_metadata.fields import LegacyDxEnum
 
 from skinlesion.data.labels.classes import LABEL_OF_DX
 from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised, label_of
-from skinlesion.data.labels.taxonomy import OTHER_NAMES, ROOTS_OF_CODE, find, refines
+from skinlesion.data.labels.names import OTHER_NAMES
+from skinlesion.data.labels.taxonomy import ROOTS_OF_CODE, find, refines
 
 CLASS_OF_TOP = {"Malignant": "malignant", "Benign": "benign", "Indeterminate": "unknown"}
 

@@ -13,6 +13,7 @@ from skinlesion.data.catalog import is_unmapped
 from skinlesion.data.checks import distribution
 from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Appearance, appearances_of, is_among
 from skinlesion.data.checks.distribution import PROPERTIES, Counts, Property
+from skinlesion.data.checks.ids import check_labels
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.finding import Finding, Row, Verdict
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
@@ -59,6 +60,7 @@ def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
             why="dx",
         ),
         _missing_needed(config, images),
+        *check_labels(config, images, lambda passed: _verdict(config, passed=passed), _unjudged),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from skinlesion.data import catalog as contract
@@ -17,7 +19,13 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
 
-def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame) -> None:
+def check_and_report(
+    config: CheckSettings,
+    catalog: pd.DataFrame,
+    files: pd.DataFrame,
+    pairs: pd.DataFrame,
+    notes: Sequence[str] = (),
+) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
     Call it before the split and the catalog are written, so that these stay as they are when a check fails. Everything that
@@ -25,7 +33,7 @@ def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.Dat
     run writes the same.
 
     catalog: `catalog.COLUMNS`, with groups and sides. files: columns file and those of `images.statistics.COLUMNS`.
-    pairs: the near-duplicates among them, as `find_near_duplicates` returns them.
+    pairs: the near-duplicates among them, as `find_near_duplicates` returns them. notes: sentences on how the labels were read.
     """
     dataset = config.dataset
     findings = check_alone(config, catalog)
@@ -39,12 +47,13 @@ def check_and_report(config: CheckSettings, catalog: pd.DataFrame, files: pd.Dat
     findings += check_changes(config, catalog, images, new, accepted)
     duplicates = equal_files(catalog) + near_duplicates(catalog, pairs)
     if failed := _failed(findings):
-        page, table = write_failed_report(config, catalog, images, findings, duplicates)
-        raise DataError(_message(config, failed, f"All rows: {table}; with images: {page}"))
+        page, table = write_failed_report(config, catalog, images, findings, duplicates, notes)
+        where = f"All rows: {table}; with images: {page}"
+        raise DataError(_message(config, failed, notes, where))
     is_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
     appearances = appearances_of(images, new & is_excused, accepted.appearances if accepted else {})
     write_appearances(dataset, contract.data_version(catalog), appearances, accepted)
-    write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates)
+    write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates, notes)
     remove_failed_report(dataset)
 
 
@@ -52,11 +61,11 @@ def _failed(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.verdict == "failed"]
 
 
-def _message(config: CheckSettings, failed: list[Finding], where: str) -> str:
+def _message(config: CheckSettings, failed: list[Finding], notes: Sequence[str], where: str) -> str:
     path = layout.catalog(config.dataset)
     kept = f"{path} stays as it was" if path.is_file() else f"{path} was not written"
     count = "a check" if len(failed) == 1 else f"{len(failed)} checks"
     meant = ""
     if any(finding.compares for finding in failed):
         meant = "\nIf the change is meant, run once with accept_data_changes=true."
-    return "\n".join([f"The data did not pass {count}; {kept}.", *map(str, failed), f"{where}."]) + meant
+    return "\n".join([f"The data did not pass {count}; {kept}.", *map(str, failed), *notes, f"{where}."]) + meant

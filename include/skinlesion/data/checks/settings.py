@@ -27,6 +27,24 @@ class CheckSettings(DataSettings):
         ge=0,
         le=1,
     )
+    max_one_id_share: float = setting(
+        0.2,
+        "Largest share of one id",
+        "Largest share of the images that one lesion or patient may have. More, or very different images under one id, means "
+        "that the id stands for `not known`. A small set may have a patient with more: it passes while other patients have "
+        "a fifth as many. 1 switches the check off.",
+        ge=0,
+        le=1,
+    )
+    max_held_out_gap: float = setting(
+        0.75,
+        "Largest gap in a class's held-out part",
+        "Largest part of the held-out share that a class may lack: at 0.75, a class of which 5 % are held out passes where 20 % "
+        "are wanted. More means that one id covers most of the class, which then cannot be measured. 1 switches the check "
+        "off.",
+        ge=0,
+        le=1,
+    )
     require_classes: bool = setting(
         True,
         "Require the classes",

@@ -30,29 +30,29 @@ _LONGEST_LINE: Final = 1 << 20  # characters; the longest in the ISIC Archive's 
 _ROWS_AT_A_TIME: Final = 1 << 16
 _BYTES_AT_A_TIME: Final = 1 << 20
 _EMPTY_LINE: Final = re.compile(rb"\n[\r\n]|\r\r")
+_SEPARATORS: Final = (",", "\t", ";")
 _EXPECTED: Final = "expected a header with image and dx, then one row an image"
 
 
 def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.DataFrame:
     """Return columns of a file as text, and `row`, the record's number in the file (the header is 1).
 
-    `choose` picks the columns from those of the header, whose names are in lower case and without blanks around. Fields are
-    separated by commas, or by tabs or semicolons where the header has no comma. Empty lines are skipped.
+    `choose` picks the columns from those of the header, whose names are as `column_name` returns them. Fields are separated by
+    commas, tabs or semicolons: by the one that the header has most of, or that a first line `sep=;` names, as Excel writes
+    it. Empty lines are skipped.
 
     Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
     rows, or has a chosen column twice. Errors of `choose` pass through.
     """
-    with _opened(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+    with opened(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         before = os.fstat(file.fileno())
         try:
-            header, separator = _read_header(path, text)
-            columns = {name: header.index(name) for name in choose(header)}
-            repeated = sorted(name for name in columns if header.count(name) > 1)
-            if repeated:
-                raise DataError(f"{path} has the column {', '.join(repeated)} more than once; expected each once.")
-            cells = _read_plain(file, len(header), columns, separator)
+            header, separator, skipped = _read_header(path, text)
+            columns = chosen(path, header, choose)
+            cells = None if skipped else _read_plain(file, len(header), columns, separator)
             if cells is None:
-                cells = _read_any(path, text, len(header), columns, separator)
+                records = islice(_records(path, text, separator), 1 + skipped, None)
+                cells = cells_of(path, records, len(header), columns, first=2 + skipped)
         except UnicodeDecodeError:
             line = _undecodable_line(file)
             raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
@@ -61,12 +61,11 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.Dat
         raise OSError(
             errno.EAGAIN, "The table changed while it was being read; try again when it is complete", str(path)
         )
-    if cells.empty:
-        raise DataError(f"{path} has a header but no rows: expected one row an image.")
     return cells
 
 
-def _opened(path: Path) -> io.BufferedReader:
+def opened(path: Path) -> io.BufferedReader:
+    """Return the open file of a table. Raises DataError when it cannot be read, or is no regular file."""
     try:
         return io.BufferedReader(open_file(path, most=LARGEST_TABLE))
     except OSError as error:
@@ -77,13 +76,31 @@ def _opened(path: Path) -> io.BufferedReader:
     )
 
 
-def _read_header(path: Path, text: TextIO) -> tuple[list[str], str]:
+def chosen(path: Path, header: list[str], choose: Callable[[list[str]], Iterable[str]]) -> dict[str, int]:
+    """Return the position of each column that is chosen. Raises DataError when one of them is there twice."""
+    columns = {name: header.index(name) for name in choose(header)}
+    if repeated := sorted(name for name in columns if header.count(name) > 1):
+        raise DataError(f"{path} has the column {', '.join(repeated)} more than once; expected each once.")
+    return columns
+
+
+def column_name(written: str) -> str:
+    """Return a column's name in lower case, with single underscores for blanks and hyphens: `Image Name` is `image_name`."""
+    return re.sub(r"[\s\-]+", "_", written.strip().lower())
+
+
+def _read_header(path: Path, text: TextIO) -> tuple[list[str], str, int]:
+    """Return the names of the columns, the separator, and the number of lines before the header."""
     if not any(line.strip() for line in _lines(path, text)):
         raise DataError(f"{path} is empty: {_EXPECTED}.")
-    first = next(_lines(path, text))
-    separator = next((mark for mark in (",", "\t", ";") if mark in first), ",")
-    row = next(_records(path, text, separator))
-    return [name.strip().lower() for name in row], separator
+    lines = _lines(path, text)
+    first = next(lines)
+    named = re.fullmatch(r'"?sep=(.)"?\s*', first)
+    separator = named[1] if named and named[1] in _SEPARATORS else max(_SEPARATORS, key=first.count)
+    records = _records(path, text, separator)
+    if named:
+        next(records)
+    return [column_name(name) for name in next(records, [])], separator, int(bool(named))
 
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:
@@ -164,15 +181,19 @@ def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
     return quotes if quotes % 2 == 0 else None
 
 
-def _read_any(path: Path, text: TextIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame:
-    records = _records(path, text, separator)
-    next(records)
+def cells_of(path: Path, records: Iterator[list[str]], width: int, columns: dict[str, int], first: int) -> pd.DataFrame:
+    """Return columns of records as text, and `row`. first: the number of the first record in the file.
+
+    Empty records are left out, and so are empty fields beyond the header's, which spreadsheets write.
+    """
     parts: dict[str, list[pa.Array]] = {name: [] for name in columns}
     numbers: list[int] = []
     ragged: list[int] = []
     ragged_rows = 0
-    first = 2
     while chunk := list(islice(records, _ROWS_AT_A_TIME)):
+        for row in chunk:
+            while len(row) > width and not row[-1].strip():
+                row.pop()
         kept = [number for number, row in enumerate(chunk, start=first) if row]
         wrong = [number for number in kept if len(chunk[number - first]) != width]
         ragged_rows += len(wrong)

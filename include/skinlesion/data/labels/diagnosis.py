@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skinlesion.data.labels.cells import is_missing
 from skinlesion.data.labels.classes import ACTINIC_KERATOSIS, LABEL_OF_DX, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.taxonomy import find
 
@@ -44,5 +45,6 @@ def canonical_dx(dx: str) -> str:
 
 
 def normalise_dx(dx: str) -> str:
-    """Return the diagnosis in lower case, without surrounding blanks."""
-    return dx.strip().lower()
+    """Return the diagnosis in lower case, without surrounding blanks; empty where a word says that there is none."""
+    code = dx.strip().lower()
+    return "" if code not in LABEL_OF_DX and is_missing(code) else code

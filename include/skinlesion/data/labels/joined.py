@@ -13,9 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.diagnosis import label_of
+from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.identities import one_id_each
-from skinlesion.data.labels.layouts import SHOWN, TEXTS, LabelTable, lacks_columns, read_table
+from skinlesion.data.labels.image_name import alike
+from skinlesion.data.labels.layouts import OF_LESION, TEXTS, LabelTable, lacks_columns, read_table
 from skinlesion.data.labels.taxonomy import refines
+from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
 
 LABEL_COLUMNS: Final = (
@@ -26,6 +29,9 @@ CONFLICTS_LISTED: Final = 1000
 """Number of conflicts that are kept with their rows; the rest is counted."""
 
 _AGES_APART: Final = 5.0  # years; `age_approx` is rounded to five
+_SHARE_OF_A_SCOPE: Final = 0.1
+"""Share of the rows whose lesion's id has several patients from which ids count as numbered within the patient."""
+
 _NO_DIAGNOSIS: Final = "no table gives this image a diagnosis"
 
 
@@ -70,6 +76,7 @@ class Labels:
         refined: number of images to which one table gives a finer diagnosis than another, by (coarser, finer).
         conflicts: the first `CONFLICTS_LISTED` conflicts.
         conflict_counts: number of all conflicts, by what they are about.
+        notes: sentences on how ids and names were read, where that is more than taking them as they are.
     """
 
     rows: pd.DataFrame
@@ -77,6 +84,7 @@ class Labels:
     refined: Counter[tuple[str, str]]
     conflicts: list[Conflict]
     conflict_counts: Counter[str]
+    notes: list[str]
 
     @property
     def title(self) -> str:
@@ -85,7 +93,10 @@ class Labels:
 
 
 def join_tables(
-    paths: Sequence[Path], supplements: Collection[Path] = (), actinic_keratosis: str = "indeterminate"
+    paths: Sequence[Path],
+    supplements: Collection[Path] = (),
+    actinic_keratosis: str = "indeterminate",
+    vocabulary: Vocabulary | None = None,
 ) -> Labels:
     """Return tables of any layout joined by the image's name; a smaller copy (`_downsampled`) and its original are one.
 
@@ -96,15 +107,16 @@ def join_tables(
     - lesion_id, patient_id: all ids of an image are one lesion, one patient: the same side of the split.
     - sex, age (when more than five years apart), source: not known.
 
-    Each of these is listed as a conflict, except a refinement, and an id of the archive beside one of another kind.
+    Each of these is listed as a conflict, except a refinement, and an id of the archive beside one of another kind. A lesion's
+    id that several patients have is numbered within the patient: it becomes the pair of both.
 
     supplements: paths of tables that only add to the others; an image that only they name need not be there.
-    actinic_keratosis: the setting of this name.
+    actinic_keratosis: the setting of this name. vocabulary: the user's own words.
 
     Raises DataError when a table cannot be used or contradicts itself, or when none gives a diagnosis.
     """
-    tables = [read_table(path) for path in paths]
-    if not any(table.layout.diagnosis for table in tables):
+    tables = _of_images([read_table(path, vocabulary) for path in paths])
+    if not any(table.layout.diagnosis.kind != "none" for table in tables):
         header = [tables[0].layout.image, *tables[0].layout.fields.values()]
         every = "" if len(tables) == 1 else f" (nor does any other of {len(tables)} tables give a diagnosis)"
         raise DataError(f"{paths[0]} {lacks_columns(['dx'], header)}{every}")
@@ -118,7 +130,33 @@ def join_tables(
         refined=join.refined,
         conflicts=join.conflicts,
         conflict_counts=join.conflict_counts,
+        notes=join.notes,
     )
+
+
+def _of_images(tables: list[LabelTable]) -> list[LabelTable]:
+    """Return the tables with one row an image each: those of lesions get a row for each image that the others say shows it.
+
+    Raises DataError when no other table has images of a table's lesions.
+    """
+    of_images = [table for table in tables if table.layout.image != OF_LESION]
+    if len(of_images) == len(tables):
+        return tables
+    shown = [table.rows.loc[table.rows["lesion_id"] != "", ["image", "full_size", "lesion_id"]] for table in of_images]
+    images = pd.concat(shown).drop_duplicates("full_size") if shown else None
+    expanded = []
+    for table in tables:
+        rows = table.rows
+        if table.layout.image == OF_LESION:
+            rows = rows.drop(columns=["image", "full_size"])
+            rows = rows.iloc[:0] if images is None else rows.merge(images, on="lesion_id")[list(table.rows)]
+            if rows.empty:
+                raise DataError(
+                    f"{table.path} has one row a lesion and no column for the image, and no other table says which images show "
+                    "these lesions: expected one with an image and its lesion_id."
+                )
+        expanded.append(table._replace(rows=rows))
+    return expanded
 
 
 class _Join:
@@ -131,6 +169,7 @@ class _Join:
         self.refined: Counter[tuple[str, str]] = Counter()
         self.conflicts: list[Conflict] = []
         self.conflict_counts: Counter[str] = Counter()
+        self.notes = [note for table in tables for note in table.notes]
         self._actinic_keratosis = actinic_keratosis
         paths = [table.path for table in tables]
         short = [path.name for path in paths]
@@ -142,7 +181,9 @@ class _Join:
             where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
             for column in ("image", "full_size"):
                 self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
-        self._diagnoses = np.array([bool(table.layout.diagnosis) for table in tables])
+        self._diagnoses = np.array([table.layout.diagnosis.kind != "none" for table in tables])
+        if len(tables) > 1:
+            self._join_names()
         numbers, images = pd.factorize(self._all["full_size"])
         self._image = numbers.astype(np.int64)
         self._count = len(images)
@@ -153,8 +194,9 @@ class _Join:
     def rows(self) -> pd.DataFrame:
         """Return the joined rows, all columns of `LABEL_COLUMNS` except `expected`."""
         rows = self._all.iloc[self._first_row][["image", "row"]].reset_index(drop=True)
-        for column, what in (("lesion_id", "lesions"), ("patient_id", "patients")):
-            self._join_identities(column, what)
+        self._join_identities("patient_id", "patients")
+        self._scope_lesions()
+        self._join_identities("lesion_id", "lesions")
         values = {column: self._agreed(column) for column in TEXTS}
         for column, what in (("sex", "sex"), ("source", "source")):
             values[column] = self._without_disputed(column, what, values[column])
@@ -218,6 +260,69 @@ class _Join:
         names, disputed = one_id_each(pd.DataFrame({"image": self._image[rows], "value": codes[rows]}), values)
         self._list(disputed, column, what, [f"these {what} count as one"] * len(disputed))
         self._all[column] = _texts(names, codes)
+
+    def _join_names(self) -> None:
+        """Give one name to an image that tables write differently in case, leading zeros or a final `.0` alone."""
+        names = self._all["full_size"]
+        codes, distinct = pd.factorize(names)
+        tables = pd.DataFrame({"name": codes, "table": self._table}).drop_duplicates()
+        alone = tables[~tables["name"].duplicated(keep=False)]
+        if alone["table"].nunique() < 2:
+            return
+        tables["key"] = np.array([alike(name) for name in distinct], dtype=object)[tables["name"]]
+        same = tables.groupby("key")["name"].transform("nunique") > 1
+        once = ~tables[["key", "table"]].duplicated(keep=False).groupby(tables["key"]).transform("any")
+        meant = tables[same & once]
+        if meant.empty:
+            return
+        first = meant.groupby("key")["name"].transform("min")
+        new = np.arange(len(distinct))
+        new[meant["name"]] = first
+        changed = pd.Series(new[codes] != codes)
+        at = int(changed.to_numpy().argmax())
+        self.notes.append(
+            f"{meant['key'].nunique():,} images are written differently in two tables and count as one: "
+            f"{distinct[new[codes[at]]][:SHOWN]!r} is {names[at][:SHOWN]!r} in {self.names[self._table[at]]}."
+        )
+        self._all.loc[changed, "full_size"] = distinct[new[codes[changed]]]
+
+    def _scope_lesions(self) -> None:
+        """Make the pair of patient and lesion of a lesion's id that several patients have.
+
+        Where only a few ids have two patients each, they are taken for mistakes: each stays one lesion, on one side of the
+        split. A row without a patient does not say which of the lesions it means, and is refused.
+        """
+        lesions, patients = (
+            self._all["lesion_id"],
+            self._agreed("patient_id").take(self._image).set_axis(self._all.index),
+        )
+        both = (lesions != "") & (patients != "")
+        pairs = pd.DataFrame({"lesion": lesions[both], "patient": patients[both]})
+        of_lesion = pairs.drop_duplicates()["lesion"].value_counts()
+        shared = of_lesion[of_lesion > 1]
+        if shared.empty:
+            return
+        is_scope = pairs["lesion"].isin(shared.index).mean() >= _SHARE_OF_A_SCOPE
+        scoped = shared if is_scope else shared[shared > 2]
+        torn = shared.index.difference(scoped.index)
+        if len(torn):
+            self.notes.append(
+                f"{len(torn):,} lesion ids have two patients each, the first: {torn[0][:SHOWN]!r}. Each still counts as one lesion."
+            )
+        if scoped.empty:
+            return
+        is_pair = lesions.isin(scoped.index)
+        self.notes.append(
+            f"The lesion id {scoped.index[0][:SHOWN]!r} has {scoped.iloc[0]:,} patients; {len(scoped):,} ids have several. They "
+            f"count as numbered within the patient: {pairs[is_pair[both]].drop_duplicates().shape[0]:,} lesions, each a pair of "
+            "patient and lesion."
+        )
+        self._all["lesion_id"] = lesions.where(~(is_pair & both), patients + " / " + lesions)
+        unclear = is_pair & ~both & (self._all["refused"] == "")
+        self._all.loc[unclear, "refused"] = (
+            "lesion ids are numbered within each patient here, and no table gives this image a patient: which lesion it shows is "
+            "not known"
+        )
 
     def _ages(self) -> npt.NDArray[np.float64]:
         ages = self._all["age"].to_numpy("float64")

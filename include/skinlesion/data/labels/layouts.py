@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.data.images.file import SUFFIXES
-from skinlesion.data.labels.classes import BENIGN, MALIGNANT, UNKNOWN
+from skinlesion.data.labels.cells import each_number, each_text, given, given_ids, years
 from skinlesion.data.labels.collection import ISIC_2020, collection_of_lesion, collection_of_number
-from skinlesion.data.labels.csv_file import ROWS_LISTED, read_csv
-from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised, label_of
-from skinlesion.data.labels.image_name import full_size_name
+from skinlesion.data.labels.csv_file import ROWS_LISTED
+from skinlesion.data.labels.diagnosis_columns import SHOWN, DiagnosisColumns, diagnoses
+from skinlesion.data.labels.image_name import composed, full_size_name, name_problems, without_folder, without_suffix
+from skinlesion.data.labels.table_file import read_cells
+from skinlesion.data.labels.taxonomy import refines
+from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
 
 OWN: Final = "own"
@@ -25,41 +23,57 @@ ISIC_2018: Final = "isic-2018"
 ISIC_2019: Final = "isic-2019"
 ISIC_2019_METADATA: Final = "isic-2019-metadata"
 ISIC_2020_LAYOUT: Final = "isic-2020"
+ISIC_2024: Final = "isic-2024"
 ISIC_ARCHIVE: Final = "isic-archive"
+MILK10K: Final = "milk10k"
+PAD_UFES: Final = "pad-ufes-20"
+DERM7PT: Final = "derm7pt"
+PH2: Final = "ph2"
+FITZPATRICK: Final = "fitzpatrick17k"
+DDI: Final = "ddi"
 METADATA: Final = "metadata"
 
-IMAGE_COLUMNS: Final = ("image", "image_id", "image_name", "isic_id")
+IMAGE_COLUMNS: Final = (
+    "image", "image_id", "image_name", "isic_id", "img_id", "derm", "md5hash", "ddi_file", "file", "filename", "file_name",
+    "image_file", "image_path", "path", "img", "imageid",
+)  # fmt: skip
 """The columns for the image's name; the first of these that a table has is read."""
 
+OF_LESION: Final = "lesion_id"
+"""The column of the image's name where a table has one row a lesion (MILK10k): another table says which images show it."""
+
 FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "lesion_id": ("lesion_id",),
-    "patient_id": ("patient_id",),
+    "lesion_id": ("lesion_id", "lesionid", "case_num"),
+    "patient_id": ("patient_id", "patientid", "patient", "subject_id"),
     "age": ("age", "age_approx"),
-    "sex": ("sex",),
-    "site": ("site", "localization", "anatom_site_general", "anatom_site_general_challenge", "anatom_site_1"),
+    "sex": ("sex", "gender"),
+    "site": (
+        "site", "localization", "anatom_site_general", "anatom_site_general_challenge", "anatom_site_1", "region",
+        "location", "body_site",
+    ),
     "source": ("source",),
     "attribution": ("attribution",),
-}
+}  # fmt: skip
 """What a table may have of an image beside its diagnosis, and the columns for it; the first that a table has is read."""
 
-ONE_HOT_CODES: Final = ("mel", "nv", "bcc", "ak", "akiec", "bkl", "df", "vasc", "scc", "unk")
-_ONE_HOT_ALWAYS: Final = frozenset({"mel", "nv", "bcc", "bkl", "df", "vasc"})
+_MARKED: Final = {
+    MILK10K: ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
+    ISIC_2019: ("mel", "nv", "bcc", "ak", "bkl", "df", "vasc", "scc", "unk"),
+    ISIC_2018: ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "unk"),
+    PH2: ("common_nevus", "atypical_nevus", "melanoma"),
+}
+"""Layouts with a column for each diagnosis; the first is meant of which all are there, except `_MAY_LACK`."""
+
+_MAY_LACK: Final = frozenset({"scc", "unk"})
 _LEVELS: Final = ("diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5")
-_TARGET: Final = ("diagnosis", "benign_malignant", "target")
+_LEVELS_2024: Final = ("iddx_1", "iddx_2", "iddx_3", "iddx_4", "iddx_5")
+_CLASSES: Final = ("benign_malignant", "three_partition_label", "target", "malignant")
+_SEX: Final = {"m": "male", "f": "female", "man": "male", "woman": "female", "w": "female"}
 
-NOT_GIVEN: Final = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null", "-"})
-"""Words for a value that is not known. Taken for an id, they would make one lesion of all such images."""
-
-SHOWN: Final = 80
-"""Number of characters of a value in a message."""
+_WORDS_NAMED: Final = 5
 
 TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
 ROW_COLUMNS: Final = ("image", "full_size", "dx", "age", *TEXTS, "row", "refused")
-
-_LONGEST_NAME: Final = 200  # bytes: a file name holds 255, and suffixes of ours need some
-_PLAIN_NAME: Final = rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_NAME - 1}}}"
-_SUFFIX: Final = rf"(?i)\.(?:{'|'.join(sorted(suffix[1:] for suffix in SUFFIXES))})$"
-_AUGMENTED: Final = re.compile(r"__aug\d+$")
 
 
 class Layout(NamedTuple):
@@ -68,13 +82,13 @@ class Layout(NamedTuple):
     Attributes:
         name: one of the constants above.
         image: the column of the image's name.
-        diagnosis: the columns of the diagnosis; empty where there are none.
+        diagnosis: the columns of the diagnosis.
         fields: the column of each of `FIELD_COLUMNS` that the table has.
     """
 
     name: str
     image: str
-    diagnosis: tuple[str, ...]
+    diagnosis: DiagnosisColumns
     fields: dict[str, str]
 
 
@@ -86,38 +100,60 @@ class LabelTable(NamedTuple):
             image's name without the mark of a smaller copy; `dx` is as in the catalog; `row` is the record's number in the
             file (the header is 1); `refused` is why the row cannot be used; `lesion_collection` is the source by the
             lesion's id, and `collection` the source by the image's number or the layout.
+        notes: sentences on what was taken for a missing id.
     """
 
     path: Path
     layout: Layout
     rows: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def recognise(header: list[str], path: Path) -> Layout:
-    """Return the layout of a table with these columns, in lower case. Raises DataError when the layout is not known."""
-    image = next((name for name in IMAGE_COLUMNS if name in header), None)
+    """Return the layout of a table with these columns, as `column_name` writes them. Raises DataError when it is not known."""
+    image = _first_in(IMAGE_COLUMNS, header)
+    if image is None and _ways(header, "") and "lesion_id" in header:
+        image = OF_LESION
     fields = {field: name for field, names in FIELD_COLUMNS.items() if (name := _first_in(names, header))}
-    one_hot = tuple(code for code in ONE_HOT_CODES if code in header)
-    ways: dict[str, tuple[str, ...]] = {}
-    if "dx" in header:
-        ways[HAM10000 if image == "image_id" else OWN] = ("dx",)
-    if set(one_hot) >= _ONE_HOT_ALWAYS and {"ak", "akiec"} & set(one_hot):
-        ways[ISIC_2018 if "akiec" in one_hot else ISIC_2019] = one_hot
-    if "diagnosis_1" in header:
-        ways[ISIC_ARCHIVE] = tuple(name for name in _LEVELS if name in header)
-    elif "dx" not in header and (target := tuple(name for name in _TARGET if name in header)):
-        ways[{"image_name": ISIC_2020_LAYOUT, "isic_id": ISIC_ARCHIVE}.get(image or "", OWN)] = target
+    ways = _ways(header, image or "")
     if image is None or not (ways or fields):
         missing = [name for name, lacks in (("image", image is None), ("dx", not ways)) if lacks]
         raise DataError(f"{path} {lacks_columns(missing, header)}")
     if len(ways) > 1:
-        columns = " and in ".join(", ".join(names) for names in ways.values())
+        columns = " and in ".join(", ".join(way.names) for way in ways.values())
         raise DataError(f"{path} gives diagnoses in the columns {columns}; expected one way. Remove the others.")
     if ways:
         [(name, diagnosis)] = ways.items()
         return Layout(name, image, diagnosis, fields)
     is_of_2019 = image == "image" and {"age_approx", "anatom_site_general"} <= set(fields.values())
-    return Layout(ISIC_2019_METADATA if is_of_2019 else METADATA, image, (), fields)
+    return Layout(ISIC_2019_METADATA if is_of_2019 else METADATA, image, DiagnosisColumns("none"), fields)
+
+
+def _ways(header: list[str], image: str) -> dict[str, DiagnosisColumns]:
+    """Return each way in which a table gives diagnoses, by the layout's name."""
+    ways: dict[str, DiagnosisColumns] = {}
+    if "dx" in header:
+        ways[HAM10000 if image == "image_id" else OWN] = DiagnosisColumns("text", ("dx",))
+    for name, marks in _MARKED.items():
+        if set(marks) - _MAY_LACK <= set(header):
+            ways[name] = DiagnosisColumns("marks", tuple(mark for mark in marks if mark in header))
+            break
+    classes = tuple(name for name in _CLASSES if name in header)
+    if "diagnosis_1" in header:
+        ways[ISIC_ARCHIVE] = DiagnosisColumns("levels", tuple(name for name in _LEVELS if name in header))
+    elif "iddx_1" in header or "iddx_full" in header:
+        levels = tuple(name for name in _LEVELS_2024 if name in header) or ("iddx_full",)
+        ways[ISIC_2024] = DiagnosisColumns("levels", levels, tuple(name for name in classes if name == "target"))
+    elif "diagnostic" in header:
+        ways[PAD_UFES] = DiagnosisColumns("text", ("diagnostic",))
+    elif "md5hash" in header and "label" in header:
+        ways[FITZPATRICK] = DiagnosisColumns("class", ("label",), classes)
+    elif "dx" not in header and ("diagnosis" in header or classes):
+        by_image = {"image_name": ISIC_2020_LAYOUT, "isic_id": ISIC_ARCHIVE, "derm": DERM7PT, "ddi_file": DDI}
+        text = ("disease",) if "disease" in header and "diagnosis" not in header else ("diagnosis",)
+        names = tuple(name for name in text if name in header)
+        ways[by_image.get(image, OWN)] = DiagnosisColumns("class", names, classes)
+    return ways
 
 
 def lacks_columns(missing: list[str], header: list[str]) -> str:
@@ -129,12 +165,13 @@ def lacks_columns(missing: list[str], header: list[str]) -> str:
     )
 
 
-def read_table(path: Path) -> LabelTable:
+def read_table(path: Path, vocabulary: Vocabulary | None = None) -> LabelTable:
     """Return a table of any known layout.
 
-    A row that repeats another is dropped. An image without a name gets the name `(row 7)`.
+    A row that repeats another is dropped; rows of one image that add to each other all stay. An image without a name gets the
+    name `(row 7)`. vocabulary: the user's own words.
 
-    Raises DataError as `read_csv` does, when the layout is not known, or when the table gives an image two diagnoses,
+    Raises DataError as `read_cells` does, when the layout is not known, or when the table gives an image two diagnoses,
     lesions or patients; every such row is named.
     """
     layouts: list[Layout] = []
@@ -142,27 +179,31 @@ def read_table(path: Path) -> LabelTable:
     def choose(header: list[str]) -> list[str]:
         layout = recognise(header, path)
         layouts.append(layout)
-        return [layout.image, *layout.diagnosis, *layout.fields.values()]
+        return list(dict.fromkeys([layout.image, *layout.diagnosis.all, *layout.fields.values()]))
 
-    cells = read_csv(path, choose)
+    cells = read_cells(path, choose, lambda names: _first_in(IMAGE_COLUMNS, names) is not None)
     [layout] = layouts
-    rows = _in_own_terms(cells, layout)
+    rows = _in_own_terms(cells, layout, vocabulary or Vocabulary())
     _refuse_two_meanings(rows, path)
-    return LabelTable(path, layout, rows.drop_duplicates("full_size", ignore_index=True))
+    rows = rows.drop_duplicates([name for name in ROW_COLUMNS if name not in ("row", "image")], ignore_index=True)
+    return LabelTable(path, layout, rows, _notes(cells, layout, path))
 
 
-def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
-    dx, problem = _diagnoses(cells, layout)
-    rows = pd.DataFrame({"image": _without_suffix(cells[layout.image].str.strip()), "dx": dx})
+def _in_own_terms(cells: pd.DataFrame, layout: Layout, vocabulary: Vocabulary) -> pd.DataFrame:
+    dx, problem = diagnoses(cells, layout.diagnosis, vocabulary)
+    names = without_suffix(without_folder(cells[layout.image].str.strip().map(composed).astype("str")))
+    rows = pd.DataFrame({"image": names, "dx": dx})
     for field in FIELD_COLUMNS:
         column = layout.fields.get(field)
         if field == "age":
-            rows[field] = float("nan") if column is None else _numbers(cells[column], _years)
+            rows[field] = float("nan") if column is None else each_number(cells[column], years)
+        elif column is None:
+            rows[field] = ""
         else:
-            rows[field] = "" if column is None else _given(cells[column])
-    rows["sex"] = rows["sex"].str.lower()
+            rows[field] = (given_ids if field in ("lesion_id", "patient_id") else given)(cells[column])
+    rows["sex"] = each_text(rows["sex"], lambda sex: _SEX.get(sex.lower(), sex.lower()))
     rows["row"] = cells["row"]
-    named = _name_problems(rows["image"])
+    named = name_problems(rows["image"])
     rows["refused"] = named.where(named != "", problem)
     # The catalog has one row an image; with this name each such row stays in it, and no file can have the name.
     rows["image"] = rows["image"].where(rows["image"] != "", "(row " + rows["row"].astype("str") + ")")
@@ -174,161 +215,36 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     return rows[list(ROW_COLUMNS)].astype(dict.fromkeys(texts, "str"))
 
 
+def _notes(cells: pd.DataFrame, layout: Layout, path: Path) -> tuple[str, ...]:
+    """Return what is to be known of ids that were taken for missing values."""
+    notes = []
+    for field in ("lesion_id", "patient_id"):
+        if not (column := layout.fields.get(field)):
+            continue
+        values = cells[column].str.strip()
+        dropped = values[(given_ids(values) == "") & (values != "")].value_counts()
+        notes += [
+            f"{path.name}: {column} {str(word)[:SHOWN]!r} in {count:,} rows counts as not known."
+            for word, count in dropped.head(_WORDS_NAMED).items()
+        ]
+    return tuple(notes)
+
+
 def _first_in(names: tuple[str, ...], header: list[str]) -> str | None:
     return next((name for name in names if name in header), None)
-
-
-# --- Diagnoses ----------------------------------------------------------------------------------------------------
-
-
-def _diagnoses(cells: pd.DataFrame, layout: Layout) -> tuple[pd.Series, pd.Series]:
-    """Return the diagnosis of each row as the catalog stores it, and the problem of each row whose diagnosis is unclear."""
-    columns = layout.diagnosis
-    nothing = pd.Series("", index=cells.index, dtype="str")
-    if not columns:
-        return nothing, nothing
-    if columns == ("dx",):
-        return _texts(cells["dx"], canonical_dx), nothing
-    if layout.name in (ISIC_2018, ISIC_2019):
-        return _from_one_hot(cells, columns)
-    if columns[0] == "diagnosis_1":
-        return _from_rows(cells, columns, _from_levels)
-    return _from_rows(cells, columns, lambda *row: _from_target(**dict(zip(columns, row, strict=True))))
-
-
-def _from_one_hot(cells: pd.DataFrame, codes: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:
-    numbers = np.column_stack([_numbers(cells[code], _number) for code in codes])
-    is_one = numbers == 1
-    is_clear = (is_one.sum(axis=1) == 1) & (is_one | (numbers == 0)).all(axis=1)
-    dx = np.where(is_clear, np.array(codes, dtype=object)[is_one.argmax(axis=1)], "")
-    problem = np.full(len(cells), "", dtype=object)
-    problem[~is_clear] = [
-        "expected one 1 and else 0 in the columns of diagnoses; found "
-        + ", ".join(f"{code.upper()}={text[:20]}" for code, text in zip(codes, row, strict=True))
-        for row in cells.loc[~is_clear, list(codes)].itertuples(index=False)
-    ]
-    return pd.Series(dx, index=cells.index, dtype="str"), pd.Series(problem, index=cells.index, dtype="str")
-
-
-def _from_rows(
-    cells: pd.DataFrame, columns: tuple[str, ...], read: Callable[..., tuple[str, str]]
-) -> tuple[pd.Series, pd.Series]:
-    """Return diagnosis and problem of each row: `read` is called once for each different combination of the values."""
-    numbers = np.zeros(len(cells), dtype=np.int64)
-    for name in columns:
-        codes, values = pd.factorize(cells[name])
-        numbers, _ = pd.factorize(numbers * len(values) + codes)
-    _, examples = np.unique(numbers, return_index=True)
-    pairs = [
-        read(*(text.strip() for text in row)) for row in cells[list(columns)].iloc[examples].itertuples(index=False)
-    ]
-    dx, problem = (pd.Series([pair[part] for pair in pairs], dtype="str").take(numbers) for part in (0, 1))
-    return dx.set_axis(cells.index), problem.set_axis(cells.index)
-
-
-def _from_levels(*names: str) -> tuple[str, str]:
-    """Return the deepest name that the taxonomy has, and the problem; a newer release of the archive may have finer names."""
-    given = [name for name in names if name]
-    if not given:
-        return "", ""
-    dx = next((canonical_dx(name) for name in reversed(given) if is_recognised(name)), canonical_dx(given[-1]))
-    if label_of(given[0]) != label_of(dx) and is_recognised(given[0]):
-        return "", f"diagnosis_1 is {given[0][:SHOWN]!r} but {given[-1][:SHOWN]!r} is {label_of(dx)}"
-    return dx, ""
-
-
-def _from_target(diagnosis: str = "", benign_malignant: str = "", target: str = "") -> tuple[str, str]:
-    """Return the diagnosis if it has the class of `benign_malignant` or `target`, else that class; and the problem.
-
-    ISIC 2020 has the diagnosis `unknown` for 27,124 benign images. Actinic keratosis stays, because its class is a setting.
-    """
-    dx = canonical_dx(diagnosis)
-    named_class = "indeterminate" if benign_malignant.lower().startswith("indeterminate") else benign_malignant.lower()
-    if named_class not in ("", BENIGN, MALIGNANT, "indeterminate"):
-        return "", f"benign_malignant is {benign_malignant[:SHOWN]!r}; expected benign or malignant"
-    if target:
-        number = _number(target)
-        if number not in (0, 1):
-            return "", f"target is {target[:SHOWN]!r}; expected 0 or 1"
-        by_number = MALIGNANT if number == 1 else BENIGN
-        if named_class in (BENIGN, MALIGNANT) and named_class != by_number:
-            return "", f"benign_malignant is {benign_malignant!r} but target is {target[:SHOWN]!r}"
-        named_class = named_class or by_number
-    if not named_class or dx in ("ak", "akiec"):
-        return dx, ""
-    if label_of(dx) == UNKNOWN:
-        return (dx if named_class == "indeterminate" and dx and is_recognised(dx) else named_class), ""
-    if label_of(dx) != label_of(named_class):
-        return "", f"diagnosis {diagnosis[:SHOWN]!r} is {label_of(dx)} but the table calls the image {named_class}"
-    return dx, ""
-
-
-# --- Values -------------------------------------------------------------------------------------------------------
-
-
-def _texts(texts: pd.Series, convert: Callable[[str], str]) -> pd.Series:
-    """Return the results of a function that is called once for each different text."""
-    numbers, values = pd.factorize(texts)
-    return pd.Series([convert(str(value)) for value in values], dtype="str").take(numbers).set_axis(texts.index)
-
-
-def _numbers(texts: pd.Series, convert: Callable[[str], float]) -> npt.NDArray[np.float64]:
-    """Return the results of a function that is called once for each different text."""
-    numbers, values = pd.factorize(texts)
-    return np.array([convert(str(value)) for value in values], dtype=np.float64)[numbers]
-
-
-def _given(texts: pd.Series) -> pd.Series:
-    texts = texts.str.strip()
-    return texts.where(~texts.str.lower().isin(NOT_GIVEN), "")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        return float("nan")
-
-
-def _years(text: str) -> float:
-    years = _number(text)
-    return years if 0 <= years <= 130 else float("nan")
-
-
-def _without_suffix(images: pd.Series) -> pd.Series:
-    has_suffix = images.str.contains(_SUFFIX, regex=True)
-    return (
-        images.where(~has_suffix, images[has_suffix].str.rpartition(".")[0].astype("str"))
-        if has_suffix.any()
-        else images
-    )
-
-
-def _name_problems(images: pd.Series) -> pd.Series:
-    is_plain = (images.str.fullmatch(_PLAIN_NAME) & ~images.str.contains("__aug", regex=False)).to_numpy(dtype=bool)
-    problems = np.full(len(images), "", dtype=object)
-    problems[~is_plain] = [_name_problem(image) for image in images[~is_plain]]
-    return pd.Series(problems, index=images.index, dtype="str")
-
-
-def _name_problem(image: str) -> str:
-    if not image:
-        return "the row has no image name"
-    size = len(image.encode())
-    if size > _LONGEST_NAME:
-        return f"the image name has {size} bytes; at most {_LONGEST_NAME} are taken"
-    if "/" in image or "\\" in image or image.startswith(".") or not image.isprintable():
-        return "the image name holds a path separator, a leading dot or a control character; expected a plain file name"
-    if _AUGMENTED.search(image):
-        return "the image name ends as an augmented copy's does (__aug01); expected an original"
-    return ""
 
 
 def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
     repeated = rows[rows["full_size"].duplicated(keep=False)]
     for column, what in (("dx", "diagnoses"), ("lesion_id", "lesions"), ("patient_id", "patients")):
-        meanings = repeated.groupby("full_size")[column].nunique()
-        torn = repeated[repeated["full_size"].isin(meanings[meanings > 1].index)].sort_values(["full_size", "row"])
+        stated = repeated[repeated[column] != ""]
+        meanings: dict[str, set[str]] = {}
+        for image, value in zip(stated["full_size"], stated[column], strict=True):
+            meanings.setdefault(image, set()).add(value)
+        disagree = [
+            image for image, values in meanings.items() if len(values) > 1 and not (column == "dx" and _agree(values))
+        ]
+        torn = stated[stated["full_size"].isin(disagree)].sort_values(["full_size", "row"])
         if torn.empty:
             continue
         listed = [
@@ -340,3 +256,8 @@ def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
             f"{path} gives {torn['full_size'].nunique()} images two {what}; expected one each. "
             f"{'; '.join(listed)}{more}. Remove the wrong rows."
         )
+
+
+def _agree(diagnoses: set[str]) -> bool:
+    """Return whether one of the diagnoses is a finer name for all others."""
+    return any(all(refines(finer, coarser) for coarser in diagnoses) for finer in diagnoses)

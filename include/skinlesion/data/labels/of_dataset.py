@@ -4,55 +4,90 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.labels.image_name import full_size_name
+from skinlesion.data.labels.diagnosis_columns import SHOWN
+from skinlesion.data.labels.image_name import alike, full_size_name, matched_alike
 from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.table_file import SUFFIXES
+from skinlesion.data.labels.vocabulary import read_vocabulary
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
+VOCABULARY: Final = "vocabulary.csv"
+"""The table in labels/ of the user's own words."""
+
+_NAMES_LISTED: Final = 5
+_NO_TABLES: Final = ("license", "licence", "readme", "attribution", "notice")
+"""How the names of files begin that nobody takes for tables."""
+
 
 def label_tables(dataset: Path) -> list[Path]:
-    """Return the paths of diagnoses.csv and labels/*.csv, sorted by name. Raises DataError when there are none.
+    """Return the paths of diagnoses.csv (or .tsv, .xlsx) and of the tables in labels/, by name. Raises DataError without any.
 
     A path that cannot be read as a table is among them, for whoever reads it to say so: labels without it would be others.
     """
-    first, folder = layout.diagnoses(dataset), layout.labels(dataset)
-    tables = [first] if os.path.lexists(first) else []
-    if os.path.lexists(folder):
-        try:
-            names = os.listdir(folder)
-        except OSError as error:
-            raise DataError(
-                f"{folder} cannot be listed ({error.strerror}): expected a folder with tables of labels."
-            ) from None
-        tables += sorted(folder / name for name in names if name.lower().endswith(".csv") and not name.startswith("."))
+    first = layout.diagnoses(dataset)
+    mains = [path for suffix in SUFFIXES if os.path.lexists(path := first.with_suffix(suffix))]
+    if len(mains) > 1:
+        raise DataError(
+            f"{dataset} has {' and '.join(path.name for path in mains)}; expected one of them. Move the others into "
+            f"{layout.labels(dataset)}."
+        )
+    tables = mains + [path for path in _in_labels(dataset) if _is_table(path)]
     if not tables:
         raise DataError(
             f"{first} is missing: expected a table with the columns image and dx, one row an image (`image` is the file's "
-            f"name without its suffix), or tables of ISIC or HAM10000 as *.csv in {folder}."
+            f"name without its suffix), or tables of ISIC or HAM10000 as *.csv in {layout.labels(dataset)}."
         )
     return tables
+
+
+def _in_labels(dataset: Path) -> list[Path]:
+    folder = layout.labels(dataset)
+    if not os.path.lexists(folder):
+        return []
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if not name.startswith((".", "~$")))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed ({error.strerror}): expected a folder with tables of labels."
+        ) from None
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.name.lower() != VOCABULARY
 
 
 def labels_of_dataset(config: DataSettings) -> Labels:
     """Return the joined tables of the data set. Where there is a diagnoses.csv, those in labels/ only add to it.
 
-    Raises DataError as `label_tables` and `join_tables` do.
+    Raises DataError as `label_tables`, `read_vocabulary` and `join_tables` do.
     """
     tables = label_tables(config.dataset)
-    main = layout.diagnoses(config.dataset)
-    supplements = [path for path in tables if path != main] if main in tables else []
-    return join_tables(tables, supplements, config.actinic_keratosis)
+    has_main = tables[0].parent == config.dataset
+    others = [path for path in _in_labels(config.dataset) if not _is_table(path)]
+    own = next((path for path in others if path.name.lower() == VOCABULARY), None)
+    vocabulary = None if own is None else read_vocabulary(own)
+    labels = join_tables(tables, tables[1:] if has_main else [], config.actinic_keratosis, vocabulary)
+    unread = [path.name for path in others if path != own and not path.name.lower().startswith(_NO_TABLES)]
+    if unread:
+        more = f" and {len(unread) - _NAMES_LISTED} more" if len(unread) > _NAMES_LISTED else ""
+        labels.notes.append(
+            f"Not read in labels/: {', '.join(unread[:_NAMES_LISTED])}{more}. Tables are {', '.join(SUFFIXES)}."
+        )
+    return labels
 
 
-def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Return the joined rows under the names of the files, without those that have no file and need none.
+def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """Return the joined rows under the names of the files, without those that have no file and need none; and sentences.
 
     A file that is the smaller copy (`_downsampled`) or the original of an image in the tables gets the row of that image;
-    where both files are there, each gets it. names: the names of the files, without suffix.
+    where both files are there, each gets it. So does a file whose name differs from that of one image alone in case, leading
+    zeros or a final `.0`. names: the names of the files, without suffix, in Unicode's composed form.
     """
     names = names.astype("str")
     has_file = rows["image"].isin(names)
@@ -60,5 +95,38 @@ def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     other = pd.DataFrame({"full_size": full_size_name(unnamed), "other_name": unnamed})
     twins = rows.assign(full_size=full_size_name(rows["image"])).merge(other, on="full_size")
     named_anew = rows["image"].isin(twins["image"])
-    kept = rows[has_file | (rows["expected"] & ~named_anew)]
-    return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True)
+    rest = unnamed[~unnamed.isin(twins["other_name"])]
+    open_rows = ~has_file & ~named_anew
+    rows, notes = _named_alike(rows, open_rows, rest)
+    kept = rows[~named_anew & (~open_rows | rows["expected"] | rows["image"].isin(rest)) | has_file]
+    return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True), notes
+
+
+def _named_alike(rows: pd.DataFrame, is_open: pd.Series, files: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows with the names of the files that differ little, and sentences with an example of each side.
+
+    is_open: which rows have no file. files: the names of the files that no row names.
+    """
+    without = rows.loc[is_open, "image"]
+    if without.empty or files.empty:
+        return rows, []
+    notes = []
+    found = matched_alike(pd.Index(without), pd.Index(files))
+    if found:
+        row, file = next(iter(found.items()))
+        notes.append(
+            f"{len(found):,} images have another name in the tables than in images/, by case, leading zeros or a final .0 "
+            f"alone, and count as the same: {row[:SHOWN]!r} is the file {file[:SHOWN]!r}."
+        )
+        rows = rows.assign(image=rows["image"].where(~is_open, rows["image"].replace(found)))
+    missed = without[~without.isin(list(found)) & rows["expected"]]
+    left = files[~files.isin(list(found.values()))]
+    if len(missed) and len(left):
+        keys = {alike(name): name for name in left}
+        row = next((name for name in missed if alike(name) in keys), missed.iloc[0])
+        file = keys.get(alike(row), left.iloc[0])
+        notes.append(
+            f"{len(missed):,} rows have no file, such as {row[:SHOWN]!r}; {len(left):,} files have no row, such as "
+            f"{file[:SHOWN]!r}."
+        )
+    return rows, notes

@@ -7,12 +7,14 @@ Indeterminate) gives its class.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from isic_metadata.diagnosis_hierarchical import DiagnosisEnum
 
 from skinlesion.data.labels.classes import BENIGN, LABEL_OF_DX, MALIGNANT, UNKNOWN
+from skinlesion.data.labels.names import DISEASES, OTHER_NAMES
+from skinlesion.data.labels.spelling import plain, without_thickness, words
 
 ROOTS_OF_CODE: Final[dict[str, tuple[str, ...]]] = {
     "mel": ("Malignant melanocytic proliferations (Melanoma)",),
@@ -28,26 +30,6 @@ ROOTS_OF_CODE: Final[dict[str, tuple[str, ...]]] = {
 """The names that each code of the challenges stands for, with everything below them. From the descriptions of the classes
 in Tschandl, Rosendahl, Kittler, Sci. Data 5, 180161 (2018), and of the ISIC challenge of 2019."""
 
-OTHER_NAMES: Final[dict[str, str]] = {
-    "actinic keratosis": "Solar or actinic keratosis",
-    "aimp": "Atypical intraepithelial melanocytic proliferation",
-    "angiofibroma or fibrous papule": "Angiofibroma",
-    "angioma": "Hemangioma",
-    "acrochordon": "Fibroepithelial polyp",
-    "atypical melanocytic proliferation": "Indeterminate melanocytic proliferations",
-    "bowens disease": "Squamous cell carcinoma in situ, Bowens disease",
-    "cafe-au-lait macule": "Cafe au lait macule or patch",
-    "lichenoid keratosis": "Lichen planus like keratosis",
-    "melanoma": "Malignant melanocytic proliferations (Melanoma)",
-    "melanocytic nevus": "Nevus",
-    "mucosal melanosis": "Mucosal melanotic macule",
-    "nevus spilus": "Nevus, Spilus",
-    "squamous cell carcinoma": "Squamous cell carcinoma, NOS",
-    "vascular lesion": "Benign soft tissue proliferations - Vascular",
-}
-"""The archive's earlier words (`LegacyDxEnum` of isic-metadata), which ISIC 2020 uses, and their present names. `other` and
-`adnexal tumor` are not here, because no class follows from them."""
-
 _CLASS_OF_TOP: Final = {"Malignant": MALIGNANT, "Benign": BENIGN, "Indeterminate": UNKNOWN}
 
 
@@ -58,12 +40,28 @@ class Diagnosis(NamedTuple):
     label: str
 
 
+@lru_cache(maxsize=1 << 16)
 def find(name: str) -> Diagnosis | None:
     """Return the diagnosis of a name at any level of the taxonomy, or of a path of names joined by `:`; None for other words.
 
-    Case, surrounding and repeated blanks, underscores for blanks, and apostrophes do not matter.
+    Spelling does not matter: case, blanks, hyphens, underscores, apostrophes, plurals, British forms, the order of the words,
+    and a tumour's thickness or stage. A name that has any further word than those which leave a disease what it is (`no`,
+    `excluded`, `or`, `?`) is not recognised.
     """
-    return _by_name().get(_key(name))
+    found = _by_name().get(_key(name))
+    if found is not None:
+        return found
+    said = words(without_thickness(name))
+    if said in _by_words():
+        return _by_words()[said]
+    fitting = [
+        (len(head), disease.name)
+        for disease in DISEASES
+        for head in disease.heads
+        if head <= said and said - head <= disease.with_words
+    ]
+    # The first of the longest heads.
+    return _by_name()[_key(max(fitting, key=lambda one: one[0])[1])] if fitting else None
 
 
 def refines(finer: str, coarser: str) -> bool:
@@ -79,8 +77,13 @@ def refines(finer: str, coarser: str) -> bool:
     return bool(below) and all(any(f"{path}:".startswith(f"{root}:") for root in above) for path in below)
 
 
-def _key(name: str) -> str:
+def _stored(name: str) -> str:
+    """Return a name of the taxonomy as the catalog stores it."""
     return re.sub(r"[\s_]+", " ", re.sub("['\u2019]", "", name)).strip().lower()
+
+
+def _key(name: str) -> str:
+    return re.sub(r"\s*:[\s:]*", ":", plain(name))
 
 
 @cache
@@ -98,11 +101,21 @@ def _by_name() -> dict[str, Diagnosis]:
         levels = path.split(":")
         above = (":".join(levels[:depth]) for depth in range(len(levels), 0, -1))
         code = next((codes[part] for part in above if part in codes), None)
-        diagnosis = Diagnosis(_key(name) if code is None else code, _CLASS_OF_TOP[levels[0]])
+        diagnosis = Diagnosis(_stored(name) if code is None else code, _CLASS_OF_TOP[levels[0]])
         found[_key(name)] = found[_key(path)] = diagnosis
     for word, name in OTHER_NAMES.items():
-        found.setdefault(word, found[_key(name)])
-    return found
+        found.setdefault(_key(word), found[_key(name)])
+    return found | {"akiec": Diagnosis("akiec", UNKNOWN)}
+
+
+@cache
+def _by_words() -> dict[frozenset[str], Diagnosis]:
+    """Return the diagnosis of each set of words that means one only."""
+    meanings: dict[frozenset[str], set[Diagnosis]] = {}
+    for name, diagnosis in _by_name().items():
+        if ":" not in name:
+            meanings.setdefault(words(name), set()).add(diagnosis)
+    return {said: diagnoses.pop() for said, diagnoses in meanings.items() if len(diagnoses) == 1 and said}
 
 
 @cache
@@ -112,6 +125,6 @@ def _roots(dx: str) -> tuple[str, ...]:
         return _roots("ak") + _roots("scc")
     if dx in ROOTS_OF_CODE:
         return tuple(_path_of_name()[root] for root in ROOTS_OF_CODE[dx])
-    if dx in LABEL_OF_DX or dx not in _by_name():
+    if dx in LABEL_OF_DX or _key(dx) not in _by_name():
         return ()
-    return tuple(path for name, path in _path_of_name().items() if _key(name) == dx)
+    return tuple(path for name, path in _path_of_name().items() if _stored(name) == dx)

@@ -102,6 +102,7 @@ class DataReport(Record):
     Attributes:
         verdict: `failed` if a check failed, else `accepted` if the run was asked to accept a failure, else `passed`.
         refused: number of rows and files that were refused.
+        notes: sentences on how ids, names and files of labels were read.
     """
 
     remedy: ClassVar[str] = "Remove the file and run ingest again, which writes it anew."
@@ -111,6 +112,7 @@ class DataReport(Record):
     images: int
     lesions: int
     refused: int
+    notes: list[str]
     checks: list[CheckResult]
     classes: list[ClassCount]
     diagnoses: list[DiagnosisCount]
@@ -149,11 +151,16 @@ def near_duplicates(catalog: pd.DataFrame, pairs: pd.DataFrame) -> list[Duplicat
 
 
 def contents(
-    catalog: pd.DataFrame, images: pd.DataFrame, findings: Sequence[Finding], duplicates: Sequence[DuplicatePair]
+    catalog: pd.DataFrame,
+    images: pd.DataFrame,
+    findings: Sequence[Finding],
+    duplicates: Sequence[DuplicatePair],
+    notes: Sequence[str] = (),
 ) -> DataReport:
     """Return the report of a catalog.
 
-    catalog: `catalog.COLUMNS`. images: its accepted rows, with the columns of `images.statistics.COLUMNS` as well.
+    catalog: `catalog.COLUMNS`. images: its accepted rows, with the columns of `images.statistics.COLUMNS` as well. notes:
+    sentences on how the labels were read.
     """
     refused = catalog[catalog["refused"] != ""]
     verdicts = {finding.verdict for finding in findings}
@@ -164,6 +171,7 @@ def contents(
         images=len(images),
         lesions=images["group"].nunique(),
         refused=len(refused),
+        notes=list(notes),
         checks=[finding.result() for finding in findings],
         classes=class_counts(images),
         diagnoses=_by_diagnosis(images),

@@ -13,8 +13,9 @@ from rich.table import Column, Table
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis import is_recognised
+from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.joined import Conflict, Labels
-from skinlesion.data.labels.layouts import SHOWN
+from skinlesion.data.labels.spelling import may_be_malignant
 from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_groups, assign_sides, on_both_sides
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.tables import empty
@@ -56,6 +57,7 @@ class LabelsSummary(Record):
         blank: number of images without a diagnosis.
         groups_by: number of groups that are a lesion, else a patient, else an image.
         refused_because: number of refused images by reason.
+        notes: sentences on how ids and names were read.
     """
 
     rows: int
@@ -73,6 +75,7 @@ class LabelsSummary(Record):
     conflicts: list[Conflict]
     refused: int
     refused_because: dict[str, int]
+    notes: list[str]
 
 
 def fallback_counts(dx: pd.Series, listed: int) -> dict[str, int]:
@@ -121,6 +124,7 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> LabelsSummary:
         conflicts=labels.conflicts,
         refused=len(rows) - len(usable),
         refused_because=dict(Counter(rows.loc[rows["refused"] != "", "refused"]).most_common(_REASONS_LISTED)),
+        notes=labels.notes,
     )
 
 
@@ -148,6 +152,14 @@ def print_summary(summary: LabelsSummary, console: Console) -> None:
         print_whole(console, "", table)
     _print_counts("diagnosis", summary.diagnoses, console)
     _print_counts("not recognised: unknown", summary.fallback, console)
+    if malignant := [word for word in summary.fallback if may_be_malignant(word)]:
+        print_whole(
+            console,
+            f"\n{len(malignant)} of these words may name a malignant disease or deny one; a run stops until the data set's "
+            "labels/vocabulary.csv (columns word, dx) says what each means.",
+        )
+    for note in summary.notes:
+        print_whole(console, _plain(note))
     _print_counts("refused because", summary.refused_because, console)
     if summary.refined or summary.conflict_counts:
         print_whole(console, "")

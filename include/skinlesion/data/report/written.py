@@ -30,14 +30,16 @@ def write_report(
     images: pd.DataFrame,
     findings: Sequence[Finding],
     duplicates: Sequence[DuplicatePair],
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the report of a catalog to page (.html) and, first, its figures beside it (.json).
 
-    catalog, images: as for `contents`. duplicates: pairs of images that are duplicates of each other.
+    catalog, images: as for `contents`. duplicates: pairs of images that are duplicates of each other. notes:
+    sentences on how the labels were read.
     """
     for file in (page, page.with_suffix(".json")):
         set_aside(file)
-    report = contents(catalog, images, findings, duplicates)
+    report = contents(catalog, images, findings, duplicates, notes)
     shown = _thumbnails(config, catalog, images, report)
     report.write(page.with_suffix(".json"))
     atomic.write_if_changed(page, render(report, shown).encode())
@@ -49,6 +51,7 @@ def write_failed_report(
     images: pd.DataFrame,
     findings: Sequence[Finding],
     duplicates: Sequence[DuplicatePair],
+    notes: Sequence[str] = (),
 ) -> tuple[Path, Path]:
     """Write the report of a catalog that did not pass, and a table of every image concerned; return the paths of both."""
     page = layout.failed_data_report(config.dataset)
@@ -60,7 +63,7 @@ def write_failed_report(
     ]
     table = csv_text(("check", "title", "image", "file", "why"), rows)
     atomic.write_if_changed(page.with_suffix(".csv"), table.encode())
-    write_report(config, page, catalog, images, findings, duplicates)
+    write_report(config, page, catalog, images, findings, duplicates, notes)
     return page, page.with_suffix(".csv")
 
 

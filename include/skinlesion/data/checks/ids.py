@@ -1,0 +1,163 @@
+"""The checks of ids, of the held-out part, and of words for malignant diseases: what would make a training worthless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pandas as pd
+
+from skinlesion.data.catalog import is_unmapped
+from skinlesion.data.checks.settings import CheckSettings
+from skinlesion.data.finding import Finding, Row, Verdict
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.labels.diagnosis_columns import SHOWN
+from skinlesion.data.labels.spelling import may_be_malignant
+from skinlesion.data.split import HELD_OUT, own_groups
+
+FEWEST_OF_A_LESION: Final = 25
+"""Number of images from which a lesion's id may be found implausible. A lesion of HAM10000 has up to 6, of ISIC 2019 up to 31,
+all of them with one diagnosis."""
+
+DIAGNOSES_OF_A_LESION: Final = 3
+SOURCES_OF_AN_ID: Final = 3
+"""Numbers of different diagnoses and sources from which so large a lesion is implausible, whatever its share."""
+
+FEWEST_OF_A_PATIENT: Final = 50
+"""Number of images from which a patient's id may be found implausible. A patient of ISIC 2020 has up to 115, of ISIC 2024 up
+to 9,184, which are 2.3 % of its images."""
+
+MANY_OF_A_PATIENT: Final = 200
+TIMES_THE_NEXT: Final = 5
+"""In a small set one patient may have a third of the images; only from so many images, or from so many times those of the next
+id, is the share alone implausible."""
+
+DIAGNOSES_OF_A_PATIENT: Final = 5
+FEWEST_OF_A_CLASS: Final = 10
+WORDS_LISTED: Final = 10
+
+ONE_ID: Final = "Images of one id"
+HELD_OUT_PART: Final = "Held-out part of each class"
+
+NotJudged = Callable[[CheckSettings, str, str, int], Finding | None]
+
+
+def check_labels(
+    config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict], unjudged: NotJudged
+) -> list[Finding]:
+    """Return the findings on ids, the held-out part and words. images: the accepted rows of a catalog, with their sides."""
+    enough = config.min_images_checked  # what is held out has bounds of its own
+    return [
+        _malignant_words(images, verdict),
+        unjudged(config, "max_one_id_share", ONE_ID, len(images)) or _one_id(config, images, verdict),
+        unjudged(config, "max_held_out_gap", HELD_OUT_PART, enough) or _held_out(config, images, verdict),
+    ]
+
+
+def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
+    return tuple(map(Row, rows["image"], rows["file"], why.astype("str")))
+
+
+def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
+    """Return the finding on words that name a malignant disease, or deny one, and are not known: none may count as unknown."""
+    counts = images["dx"].value_counts()
+    words = [str(dx) for dx in counts.index[is_unmapped(counts.index.to_series())] if may_be_malignant(str(dx))]
+    rows = images[images["dx"].isin(words)]
+    found = "every word that names a malignant disease is known."
+    if words:
+        listed = ", ".join(f"{word[:SHOWN]!r} ({counts[word]:,})" for word in words[:WORDS_LISTED])
+        more = f" and {len(words) - WORDS_LISTED} more" if len(words) > WORDS_LISTED else ""
+        found = (
+            f"{len(words)} words of {len(rows):,} images may name a malignant disease or deny one, and would count as "
+            f"unknown: {listed}{more}."
+        )
+    return Finding(
+        "max_unmapped_share",
+        "Words for malignant diseases",
+        len(words),
+        0,
+        verdict(not words),
+        found,
+        "Say what each means in labels/vocabulary.csv, with the columns word and dx "
+        f"(for example `{words[0][:SHOWN] if words else ''},malignant`, or benign, unknown, mel, ...), or correct the column.",
+        _rows(rows, rows["dx"]),
+        compares=False,
+    )
+
+
+def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
+    check, title = "max_one_id_share", ONE_ID
+    groups = own_groups(images)
+    counts = groups[~groups.str.startswith("image:")].value_counts()
+    if counts.empty:
+        return Finding(check, title, None, config.max_one_id_share, "not judged", "no image has a lesion or a patient.")
+    name, count = str(counts.index[0]), int(counts.iloc[0])
+    following = int(counts.iloc[1]) if len(counts) > 1 else 0
+    rows = images[groups == name]
+    share, dx, sources = count / len(images), rows["dx"].nunique(), rows.loc[rows["source"] != "", "source"].nunique()
+    is_large = share > config.max_one_id_share
+    kind, _, value = name.partition(":")
+    if kind == "lesion":
+        is_implausible = count >= FEWEST_OF_A_LESION and (
+            is_large or dx >= DIAGNOSES_OF_A_LESION or sources >= SOURCES_OF_AN_ID
+        )
+    else:
+        is_implausible = count >= FEWEST_OF_A_PATIENT and (
+            (is_large and (count >= MANY_OF_A_PATIENT or count > TIMES_THE_NEXT * following))
+            or (
+                count > 2 * TIMES_THE_NEXT * following and (dx >= DIAGNOSES_OF_A_PATIENT or sources >= SOURCES_OF_AN_ID)
+            )
+        )
+    of_sources = f" from {sources} sources" if sources > 1 else ""
+    return Finding(
+        check,
+        title,
+        share,
+        config.max_one_id_share,
+        verdict(not is_implausible),
+        f"the {kind} {value[:SHOWN]!r} has the most: {count:,} of {len(images):,} images ({share:.1%}) with {dx} "
+        f"diagnos{'is' if dx == 1 else 'es'}{of_sources}; the next has {following:,}.",
+        f"All images of a {kind} lie on one side of the split. If {value[:SHOWN]!r} stands for `not known`, or is no {kind}, "
+        f"leave these cells of {kind}_id blank. If it is one {kind}, set max_one_id_share=1.",
+        _rows(rows, rows["dx"]) if is_implausible else (),
+        compares=False,
+    )
+
+
+def _held_out(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
+    """Return the finding on the class of which least is held out, against the wanted share.
+
+    Where less than that is held out of everything, as after a change of `held_out_fraction`, that is what is wanted.
+    """
+    check, title = "max_held_out_gap", HELD_OUT_PART
+    is_held = images["split"] == HELD_OUT
+    wanted = min(config.held_out_fraction, float(is_held.mean()) or config.held_out_fraction)
+    gaps: dict[str, float] = {}
+    for label in LABELS:
+        of_class = images["label"] == label
+        total, held = int(of_class.sum()), int((of_class & is_held).sum())
+        if total * wanted >= FEWEST_OF_A_CLASS or (total >= FEWEST_OF_A_CLASS and not held):
+            gaps[label] = max(0.0, 1 - held / total / wanted)
+    if not gaps and len(images) >= FEWEST_OF_A_CLASS and not is_held.any():
+        gaps[str(images["label"].mode().iloc[0])] = 1.0
+    if not gaps:
+        few = "no class has enough images to be judged."
+        return Finding(check, title, None, config.max_held_out_gap, "not judged", few)
+    worst = max(gaps, key=gaps.__getitem__)
+    rows = images[images["label"] == worst]
+    held = int((rows["split"] == HELD_OUT).sum())
+    groups = own_groups(rows).value_counts()
+    passed = gaps[worst] <= config.max_held_out_gap
+    kind, _, value = str(groups.index[0]).partition(":")
+    return Finding(
+        check,
+        title,
+        gaps[worst],
+        config.max_held_out_gap,
+        verdict(passed),
+        f"{held:,} of {len(rows):,} images that are {worst} ({held / len(rows):.1%}) are held out; wanted are {wanted:.1%}.",
+        f"The {kind} {value[:SHOWN]!r} has {groups.iloc[0]:,} of them: correct the ids, or add images of other lesions, because "
+        "what is not held out cannot be measured. If it is right, set max_held_out_gap=1.",
+        () if passed else _rows(rows, own_groups(rows)),
+        compares=False,
+    )
