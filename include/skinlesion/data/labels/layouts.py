@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.labels.classes import BENIGN, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.collection import ISIC_2020, collection_of_lesion, collection_of_number
 from skinlesion.data.labels.csv_file import ROWS_LISTED, read_csv
