@@ -125,10 +125,8 @@ def _catalog(
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
         more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
-        files.loc[image, "reason"] = (
-            f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}, of different content. Rename or remove "
-            "all but one"
-        )
+        listed = ", ".join(names[:_NAMES_LISTED])
+        files.loc[image, "reason"] = f"more than one file of this name, of different content: {listed}{more}"
     if unusable:
         files = pd.concat([files, _rows_of_unusable(unusable, set(files["image"]))])
     labelled = _with_subjects(config, rows_of_files(labels.rows, files["image"]), files)

@@ -25,7 +25,7 @@ def dicom_of(
     pixels: Numbers,
     *,
     photometric: str = "",
-    syntax: str = ExplicitVRLittleEndian,
+    syntax: str = str(ExplicitVRLittleEndian),
     coded: bytes | None = None,
     native: bytes | None = None,
     stored: int = 0,
@@ -61,8 +61,8 @@ def dicom_of(
         data.PixelData = value + b"\0" * (len(value) % 2)
         data["PixelData"].VR = "OW" if pixels.dtype.itemsize == 2 else "OB"
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian if is_packed else syntax)
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = kind, data.SOPInstanceUID
+    data.file_meta.TransferSyntaxUID = UID(str(ExplicitVRLittleEndian) if is_packed else syntax)
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = UID(kind), data.SOPInstanceUID
     if is_packed:
         data.compress(RLELossless, generate_instance_uid=False)
     buffer = io.BytesIO()
