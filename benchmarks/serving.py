@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 import typer
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.foundation import layout
 from skinlesion.foundation.cores import cores_allowed

@@ -218,7 +218,9 @@ def test_two_files_of_one_name_are_refused_both(few: DataSet) -> None:
     few.add("twice", jpeg(1))
     few.put("other/twice.JPEG", jpeg(2))
     ingest(few.config())
-    assert few.refusals() == {"twice": "more than one file of this name: other/twice.JPEG, twice.jpg"}
+    assert few.refusals() == {
+        "twice": "more than one file of this name, of different content: other/twice.JPEG, twice.jpg"
+    }
     few.original("other/twice.JPEG").unlink()
     ingest(few.config())
     assert few.refusals() == {}

@@ -15,12 +15,16 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from skinlesion.data.images.colour import CONVERSION_VERSION
+from skinlesion.data.images.dicom import DicomFile, Subject, is_dicom
 from skinlesion.data.images.file import ImageHeader, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.formats import image_name
 from skinlesion.data.images.listing import found_in, printable
 from skinlesion.data.images.perceptual_hash import descriptor_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
 from skinlesion.data.settings import DataSettings
+from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
@@ -29,6 +33,11 @@ from skinlesion.foundation.regular_file import NotAFile, read_file, reason_of
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.foundation.workers import spread
+
+SUBJECT_COLUMNS: Final = ("patient_id", "lesion_id", "sex", "site")
+
+_VERSION: Final = 1
+"""Count it up when a file's row changes for a reason that no setting shows. All files are then read again."""
 
 FILE_COLUMNS: Final = {
     "file": "str",
@@ -43,9 +52,12 @@ FILE_COLUMNS: Final = {
     "settings": "str",
     **STATISTICS,
     "look": "str",
+    **dict.fromkeys(SUBJECT_COLUMNS, "str"),
+    "age": "float64",
 }
 """The columns that are stored of a file, so that the next run need not read it again. `look` is its descriptor (see
-`images.perceptual_hash`), `reason` why it cannot be used, `settings` the fingerprint of the settings."""
+`images.perceptual_hash`), `reason` why it cannot be used, `settings` the fingerprint of the settings; `SUBJECT_COLUMNS` and
+`age` are what a DICOM file says of its subject."""
 
 _ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to examine again
 
@@ -68,14 +80,14 @@ class Examined(NamedTuple):
     Attributes:
         files: `FILE_COLUMNS`, one row a file.
         read: number of files that were read in this call.
-        others: number of files that are no images.
+        others: the names of files that are no images.
         unusable: what lies there under the name of an image and is no file, and folders that are not searched: their names
             and the reasons.
     """
 
     files: pd.DataFrame
     read: int
-    others: int
+    others: list[str]
     unusable: dict[str, str]
 
 
@@ -91,7 +103,8 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     buckets = set(shard.buckets())
     listed, others, unusable = _list_files(config.dataset, buckets)
     table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
-    settings = config.fingerprint("ingest")
+    settings = config.fingerprint("ingest", _VERSION + CONVERSION_VERSION)
+    key_of_subjects = SubjectKey(config.dataset)
     atomic.remove_partials(table.folder)
     known = table.read(sorted(buckets))
     now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
@@ -99,6 +112,9 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     key = ["file", "size", "mtime_ns", "ctime_ns"]
     if again:
         known = empty(FILE_COLUMNS)
+    mark = key_of_subjects.mark()  # of another key, ids have other names
+    for column in ("patient_id", "lesion_id"):
+        known = known[(known[column] == "") | known[column].str.startswith(mark)]
     merged = now.merge(known[known["settings"] == settings], on=key, how="left", indicator=True)
     is_new = (merged.pop("_merge") == "left_only").to_numpy()
     rows = merged[~is_new].reset_index(drop=True)
@@ -111,6 +127,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
         max_pixels=config.max_image_pixels,
         min_side=config.min_image_side,
         settings=settings,
+        key=key_of_subjects,
     )
     with progress("examine", len(todo)) as advance:
         for batch in _batches(spread(examine, todo, workers=config.workers_used(), kind="threads"), advance):
@@ -120,22 +137,22 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     return Examined(rows, len(todo), others, unusable)
 
 
-def _list_files(dataset: Path, buckets: set[int]) -> tuple[list[FileStat], int, dict[str, str]]:
-    """Return the image files of some buckets, sorted by name, the number of other files, and `Examined.unusable`.
+def _list_files(dataset: Path, buckets: set[int]) -> tuple[list[FileStat], list[str], dict[str, str]]:
+    """Return the image files of some buckets, sorted by name, the names of other files, and `Examined.unusable`.
 
     Raises DataError when images/ itself may not be listed, OSError when it cannot.
     """
     folder = layout.images(dataset)
     found: list[FileStat] = []
     unusable: dict[str, str] = {}
-    others = 0
+    others: list[str] = []
     try:
-        for entry in found_in(folder, apart=[dataset]):
+        for entry in found_in(folder, apart=layout.own_folders(dataset)):
             name = printable(entry.file)
             if entry.reason:
                 unusable[name] = printable(entry.reason)
             elif not entry.is_image:
-                others += 1
+                others.append(name)
             elif name != entry.file:
                 unusable[name] = "its name is not UTF-8 text: rename it"
             elif _bucket(name) in buckets:
@@ -172,17 +189,19 @@ def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) ->
 
 
 def _bucket(file: str) -> int:
-    return bucket_of(Path(file).stem)
+    return bucket_of(image_name(file))
 
 
 def _buckets(files: pd.Series) -> set[int]:
     return {_bucket(file) for file in files}
 
 
-def _examine(file: FileStat, *, folder: Path, most: int, max_pixels: int, min_side: int, settings: str) -> _Row:
+def _examine(
+    file: FileStat, *, folder: Path, most: int, max_pixels: int, min_side: int, settings: str, key: SubjectKey
+) -> _Row:
     header = ImageHeader(format="", width=0, height=0, mode="")
     digest = reason = descriptor = ""
-    statistics = NOT_KNOWN
+    statistics, subject = NOT_KNOWN, Subject()
     try:
         content = read_file(f"{folder}/{file.file}", most=most)
         if len(content) != file.size:
@@ -192,6 +211,8 @@ def _examine(file: FileStat, *, folder: Path, most: int, max_pixels: int, min_si
         check_header(header, max_pixels=max_pixels, min_side=min_side)
         small = check_decodes(content, header)
         descriptor, statistics = descriptor_of(small), image_statistics(small)
+        if is_dicom(content):
+            subject = DicomFile(content).subject()
     except ImageRefused as refusal:
         reason = str(refusal)
     except OSError as error:
@@ -205,5 +226,10 @@ def _examine(file: FileStat, *, folder: Path, most: int, max_pixels: int, min_si
         "reason": reason,
         "settings": settings,
         "look": descriptor,
+        "patient_id": key.name_of("patient", subject.patient),
+        "lesion_id": key.name_of("lesion", subject.lesion),
+        "sex": subject.sex,
+        "site": subject.site,
+        "age": subject.age,
         **statistics,
     }

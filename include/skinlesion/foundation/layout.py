@@ -56,6 +56,16 @@ def split_history(dataset: Path) -> Path:
     return dataset / "split_history.jsonl"
 
 
+def subject_key(dataset: Path) -> Path:
+    """Return the path of the key by which ids of patients in DICOM files get their names."""
+    return dataset / "subject.key"
+
+
+def own_folders(dataset: Path) -> list[Path]:
+    """Return the folders that the stages fill: no link in images/ is followed into them."""
+    return [dataset / name for name in ("processed_images", "tables", "features", "labels", "predictions")]
+
+
 def manifest(dataset: Path) -> Path:
     """Return the path of the manifest: one row a file of the training view."""
     return dataset / "manifest.parquet"

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinlesion.data.images.formats import image_name
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
@@ -82,7 +83,7 @@ class _Images:
     def of(cls, paths: Sequence[Path], shard: Shard, identity: str) -> Self:
         files, keys, buckets, of_shard = [], array("Q"), array("B"), set(shard.buckets())
         for path in image_files(paths):
-            bucket = bucket_of(shown(path.stem))
+            bucket = bucket_of(shown(image_name(path)))
             if bucket in of_shard:
                 files.append(str(path))
                 keys.append(_key(path, identity))
@@ -268,4 +269,4 @@ def _row(prediction: Prediction) -> tuple[str | float, ...]:
     assert prediction.probabilities is not None
     file = shown(str(prediction.file))
     answer = (prediction.label, prediction.decision, prediction.reason)
-    return (Path(file).stem, *prediction.probabilities.tolist(), *answer, file)
+    return (image_name(file), *prediction.probabilities.tolist(), *answer, file)

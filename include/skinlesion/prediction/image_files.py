@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.images.listing import found_in, printable
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import reason_of

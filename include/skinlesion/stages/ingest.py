@@ -14,8 +14,10 @@ from pydantic import JsonValue
 from skinlesion.data import catalog as contract
 from skinlesion.data.catalog import class_counts
 from skinlesion.data.checks.gate import check_and_report
-from skinlesion.data.examined_files import examined_files
+from skinlesion.data.examined_files import SUBJECT_COLUMNS, examined_files
 from skinlesion.data.folder import held_for_ingest, require_images
+from skinlesion.data.images.formats import image_name
+from skinlesion.data.images.listing import CANNOT_LIST
 from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
@@ -23,6 +25,7 @@ from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
+from skinlesion.data.settings import DataSettings
 from skinlesion.data.sources import collect
 from skinlesion.data.split import (
     HELD_OUT,
@@ -32,6 +35,7 @@ from skinlesion.data.split import (
     on_both_sides,
 )
 from skinlesion.data.split_table import read_split, written
+from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -65,7 +69,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
     files, read, others, unusable = examined_files(config, again=config.force and not prepared)
-    catalog, notes = _catalog(labels, files, unusable)
+    catalog, copies, notes = _catalog(config, labels, files, unusable)
     before = read_split(config.dataset, splits_known(config.models))
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
@@ -99,6 +103,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         details={
             **_details(catalog, labels, others),
             "notes": list(notes),
+            "equal_copies": copies,
             "duplicates": dict(_count_duplicates(catalog, duplicates, pairs, set_aside, decided)),
             "sources": {name: source.model_dump() for name, source in sources.items()},
             "data_report": str(layout.data_report(config.dataset)),
@@ -106,21 +111,29 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     )
 
 
-def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return labels and files joined into rows of `catalog.COLUMNS`. The columns group and split are still empty. Return also
+def _catalog(
+    config: DataSettings, labels: Labels, files: pd.DataFrame, unusable: dict[str, str]
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """Return labels and files joined into rows of `catalog.COLUMNS`, the number of files that repeat another's bytes, and
     sentences on how the labels were read.
 
-    What is unusable (see `Examined`) becomes a refused row: that of the image whose name it has, or one of its own.
+    The columns group and split are still empty. What is unusable (see `Examined`) becomes a refused row: that of the image
+    whose name it has, or one of its own. A file of equal content and name, or of equal content without a row, is the same image.
     """
-    files = files.assign(image=[composed(Path(file).stem) for file in files["file"]]).sort_values("file")
+    files = files.assign(image=_names(files["file"], labels.rows["image"])).sort_values("file")
+    several = files["image"].duplicated(keep=False) & (files["sha256"] != "")
+    is_copy = several & files.duplicated(["image", "sha256"])
+    copies, files = int(is_copy.sum()), files[~is_copy]
     twins = files[files["image"].duplicated(keep=False)]
     files = files.drop_duplicates("image").set_index("image", drop=False).rename_axis(None)
     for image, names in twins.groupby("image")["file"]:
         more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
-        files.loc[image, "reason"] = f"more than one file of this name: {', '.join(names[:_NAMES_LISTED])}{more}"
+        listed = ", ".join(names[:_NAMES_LISTED])
+        files.loc[image, "reason"] = f"more than one file of this name, of different content: {listed}{more}"
     if unusable:
         files = pd.concat([files, _rows_of_unusable(unusable, set(files["image"]))])
     labelled, notes = rows_of_files(labels.rows, files["image"])
+    labelled = _with_subjects(config, labelled, files)
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )
@@ -129,29 +142,71 @@ def _catalog(labels: Labels, files: pd.DataFrame, unusable: dict[str, str]) -> t
     rows[[*texts, "reason"]] = rows[[*texts, "reason"]].fillna("")
     rows[["size", "width", "height"]] = rows[["size", "width", "height"]].fillna(0)
     refused = rows["refused"].where(rows["refused"] != "", rows["reason"])
-    refused = refused.where(has_file | (refused != ""), "no file of this name in images/")
+    refused = refused.where(has_file | (refused != ""), _no_file(unusable))
     is_file = ~rows["file"].isin(list(unusable))
     rows["refused"] = refused.where(has_label | ~is_file, f"no row in {labels.title} names this file")
     rows["label"] = rows["label"].where(has_label, UNKNOWN)
     rows["group"] = rows["split"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
+    is_repeated = ~has_label & (rows["sha256"] != "") & rows["sha256"].isin(rows.loc[has_label, "sha256"])
+    rows = rows[~is_repeated]
     catalog = rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
-    return catalog, labels.notes + notes
+    return catalog, copies + int(is_repeated.sum()), labels.notes + notes
+
+
+def _names(files: pd.Series, labelled: pd.Series) -> list[str]:
+    """Return the name of the image in each file. Where a table names the file with a suffix that is no image's, so is it."""
+    known = set(labelled)
+    names = []
+    for file in files:
+        name, whole = composed(image_name(file)), composed(Path(file).name)
+        names.append(whole if whole in known and name not in known else name)
+    return names
+
+
+def _no_file(unusable: dict[str, str]) -> str:
+    """Return why a row has no file. A folder that cannot be listed may hold it."""
+    closed = [name for name, reason in unusable.items() if reason.startswith(CANNOT_LIST)]
+    where = f", of which {', '.join(closed[:_NAMES_LISTED])} cannot be listed" if closed else ""
+    return f"no file of this name in images/{where}"
+
+
+def _with_subjects(config: DataSettings, labelled: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with what DICOM files say of their subjects, where the tables do not say it.
+
+    A patient whom a table names by the id that a file has keeps the table's name for all images.
+    """
+    is_said = files["age"].notna()
+    for column in SUBJECT_COLUMNS:
+        is_said |= files[column] != ""
+    said = files[is_said][[*SUBJECT_COLUMNS, "age"]]
+    if said.empty:
+        return labelled
+    key = SubjectKey(config.dataset)
+    in_tables = {key.name_of("patient", patient): patient for patient in labelled["patient_id"].unique() if patient}
+    said = said.assign(patient_id=said["patient_id"].map(lambda name: in_tables.get(name, name)))
+    of_row = said.reindex(labelled["image"]).set_axis(labelled.index)
+    for column in SUBJECT_COLUMNS:
+        labelled[column] = labelled[column].where(labelled[column] != "", of_row[column].fillna(""))
+    labelled["age"] = labelled["age"].where(labelled["age"].notna(), of_row["age"])
+    return labelled
 
 
 def _rows_of_unusable(unusable: dict[str, str], images: set[str]) -> pd.DataFrame:
     """Return a row for each name, with its reason; none of them has the name of an image that is a file."""
     rows = []
     for file, reason in unusable.items():
-        stem = composed(Path(file).stem)
+        stem = composed(image_name(file))
         image = next(name for name in (stem, file, f"({file})") if name not in images)
         images.add(image)
         rows.append((image, file, reason))
     table = pd.DataFrame(rows, columns=["image", "file", "reason"], index=[row[0] for row in rows]).astype("str")
-    return table.assign(sha256="", format="", size=0, width=0, height=0)
+    return table.assign(
+        sha256="", format="", size=0, width=0, height=0, age=float("nan"), **dict.fromkeys(SUBJECT_COLUMNS, "")
+    )
 
 
-def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, JsonValue]:
+def _details(catalog: pd.DataFrame, labels: Labels, others: list[str]) -> dict[str, JsonValue]:
     """Return the counts of the catalog that the stage reports."""
     usable = contract.accepted(catalog)
     counts = class_counts(usable)
@@ -164,7 +219,8 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: int) -> dict[str, Js
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
         "groups_on_both_sides": len(on_both_sides(usable, "group")),
-        "other_files": others,
+        "other_files": len(others),
+        "other_files_named": [*others[:_NAMES_LISTED]],
         "classes": by_class,
         "unrecognised_dx": dict(fallback_counts(usable["dx"], listed=100)),
         "blank_dx": int((usable["dx"] == "").sum()),

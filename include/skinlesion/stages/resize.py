@@ -9,6 +9,7 @@ from typing import Final
 
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.data.images.colour import CONVERSION_VERSION, CONVERTED
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
 from skinlesion.data.settings import largest_file
 from skinlesion.foundation import layout
@@ -28,7 +29,10 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     watch = Stopwatch()
     images = accepted(read_catalog(config.dataset))
     folder = str(layout.images(config.dataset))
-    wanted = images[["image", "sha256"]].rename(columns={"sha256": "source"})
+    # What was made of colours that are converted is made again when the conversion changes, and nothing else is.
+    is_converted = images["format"].str.contains(CONVERTED, regex=False)
+    source = images["sha256"].where(~is_converted, images["sha256"] + f"/{CONVERSION_VERSION}")
+    wanted = images[["image"]].assign(source=source)
     wanted = wanted.assign(name=wanted["image"] + ".jpg", input=folder + "/" + images["file"])
     outcome = bring_up_to_date(
         stage="resize",
@@ -64,7 +68,7 @@ def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Mad
     for_now = replace(job, source="")
     try:
         content = read_file(job.input, most=largest_file(max_pixels))
-        if sha256_of(content) != job.source:
+        if sha256_of(content) != job.source.partition("/")[0]:
             return Made(for_now, refused="the file changed after ingest had read it; the next run takes it")
         header = read_header(content)
         check_header(header, max_pixels=max_pixels, min_side=1)

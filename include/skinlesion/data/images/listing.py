@@ -13,10 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES, head_of, is_image, why_unread
 from skinlesion.foundation.regular_file import kind_of, reason_of
 
 _DEEPEST: Final = 100  # folders within folders; the system takes no longer paths than 4,096 bytes
+
+
+CANNOT_LIST: Final = "a folder that cannot be listed"
+"""How the reason begins why what a folder holds is not known."""
 
 
 class Found(NamedTuple):
@@ -24,8 +28,9 @@ class Found(NamedTuple):
 
     Attributes:
         file: its name relative to the folder.
-        is_image: whether it is a file with the suffix of an image.
-        reason: why it cannot be used, empty otherwise. A folder has one where it is not searched.
+        is_image: whether it is a file with the suffix of an image, or one whose first bytes are those of an image.
+        reason: why it cannot be used, empty otherwise. A folder has one where it is not searched, and a file where it shows
+            something that is not read (a drawing, a video).
     """
 
     file: str
@@ -70,16 +75,17 @@ class _Search:
                     yield Found(parent + entry.name, is_image=False)
                 continue
             file = parent + entry.name
-            is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
+            has_suffix = os.path.splitext(entry.name)[1].lower() in SUFFIXES
             try:
                 if not entry.is_symlink() and entry.is_file(follow_symlinks=False):  # no system call: the usual case
-                    yield Found(file, is_image)
+                    yield Found(file, True) if has_suffix else _by_content(file, entry.path)
                     continue
                 state = entry.stat()
                 if not stat.S_ISDIR(state.st_mode):
-                    is_file = stat.S_ISREG(state.st_mode)
-                    reason = f"{kind_of(state.st_mode)}, not a file" if is_image and not is_file else ""
-                    yield Found(file, is_image and is_file, reason)
+                    if stat.S_ISREG(state.st_mode):
+                        yield Found(file, True) if has_suffix else _by_content(file, entry.path)
+                    else:
+                        yield Found(file, False, f"{kind_of(state.st_mode)}, not a file" if has_suffix else "")
                     continue
                 reason = self._refused_folder(file, state, is_link=entry.is_symlink())
                 if not reason and len(within) > _DEEPEST:
@@ -90,10 +96,10 @@ class _Search:
                 try:
                     within.append((iter(_sorted(entry.path)), f"{file}/"))
                 except OSError as error:
-                    yield Found(file, is_image=False, reason=f"a folder that cannot be listed: {reason_of(error)}")
+                    yield Found(file, is_image=False, reason=f"{CANNOT_LIST}: {reason_of(error)}")
             except OSError as error:
                 is_nowhere = error.errno == errno.ENOENT  # as an editor's lock
-                yield Found(file, is_image=False, reason="" if is_nowhere and not is_image else reason_of(error))
+                yield Found(file, is_image=False, reason="" if is_nowhere and not has_suffix else reason_of(error))
 
     def _refused_folder(self, file: str, state: os.stat_result, *, is_link: bool = False) -> str:
         """Return why a folder is not searched, empty where it is; from then on it counts as searched."""
@@ -107,6 +113,12 @@ class _Search:
         if (other := self._searched.setdefault(key, file)) != file:
             return f"a folder that is searched as {other or self._folder} already"
         return ""
+
+
+def _by_content(file: str, path: str) -> Found:
+    head = head_of(path)
+    reason = why_unread(head, file)
+    return Found(file, not reason and is_image(head), reason)
 
 
 def _sorted(folder: str) -> list[os.DirEntry[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from skinlesion.data.images.file import FORMATS, Pixels, eight_bit, encode_jpeg
+from skinlesion.data.images.file import FORMATS, ImageRefused, Pixels, decode, eight_bit, encode_jpeg, read_header
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import largest_file
 from skinlesion.foundation.regular_file import read_file
@@ -84,6 +85,9 @@ def _pixels(file: str, *, folder: Path, side: int, max_pixels: int) -> Pixels | 
     """
     try:
         content = read_file(folder / file, most=largest_file(max_pixels))
+        with suppress(ImageRefused):
+            header = read_header(content)
+            return None if header.width * header.height > max_pixels else decode(content, header, side)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 return None

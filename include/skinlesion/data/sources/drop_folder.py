@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from skinlesion.data.images.file import SUFFIXES, ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.file import ImageRefused, check_decodes, check_header, read_header
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport

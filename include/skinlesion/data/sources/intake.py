@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES, image_name
 from skinlesion.data.images.listing import found_in
 from skinlesion.foundation import atomic, layout
 
@@ -78,8 +78,8 @@ class Intake:
             return place if os.path.lexists(place) else None
         with self._lock:
             if self._stems is None:
-                self._stems = {path.stem: path for path in _image_files(self.images)}
-            return self._stems.get(place.stem)
+                self._stems = {image_name(path): path for path in _image_files(self.images)}
+            return self._stems.get(image_name(place))
 
     @contextmanager
     def writing(self, place: Path) -> Iterator[Path]:
@@ -119,7 +119,7 @@ class Intake:
                     raise NameTaken(place) from None
                 source.rename(place)
             if self._stems is not None and place.suffix != TABLE_SUFFIX:
-                self._stems[place.stem] = place
+                self._stems[image_name(place)] = place
         if durable:
             atomic.flush(place.parent)
         source.unlink(missing_ok=True)
@@ -146,6 +146,6 @@ def is_safe(name: str) -> bool:
 
 def _image_files(folder: Path) -> Iterator[Path]:
     """Yield what has the name of an image, also where it cannot be used as one."""
-    for found in found_in(folder, apart=[folder.parent]):
+    for found in found_in(folder, apart=layout.own_folders(folder.parent)):
         if found.is_image or Path(found.file).suffix.lower() in SUFFIXES:
             yield folder / found.file

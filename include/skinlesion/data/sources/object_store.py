@@ -21,7 +21,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport

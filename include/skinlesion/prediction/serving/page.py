@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from skinlesion.data.images.file import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.serving.documents import NOTICE
 from skinlesion.prediction.serving.examples import EXAMPLES, example

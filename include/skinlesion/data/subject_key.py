@@ -1,0 +1,66 @@
+"""Names of patients and lesions for ids in DICOM files, which may themselves name a person.
+
+The name is a keyed hash (HMAC-SHA-256) of the id. The key is drawn once for a data set and lies beside its tables: without it
+nobody can find out an id by hashing all the ids that a hospital may have given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.regular_file import read_file
+
+_MOST = 4096
+
+
+class SubjectKey:
+    """The key of a data set, which is drawn when the first id needs it."""
+
+    def __init__(self, dataset: Path) -> None:
+        self._path = layout.subject_key(dataset)
+
+    def name_of(self, what: str, identifier: str) -> str:
+        """Return the name for an id of a kind (`patient`, `lesion`); empty for an id that is empty."""
+        if not identifier:
+            return ""
+        key = self._read() or self._draw()
+        digest = hmac.new(key, f"{what}\0{identifier}".encode(), hashlib.sha256).hexdigest()
+        return self._mark(key) + digest[:16]
+
+    def mark(self) -> str:
+        """Return how the names of this key begin; where no key was drawn, what no name begins with."""
+        key = self._read()
+        return self._mark(key) if key else "\0"
+
+    @staticmethod
+    def _mark(key: bytes) -> str:
+        return f"dicom_{hashlib.sha256(key).hexdigest()[:6]}_"
+
+    def _read(self) -> bytes:
+        try:
+            return read_file(self._path, most=_MOST)
+        except FileNotFoundError:
+            return b""
+
+    def _draw(self) -> bytes:
+        """Draw a key; where another thread or machine draws one at the same time, the first counts for all."""
+        partial = atomic.partial_of(self._path)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, secrets.token_hex(32).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(partial, self._path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            partial.rename(self._path)
+        partial.unlink(missing_ok=True)
+        return self._read()
