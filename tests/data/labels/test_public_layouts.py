@@ -137,6 +137,25 @@ MILK10K_TRUTH = (
                 ],
             ],
         ),
+        (
+            "isic-2017",
+            "image_id,melanoma,seborrheic_keratosis\nISIC_1,0.0,0.0\nISIC_2,1.0,0.0\nISIC_3,0.0,1.0\nISIC_4,1.0,1.0\n",
+            "image dx",
+            [["ISIC_1", "nv"], ["ISIC_2", "mel"], ["ISIC_3", "bkl"], ["ISIC_4", ""]],
+        ),
+        (
+            "own",
+            "bcn_filename,age_approx,anatom_site_general,diagnosis,lesion_id,sex,split\nBCN_1.jpg,55,back,MEL,BCN_7,male,train\n",
+            "image dx lesion_id source",
+            [["BCN_1", "mel", "BCN_7", "BCN20000"]],
+        ),
+        (
+            "own",
+            "file_name,meta.clinical.diagnosis,meta.clinical.benign_malignant,meta.clinical.sex\nA.jpg,nevus,benign,male\n",
+            "image dx sex",
+            [["A", "nv", "male"]],
+        ),
+        ("own", "image,target\nA,malignant\nB,0\n", "dx", [["malignant"], ["benign"]]),
         ("milk10k", MILK10K_TRUTH, "image dx label", [["A", "benign", "benign"], ["B", "scc", "malignant"]]),
     ],
 )
