@@ -49,6 +49,7 @@ def nothing(images: int, dx: Iterable[str] = ("nv",), **values: object) -> list[
         pytest.param(
             [*lesions(50), *nothing(100, lesion_id="zz")], "lesion 'zz' has the most: 100 of 200", id="half, lesion"
         ),
+        pytest.param([*patients([1] * 30), *nothing(30, patient_id="zz")], "patient 'zz'", id="half of a small set"),
         pytest.param([*patients([2] * 50), *nothing(100, patient_id="zz")], "patient 'zz'", id="half, patient"),
         pytest.param(
             [*lesions(500), *nothing(40, ["nv", "mel", "bcc"], lesion_id="zz")],

@@ -37,6 +37,7 @@ def test_a_word_for_a_missing_value_is_no_id(join: Join, column: str, word: str)
         "no7",
         "N1",
         "0x1f",
+        "3e12",
         "00012",
         "HAM_0000118",
         "X",
@@ -54,7 +55,7 @@ def test_an_id_is_the_same_with_the_decimals_that_a_blank_cell_gives_its_column(
     assert labels.conflict_counts == {}
 
 
-@pytest.mark.parametrize("id", ["1.23457E+11", "4e+14", "1,2E+10"])
+@pytest.mark.parametrize("id", ["1.23457E+11", "4.2e14", "4e+14", "1,2E+10"])
 def test_ids_that_a_spreadsheet_rounded_are_one_clear_error(join: Join, id: str) -> None:
     with pytest.raises(DataError, match=r"row 3: patient_id is .* in 2 rows in all: a spreadsheet has rounded"):
         join(f'image,dx,patient_id\nA,nv,5\nB,nv,"{id}"\nC,nv,"{id}"\n')

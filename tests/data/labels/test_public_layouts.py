@@ -255,6 +255,22 @@ def test_a_workbook_is_read_by_its_content_and_its_header_is_found(tmp_path: Pat
     assert labels.rows["age"].tolist()[::2] == [54.0, 61.5]
 
 
+def test_a_workbook_with_two_tables_of_images_is_named_and_notes_may_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "table.xlsx"
+    book = Workbook()
+    book.worksheets[0].append(["Contents", "of this file"])
+    book.create_sheet("train").append(["image", "dx"])
+    book["train"].append(["A", "nv"])
+    book.save(path)
+    assert values(join_tables([path]), "image") == [["A"]]
+    book.create_sheet("test").append(["image", "dx"])
+    book.save(path)
+    with pytest.raises(
+        DataError, match=r"tables of images in the sheets 'train' and 'test'; expected one table a file"
+    ):
+        join_tables([path])
+
+
 def in_labels(folder: Path, **files: str | None) -> Labels:
     (folder / "labels").mkdir(exist_ok=True)
     for name, content in files.items():

@@ -85,7 +85,7 @@ _WHOLE: Final = re.compile(r"\.0+$")
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.0+)?")
 """The decimals that a column of numbers gets when one of its cells is blank: `17.0` and `17` are one id."""
 
-LOST_DIGITS: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+LOST_DIGITS: Final = re.compile(r"[0-9][.,][0-9]+[eE]\+?[0-9]{1,3}|[0-9][eE]\+[0-9]{1,3}")
 """What a spreadsheet makes of a long number. Several ids may have become this one."""
 
 
