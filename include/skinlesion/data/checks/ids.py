@@ -71,8 +71,8 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
         listed = ", ".join(f"{word[:SHOWN]!r} ({counts[word]:,})" for word in words[:WORDS_LISTED])
         more = f" and {len(words) - WORDS_LISTED} more" if len(words) > WORDS_LISTED else ""
         found = (
-            f"{len(words)} words of {len(rows):,} images may name a malignant disease or deny one, and would count as "
-            f"unknown: {listed}{more}."
+            f"{len(words)} word{'s' * (len(words) > 1)} of {len(rows):,} image{'s' * (len(rows) > 1)} may name a malignant disease "
+            f"or deny one, and would count as unknown: {listed}{more}."
         )
     return Finding(
         "max_unmapped_share",
@@ -81,8 +81,8 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
         0,
         verdict(not words),
         found,
-        "Say what each means in labels/vocabulary.csv, with the columns word and dx "
-        f"(for example `{words[0][:SHOWN] if words else ''},malignant`, or benign, unknown, mel, ...), or correct the column.",
+        "Say what each means in labels/vocabulary.csv, with the columns word and dx (malignant, benign, unknown, or a code such "
+        "as mel), or correct the column.",
         _rows(rows, rows["dx"]),
         compares=False,
     )

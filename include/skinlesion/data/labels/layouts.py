@@ -201,6 +201,31 @@ def read_table(path: Path, vocabulary: Vocabulary | None = None) -> LabelTable:
     return LabelTable(path, layout, rows, (*notes, *_notes(cells, layout, path)))
 
 
+def of_images(tables: list[LabelTable]) -> list[LabelTable]:
+    """Return the tables with one row an image each: those of lesions get a row for each image that the others say shows it.
+
+    Raises DataError when no other table has images of a table's lesions.
+    """
+    of_images = [table for table in tables if table.layout.image != OF_LESION]
+    if len(of_images) == len(tables):
+        return tables
+    shown = [table.rows.loc[table.rows["lesion_id"] != "", ["image", "full_size", "lesion_id"]] for table in of_images]
+    images = pd.concat(shown).drop_duplicates("full_size") if shown else None
+    expanded = []
+    for table in tables:
+        rows = table.rows
+        if table.layout.image == OF_LESION:
+            rows = rows.drop(columns=["image", "full_size"])
+            rows = rows.iloc[:0] if images is None else rows.merge(images, on="lesion_id")[list(table.rows)]
+            if rows.empty:
+                raise DataError(
+                    f"{table.path} has one row a lesion and no column for the image, and no other table says which images show "
+                    "these lesions: expected one with an image and its lesion_id."
+                )
+        expanded.append(table._replace(rows=rows))
+    return expanded
+
+
 def _in_own_terms(cells: pd.DataFrame, layout: Layout, vocabulary: Vocabulary) -> pd.DataFrame:
     dx, problem = diagnoses(cells, layout.diagnosis, vocabulary)
     names = without_suffix(without_folder(cells[layout.image].str.strip().map(composed).astype("str")))
