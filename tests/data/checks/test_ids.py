@@ -49,6 +49,7 @@ def nothing(images: int, dx: Iterable[str] = ("nv",), **values: object) -> list[
         pytest.param(
             [*lesions(50), *nothing(100, lesion_id="zz")], "lesion 'zz' has the most: 100 of 200", id="half, lesion"
         ),
+        pytest.param([*patients([1] * 30), *nothing(30, patient_id="zz")], "patient 'zz'", id="half of a small set"),
         pytest.param([*patients([2] * 50), *nothing(100, patient_id="zz")], "patient 'zz'", id="half, patient"),
         pytest.param(
             [*lesions(500), *nothing(40, ["nv", "mel", "bcc"], lesion_id="zz")],
@@ -151,7 +152,7 @@ def test_one_word_that_may_be_malignant_stops_ingest_whatever_its_share() -> Non
     rows: list[Row] = [*nothing(999), {"dx": "melanoma excluded", "image": "here"}]
     found = finding("Words for malignant diseases", rows)
     assert found.verdict == "failed"
-    assert "1 words of 1 images may name a malignant disease or deny one" in found.found
+    assert "1 word of 1 image may name a malignant disease or deny one" in found.found
     assert "'melanoma excluded' (1)" in found.found
     assert "labels/vocabulary.csv" in found.remedy
     assert [row.image for row in found.rows] == ["here"]

@@ -6,6 +6,8 @@ import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 from tests.data.labels.tables import Join, values
 
+from skinlesion.foundation.errors import DataError
+
 FIELD = (
     "-1", "-9", "-99", "-999", "-1.0", "0", "0.0", "000", "00000000-0000-0000-0000-000000000000", "?", "??", ".", "..", "-",
     "--", "_", "*", "n.a.", "N.A", "n/a", "#N/A", "#n/a", "<NA>", "[NA]", "(none)", "<none>", "None", "NULL", "nil", "NaT",
@@ -31,11 +33,11 @@ def test_a_word_for_a_missing_value_is_no_id(join: Join, column: str, word: str)
         "-12345",
         "P-1",
         "A-9",
-        "7.0",
         "NA12878",
         "no7",
         "N1",
         "0x1f",
+        "3e12",
         "00012",
         "HAM_0000118",
         "X",
@@ -45,6 +47,32 @@ def test_a_word_for_a_missing_value_is_no_id(join: Join, column: str, word: str)
 )
 def test_what_may_be_an_id_stays_one(join: Join, id: str) -> None:
     assert values(join(f"image,dx,lesion_id\nI,nv,{id}\nJ,nv,A17\n"), "lesion_id") == [[id], ["A17"]]
+
+
+def test_an_id_is_the_same_with_the_decimals_that_a_blank_cell_gives_its_column(join: Join) -> None:
+    labels = join("image,dx,patient_id\nA,nv,17.0\nB,nv,\n", "image,dx,patient_id\nC,nv,17\nA,nv,17\n")
+    assert values(labels, "patient_id") == [["17"], [""], ["17"]]
+    assert labels.conflict_counts == {}
+
+
+@pytest.mark.parametrize("id", ["1.23457E+11", "4.2e14", "4e+14", "1,2E+10"])
+def test_ids_that_a_spreadsheet_rounded_are_one_clear_error(join: Join, id: str) -> None:
+    with pytest.raises(DataError, match=r"row 3: patient_id is .* in 2 rows in all: a spreadsheet has rounded"):
+        join(f'image,dx,patient_id\nA,nv,5\nB,nv,"{id}"\nC,nv,"{id}"\n')
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("lesion_id_x,lesion_id_y", ["table1.csv: not read: lesion_id_x, lesion_id_y. If it says"]),
+        ("PatientNr,colour", ["table1.csv: not read: patientnr. If it says"]),
+        ("lesion_size,patient_age", []),
+        ("lesion_id,patient_id", []),
+    ],
+)
+def test_columns_that_may_be_ids_and_are_not_read_are_named(join: Join, header: str, said: list[str]) -> None:
+    notes = join(f"image,dx,{header}\nA,nv,1,2\n").notes
+    assert [note[: len(start)] for note, start in zip(notes, said, strict=True)] == said
 
 
 def test_lesions_that_are_numbered_from_0_keep_their_first(join: Join) -> None:

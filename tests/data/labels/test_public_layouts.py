@@ -137,6 +137,25 @@ MILK10K_TRUTH = (
                 ],
             ],
         ),
+        (
+            "isic-2017",
+            "image_id,melanoma,seborrheic_keratosis\nISIC_1,0.0,0.0\nISIC_2,1.0,0.0\nISIC_3,0.0,1.0\nISIC_4,1.0,1.0\n",
+            "image dx",
+            [["ISIC_1", "nv"], ["ISIC_2", "mel"], ["ISIC_3", "bkl"], ["ISIC_4", ""]],
+        ),
+        (
+            "own",
+            "bcn_filename,age_approx,anatom_site_general,diagnosis,lesion_id,sex,split\nBCN_1.jpg,55,back,MEL,BCN_7,male,train\n",
+            "image dx lesion_id source",
+            [["BCN_1", "mel", "BCN_7", "BCN20000"]],
+        ),
+        (
+            "own",
+            "file_name,meta.clinical.diagnosis,meta.clinical.benign_malignant,meta.clinical.sex\nA.jpg,nevus,benign,male\n",
+            "image dx sex",
+            [["A", "nv", "male"]],
+        ),
+        ("own", "image,target\nA,malignant\nB,0\n", "dx", [["malignant"], ["benign"]]),
         ("milk10k", MILK10K_TRUTH, "image dx label", [["A", "benign", "benign"], ["B", "scc", "malignant"]]),
     ],
 )
@@ -234,6 +253,22 @@ def test_a_workbook_is_read_by_its_content_and_its_header_is_found(tmp_path: Pat
         ["A", "nv", "7", 2 + above], ["24585", "mel", "8", 3 + above], ["C", "", "", 6 + above],
     ]  # fmt: skip
     assert labels.rows["age"].tolist()[::2] == [54.0, 61.5]
+
+
+def test_a_workbook_with_two_tables_of_images_is_named_and_notes_may_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "table.xlsx"
+    book = Workbook()
+    book.worksheets[0].append(["Contents", "of this file"])
+    book.create_sheet("train").append(["image", "dx"])
+    book["train"].append(["A", "nv"])
+    book.save(path)
+    assert values(join_tables([path]), "image") == [["A"]]
+    book.create_sheet("test").append(["image", "dx"])
+    book.save(path)
+    with pytest.raises(
+        DataError, match=r"tables of images in the sheets 'train' and 'test'; expected one table a file"
+    ):
+        join_tables([path])
 
 
 def in_labels(folder: Path, **files: str | None) -> Labels:

@@ -95,7 +95,9 @@ def test_another_word_that_nobody_knows_is_only_counted(word: str) -> None:
 
 
 def test_a_very_long_word_is_read_at_once() -> None:
-    assert not is_recognised("melanoma " * 20_000 + "not")
+    for part in ("melanoma ", "1", "1 mm ", "melanoma (", "0.", "x "):
+        assert not is_recognised(part * 20_000 + "not")
+        assert may_be_malignant(part * 20_000) == ("melanoma" in part)
 
 
 # --- The user's own table -----------------------------------------------------------------------------------------

@@ -15,16 +15,19 @@ from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.spelling import may_be_malignant
 from skinlesion.data.split import HELD_OUT, own_groups
 
-FEWEST_OF_A_LESION: Final = 25
-"""Number of images from which a lesion's id may be found implausible. A lesion of HAM10000 has up to 6, of ISIC 2019 up to 31,
+FEWEST_OF_ONE_ID: Final = 25
+"""Number of images from which an id may be found implausible. A lesion of HAM10000 has up to 6, of ISIC 2019 up to 31,
 all of them with one diagnosis."""
 
 DIAGNOSES_OF_A_LESION: Final = 3
 SOURCES_OF_AN_ID: Final = 3
 """Numbers of different diagnoses and sources from which so large a lesion is implausible, whatever its share."""
 
+MOST: Final = 0.5
+"""Share from which a patient's id may be implausible with as few images as a lesion's."""
+
 FEWEST_OF_A_PATIENT: Final = 50
-"""Number of images from which a patient's id may be found implausible. A patient of ISIC 2020 has up to 115, of ISIC 2024 up
+"""Number of images from which a patient's share alone may be implausible. A patient of ISIC 2020 has up to 115, of ISIC 2024 up
 to 9,184, which are 2.3 % of its images."""
 
 MANY_OF_A_PATIENT: Final = 200
@@ -68,8 +71,8 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
         listed = ", ".join(f"{word[:SHOWN]!r} ({counts[word]:,})" for word in words[:WORDS_LISTED])
         more = f" and {len(words) - WORDS_LISTED} more" if len(words) > WORDS_LISTED else ""
         found = (
-            f"{len(words)} words of {len(rows):,} images may name a malignant disease or deny one, and would count as "
-            f"unknown: {listed}{more}."
+            f"{len(words)} word{'s' * (len(words) > 1)} of {len(rows):,} image{'s' * (len(rows) > 1)} may name a malignant disease "
+            f"or deny one, and would count as unknown: {listed}{more}."
         )
     return Finding(
         "max_unmapped_share",
@@ -78,8 +81,8 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
         0,
         verdict(not words),
         found,
-        "Say what each means in labels/vocabulary.csv, with the columns word and dx "
-        f"(for example `{words[0][:SHOWN] if words else ''},malignant`, or benign, unknown, mel, ...), or correct the column.",
+        "Say what each means in labels/vocabulary.csv, with the columns word and dx (malignant, benign, unknown, or a code such "
+        "as mel), or correct the column.",
         _rows(rows, rows["dx"]),
         compares=False,
     )
@@ -97,17 +100,16 @@ def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool
     share, dx, sources = count / len(images), rows["dx"].nunique(), rows.loc[rows["source"] != "", "source"].nunique()
     is_large = share > config.max_one_id_share
     kind, _, value = name.partition(":")
+    is_outlier = count > TIMES_THE_NEXT * following
     if kind == "lesion":
-        is_implausible = count >= FEWEST_OF_A_LESION and (
-            is_large or dx >= DIAGNOSES_OF_A_LESION or sources >= SOURCES_OF_AN_ID
-        )
+        is_implausible = is_large or dx >= DIAGNOSES_OF_A_LESION or sources >= SOURCES_OF_AN_ID
+    elif count < FEWEST_OF_A_PATIENT:
+        is_implausible = is_large and share >= MOST and is_outlier
     else:
-        is_implausible = count >= FEWEST_OF_A_PATIENT and (
-            (is_large and (count >= MANY_OF_A_PATIENT or count > TIMES_THE_NEXT * following))
-            or (
-                count > 2 * TIMES_THE_NEXT * following and (dx >= DIAGNOSES_OF_A_PATIENT or sources >= SOURCES_OF_AN_ID)
-            )
+        is_implausible = (is_large and (is_outlier or count >= MANY_OF_A_PATIENT)) or (
+            count > 2 * TIMES_THE_NEXT * following and (dx >= DIAGNOSES_OF_A_PATIENT or sources >= SOURCES_OF_AN_ID)
         )
+    is_implausible &= count >= FEWEST_OF_ONE_ID
     of_sources = f" from {sources} sources" if sources > 1 else ""
     return Finding(
         check,
@@ -118,7 +120,8 @@ def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool
         f"the {kind} {value[:SHOWN]!r} has the most: {count:,} of {len(images):,} images ({share:.1%}) with {dx} "
         f"diagnos{'is' if dx == 1 else 'es'}{of_sources}; the next has {following:,}.",
         f"All images of a {kind} lie on one side of the split. If {value[:SHOWN]!r} stands for `not known`, or is no {kind}, "
-        f"leave these cells of {kind}_id blank. If it is one {kind}, set max_one_id_share=1.",
+        f"leave these cells of {kind}_id blank{', or add patient_id if lesions are numbered within each patient' * (kind == 'lesion')}. "
+        f"If it is one {kind}, set max_one_id_share=1.",
         _rows(rows, rows["dx"]) if is_implausible else (),
         compares=False,
     )

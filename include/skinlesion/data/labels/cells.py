@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
@@ -80,6 +81,14 @@ _NOTHING_MADE_AN_ID: Final = re.compile(r"(?:[a-z]+[\W_]*[\W_])?(?:nan|none|null
 """What becomes of a missing value in `f"PAT_{patient}"`."""
 
 
+_WHOLE: Final = re.compile(r"\.0+$")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.0+)?")
+"""The decimals that a column of numbers gets when one of its cells is blank: `17.0` and `17` are one id."""
+
+LOST_DIGITS: Final = re.compile(r"[0-9][.,][0-9]+[eE]\+?[0-9]{1,3}|[0-9][eE]\+[0-9]{1,3}")
+"""What a spreadsheet makes of a long number. Several ids may have become this one."""
+
+
 def is_missing(text: str) -> bool:
     """Return whether a text says that the value is not known: it is blank, has no letter and no digit, or is a known word."""
     text = text.strip().casefold()
@@ -111,7 +120,7 @@ def given_ids(texts: pd.Series) -> pd.Series:
     if zero.any():
         counts = np.bincount(numbers, minlength=len(ids))
         others = [one for one, is_zero in zip(ids, zero, strict=True) if one and not is_zero]
-        is_number = {"1", "1.0"} & set(others) and all(re.fullmatch(r"[0-9]+(?:\.0)?", one) for one in others)
+        is_number = "1" in others and all(map(_NUMBER.fullmatch, others))
         has_id = np.array([bool(one) for one in ids]) & ~zero
         if not (is_number and counts[zero].sum() <= counts[has_id].max()):
             ids = ["" if is_zero else one for one, is_zero in zip(ids, zero, strict=True)]
@@ -119,7 +128,10 @@ def given_ids(texts: pd.Series) -> pd.Series:
 
 
 def _id(text: str) -> str:
-    return "" if is_missing(text) or _NOTHING_MADE_AN_ID.fullmatch(text.strip().casefold()) else text.strip()
+    text = text.strip()
+    if is_missing(text) or _NOTHING_MADE_AN_ID.fullmatch(text.casefold()):
+        return ""
+    return unicodedata.normalize("NFC", _WHOLE.sub("", text) if _NUMBER.fullmatch(text) else text)
 
 
 def each_text(texts: pd.Series, convert: Callable[[str], str]) -> pd.Series:

@@ -85,8 +85,11 @@ def chosen(path: Path, header: list[str], choose: Callable[[list[str]], Iterable
 
 
 def column_name(written: str) -> str:
-    """Return a column's name in lower case, with single underscores for blanks and hyphens: `Image Name` is `image_name`."""
-    return re.sub(r"[\s\-]+", "_", written.strip().lower())
+    """Return a column's name in lower case, with single underscores for blanks and hyphens: `Image Name` is `image_name`.
+
+    The archive's earlier exports have `meta.clinical.` before a name.
+    """
+    return re.sub(r"[\s\-]+", "_", written.strip().lower()).removeprefix("meta.clinical.")
 
 
 def _read_header(path: Path, text: TextIO) -> tuple[list[str], str, int]:

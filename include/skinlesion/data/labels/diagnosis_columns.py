@@ -19,7 +19,7 @@ SHOWN: Final = 80
 ONE_HOT: Final = {
     "mel": "mel", "nv": "nv", "bcc": "bcc", "ak": "ak", "akiec": "akiec", "bkl": "bkl", "df": "df", "vasc": "vasc",
     "scc": "scc", "unk": "unk", "sccka": "scc", "inf": "inflammatory or infectious diseases", "ben_oth": "benign",
-    "mal_oth": "malignant", "common_nevus": "nv", "atypical_nevus": "nv", "melanoma": "mel",
+    "mal_oth": "malignant", "common_nevus": "nv", "atypical_nevus": "nv", "melanoma": "mel", "seborrheic_keratosis": "bkl",
 }  # fmt: skip
 """Columns that mark a diagnosis, and the diagnosis."""
 
@@ -77,9 +77,12 @@ def _from_marks(cells: pd.DataFrame, names: tuple[str, ...]) -> tuple[pd.Series,
     is_of_ph2 = "common_nevus" in names
     numbers = np.column_stack([each_number(cells[name], _mark if is_of_ph2 else number) for name in names])
     is_one = numbers == 1
-    is_clear = (is_one.sum(axis=1) == 1) & (is_one | (numbers == 0)).all(axis=1)
+    # ISIC 2017 has a nevus where it is neither
+    fewest = 0 if names == ("melanoma", "seborrheic_keratosis") else 1
+    ones = is_one.sum(axis=1)
+    is_clear = (ones >= fewest) & (ones <= 1) & (is_one | (numbers == 0)).all(axis=1)
     codes = np.array([ONE_HOT[name] for name in names], dtype=object)
-    dx = np.where(is_clear, codes[is_one.argmax(axis=1)], "")
+    dx = np.where(is_clear, np.where(ones == 0, "nv", codes[is_one.argmax(axis=1)]), "")
     problem = np.full(len(cells), "", dtype=object)
     problem[~is_clear] = [
         "expected one 1 and else 0 in the columns of diagnoses; found "
@@ -154,8 +157,8 @@ def _with_class(dx: str, written: str, row: dict[str, str], *, stays: bool) -> t
 
 def _class_of(text: str, *, is_number: bool) -> str:
     """Return the class that a text names, or `indeterminate`; empty where it names none."""
-    if is_number:
-        return {0.0: BENIGN, 1.0: MALIGNANT}.get(number(text), "")
+    if is_number and (given := number(text)) == given:
+        return {0.0: BENIGN, 1.0: MALIGNANT}.get(given, "")
     lower = text.lower()
     if lower.startswith("indeterminate"):
         return "indeterminate"

@@ -16,7 +16,7 @@ from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.identities import one_id_each
 from skinlesion.data.labels.image_name import alike
-from skinlesion.data.labels.layouts import OF_LESION, TEXTS, LabelTable, lacks_columns, read_table
+from skinlesion.data.labels.layouts import TEXTS, LabelTable, lacks_columns, of_images, read_table
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
@@ -115,7 +115,7 @@ def join_tables(
 
     Raises DataError when a table cannot be used or contradicts itself, or when none gives a diagnosis.
     """
-    tables = _of_images([read_table(path, vocabulary) for path in paths])
+    tables = of_images([read_table(path, vocabulary) for path in paths])
     if not any(table.layout.diagnosis.kind != "none" for table in tables):
         header = [tables[0].layout.image, *tables[0].layout.fields.values()]
         every = "" if len(tables) == 1 else f" (nor does any other of {len(tables)} tables give a diagnosis)"
@@ -132,31 +132,6 @@ def join_tables(
         conflict_counts=join.conflict_counts,
         notes=join.notes,
     )
-
-
-def _of_images(tables: list[LabelTable]) -> list[LabelTable]:
-    """Return the tables with one row an image each: those of lesions get a row for each image that the others say shows it.
-
-    Raises DataError when no other table has images of a table's lesions.
-    """
-    of_images = [table for table in tables if table.layout.image != OF_LESION]
-    if len(of_images) == len(tables):
-        return tables
-    shown = [table.rows.loc[table.rows["lesion_id"] != "", ["image", "full_size", "lesion_id"]] for table in of_images]
-    images = pd.concat(shown).drop_duplicates("full_size") if shown else None
-    expanded = []
-    for table in tables:
-        rows = table.rows
-        if table.layout.image == OF_LESION:
-            rows = rows.drop(columns=["image", "full_size"])
-            rows = rows.iloc[:0] if images is None else rows.merge(images, on="lesion_id")[list(table.rows)]
-            if rows.empty:
-                raise DataError(
-                    f"{table.path} has one row a lesion and no column for the image, and no other table says which images show "
-                    "these lesions: expected one with an image and its lesion_id."
-                )
-        expanded.append(table._replace(rows=rows))
-    return expanded
 
 
 class _Join:

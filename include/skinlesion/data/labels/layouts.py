@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pandas as pd
 
-from skinlesion.data.labels.cells import each_number, each_text, given, given_ids, years
+from skinlesion.data.labels.cells import LOST_DIGITS, each_number, each_text, given, given_ids, years
 from skinlesion.data.labels.collection import ISIC_2020, collection_of_lesion, collection_of_number
 from skinlesion.data.labels.csv_file import ROWS_LISTED
 from skinlesion.data.labels.diagnosis_columns import SHOWN, DiagnosisColumns, diagnoses
@@ -19,6 +20,7 @@ from skinlesion.foundation.errors import DataError
 
 OWN: Final = "own"
 HAM10000: Final = "ham10000"
+ISIC_2017: Final = "isic-2017"
 ISIC_2018: Final = "isic-2018"
 ISIC_2019: Final = "isic-2019"
 ISIC_2019_METADATA: Final = "isic-2019-metadata"
@@ -35,7 +37,7 @@ METADATA: Final = "metadata"
 
 IMAGE_COLUMNS: Final = (
     "image", "image_id", "image_name", "isic_id", "img_id", "derm", "md5hash", "ddi_file", "file", "filename", "file_name",
-    "image_file", "image_path", "path", "img", "imageid",
+    "image_file", "image_path", "path", "img", "imageid", "bcn_filename",
 )  # fmt: skip
 """The columns for the image's name; the first of these that a table has is read."""
 
@@ -45,7 +47,7 @@ OF_LESION: Final = "lesion_id"
 FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "lesion_id": ("lesion_id", "lesionid", "case_num"),
     "patient_id": ("patient_id", "patientid", "patient", "subject_id"),
-    "age": ("age", "age_approx"),
+    "age": ("age", "age_approx", "age_approximate"),
     "sex": ("sex", "gender"),
     "site": (
         "site", "localization", "anatom_site_general", "anatom_site_general_challenge", "anatom_site_1", "region",
@@ -60,6 +62,7 @@ _MARKED: Final = {
     MILK10K: ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
     ISIC_2019: ("mel", "nv", "bcc", "ak", "bkl", "df", "vasc", "scc", "unk"),
     ISIC_2018: ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "unk"),
+    ISIC_2017: ("melanoma", "seborrheic_keratosis"),
     PH2: ("common_nevus", "atypical_nevus", "melanoma"),
 }
 """Layouts with a column for each diagnosis; the first is meant of which all are there, except `_MAY_LACK`."""
@@ -70,6 +73,10 @@ _LEVELS_2024: Final = ("iddx_1", "iddx_2", "iddx_3", "iddx_4", "iddx_5")
 _CLASSES: Final = ("benign_malignant", "three_partition_label", "target", "malignant")
 _SEX: Final = {"m": "male", "f": "female", "man": "male", "woman": "female", "w": "female"}
 
+_MAY_BE_ID: Final = {
+    "lesion": r"lesion.*(?:id|nr|num|no)(?![a-z])|^(?:lesion|mole)$",
+    "patient": r"(?:patient|subject|person|case).*(?:id|nr|num|no)(?![a-z])|^(?:pid|mrn|pseudonym)$",
+}
 _WORDS_NAMED: Final = 5
 
 TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
@@ -160,7 +167,7 @@ def lacks_columns(missing: list[str], header: list[str]) -> str:
     """Return the sentences on what a table lacks, what was expected and what was found."""
     return (
         f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-        f"expected image and dx, found: {', '.join(header)[:300]}. Or the columns of a table of ISIC 2018 to 2020, of "
+        f"expected image and dx, found: {', '.join(header)[:300]}. Or the columns of a table of ISIC 2017 to 2024, of "
         "HAM10000 or of the ISIC Archive: docs/reference/labels.md lists them."
     )
 
@@ -175,18 +182,48 @@ def read_table(path: Path, vocabulary: Vocabulary | None = None) -> LabelTable:
     lesions or patients; every such row is named.
     """
     layouts: list[Layout] = []
+    notes: list[str] = []
 
     def choose(header: list[str]) -> list[str]:
         layout = recognise(header, path)
         layouts.append(layout)
+        notes.extend(_unread_ids(header, layout, path))
         return list(dict.fromkeys([layout.image, *layout.diagnosis.all, *layout.fields.values()]))
 
-    cells = read_cells(path, choose, lambda names: _first_in(IMAGE_COLUMNS, names) is not None)
+    def is_header(names: list[str]) -> bool:
+        return _first_in(IMAGE_COLUMNS, names) is not None
+
+    cells = read_cells(path, choose, is_header)
     [layout] = layouts
     rows = _in_own_terms(cells, layout, vocabulary or Vocabulary())
     _refuse_two_meanings(rows, path)
     rows = rows.drop_duplicates([name for name in ROW_COLUMNS if name not in ("row", "image")], ignore_index=True)
-    return LabelTable(path, layout, rows, _notes(cells, layout, path))
+    return LabelTable(path, layout, rows, (*notes, *_notes(cells, layout, path)))
+
+
+def of_images(tables: list[LabelTable]) -> list[LabelTable]:
+    """Return the tables with one row an image each: those of lesions get a row for each image that the others say shows it.
+
+    Raises DataError when no other table has images of a table's lesions.
+    """
+    of_images = [table for table in tables if table.layout.image != OF_LESION]
+    if len(of_images) == len(tables):
+        return tables
+    shown = [table.rows.loc[table.rows["lesion_id"] != "", ["image", "full_size", "lesion_id"]] for table in of_images]
+    images = pd.concat(shown).drop_duplicates("full_size") if shown else None
+    expanded = []
+    for table in tables:
+        rows = table.rows
+        if table.layout.image == OF_LESION:
+            rows = rows.drop(columns=["image", "full_size"])
+            rows = rows.iloc[:0] if images is None else rows.merge(images, on="lesion_id")[list(table.rows)]
+            if rows.empty:
+                raise DataError(
+                    f"{table.path} has one row a lesion and no column for the image, and no other table says which images show "
+                    "these lesions: expected one with an image and its lesion_id."
+                )
+        expanded.append(table._replace(rows=rows))
+    return expanded
 
 
 def _in_own_terms(cells: pd.DataFrame, layout: Layout, vocabulary: Vocabulary) -> pd.DataFrame:
@@ -215,19 +252,36 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout, vocabulary: Vocabulary) -
     return rows[list(ROW_COLUMNS)].astype(dict.fromkeys(texts, "str"))
 
 
-def _notes(cells: pd.DataFrame, layout: Layout, path: Path) -> tuple[str, ...]:
-    """Return what is to be known of ids that were taken for missing values."""
+def _unread_ids(header: list[str], layout: Layout, path: Path) -> list[str]:
+    """Return a sentence on columns that may be ids and are not read, such as the `lesion_id_x` of a merge."""
+    lacking = [kind for kind in ("lesion", "patient") if f"{kind}_id" not in layout.fields]
+    unread = [name for name in header if any(re.search(_MAY_BE_ID[kind], name) for kind in lacking)]
+    if not unread:
+        return []
+    named, wanted = ", ".join(unread)[:SHOWN], " or ".join(f"{kind}_id" for kind in lacking)
+    return [f"{path.name}: not read: {named}. If it says which images show one lesion or patient, call it {wanted}."]
+
+
+def _notes(cells: pd.DataFrame, layout: Layout, path: Path) -> list[str]:
+    """Return sentences on ids that were taken for missing values. Raises DataError when a spreadsheet rounded an id."""
     notes = []
     for field in ("lesion_id", "patient_id"):
         if not (column := layout.fields.get(field)):
             continue
         values = cells[column].str.strip()
+        rounded = values.str.fullmatch(LOST_DIGITS.pattern)
+        if rounded.any():
+            first = int(rounded.to_numpy().argmax())
+            raise DataError(
+                f"{path}, row {cells['row'].iloc[first]}: {column} is {values.iloc[first]!r}, and so in {int(rounded.sum())} rows "
+                "in all: a spreadsheet has rounded these numbers, and different ids may have become one. Export the column as text."
+            )
         dropped = values[(given_ids(values) == "") & (values != "")].value_counts()
         notes += [
             f"{path.name}: {column} {str(word)[:SHOWN]!r} in {count:,} rows counts as not known."
             for word, count in dropped.head(_WORDS_NAMED).items()
         ]
-    return tuple(notes)
+    return notes
 
 
 def _first_in(names: tuple[str, ...], header: list[str]) -> str | None:

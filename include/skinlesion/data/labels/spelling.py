@@ -24,7 +24,7 @@ _THICKNESS: Final = re.compile(
 MALIGNANT_WORD: Final = re.compile(
     r"melanom|carcinom|karzinom|karcinom|malign|metasta|lymphom|sarcom|sarkom|bowen|cancer|krebs|\bpaget|merkel"
     r"|fungoides|s[e\u00e9]zary|leuk(?:a)?emi|basaliom|spinaliom|keratoacanthom|kaposi|epitheliom"
-    r"|\b(?:mel|bcc|scc|sccis|iec|lmm?|ssm|alm|nmsc|dfsp|mcc|mm|ctcl)\b"
+    r"|\b(?:mel|bcc|scc|sccis|iec|lmm?|ssm|alm|nmsc|dfsp|mcc|ctcl)\b|^mm$"
 )
 """Parts of words, and abbreviations, that name a malignant disease or are said of one (`no melanoma`)."""
 

@@ -30,6 +30,8 @@ ROOTS_OF_CODE: Final[dict[str, tuple[str, ...]]] = {
 """The names that each code of the challenges stands for, with everything below them. From the descriptions of the classes
 in Tschandl, Rosendahl, Kittler, Sci. Data 5, 180161 (2018), and of the ISIC challenge of 2019."""
 
+_LONGEST_NAME: Final = 300  # characters; twice the taxonomy's longest
+
 _CLASS_OF_TOP: Final = {"Malignant": MALIGNANT, "Benign": BENIGN, "Indeterminate": UNKNOWN}
 
 
@@ -49,7 +51,7 @@ def find(name: str) -> Diagnosis | None:
     `excluded`, `or`, `?`) is not recognised.
     """
     found = _by_name().get(_key(name))
-    if found is not None:
+    if found is not None or len(name) > _LONGEST_NAME:
         return found
     said = words(without_thickness(name))
     if said in _by_words():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,7 +28,7 @@ _SAVE: Final = "Save the table as CSV in UTF-8."
 def read_xlsx(
     path: Path, file: BinaryIO, choose: Callable[[list[str]], Iterable[str]], is_header: Callable[[list[str]], bool]
 ) -> pd.DataFrame:
-    """Return columns of the first sheet as text, and `row`, as `read_csv` does.
+    """Return columns of the sheet that has a header, else of the first, as text, and `row`, as `read_csv` does.
 
     is_header: whether a row of the names of columns is the header; without such a row, the first that is not empty is.
 
@@ -44,9 +44,7 @@ def read_xlsx(
             warnings.simplefilter("ignore")  # of extensions, which do not change values
             book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
             try:
-                sheet = book.worksheets[0]
-                sheet.reset_dimensions()  # it may claim a million columns
-                return _cells(path, sheet, choose, is_header)
+                return _cells(path, book.worksheets, choose, is_header)
             finally:
                 book.close()
     except (DataError, MemoryError):
@@ -72,12 +70,28 @@ def _require_bounded(path: Path, parts: zipfile.ZipFile) -> None:
 
 
 def _cells(
-    path: Path, sheet: Any, choose: Callable[[list[str]], Iterable[str]], is_header: Callable[[list[str]], bool]
+    path: Path,
+    sheets: Sequence[Any],
+    choose: Callable[[list[str]], Iterable[str]],
+    is_header: Callable[[list[str]], bool],
 ) -> pd.DataFrame:
-    first = list(islice(_rows(path, sheet), _ROWS_ABOVE))
-    names = [[column_name(cell) for cell in row] for row in first]
-    found = next((number for number, row in enumerate(names) if is_header(row)), None)
-    at = next((number for number, row in enumerate(names) if any(row)), None) if found is None else found
+    names: list[list[str]] = []
+    at = sheet = None
+    for one in sheets:
+        one.reset_dimensions()  # it may claim a million columns
+        first = [[column_name(cell) for cell in row] for row in islice(_rows(path, one), _ROWS_ABOVE)]
+        found = next((number for number, row in enumerate(first) if is_header(row)), None)
+        if found is not None and sheet is not None:
+            raise DataError(
+                f"{path} has tables of images in the sheets {sheet.title[:80]!r} and {one.title[:80]!r}; expected one table a "
+                "file. Save each as its own CSV in UTF-8."
+            )
+        if found is not None:
+            names, at, sheet = first, found, one
+        elif one is sheets[0]:
+            names = first
+    if sheet is None:
+        sheet, at = sheets[0], next((number for number, row in enumerate(names) if any(row)), None)
     if at is None:
         raise DataError(
             f"{path} is empty: expected a header with image and dx, then one row an image, in the first sheet."
@@ -93,7 +107,7 @@ def _rows(path: Path, sheet: Any) -> Iterator[list[str]]:
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         if number > _MOST_ROWS or len(row) > _MOST_COLUMNS:
             raise DataError(
-                f"{path} has more than {_MOST_ROWS:,} rows or {_MOST_COLUMNS:,} columns in its first sheet. {_SAVE}"
+                f"{path} has more than {_MOST_ROWS:,} rows or {_MOST_COLUMNS:,} columns in a sheet. {_SAVE}"
             )
         texts = [_text(value) for value in row]
         yield texts if any(texts) else []
