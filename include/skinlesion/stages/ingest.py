@@ -215,6 +215,7 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: list[str]) -> dict[s
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
         "groups_on_both_sides": len(on_both_sides(usable, "group")),
+        "colours": dict(Counter(usable["format"].str.partition(", ")[2]).most_common(10)),
         "other_files": len(others),
         "other_files_named": [*others[:_NAMES_LISTED]],
         "classes": by_class,

@@ -291,7 +291,8 @@ def _in_srgb(pixels: Pixels, header: ImageHeader) -> Pixels:
 
 def _by_pillow(content: bytes, header: ImageHeader, *, upright: bool = False) -> Pixels:
     """Return the pixels as Pillow decodes them, RGB uint8; those of CMYK in sRGB. upright: whether EXIF rotation is applied."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+    whole = jpeg.mended(content) if header.is_jpeg else content
+    with Image.open(io.BytesIO(whole), formats=FORMATS) as opened:
         opened.load()
         _refuse_transparency(opened)
         image: Image.Image = ImageOps.exif_transpose(opened) if upright else opened
