@@ -98,6 +98,7 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
         parts.append(f"{copies} of the same content and name as another, or without a row, count once.")
     if details["other_files"]:
         named = ", ".join(details["other_files_named"])
+        named += ", ..." if details["other_files"] > len(details["other_files_named"]) else ""
         parts.append(f"{_count(details['other_files'], 'file')} in images/ that are no images are not read: {named}.")
     if details["unrecognised_dx"]:
         images_of = sum(details["unrecognised_dx"].values())
