@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.data.images.dicoms import coded_as, dicom_of
+from tests.data.images.pictures import drawn
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.prediction.classifier import Prediction
 from skinlesion.prediction.folder import COLUMNS, PredictionCounts, predict_into, predict_shard, refused_beside
-from skinlesion.prediction.image_files import count_images, image_files
+from skinlesion.prediction.image_files import count_images, image_files, other_files
 
 MANY = [f"{place:02d}.jpg" for place in range(6)] + ["bad.jpg", "sub/03.jpg", "sub/deep/=1+1.png"]
+
+
+PIXELS = drawn(5)
 
 
 class Killed(BaseException):
@@ -115,6 +120,26 @@ def table(tmp_path: Path) -> Path:
 def test_a_folder_is_read_through_in_order_and_what_is_no_image_left_out(images: Path) -> None:
     assert [path.name for path in image_files([images])] == ["a.jpg", "b.jpg", "c.jpg", "d.PNG"]
     assert count_images([images]) == 4
+
+
+def test_images_are_known_by_their_content_and_other_files_are_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("photo", "1.2.840.77", "elsewhere/linked.bin"):
+        (tmp_path / name).write_bytes(coded_as(PIXELS, "JPEG") if name != "1.2.840.77" else dicom_of(PIXELS))
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "photo").symlink_to(tmp_path / "photo")
+    (tmp_path / "1.2.840.77").rename(images / "1.2.840.77")
+    (images / "scan.pdf").write_bytes(b"%PDF-1.7")
+    named = {path.name for path in image_files([images])}
+    assert named == {"a.jpg", "b.jpg", "c.jpg", "d.PNG", "photo", "1.2.840.77", "linked.bin", "scan.pdf"}
+    assert other_files([images]) == [str(images / "notes.txt")]
+
+
+def test_a_dicom_file_that_is_named_by_its_uid_keeps_its_name(images: Path, table: Path) -> None:
+    for number in range(3):
+        (images / f"1.2.840.{number}").write_bytes(dicom_of(PIXELS))
+    run(table, images, Model())
+    assert {"1.2.840.0", "1.2.840.1", "1.2.840.2"} <= {row["image"] for row in rows(table)}
 
 
 def test_an_image_comes_once_however_often_it_is_named(images: Path) -> None:

@@ -45,6 +45,10 @@ PANELS: Final = ("Run", "Look", "Decide", "Predict", "Data", "One stage alone")
 """The groups of commands, in the order in which the help shows them."""
 
 
+OTHERS_NAMED: Final = 10
+"""Files that are no images and are named after a prediction; further ones are counted."""
+
+
 class _Stopped(Exception):
     """A person stopped the command with Ctrl-C, which Typer would end without a word."""
 
@@ -141,6 +145,7 @@ def predict(
     --output in a file OUTPUT.refused.csv; the exit status is then 1. Killed, it goes on where it stopped when it is run
     again. A name that a spreadsheet would take for a formula gets an apostrophe before it.
     """
+    from skinlesion.prediction.image_files import other_files
     from skinlesion.prediction.prediction_run import PredictionRun
 
     show_log(quiet)
@@ -164,6 +169,10 @@ def predict(
             err.print(f"{report.images - refused} of {report.images} images in {where}{kept}", markup=False)
             if report.refused_list is not None:
                 err.print(f"{refused} refused, with reasons in {report.refused_list}", markup=False)
+    if others := other_files(paths):
+        more = f" and {len(others) - OTHERS_NAMED} more" if len(others) > OTHERS_NAMED else ""
+        named = ", ".join(others[:OTHERS_NAMED])
+        err.print(f"{len(others)} files are no images and were not predicted: {named}{more}", markup=False)
     if refused:
         raise typer.Exit(1)
 

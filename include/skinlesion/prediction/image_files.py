@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.images.listing import found_in, printable
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import reason_of
@@ -52,9 +51,21 @@ def count_images(paths: Sequence[Path]) -> int:
     count = sum(1 for _ in image_files(paths))
     if not count:
         raise DataError(
-            f"No image file in {', '.join(map(str, paths))}: expected names ending in {', '.join(sorted(SUFFIXES))}."
+            f"No image file in {', '.join(map(str, paths))}: expected files of the formats that are read, whatever their names, "
+            "such as JPEG, PNG, TIFF, HEIC and DICOM."
         )
     return count
+
+
+def other_files(paths: Sequence[Path]) -> list[str]:
+    """Return the files under the folders named that are no images, and are not predicted; hidden ones are left out."""
+    folders = [path for path in paths if path.is_dir()]
+    return [
+        shown(str(folder / found.file))
+        for folder in folders
+        for found in found_in(folder)
+        if not found.is_image and not found.reason and not Path(found.file).name.startswith(".")
+    ]
 
 
 shown = printable

@@ -219,8 +219,9 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: list[str]) -> dict[s
         "data_version": contract.data_version(catalog),
         "groups": int(usable["group"].nunique()),
         "groups_on_both_sides": len(on_both_sides(usable, "group")),
+        "colours": dict(Counter(usable["format"].str.partition(", ")[2]).most_common(10)),
         "other_files": len(others),
-        "other_files_named": [*others[:_NAMES_LISTED]],
+        "other_files_named": [*sorted(others, key=_is_hidden)[:_NAMES_LISTED]],
         "classes": by_class,
         "unrecognised_dx": dict(fallback_counts(usable["dx"], listed=100)),
         "blank_dx": int((usable["dx"] == "").sum()),
@@ -229,6 +230,10 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: list[str]) -> dict[s
         "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
         "refused_because": dict(Counter(catalog.loc[catalog["refused"] != "", "refused"]).most_common(20)),
     }
+
+
+def _is_hidden(file: str) -> bool:
+    return Path(file).name.startswith(".")
 
 
 def _count_duplicates(

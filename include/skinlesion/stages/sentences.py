@@ -90,6 +90,16 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
     ]
     if report.refused:
         parts.append(f"Refused: {_listed(details['refused_because'])}.")
+    colours = {what: count for what, count in details["colours"].items() if what}
+    if colours:
+        parts.append(f"Colours: {_listed(colours)}.")
+    if details["equal_copies"]:
+        copies = _count(details["equal_copies"], "file")
+        parts.append(f"{copies} of the same content and name as another, or without a row, count once.")
+    if details["other_files"]:
+        named = ", ".join(details["other_files_named"])
+        named += ", ..." if details["other_files"] > len(details["other_files_named"]) else ""
+        parts.append(f"{_count(details['other_files'], 'file')} in images/ that are no images are not read: {named}.")
     if details["unrecognised_dx"]:
         images_of = sum(details["unrecognised_dx"].values())
         parts.append(

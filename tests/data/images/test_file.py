@@ -97,7 +97,10 @@ QUANTISATION = JPEG.index(b"\xff\xdb") + 5
 REFUSED = {
     "no bytes": (b"", r"the file is empty"),
     "text": (b"hello\n" * 99, r"not a readable image .*no known image format"),
-    "a format that is not taken": (b"%PDF-1.7\n" + bytes(500), r"no known image format"),
+    "a format that is not taken": (
+        b"%PDF-1.7\n" + bytes(500),
+        r"a PDF document, which is not read: export its picture as PNG",
+    ),
     "truncated jpeg": (JPEG[:MIDDLE], r"does not decode whole"),
     "jpeg without its last byte of data": (JPEG[:-40], r"does not decode whole"),
     "jpeg with its middle cut out": (JPEG[: MIDDLE - 500] + JPEG[MIDDLE + 500 :], r"does not decode whole"),

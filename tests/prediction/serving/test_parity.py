@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from tests.data.images.dicoms import coded_as, dicom_of
+from tests.data.images.pictures import drawn as picture
+from tests.data.images.profiles import DISPLAY_P3
 from tests.prediction.real_server import Served, drawn
 from tests.two_classifiers import RULE
 
@@ -112,3 +115,19 @@ def test_a_keras_file_that_carries_code_is_refused(suffix: str, tmp_path: Path) 
     (tmp_path / "decision_rule.json").write_text(json.dumps(RULE))
     with pytest.raises(DataError, match=f"model{suffix} does not hold a classifier in Keras's format: it has a Lambda"):
         classifier_of(tmp_path / f"model{suffix}")
+
+
+def test_a_dicom_file_and_one_of_other_colours_have_the_probabilities_of_the_picture(shared: Served) -> None:
+    pixels = picture(3, (600, 450))
+    p3 = pixels_for_model(png := coded_as(pixels, "PNG", icc_profile=DISPLAY_P3), max_pixels=10**8, min_side=32)
+    sent = [
+        coded_as(pixels, "PNG"),
+        dicom_of(pixels),
+        dicom_of(pixels, planar=1, PatientName="Doe^Jane"),
+        png,
+        coded_as(p3, "PNG"),
+    ]
+    said = [one["probabilities"] for one in shared.predict(*sent).json()["predictions"]]
+    assert said[0] == said[1] == said[2]
+    assert said[3] == said[4]
+    assert said[3] != said[0]

@@ -33,6 +33,7 @@ _KEPT: Final = 32  # conversions
 
 _SRGB_PRIMARIES: Final = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y of white, red, green, blue
 _ADOBE_PRIMARIES: Final = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+_P3_PRIMARIES: Final = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 _SRGB_CURVE: Final = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _USUAL_GAMMA: Final = 1 / 2.2
 _D50: Final = (0.9642, 1.0, 0.8249)
@@ -149,7 +150,7 @@ def _stated(image: Image.Image) -> bytes:
         gamma = float(info.get("gamma", 0)) if "gamma" in info else None
         primaries = tuple(float(part) for part in info.get("chromaticity", _SRGB_PRIMARIES))
         return _png_profile(gamma, primaries)
-    if "exif" in info and b"R03" in info["exif"]:
+    if b"R03" in (info.get("exif") or b""):
         interoperability = image.getexif().get_ifd(_INTEROPERABILITY)
         if str(interoperability.get(1, "")).startswith("R03"):  # "option file" of DCF: the camera's Adobe RGB
             return matrix_profile("Adobe RGB (EXIF)", _ADOBE_PRIMARIES, 563 / 256)
@@ -207,3 +208,6 @@ def matrix_profile(name: str, primaries: tuple[float, ...], gamma: float | None)
 
 def _fixed(*numbers: float) -> bytes:
     return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+
+DISPLAY_P3: Final = matrix_profile("Display P3", _P3_PRIMARIES, None)

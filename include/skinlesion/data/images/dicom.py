@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -348,6 +349,7 @@ def _elements(content: bytes) -> tuple[Any, int, str, bool, bool]:
     from pydicom.tag import Tag
 
     config.settings.reading_validation_mode = config.IGNORE
+    warnings.filterwarnings("ignore", module=r"pydicom\.")  # about damage, which is refused or does not matter
     file, seen, pixels_at = io.BytesIO(content[:_MOST_BEFORE_PIXELS]), 0, -1
     if b"1.2.840.10008.1.2.1.99" in content[:600]:  # inflated as a whole by pydicom, however large it becomes
         raise NotRead("a deflated DICOM file, which is not read: convert it to Explicit VR Little Endian (dcmconv +te)")

@@ -9,13 +9,13 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pi_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from skinlesion.data.images import jpeg
-from skinlesion.data.images.colour import cmyk_to_srgb, colours_of, printable_text, to_srgb
+from skinlesion.data.images.colour import DISPLAY_P3, cmyk_to_srgb, colours_of, printable_text, to_srgb
 from skinlesion.data.images.dicom import DicomFile, NotRead, is_dicom
 from skinlesion.data.images.formats import HEAD, why_unread
+from skinlesion.data.images.heic import HeicFile, is_heic
 from skinlesion.data.settings import IMAGE_SIDE
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,11 +24,12 @@ SMALL_SIDE: Final = 64
 """Pixels on the short side of what `check_decodes` returns, at least, where the file has so many."""
 
 _JPEG: Final = ("JPEG", "MPO")  # MPO: a phone's JPEG with a preview image behind the first
-FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF", "JPEG2000")
+FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000")
 """The formats that Pillow may open (MPO is opened as JPEG). No others are tried: PostScript would start Ghostscript."""
 
 _BY_OPENCV: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 _RAW_DICOM: Final = "DICOM pixels"
+_HEIC: Final = "HEIC"
 _INK_SET, _SUBFILE, _DNG = 332, 254, 50706  # TIFF's tags
 
 _OPENCV_REDUCED: Final = {
@@ -44,8 +45,6 @@ _MODES_WITH_ALPHA: Final = ("RGBA", "LA", "PA")
 # `check_header` compares the size in the header with the limit before anything is decoded. Pillow's own limit would warn
 # below ours, and above it raise an error that does not name the size.
 Image.MAX_IMAGE_PIXELS = None
-
-pi_heif.register_heif_opener(thumbnails=False)
 
 # Many images are read with one thread a core; OpenCV's own threads would compete with them.
 cv2.setNumThreads(1)
@@ -86,7 +85,16 @@ def read_header(content: bytes) -> ImageHeader:
         raise ImageRefused("the file is empty")
     if is_dicom(content):
         return _header_of_dicom(content)
-    return _header(content)
+    return _header_of_heic(content) if is_heic(content) else _header(content)
+
+
+def _header_of_heic(content: bytes) -> ImageHeader:
+    try:
+        heic = HeicFile(content)
+        colours = colours_of(Image.new(heic.mode, (1, 1)), heic.profile or (DISPLAY_P3 if heic.is_p3 else None))
+    except Exception as error:  # as below
+        raise ImageRefused(f"not a readable image ({_reason(error)})") from None
+    return ImageHeader(_HEIC + colours.note, heic.width, heic.height, heic.mode, coding=_HEIC, profile=colours.profile)
 
 
 def _header_of_dicom(content: bytes) -> ImageHeader:
@@ -121,7 +129,7 @@ def _header(content: bytes, profile: bytes | None = None) -> ImageHeader:
                 image.width,
                 image.height,
                 image.mode,
-                "exif" in image.info,
+                bool(image.info.get("exif")),
                 coding,
                 colours.profile,
             )
@@ -291,7 +299,10 @@ def _in_srgb(pixels: Pixels, header: ImageHeader) -> Pixels:
 
 def _by_pillow(content: bytes, header: ImageHeader, *, upright: bool = False) -> Pixels:
     """Return the pixels as Pillow decodes them, RGB uint8; those of CMYK in sRGB. upright: whether EXIF rotation is applied."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+    whole = jpeg.mended(content) if header.is_jpeg else content
+    with (
+        HeicFile(content).decoded() if header.coding == _HEIC else Image.open(io.BytesIO(whole), formats=FORMATS)
+    ) as opened:
         opened.load()
         _refuse_transparency(opened)
         image: Image.Image = ImageOps.exif_transpose(opened) if upright else opened

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from skinlesion.data.images.file import ImageRefused, check_decodes, check_header, read_header
-from skinlesion.data.images.formats import SUFFIXES
+from skinlesion.data.images.formats import SUFFIXES, head_of, is_image, why_unread
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
@@ -124,11 +124,14 @@ def _find_files(folder: Path, report: SourceReport) -> list[Dropped]:
             suffix = path.suffix.lower()
             if name.startswith(".") or suffix in UNFINISHED:
                 report.waiting[relative] = "hidden, or with the name of a file that is still being written"
-            elif suffix not in SUFFIXES and suffix != TABLE_SUFFIX:
-                report.failed[relative] = "neither an image nor a CSV table"
             else:
                 try:
                     file = _regular_file(relative, path)
+                    if file is not None and suffix not in SUFFIXES and suffix != TABLE_SUFFIX:
+                        head = head_of(path)
+                        if not is_image(head):
+                            report.failed[relative] = why_unread(head, name) or "neither an image nor a CSV table"
+                            continue
                 except FileNotFoundError:  # its writer gave it another name
                     continue
                 except OSError as error:
@@ -203,7 +206,7 @@ def _is_open_for_writing(path: Path) -> bool:
 
 
 def _take(file: Dropped, intake: Intake, report: SourceReport) -> None:
-    place = intake.place(file.name)
+    place = intake.place(file.name, is_image=file.path.suffix.lower() != TABLE_SUFFIX)
     if not _is_unchanged(file):
         report.waiting[file.name] = "it changed while it was being examined"
         return

@@ -46,10 +46,10 @@ class Intake:
         self._lock = threading.RLock()
         self._stems: dict[str, Path] | None = None
 
-    def place(self, name: str) -> Path:
+    def place(self, name: str, *, is_image: bool = False) -> Path:
         """Return the path in the data set for a file of this name, which is relative to its source.
 
-        An image keeps its subfolders. Those of a table become part of its name, since labels/ has none. Raises NotTaken
+        is_image: whether its content is that of an image, whatever its suffix. An image keeps its subfolders. Those of a table become part of its name, since labels/ has none. Raises NotTaken
         when the name is neither that of an image nor of a table, or could lead out of the folder.
         """
         parts = PurePosixPath(name).parts
@@ -59,7 +59,7 @@ class Intake:
                 f"{LONGEST_NAME} bytes"
             )
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix in SUFFIXES:
+        if suffix in SUFFIXES or is_image:
             return self.images.joinpath(*parts)
         if suffix == TABLE_SUFFIX:
             flat = "__".join(parts)[: -len(suffix)] + TABLE_SUFFIX

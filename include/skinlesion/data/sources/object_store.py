@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from skinlesion.data.images.formats import SUFFIXES
+from skinlesion.data.images.listing import printable
 from skinlesion.data.sources.intake import TABLE_SUFFIX, Intake, NameTaken, NotTaken, require_size
 from skinlesion.data.sources.settings import SourceSettings
 from skinlesion.data.sources.source_report import SourceReport
@@ -43,6 +44,7 @@ FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 30.0
 """Seconds before another attempt."""
 
+_NAMES_LOGGED: Final = 10
 _ROWS_BETWEEN_WRITES: Final = 512  # bounds what a killed run has to copy and compare again
 
 
@@ -160,7 +162,7 @@ def _has_credentials() -> bool:
 
 
 def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> list[StoredObject]:
-    """Return the images and tables below the prefix, sorted by URL."""
+    """Return the images and tables below the prefix, sorted by URL; of what else lies there the first names are logged."""
     url = config.object_store
     try:
         found = _attempts(config.network_attempts)(store.find, root, detail=True)
@@ -177,7 +179,8 @@ def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> lis
         ) from None
     except Exception as error:  # each store's library has its own kinds for a server that does not answer
         raise OSError(f"{url} cannot be listed: {_described(error)}") from error
-    objects = []
+    objects: list[StoredObject] = []
+    others: list[str] = []
     for path, info in found.items():
         name = path[len(root) :].lstrip("/")
         suffix = Path(name).suffix.lower()
@@ -187,6 +190,11 @@ def _listed(store: AbstractFileSystem, root: str, config: SourceSettings) -> lis
             objects.append(
                 StoredObject(store.unstrip_protocol(path), name, _version(info), int(info.get("size") or 0), _md5(info))
             )
+        else:
+            others.append(name)
+    if others:
+        names = printable(", ".join(others[:_NAMES_LOGGED]))
+        log.warning("%d objects have neither the name of an image nor that of a CSV table: %s", len(others), names)
     objects.sort()
     return objects
 

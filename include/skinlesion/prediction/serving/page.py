@@ -10,7 +10,6 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.serving.documents import NOTICE
 from skinlesion.prediction.serving.examples import EXAMPLES, example
@@ -25,8 +24,10 @@ _KINDS: Final = {
     "icon.svg": "image/svg+xml",
 }
 
-_PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,image/gif"
+_PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,image/gif,image/avif,image/jp2,.dcm"
 """Listed one by one, so that a phone converts its HEIC photographs to JPEG."""
+
+_FORMATS: Final = "JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, HEIC, JPEG 2000 or DICOM"
 
 
 def router() -> APIRouter:
@@ -37,7 +38,7 @@ def router() -> APIRouter:
         examples=EXAMPLES,
         labels=LABELS,
         accepted=_PICTURE_KINDS,
-        suffixes=", ".join(sorted(suffix[1:] for suffix in SUFFIXES)),
+        formats=_FORMATS,
         token_variable=TOKEN_VARIABLE,
     )
     files = {name: (FOLDER / name).read_bytes() for name in _KINDS}
