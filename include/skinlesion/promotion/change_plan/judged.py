@@ -1,0 +1,132 @@
+"""The change record of a version that the gate has judged, and what is noted in it afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.promotion.change_plan.bounds import gate_settings, loosened
+from skinlesion.promotion.change_plan.changes import Change, change_between, findings
+from skinlesion.promotion.change_plan.plan import PlanInForce
+from skinlesion.promotion.change_plan.record import (
+    Accepted,
+    ChangeRecord,
+    DataChange,
+    Finding,
+    PlanUsed,
+    last_accepted,
+    read_record,
+    record_path,
+    with_decisions,
+)
+from skinlesion.promotion.settings import PromotionSettings
+from skinlesion.registry import model_files
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.verdict import Criterion, Verdict
+
+PLAN_LINE = "change_plan"
+"""Name of the verdict's line about the plan."""
+
+
+def change_record(config: PromotionSettings, registry: Registry, verdict: Verdict) -> ChangeRecord:
+    """Return what a version that was just judged changes against the model in service, by the plan of today.
+
+    What cannot be compared, and a plan that cannot be read, need a person; neither is an error.
+    """
+    plan = PlanInForce.of(config)
+    accepted, unknown_plan = last_accepted(registry)
+    change, changed = _compared(config, registry, verdict, plan)
+    found: list[Finding] = []
+    loose = loosened(config, plan.plan, accepted.gate if accepted is not None else {})
+    if loose:
+        sentence = "; ".join(one.sentence for one in loose)
+        found.append(
+            Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=f"Bounds loosened: {sentence}.")
+        )
+    if plan.problem or unknown_plan:
+        found.insert(0, _of_plan(plan.sentence if plan.problem else unknown_plan))
+    elif accepted is not None and accepted.plan != plan.digest:
+        found.append(
+            _of_plan(
+                f"The change plan is not the one under which the last promotion was decided ({accepted.plan or 'damaged'}; "
+                f"now {plan.digest}). {plan.sentence}"
+            )
+        )
+    return ChangeRecord(
+        version=verdict.version,
+        run=verdict.run,
+        against=verdict.against,
+        against_run=registry.in_service.run if registry.in_service is not None else None,
+        at=verdict.at,
+        plan=PlanUsed(digest=plan.digest, path=str(plan.path), sentence=plan.sentence),
+        data=change.data if change is not None else DataChange(),
+        settings=change.settings if change is not None else (),
+        code=change.code if change is not None else (),
+        weights=change.weights if change is not None else (),
+        gate=gate_settings(config),
+        loosened=loose,
+        findings=(*found, *changed),
+        passed=verdict.passed,
+        criteria=tuple(one for one in verdict.criteria if one.name != PLAN_LINE),
+        accepted=_accepted_before(registry.models, verdict),
+    )
+
+
+def plan_line(record: ChangeRecord) -> Criterion:
+    """Return the line about the plan for the verdict. It holds in any case: outside the plan a person decides."""
+    return Criterion(
+        name=PLAN_LINE,
+        title="The change plan",
+        passed=True,
+        sentence=record.sentence,
+        numbers={"needs a person": bool(record.outside)},
+    )
+
+
+def write_record(record: ChangeRecord, registry: Registry) -> None:
+    """Store a record beside the version's other files, with what was decided of it, and as a page."""
+    from skinlesion.promotion.change_plan.document import record_page
+
+    record = with_decisions(record, registry)
+    record.write(record_path(registry.models, record.run))
+    page = layout.candidate(registry.models, record.run) / model_files.CHANGE_RECORD_PAGE
+    atomic.write_if_changed(page, record_page(record).encode())
+
+
+def note_decisions(models: Path, number: int) -> None:
+    """Bring the record of a version up to date with the history; a version without a whole one gets none."""
+    registry = Registry.read(models)
+    try:
+        record = read_record(models, registry.version(number).run, number)
+    except DataError:
+        return
+    if record is not None:
+        write_record(record, registry)
+
+
+def _compared(
+    config: PromotionSettings, registry: Registry, verdict: Verdict, plan: PlanInForce
+) -> tuple[Change | None, list[Finding]]:
+    if registry.in_service is None:
+        return None, []
+    before, now = (Candidate(layout.candidate(config.models, run)) for run in (registry.in_service.run, verdict.run))
+    try:
+        change = change_between(config, before, now)
+    except (DataError, OSError) as error:
+        sentence = f"What changed against version {registry.in_service.version} cannot be told. {error}"
+        return None, [Finding(kind="unknown", title="Not comparable", inside=False, sentence=sentence)]
+    return change, list(findings(change, plan.plan))
+
+
+def _of_plan(sentence: str) -> Finding:
+    return Finding(kind="plan", title="The plan itself", inside=False, sentence=sentence)
+
+
+def _accepted_before(models: Path, verdict: Verdict) -> Accepted | None:
+    try:
+        record = read_record(models, verdict.run, verdict.version)
+    except DataError:
+        return None
+    return record.accepted if record is not None else None
