@@ -41,10 +41,8 @@ def change_record(config: PromotionSettings, registry: Registry, verdict: Verdic
     found: list[Finding] = []
     loose = loosened(config, plan.plan, accepted.gate if accepted is not None else {})
     if loose:
-        sentence = "; ".join(one.sentence for one in loose)
-        found.append(
-            Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=f"Bounds loosened: {sentence}.")
-        )
+        sentence = f"Bounds loosened: {'; '.join(one.sentence for one in loose)}. Bounds for good stand under `gate` in {plan.path}."
+        found.append(Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=sentence))
     if plan.problem or unknown_plan:
         found.insert(0, _of_plan(plan.sentence if plan.problem else unknown_plan))
     elif accepted is not None and accepted.plan != plan.digest:
