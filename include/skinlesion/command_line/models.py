@@ -18,6 +18,7 @@ from skinlesion.command_line.options import Models, out
 from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
@@ -138,7 +139,7 @@ def promote_version(number: Number, reason: Reason, models: Models = None) -> No
     """Put a version in service whatever the gate said of it; the history notes who did it and why."""
     folder = _folder(models)
     _print_entry(promote(folder, number, actor=this_user(), reason=reason))
-    _note_in_record(folder, number)
+    note_decisions(folder, number)
 
 
 @models_app.command("rollback", rich_help_panel="Decide")
@@ -154,7 +155,7 @@ def roll_back(
     folder = _folder(models)
     entry = rollback(folder, actor=this_user(), reason=reason, to=to)
     _print_entry(entry)
-    _note_in_record(folder, entry.version)
+    note_decisions(folder, entry.version)
 
 
 @models_app.command(rich_help_panel="Look")
@@ -199,12 +200,6 @@ def restore_registry(models: Models = None) -> None:
         numbers = ", ".join(map(str, done.unknown))
         print_whole(out, f"Nothing is left of the versions {numbers} but their numbers, which no other version gets.")
     Registry.read(_folder(models)).require_whole()
-
-
-def _note_in_record(models: Path, number: int) -> None:
-    from skinlesion.promotion.change_plan.judged import note_decisions
-
-    note_decisions(models, number)
 
 
 def _folder(models: Path | None) -> Path:

@@ -8,6 +8,7 @@ from typing import Literal
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import RecordPart
 from skinlesion.promotion.change_plan.record import ChangeRecord
+from skinlesion.promotion.change_plan.stored import note_decisions, write_record
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
@@ -74,7 +75,7 @@ def judge_once(
     settled = None if again else _settling(config, registry, version)
     if settled is not None:
         return settled
-    from skinlesion.promotion.change_plan.judged import change_record, plan_line, write_record
+    from skinlesion.promotion.change_plan.judged import change_record, plan_line
     from skinlesion.promotion.gate import judge
 
     verdict = judge(config, registry, number)
@@ -128,7 +129,7 @@ def _settling(config: PromotionSettings, registry: Registry, version: Version) -
 
 def _record_of_today(config: PromotionSettings, registry: Registry, version: Version) -> ChangeRecord | None:
     """Return the change record of a version whose verdict stands, by the plan of today; None if the verdict's file is gone."""
-    from skinlesion.promotion.change_plan.judged import change_record, write_record
+    from skinlesion.promotion.change_plan.judged import change_record
 
     verdict = read_verdict(config.models, version.run, version.number)
     if verdict is None:
@@ -181,14 +182,8 @@ def note_answer(
             return False
         history.append(config.models, entry)
 
-    _note_in_record(config, number)
-    return True
-
-
-def _note_in_record(config: PromotionSettings, number: int) -> None:
-    from skinlesion.promotion.change_plan.judged import note_decisions
-
     note_decisions(config.models, number)
+    return True
 
 
 def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, reason: str) -> HistoryEntry:
@@ -202,7 +197,7 @@ def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, re
         entry = now.entry
     else:
         entry = promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
-    _note_in_record(config, judgement.version)
+    note_decisions(config.models, judgement.version)
     return entry
 
 

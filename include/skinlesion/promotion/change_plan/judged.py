@@ -1,10 +1,10 @@
-"""The change record of a version that the gate has judged, and what is noted in it afterwards."""
+"""The change record of a version that the gate has judged, and the verdict's line about the plan."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion.change_plan.bounds import gate_settings, loosened
 from skinlesion.promotion.change_plan.changes import Change, change_between, findings
@@ -17,11 +17,8 @@ from skinlesion.promotion.change_plan.record import (
     PlanUsed,
     last_accepted,
     read_record,
-    record_path,
-    with_decisions,
 )
 from skinlesion.promotion.settings import PromotionSettings
-from skinlesion.registry import model_files
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import Criterion, Verdict
@@ -81,27 +78,6 @@ def plan_line(record: ChangeRecord) -> Criterion:
         sentence=record.sentence,
         numbers={"needs a person": bool(record.outside)},
     )
-
-
-def write_record(record: ChangeRecord, registry: Registry) -> None:
-    """Store a record beside the version's other files, with what was decided of it, and as a page."""
-    from skinlesion.promotion.change_plan.document import record_page
-
-    record = with_decisions(record, registry)
-    record.write(record_path(registry.models, record.run))
-    page = layout.candidate(registry.models, record.run) / model_files.CHANGE_RECORD_PAGE
-    atomic.write_if_changed(page, record_page(record).encode())
-
-
-def note_decisions(models: Path, number: int) -> None:
-    """Bring the record of a version up to date with the history; a version without a whole one gets none."""
-    registry = Registry.read(models)
-    try:
-        record = read_record(models, registry.version(number).run, number)
-    except DataError:
-        return
-    if record is not None:
-        write_record(record, registry)
 
 
 def _compared(
