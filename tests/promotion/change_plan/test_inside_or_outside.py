@@ -136,7 +136,7 @@ def test_the_first_model_changes_nothing(nights: Nights) -> None:
         ({"gate_min_auroc": 0.7}, "gate_min_auroc is 0.7 instead of 0.8 (by 0.1) against the plan"),
         ({"gate_sensitivity_margin": 0.2}, "gate_sensitivity_margin is 0.2 instead of 0.08 (by 0.12)"),
         ({"gate_confidence": 0.5}, "gate_confidence is 0.5 instead of 0.9"),
-        ({"gate_max_latency": 5000}, "gate_max_latency is 5000.0 instead of 500"),
+        ({"gate_max_latency": 5000}, "gate_max_latency is 5000 instead of 500"),
         ({"gate_require_data_checks": False}, "gate_require_data_checks is false instead of true"),
     ],
 )
@@ -168,9 +168,20 @@ def test_an_installation_that_loosens_its_gate_is_asked_once(nights: Nights, mon
     monkeypatch.setenv("SKINLESION_GATE_MIN_AUROC", "0.6")
     two = nights.trained("two")
     judgement = nights.asked(two)
-    assert "gate_min_auroc is 0.6 instead of 0.8 (by 0.2) against the last promotion" in judgement.sentence
+    assert "gate_min_auroc is 0.6 instead of 0.8 (by 0.2) against the bound at the last promotion" in judgement.sentence
     nights.put(judgement)
     assert not nights.asked(nights.trained("three")).needs_person
+
+
+def test_a_stricter_run_does_not_hold_the_next_usual_night_up(nights: Nights) -> None:
+    nights.in_service(gate_min_auroc=0.85)
+    assert not nights.asked(nights.trained("two")).needs_person
+
+
+def test_within_a_bound_that_the_plan_states_runs_may_differ(nights: Nights) -> None:
+    nights.write_plan("gate: {}", "gate: {gate_min_auroc: 0.6}")
+    nights.in_service(gate_min_auroc=0.8)
+    assert not nights.asked(nights.trained("two"), gate_min_auroc=0.6).needs_person
 
 
 def test_a_damaged_plan_lets_nothing_into_service_by_itself_and_is_no_error(nights: Nights) -> None:

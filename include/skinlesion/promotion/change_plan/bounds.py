@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from skinlesion.promotion.settings import PromotionSettings
 LOOSER_BELOW: Final = ("_min_", "confidence", "require")
 """Parts of the names of settings that let more through the smaller they are."""
 
-LOOSER_ABOVE: Final = ("_max_", "margin")
+LOOSER_ABOVE: Final = ("_max_", "margin", "error_budget")
 """Parts of the names of settings that let more through the larger they are."""
 
 
@@ -48,37 +48,36 @@ def gate_settings(config: PromotionSettings) -> dict[str, JsonValue]:
     return {name: getattr(config, name) for name in PromotionSettings.own_fields() if name.startswith("gate_")}
 
 
+def bounds_in_force(plan: ChangePlan | None) -> dict[str, JsonValue]:
+    """Return the loosest value of each of the gate's settings that needs no person.
+
+    It is the plan's or, where that states none or is damaged (None), the installation's own setting.
+    """
+    return gate_settings(PromotionSettings.of({})) | (dict(plan.gate) if plan is not None else {})
+
+
 def loosened(
     config: PromotionSettings, plan: ChangePlan | None, accepted: Mapping[str, JsonValue]
 ) -> tuple[Loosened, ...]:
-    """Return the gate's settings that are looser than the plan's bounds, or than those of the last promotion.
+    """Return the gate's settings that are looser than the bounds in force or, without a bound in the plan, than the last ones.
 
     Args:
         config: settings of this run.
-        plan: the plan; None for a damaged one, where the installation's own settings are the bounds.
-        accepted: the gate's settings under which the last promotion was decided, by name; empty if they are not known.
+        plan: the plan; None for a damaged one.
+        accepted: the bounds under which the last promotion was decided, by name; empty if they are not known.
     """
     stated = plan.gate if plan is not None else {}
-    installation = gate_settings(PromotionSettings.of({}))
-    found: dict[str, Loosened] = {}
-    for name, bound, against in (
-        *((name, stated[name], "the plan") for name in stated),
-        *((name, bound, "the plan (the installation's setting)") for name, bound in installation.items()
-          if name not in stated),
-        *((name, bound, "the last promotion") for name, bound in accepted.items()),
-    ):  # fmt: skip
-        value = getattr(config, name, None)
-        if name in installation and name not in found and _is_looser(name, value, bound):
-            title = str(PromotionSettings.model_fields[name].title)
-            found[name] = Loosened(name=name, title=title, found=value, bound=bound, against=against)
-    return tuple(found.values())
-
-
-def bounds_in_force(plan: ChangePlan) -> Iterator[tuple[str, str, JsonValue, bool]]:
-    """Yield name, title and loosest bound of each of the gate's settings, and whether the plan itself states it."""
-    for name, installed in gate_settings(PromotionSettings.of({})).items():
-        title = str(PromotionSettings.model_fields[name].title)
-        yield name, title, plan.gate.get(name, installed), name in plan.gate
+    found = []
+    for name, bound in bounds_in_force(plan).items():
+        against = "the plan" if name in stated else "the plan (the installation's setting)"
+        before = bound if name in stated else accepted.get(name, bound)
+        value = getattr(config, name)
+        for loosest, where in ((bound, against), (before, "the bound at the last promotion")):
+            if _is_looser(name, value, loosest):
+                title = str(PromotionSettings.model_fields[name].title)
+                found.append(Loosened(name=name, title=title, found=value, bound=loosest, against=where))
+                break
+    return tuple(found)
 
 
 def _is_looser(name: str, value: JsonValue, bound: JsonValue) -> bool:

@@ -70,7 +70,7 @@ def document(config: PromotionSettings) -> str:
                 for name in type(config).model_fields
                 if shapes_the_model(name) and plan.plan is not None and name not in plan.plan.settings
             ],
-            bounds=list(bounds_in_force(plan.plan)) if plan.plan is not None else [],
+            bounds=bounds_in_force(plan.plan),
             gate=[one for one in _settings(config, ("Promotion",)) if one.name.startswith("gate_")],
             protocol={
                 part: [one for one in found if not one.name.startswith("gate_")] for part, found in settings.items()

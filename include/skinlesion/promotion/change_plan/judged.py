@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.promotion.change_plan.bounds import gate_settings, loosened
+from skinlesion.promotion.change_plan.bounds import bounds_in_force, gate_settings, loosened
 from skinlesion.promotion.change_plan.changes import Change, change_between, findings
 from skinlesion.promotion.change_plan.plan import PlanInForce
 from skinlesion.promotion.change_plan.record import (
@@ -36,7 +36,7 @@ def change_record(config: PromotionSettings, registry: Registry, verdict: Verdic
     accepted, unknown_plan = last_accepted(registry)
     change, changed = _compared(config, registry, verdict, plan)
     found: list[Finding] = []
-    loose = loosened(config, plan.plan, accepted.gate if accepted is not None else {})
+    loose = loosened(config, plan.plan, accepted.bounds if accepted is not None else {})
     if loose:
         sentence = f"Bounds loosened: {'; '.join(one.sentence for one in loose)}. Bounds for good stand under `gate` in {plan.path}."
         found.append(Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=sentence))
@@ -61,6 +61,7 @@ def change_record(config: PromotionSettings, registry: Registry, verdict: Verdic
         code=change.code if change is not None else (),
         weights=change.weights if change is not None else (),
         gate=gate_settings(config),
+        bounds=bounds_in_force(plan.plan),
         loosened=loose,
         findings=(*found, *changed),
         passed=verdict.passed,

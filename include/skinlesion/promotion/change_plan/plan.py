@@ -214,7 +214,9 @@ def shown(value: object) -> str:
     """Return a value as people write it in the plan."""
     if value is None:
         return "(nothing)"
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _reason(error: OSError) -> str:

@@ -100,11 +100,11 @@ class Decision(RecordPart):
 
 
 class Accepted(RecordPart):
-    """Plan and gate under which the version came into service. switch: number of that switch."""
+    """The plan, by its digest, and the bounds of the gate under which the version came into service by that switch."""
 
     switch: int
     plan: str
-    gate: dict[str, JsonValue]
+    bounds: dict[str, JsonValue]
 
 
 class ChangeRecord(Record):
@@ -117,12 +117,13 @@ class ChangeRecord(Record):
         plan: the plan then.
         data, settings, code, weights: what changed.
         gate: the gate's settings that it was judged by.
+        bounds: the loosest ones that needed no person then.
         loosened: those of them that are looser than they may be without a person.
         findings: each kind of change, inside the plan or outside.
         passed: what the gate said.
         criteria: each line of the gate.
         decisions: who decided what, oldest first.
-        accepted: plan and gate under which it came into service last; None if it never did.
+        accepted: plan and bounds under which it came into service last; None if it never did.
     """
 
     remedy: ClassVar[str] = "Remove it, and judge the version again: start skin_lesion_promote with its number."
@@ -138,6 +139,7 @@ class ChangeRecord(Record):
     code: tuple[ChangedValue, ...] = ()
     weights: tuple[ChangedValue, ...] = ()
     gate: dict[str, JsonValue] = Field(default_factory=dict)
+    bounds: dict[str, JsonValue] = Field(default_factory=dict)
     loosened: tuple[Loosened, ...] = ()
     findings: tuple[Finding, ...] = ()
     passed: bool
@@ -172,7 +174,7 @@ def read_record(models: Path, run: str, number: int) -> ChangeRecord | None:
 
 
 def last_accepted(registry: Registry) -> tuple[Accepted | None, str]:
-    """Return plan and gate under which the last promotion was decided, and why they are not known if they are not.
+    """Return plan and bounds under which the last promotion was decided, and why they are not known if they are not.
 
     None without a reason: nothing was promoted yet, or by a program that wrote no change records.
     """
@@ -199,5 +201,5 @@ def with_decisions(record: ChangeRecord, registry: Registry) -> ChangeRecord:
     accepted = record.accepted
     switches = [one.switch for one in entries if one.what == "promoted" and one.switch is not None]
     if switches and (accepted is None or accepted.switch != switches[-1]):
-        accepted = Accepted(switch=switches[-1], plan=record.plan.digest, gate=record.gate)
+        accepted = Accepted(switch=switches[-1], plan=record.plan.digest, bounds=record.bounds)
     return record.model_copy(update={"decisions": decisions, "accepted": accepted})
