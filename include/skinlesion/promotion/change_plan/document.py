@@ -20,12 +20,29 @@ from skinlesion.registry import history
 from skinlesion.registry.snapshot import Registry, Version
 
 PROTOCOL: Final = {
-    "Management of the data": ("Data", "Data checks"),
-    "Training again": ("Augmentation", "Model", "Training", "Decision"),
-    "Evaluation of the performance": ("Evaluation",),
-    "Update, approval and the way back": ("Promotion",),
+    "Management of the data": (
+        ("Data", "Data checks"),
+        "Each night reads the labelled images anew. The split into training and held-out images goes by lesion, and a lesion "
+        "once decided keeps its side. The catalog replaces the last one only if the data pass these checks, or a person accepts "
+        "what they found.",
+    ),
+    "Training again": (
+        ("Augmentation", "Model", "Training", "Decision"),
+        "A candidate is trained on the training lesions alone; an inner fold of these stops the training, calibrates the "
+        "probabilities and sets the thresholds. The same data, settings and seed give the same model.",
+    ),
+    "Evaluation of the performance": (
+        ("Evaluation",),
+        "The gate judges each version on the held-out lesions, which no training sees. A version that does not meet every "
+        "criterion does not go into service by itself.",
+    ),
+    "Update, approval and the way back": (
+        ("Promotion",),
+        "A version comes into service with all its files at once, and the history notes who decided and why. What is outside "
+        "this plan waits for a person. The version before can be put back at any time; a night does not undo that.",
+    ),
 }
-"""The parts of the protocol, each with the sections of the settings that say how it is done."""
+"""The parts of the protocol, each with the sections of the settings that say how it is done, and what is done."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ def record_page(record: ChangeRecord) -> str:
 def document(config: PromotionSettings) -> str:
     """Return the plan in force, the protocol as the settings are now, and every version's record as one page."""
     plan, registry = PlanInForce.of(config), Registry.read(config.models)
-    settings = {part: list(_settings(config, sections)) for part, sections in PROTOCOL.items()}
+    settings = {part: list(_settings(config, sections)) for part, (sections, _) in PROTOCOL.items()}
     return (
         _environment()
         .get_template("change_plan.html.j2")
@@ -75,6 +92,7 @@ def document(config: PromotionSettings) -> str:
             protocol={
                 part: [one for one in found if not one.name.startswith("gate_")] for part, found in settings.items()
             },
+            done={part: words for part, (_, words) in PROTOCOL.items()},
             in_service=registry.champion,
             damage=registry.damage,
             listed=list(_listed(registry)),
