@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.whole_process import measure
+from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.stages.pipeline import STAGES
 
 NO_GATE: Final[dict[str, Any]] = {
@@ -17,6 +18,7 @@ NO_GATE: Final[dict[str, Any]] = {
     "gate_max_calibration_error": 1,
     "gate_balanced_accuracy_margin": 1,
     "gate_sensitivity_margin": 1,
+    "change_plan": str(PROJECT_ROOT / "tests" / "change_plan.yaml"),
 }
 """Here a model comes into service however good it is: later nights go on from it."""
 

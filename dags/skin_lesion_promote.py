@@ -80,7 +80,7 @@ def skin_lesion_promote() -> None:
 
     Runs when `skin_lesion_retrain` has evaluated a candidate, and by hand for any version. The candidate and the model in
     service are compared on the same held-out lesions; the candidate replaces it only if it is shown to be no worse, and good
-    enough. With `require_approval` a person must agree: *Required Actions* in the navigation; no answer means no. The
+    enough. With `require_approval`, and for a change outside the change plan (`change_plan.yaml`), a person must agree: *Required Actions* in the navigation; no answer means no. The
     nightly DAG does not wait for it. *Research and education only: not a medical device.*
 
     A candidate that does not pass is no failure: the run succeeds, and the log of `gate` says why, with numbers.
@@ -117,7 +117,7 @@ def skin_lesion_promote() -> None:
         )
         if judgement.next == "nothing":
             return ["log_candidate"]
-        return ["log_candidate", "approval" if config.require_approval else "switch"]
+        return ["log_candidate", "approval" if config.require_approval or judgement.needs_person else "switch"]
 
     @report_task(doc_md="Bring MLflow up to date with the verdict.")
     def log_candidate() -> Report:
@@ -148,6 +148,8 @@ def skin_lesion_promote() -> None:
             actor, why = answer["by"], f"Asked by {this_run()}"
             note_answer(config, judgement.version, "approved", actor=actor, at=answer["at"], reason=why)
             reason = f"It passed the gate, and {actor} approved"
+        elif judgement.needs_person:  # somebody marked the approval as a success
+            return {"promoted": False, "why": f"Nobody approved, and a person must. {judgement.sentence}"}
         try:
             entry = switch_to(config, judgement, actor=actor, reason=reason)
         except Superseded as error:

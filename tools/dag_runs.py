@@ -162,7 +162,7 @@ def _concluded(result: Any) -> str:
 WORDS: Final[dict[str, Callable[[Any], str]]] = {
     "log_candidate": _mirrored,
     "log_outcome": _mirrored,
-    "approval": lambda result: "A person must decide, since `require_approval` is set.",
+    "approval": lambda result: "A person must decide: `require_approval` is set, or it is outside the change plan.",
     "switch": lambda result: "It is in service now." if result["promoted"] else result["why"],
     "conclude": _concluded,
 }

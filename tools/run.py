@@ -201,7 +201,7 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
         )
     elif runs.waits:
         display.say(
-            f"Version {runs.version} waits for a person, since `require_approval` is set. Look at its report, then put it in "
+            f"Version {runs.version} waits for a person, since `require_approval` is set or it is outside the change plan. Look at its report, then put it in "
             f"service with\n  {promote}\nor start {PROMOTE} for it in Airflow's page (`make up`) and answer under Required Actions."
         )
     else:

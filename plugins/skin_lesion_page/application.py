@@ -18,6 +18,8 @@ from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
 from skinlesion.foundation import html_page, layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.promotion.change_plan.document import document
+from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version
@@ -130,6 +132,13 @@ def data_report_failed() -> Response:
     return version_file.answer_with(path, "Data that did not pass", TEMPLATES)
 
 
+@router.get("/change_plan.html")
+def change_plan() -> Response:
+    """Return the change plan, the protocol and every version's change record as one document."""
+    headers = {"content-security-policy": version_file.SANDBOX}
+    return HTMLResponse(document(PipelineConfig.of({})), headers=headers)
+
+
 @router.get("/versions/{number:int}")
 def version(request: Request, user: GetUserDep, number: int, file: str = "") -> Response:
     """Show a version: figures, each line of its verdict, reports, what happened to it, the form that puts it in service."""
@@ -182,6 +191,7 @@ def put_in_service(
         rollback(registry.models, actor=actor, reason=reason, to=number, instead_of=instead_of)
     else:
         promote(registry.models, number, actor=actor, reason=reason, instead_of=instead_of)
+    note_decisions(registry.models, number)
     return RedirectResponse(f"{_base(request)}/", 303)
 
 

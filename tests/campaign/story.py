@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any, Final
 
 Night = dict[str, Any]
@@ -29,6 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "gate_max_latency": 60_000,
     "keep_versions": 4,
     "ingest_wait": 5,
+    "change_plan": str(Path(__file__).resolve().parents[1] / "change_plan.yaml"),
 }
 """Of every night, where it has no others."""
 

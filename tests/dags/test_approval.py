@@ -14,6 +14,8 @@ from tests.training_record import write_training_record
 
 from skin_lesion_dag_settings import CANDIDATE
 from skinlesion.foundation import layout
+from skinlesion.promotion import decide
+from skinlesion.promotion.decide import Judgement
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
@@ -32,12 +34,12 @@ class TaskInstance:
 
     map_index = -1
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, **changed: Any) -> None:
         judgement = {
             "version": version, "run": "one", "next": "switch", "judged_now": True, "passed": True, "against": None,
             "sentence": "It passes.",
         }  # fmt: skip
-        self.kept: dict[tuple[str, str], Any] = {("gate", "judgement"): judgement}
+        self.kept: dict[tuple[str, str], Any] = {("gate", "judgement"): judgement | changed}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.kept["approval", key] = json.loads(json.dumps(value))
@@ -113,6 +115,46 @@ def test_no_answer_means_no(answered: Any, models: Path) -> None:
     (declined,) = history.read(models)
     assert (declined.what, declined.actor) == ("declined", "nobody")
     assert declined.reason == "Nobody answered the nightly run of 2026-06-30 in time"
+
+
+@pytest.mark.parametrize("needs_person", [True, False])
+def test_a_version_outside_the_change_plan_is_asked_about_whatever_the_settings_say(
+    bag: DagBag, models: Path, monkeypatch: pytest.MonkeyPatch, needs_person: bool
+) -> None:
+    judgement = Judgement(
+        version=1,
+        run="one",
+        next="switch",
+        judged_now=True,
+        passed=True,
+        against=None,
+        needs_person=needs_person,
+        sentence="It passes.",
+    )
+    monkeypatch.setattr(decide, "judge_once", lambda *_, **__: judgement)
+    gate: Any = bag.dags["skin_lesion_promote"].task_dict["gate"]
+    function = gate.python_callable
+    ti, run = TaskInstance(1), SimpleNamespace(dag_id="skin_lesion_promote", run_id="manual__1")
+    context = {"ti": ti, "dag_run": run, "params": {"version": 1}, "triggering_asset_events": {}}
+    monkeypatch.setitem(function.__globals__, "get_current_context", lambda: context)
+    config = PipelineConfig.of({"models": models, "require_approval": False})
+    monkeypatch.setitem(function.__globals__, "settings", lambda: config)
+    assert function() == ["log_candidate", "approval" if needs_person else "switch"]
+
+
+def test_a_version_that_needs_a_person_is_not_switched_where_the_approval_was_only_marked_as_done(
+    bag: DagBag, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch: Any = bag.dags["skin_lesion_promote"].task_dict["switch"]
+    names = switch.python_callable.__globals__
+    context = {"ti": TaskInstance(1, needs_person=True), "triggering_asset_events": {}}
+    context["dag_run"] = SimpleNamespace(dag_id="skin_lesion_promote", run_id="manual__1")
+    monkeypatch.setitem(names, "get_current_context", lambda: context)
+    monkeypatch.setitem(names, "settings", lambda: PipelineConfig.of({"models": models}))
+    answer = switch.python_callable()
+    assert not answer["promoted"]
+    assert "Nobody approved, and a person must." in answer["why"]
+    assert Registry.read(models).in_service is None
 
 
 def test_an_event_of_the_candidate_chooses_no_folder(

@@ -96,6 +96,22 @@ def test_a_run_whose_model_loses_at_the_gate_ends_well_and_says_what_to_do(unjud
     assert "1, champion" in shown
 
 
+def test_a_run_under_a_damaged_change_plan_ends_well_and_waits_for_a_person(unjudged: Path) -> None:
+    models, plan = unjudged / "models", unjudged / "change_plan.yaml"
+    plan.write_text("by_itself: [new-data]\n")
+    places = ("--dataset", unjudged / "dataset", "--models", models)
+    result = skinlesion("run", *places, *options(change_plan=plan))
+    assert result.returncode == 0, result.stderr
+    printed = " ".join(result.stdout.split())
+    assert "line 1: `new-data` is no kind of change. Did you mean `new_data`?" in printed
+    assert "It waits for approval: `skinlesion models promote 1 --reason ...` puts it in service." in printed
+    assert not layout.model_in_service(models).exists()
+    promoted = skinlesion("models", "promote", "1", "--reason", "We look at it", "--models", models)
+    assert promoted.returncode == 0, promoted.stderr
+    record = json.loads((candidate_of(unjudged, 1).folder / "change_record.json").read_text())
+    assert [(one["what"], one["why"]) for one in record["decisions"]] == [("promoted", "We look at it")]
+
+
 def test_the_commands_about_models_show_what_is_there(trained: Path) -> None:
     models = trained / "models"
     versions = json.loads(skinlesion("models", "list", "--json", "--models", models).stdout)

@@ -10,7 +10,7 @@ from skinlesion.registry import history
 pytestmark = pytest.mark.slow
 
 
-def test_the_next_night_runs_while_a_version_waits_for_approval_and_either_can_come_into_service(
+def test_the_next_night_runs_while_a_version_waits_for_approval_and_what_is_outside_the_change_plan_waits_in_any_case(
     airflow: Airflow,
 ) -> None:
     airflow.wait(lambda: "success" in airflow.runs(RETRAIN).values() and len(airflow.runs(PROMOTE)) == 1)
@@ -37,7 +37,20 @@ def test_the_next_night_runs_while_a_version_waits_for_approval_and_either_can_c
         assert viewer.post("/skin-lesion-models/versions/1/in-service", data=rollback).status_code == 403
         assert admin.post("/skin-lesion-models/versions/1/in-service", data=rollback).status_code == 303
     assert airflow.champion() == 1
+
+    # No approval is required, but the gate of this run is looser than the change plan lets it be.
+    loose = airflow.trigger(PROMOTE, version=2, require_approval=False, gate_confidence=0.5)
+    airflow.wait(lambda: airflow.is_waiting(loose))
+    body = airflow.question(loose)["body"]
+    assert "Bounds loosened: gate_confidence is 0.5 instead of 0.9 (by 0.4)" in body
+    airflow.answer(loose, "Approve")
+    assert airflow.champion() == 2
+    usual = airflow.trigger(PROMOTE, version=1, require_approval=False)
+    airflow.wait(lambda: airflow.runs(PROMOTE)[usual] == "success")
+    assert airflow.tasks(PROMOTE, usual)["approval"] == "skipped"
+    assert airflow.champion() == 1
     happened = [(entry.what, entry.version) for entry in history.read(airflow.models) if entry.what != "judged"]
     assert happened == [
         ("approved", 1), ("promoted", 1), ("approved", 2), ("promoted", 2), ("rolled back", 1),
+        ("approved", 2), ("promoted", 2), ("promoted", 1),
     ]  # fmt: skip

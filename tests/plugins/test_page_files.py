@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.plugins import models_folder
-from tests.plugins.page_form import PAGE
+from tests.plugins.page_form import PAGE, form_of, send
 
 from skinlesion.foundation import layout
+from skinlesion.promotion.change_plan.record import ChangeRecord, Finding, PlanUsed
+from skinlesion.promotion.change_plan.stored import write_record
 from skinlesion.registry.report_files import KNOWN
+from skinlesion.registry.snapshot import Registry
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -172,3 +175,43 @@ def test_the_version_shows_what_is_left_of_its_files(browser_of: Callable[..., T
     assert "Its reports were removed" in page
     assert "<iframe" not in page
     assert "<img" not in page
+
+
+def record(models: Path) -> ChangeRecord:
+    made = ChangeRecord(
+        version=3,
+        run="third",
+        against=2,
+        against_run="second",
+        at="2026-07-01T03:00:00+00:00",
+        plan=PlanUsed(digest="d1gest", path="change_plan.yaml", sentence="The plan of change_plan.yaml is in force."),
+        findings=(Finding(kind="thresholds", title="Thresholds", inside=False, sentence="coverage is 0.9."),),
+        passed=True,
+    )
+    write_record(made, Registry.read(models))
+    return made
+
+
+def test_the_change_record_is_among_the_reports_and_says_who_put_the_version_in_service(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    record(models)
+    admin = browser_of("ada")
+    page = admin.get(f"{PAGE}/versions/3").text
+    assert 'href="?file=change_record.html#documents"' in page
+    assert f'href="{PAGE}/change_plan.html"' in page
+    assert "coverage is 0.9." in admin.get(f"{PAGE}/versions/3/change_record.html").text
+    assert send(admin, 3, form_of(admin, 3) | {"reason": "We read the report"}).status_code == 303
+    assert "promoted by ada. We read the report" in admin.get(f"{PAGE}/versions/3/change_record.html").text
+
+
+def test_the_change_plan_with_all_records_is_one_page_that_cannot_act(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    record(models)
+    answer = browser_of("vic").get(f"{PAGE}/change_plan.html")
+    assert answer.status_code == 200
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "coverage is 0.9." in answer.text
+    assert "It was judged before there were records." in answer.text
+    assert browser_of().get(f"{PAGE}/change_plan.html").status_code == 401

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from skinlesion.command_line.change_plan import change_plan
 from skinlesion.command_line.data import fetch, labels, sample
 from skinlesion.command_line.models import models_app
 from skinlesion.command_line.options import (
@@ -120,6 +121,7 @@ app.command(rich_help_panel="Run")(run)
 app.command(rich_help_panel="Look")(metrics)
 app.command("settings", rich_help_panel="Look")(list_settings)
 app.command(rich_help_panel="Look")(why)
+app.command("change-plan", rich_help_panel="Look")(change_plan)
 app.add_typer(models_app, name="models", rich_help_panel="Decide")
 app.add_typer(split_app, name="split", rich_help_panel="Decide")
 

@@ -18,6 +18,7 @@ from skinlesion.command_line.options import Models, out
 from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
@@ -109,6 +110,8 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         print_whole(out, "", f"The gate, {verdict.at}, on {verdict.images} images of {verdict.lesions} lesions:")
         for criterion in verdict.criteria:
             result = "holds" if criterion.passed else "LOST"
+            if criterion.numbers.get("needs a person"):
+                result = "ASKS"
             print_whole(out, f"  {result:<6} {criterion.title}: {criterion.sentence}", indent=9)
         print_whole(out, "")
     for entry in registry.of_version(number):
@@ -134,7 +137,9 @@ def compare(first: Number, second: Number, models: Models = None, as_json: Json 
 @models_app.command("promote", rich_help_panel="Decide")
 def promote_version(number: Number, reason: Reason, models: Models = None) -> None:
     """Put a version in service whatever the gate said of it; the history notes who did it and why."""
-    _print_entry(promote(_folder(models), number, actor=this_user(), reason=reason))
+    folder = _folder(models)
+    _print_entry(promote(folder, number, actor=this_user(), reason=reason))
+    note_decisions(folder, number)
 
 
 @models_app.command("rollback", rich_help_panel="Decide")
@@ -147,7 +152,10 @@ def roll_back(
     models: Models = None,
 ) -> None:
     """Go back to the version that was in service before."""
-    _print_entry(rollback(_folder(models), actor=this_user(), reason=reason, to=to))
+    folder = _folder(models)
+    entry = rollback(folder, actor=this_user(), reason=reason, to=to)
+    _print_entry(entry)
+    note_decisions(folder, entry.version)
 
 
 @models_app.command(rich_help_panel="Look")

@@ -7,12 +7,14 @@ from typing import Literal
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import RecordPart
+from skinlesion.promotion.change_plan.record import ChangeRecord
+from skinlesion.promotion.change_plan.stored import note_decisions, write_record
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, put_there_anew, writing
-from skinlesion.registry.verdict import Verdict, VerdictSummary, verdict_path
+from skinlesion.registry.verdict import Verdict, VerdictSummary, read_verdict, verdict_path
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Judgement(RecordPart):
         judged_now: False if it had its verdict already, from another run than the `actor` who asks.
         passed: what the verdict says.
         against: the version that it was compared with, which must still be in service when it is switched.
+        needs_person: whether it is outside the change plan, so that a person must approve whatever the settings say.
         sentence: for a log or a notice.
     """
 
@@ -38,6 +41,7 @@ class Judgement(RecordPart):
     judged_now: bool
     passed: bool
     against: int | None
+    needs_person: bool = False
     sentence: str
 
 
@@ -69,17 +73,21 @@ def judge_once(
         return _settled(version, f"Version {number} is in service since {now.since}.")
     is_own = dag_run is not None and _is_judged_by(registry, version, dag_run)
     if is_own and version.verdict is not None and not version.verdict.passed:
-        return _of_verdict(version, version.verdict, True)
+        return _of_verdict(version, version.verdict, True, None)
     if is_own and version.verdict is not None and version.verdict.against == (now.version if now is not None else None):
-        return _of_verdict(version, version.verdict, True)
-    settled = None if again else _settling(registry, version)
+        return _of_verdict(version, version.verdict, True, _record_of_today(config, registry, version))
+    settled = None if again else _settling(config, registry, version)
     if settled is not None:
         return settled
+    from skinlesion.promotion.change_plan.judged import change_record, plan_line
     from skinlesion.promotion.gate import judge
 
     verdict = judge(config, registry, number)
+    record = change_record(config, registry, verdict)
+    write_record(record, registry)
+    verdict = verdict.model_copy(update={"criteria": (*verdict.criteria, plan_line(record))})
     note_verdict(config, verdict, actor, dag_run)
-    return _of_verdict(version, verdict.summary(), True)
+    return _of_verdict(version, verdict.summary(), True, record)
 
 
 def _mend_what_is_in_service(config: PromotionSettings, actor: str) -> None:
@@ -98,7 +106,12 @@ def _is_judged_by(registry: Registry, version: Version, dag_run: str) -> bool:
     return bool(happened) and happened[0].what == "judged" and happened[0].dag_run == dag_run
 
 
-def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> Judgement:
+def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool, record: ChangeRecord | None) -> Judgement:
+    """Return what follows from a verdict. record: what the version changes; None if that is not known."""
+    needs_person = verdict.passed and (record is None or bool(record.outside))
+    sentence = verdict.sentence(version.number)
+    if needs_person:
+        sentence += f" {record.sentence}" if record is not None else " What it changes is not known: a person decides."
     return Judgement(
         version=version.number,
         run=version.run,
@@ -106,11 +119,12 @@ def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> 
         judged_now=judged_now,
         passed=verdict.passed,
         against=verdict.against,
-        sentence=verdict.sentence(version.number),
+        needs_person=needs_person,
+        sentence=sentence,
     )
 
 
-def _settling(registry: Registry, version: Version) -> Judgement | None:
+def _settling(config: PromotionSettings, registry: Registry, version: Version) -> Judgement | None:
     """Return the judgement of a version whose verdict stands, None if it must be judged."""
     verdict, number = version.verdict, version.number
     if version.state == "former champion":
@@ -122,7 +136,21 @@ def _settling(registry: Registry, version: Version) -> Judgement | None:
         why = "was declined" if entry.what == "declined" else "did not pass the gate"
         return _settled(version, f"Version {number} {why} on {entry.at}: {entry.reason}")
     now = registry.in_service.version if registry.in_service is not None else None
-    return _of_verdict(version, verdict, False) if verdict.against == now else None
+    if verdict.against != now:
+        return None
+    return _of_verdict(version, verdict, False, _record_of_today(config, registry, version) if verdict.passed else None)
+
+
+def _record_of_today(config: PromotionSettings, registry: Registry, version: Version) -> ChangeRecord | None:
+    """Return the change record of a version whose verdict stands, by the plan of today; None if the verdict's file is gone."""
+    from skinlesion.promotion.change_plan.judged import change_record
+
+    verdict = read_verdict(config.models, version.run, version.number)
+    if verdict is None:
+        return None
+    record = change_record(config, registry, verdict)
+    write_record(record, registry)
+    return record
 
 
 def _settled(version: Version, sentence: str) -> Judgement:
@@ -167,6 +195,8 @@ def note_answer(
         if any(one == entry for one in registry.history):
             return False
         history.append(config.models, entry)
+
+    note_decisions(config.models, number)
     return True
 
 
@@ -178,8 +208,11 @@ def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, re
     registry = Registry.read(config.models)
     now = registry.in_service
     if now is not None and now.version == judgement.version and now.is_whole():
-        return now.entry
-    return promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+        entry = now.entry
+    else:
+        entry = promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+    note_decisions(config.models, judgement.version)
+    return entry
 
 
 def newest(registry: Registry) -> Version:

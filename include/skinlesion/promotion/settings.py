@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from skinlesion.foundation.settings import RunSettings, setting
+from pathlib import Path
+
+from pydantic import field_validator
+
+from skinlesion.foundation.settings import PROJECT_ROOT, RunSettings, setting
 
 
 class PromotionSettings(RunSettings):
@@ -82,10 +86,19 @@ class PromotionSettings(RunSettings):
         "Require that the version's data passed its checks, or that a person accepted what they found.",
     )
     require_approval: bool = setting(
-        False, "Require approval", "A version that passes the gate waits until a person approves it."
+        False,
+        "Require approval",
+        "A version that passes the gate waits until a person approves it. A change outside the change plan waits in any case.",
     )
     approval_hours: float = setting(
         12, "Wait for approval (hours)", "No answer within this time counts as no.", gt=0, le=720
+    )
+    change_plan: Path = setting(
+        Path("change_plan.yaml"),
+        "Change plan",
+        "File that says which changes may go into service by themselves. Without it the program's default plan is in force; "
+        "`skinlesion change-plan --print-default` shows it.",
+        in_form=False,
     )
     keep_versions: int = setting(
         30,
@@ -110,3 +123,8 @@ class PromotionSettings(RunSettings):
         ge=1,
         le=100_000,
     )
+
+    @field_validator("change_plan")
+    @classmethod
+    def _plan_from_project_root(cls, path: Path) -> Path:
+        return path if path.is_absolute() else PROJECT_ROOT / path

@@ -42,6 +42,10 @@ PREDICTIONS: Final = "predictions.parquet"
 VERDICT: Final = "verdict.json"
 """What the gate said."""
 
+CHANGE_RECORD: Final = "change_record.json"
+CHANGE_RECORD_PAGE: Final = "change_record.html"
+"""What a version changes against the one in service, and who decided; the same as a page."""
+
 REPORT: Final = "report.html"
 DATA_REPORT: Final = "data_report.html"
 MODEL_CARD: Final = "model_card.md"

@@ -6,19 +6,29 @@ from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation import layout
-from skinlesion.registry.model_files import DATA_REPORT, METRICS, MODEL_CARD, REPORT, VERDICT
+from skinlesion.registry.model_files import (
+    CHANGE_RECORD,
+    CHANGE_RECORD_PAGE,
+    DATA_REPORT,
+    METRICS,
+    MODEL_CARD,
+    REPORT,
+    VERDICT,
+)
 from skinlesion.registry.snapshot import Registry
 
 KNOWN: Final = {
     REPORT: "Report",
     DATA_REPORT: "Data report",
     MODEL_CARD: "Model card",
+    CHANGE_RECORD_PAGE: "Change record",
     "confusion_matrix.png": "Confusion matrix",
     "roc.png": "ROC",
     "reliability.png": "Reliability",
     "history.png": "Training",
     METRICS: "Figures",
     VERDICT: "Verdict",
+    CHANGE_RECORD: "Change record, as JSON",
 }
 """Names and titles, in the order of a page."""
 

@@ -12,7 +12,16 @@ from typing import Final
 from skinlesion.foundation import layout
 from skinlesion.registry import history
 from skinlesion.registry.history import SWITCHES, HistoryEntry
-from skinlesion.registry.model_files import METRICS, MODEL_CARD, REGISTERED, REPORT, TRAINING, VERDICT
+from skinlesion.registry.model_files import (
+    CHANGE_RECORD,
+    CHANGE_RECORD_PAGE,
+    METRICS,
+    MODEL_CARD,
+    REGISTERED,
+    REPORT,
+    TRAINING,
+    VERDICT,
+)
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import writing
 
@@ -20,7 +29,9 @@ log = logging.getLogger(__name__)
 
 UNFINISHED_FOR: Final = timedelta(days=30)
 
-KEPT_ALWAYS: Final = frozenset({METRICS, VERDICT, TRAINING, REGISTERED, MODEL_CARD, REPORT})
+KEPT_ALWAYS: Final = frozenset(
+    {METRICS, VERDICT, CHANGE_RECORD, CHANGE_RECORD_PAGE, TRAINING, REGISTERED, MODEL_CARD, REPORT}
+)
 """Small, and what a later reader of the history wants to see."""
 
 

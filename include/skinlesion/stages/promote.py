@@ -18,7 +18,7 @@ from skinlesion.training.warm_start import candidate_to_evaluate
 
 
 def promote(config: PipelineConfig) -> StageReport:
-    """Judge the candidate of this data and these settings, once. Put it in service if it passes and no approval is required.
+    """Judge the candidate of this data and these settings, once. Put it in service if it passes and no person need approve.
 
     A candidate that fails is no error: the report says why it failed and what a person can do.
     """
@@ -33,7 +33,7 @@ def promote(config: PipelineConfig) -> StageReport:
     actor = this_user()
     judgement = judge_once(config, number, actor=actor)
     sentence = judgement.sentence
-    is_promoted = judgement.next == "switch" and not config.require_approval
+    is_promoted = judgement.next == "switch" and not (config.require_approval or judgement.needs_person)
     if is_promoted:
         switch_to(config, judgement, actor=actor, reason="It passed the gate")
     elif judgement.next == "switch":
@@ -56,6 +56,7 @@ def promote(config: PipelineConfig) -> StageReport:
             "passed": judgement.passed,
             "verdict": sentence,
             "promoted": is_promoted,
+            "needs_person": judgement.needs_person,
             "in_service": now.version if now is not None else None,
             "model": str(layout.model_in_service(config.models)),
             "versions_without_files": [*removed],
