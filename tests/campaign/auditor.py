@@ -102,7 +102,7 @@ class Auditor:
 
     def _was_judged(self, switch: Row, history: list[Row]) -> None:
         """What came into service by the gate alone passed it, beside what was in service then."""
-        if switch["what"] != "promoted" or switch["reason"] != "It passed the gate":
+        if switch["what"] != "promoted" or not switch["reason"].startswith("It passed the gate"):
             return
         at = history.index(switch)
         verdicts = [

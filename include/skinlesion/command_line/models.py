@@ -23,7 +23,7 @@ from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.restore import restore
 from skinlesion.registry.snapshot import Registry, Version
-from skinlesion.registry.switch import promote, rollback
+from skinlesion.registry.switch import promote, rollback, set_reference
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import FIGURES, Figure
 from skinlesion.stages.settings import PipelineConfig
@@ -69,9 +69,9 @@ def list_versions(
     for version in versions:
         figures = (_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
         table.add_row(
-            str(version.number), version.created[:16].replace("T", " "), version.state, *figures, _gate(version)
+            str(version.number), version.created[:16].replace("T", " "), version.standing, *figures, _gate(version)
         )
-    print_whole(out, table, "", _in_service(registry), on_disk(registry.models).sentence())
+    print_whole(out, table, "", _in_service(registry), *_reference(registry), on_disk(registry.models).sentence())
     registry.require_whole()
 
 
@@ -88,7 +88,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         return
     _print_pairs(
         {
-            "Version": f"{number}, {version.state}",
+            "Version": f"{number}, {version.standing}" + (", the reference" if registry.reference == number else ""),
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
@@ -106,11 +106,13 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
     if verdict is None:
         print_whole(out, "", "The gate has not judged it.", "")
     else:
-        print_whole(out, "", f"The gate, {verdict.at}, on {verdict.images} images of {verdict.lesions} lesions:")
+        on = f"on {verdict.images} images of {verdict.lesions} lesions"
+        print_whole(out, "", f"The gate, {verdict.at}, {on}: {verdict.outcome}.")
         for criterion in verdict.criteria:
-            result = "holds" if criterion.passed else "LOST"
-            print_whole(out, f"  {result:<6} {criterion.title}: {criterion.sentence}", indent=9)
+            result = {"yes": "holds", "no": "LOST"}.get(criterion.says, criterion.says)
+            print_whole(out, f"  {result:<16} {criterion.title}: {criterion.sentence}", indent=19)
         print_whole(out, "")
+    print_whole(out, *_reference(registry), "")
     for entry in registry.of_version(number):
         _print_entry(entry)
     registry.require_whole()
@@ -148,6 +150,15 @@ def roll_back(
 ) -> None:
     """Go back to the version that was in service before."""
     _print_entry(rollback(_folder(models), actor=this_user(), reason=reason, to=to))
+
+
+@models_app.command(rich_help_panel="Decide")
+def reference(number: Number, reason: Reason, models: Models = None) -> None:
+    """Make a version the reference: the one that every candidate must be no worse than, beside the model in service.
+
+    It moves up by itself to a version that is shown to be better. Only this command moves it down.
+    """
+    _print_entry(set_reference(_folder(models), number, actor=this_user(), reason=reason))
 
 
 @models_app.command(rich_help_panel="Look")
@@ -217,6 +228,14 @@ def _in_service(registry: Registry) -> str:
     return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"
 
 
+def _reference(registry: Registry) -> Iterator[str]:
+    """Yield which version is the reference, and how often the held-out lesions have judged."""
+    if registry.reference is not None:
+        yield f"Version {registry.reference} is the reference, which a candidate must be no worse than."
+    if registry.looks.judged:
+        yield registry.looks.sentence
+
+
 def _print_entry(entry: HistoryEntry) -> None:
     instead = f" in the place of {entry.previous}" if entry.previous is not None else ""
     print_whole(
@@ -256,7 +275,8 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
 def _gate(version: Version) -> str:
     if version.verdict is None:
         return ""
-    return "passed" if version.verdict.passed else f"lost {len(version.verdict.lost)}"
+    outcome = version.verdict.outcome
+    return f"lost {len(version.verdict.lost)}" if outcome == "not passed" else outcome
 
 
 def _figure(figure: Figure, between: str = "–") -> str:

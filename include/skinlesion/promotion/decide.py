@@ -27,7 +27,7 @@ class Judgement(RecordPart):
         run: its candidate's name.
         next: `switch` if it passed and was not yet put in service, else `nothing`.
         judged_now: False if it had its verdict already, from another run than the `actor` who asks.
-        passed: what the verdict says.
+        passed: what the verdict says, and whether it says so provisionally.
         against: the version that it was compared with, which must still be in service when it is switched.
         sentence: for a log or a notice.
     """
@@ -37,8 +37,14 @@ class Judgement(RecordPart):
     next: Next
     judged_now: bool
     passed: bool
+    is_provisional: bool = False
     against: int | None
     sentence: str
+
+    @property
+    def reason(self) -> str:
+        """Why it comes into service, for the history."""
+        return f"It passed the gate{' provisionally' if self.is_provisional else ''}"
 
 
 def judge_once(
@@ -91,6 +97,7 @@ def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool) -> 
         next="switch" if verdict.passed else "nothing",
         judged_now=judged_now,
         passed=verdict.passed,
+        is_provisional=verdict.outcome == "passed provisionally",
         against=verdict.against,
         sentence=verdict.sentence(version.number),
     )
@@ -103,7 +110,7 @@ def _settling(registry: Registry, version: Version) -> Judgement | None:
         return _settled(version, f"Version {number} was in service before: only a person puts it back.")
     if verdict is None:
         return None
-    if version.state == "rejected":
+    if version.state == "rejected" or not verdict.passed:
         entry = next(one for one in registry.of_version(number) if one.what in ("judged", "declined"))
         why = "was declined" if entry.what == "declined" else "did not pass the gate"
         return _settled(version, f"Version {number} {why} on {entry.at}: {entry.reason}")

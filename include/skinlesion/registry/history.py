@@ -17,7 +17,7 @@ from skinlesion.registry import append_log
 from skinlesion.registry.append_log import Lines
 from skinlesion.registry.verdict import VerdictSummary
 
-What = Literal["judged", "approved", "declined", "promoted", "rolled back", "removed"]
+What = Literal["judged", "approved", "declined", "promoted", "rolled back", "removed", "made the reference"]
 
 SWITCHES: Final = ("promoted", "rolled back")
 """What changes which version is in service."""
@@ -33,10 +33,10 @@ class HistoryEntry(Record):
     Attributes:
         at: when, ISO 8601, UTC, seconds.
         what: `judged` by the gate; `approved` or `declined` by a person (or by nobody in time); `promoted`, `rolled back`;
-            `removed`: its files went by the retention setting.
+            `removed`: its files went by the retention setting; `made the reference` by a person.
         actor: who did it: a user's name, or a run of the DAG in words.
         version: number of the version concerned; for a switch, the one that came into service.
-        previous: for a switch, the version that was in service before; None if none was.
+        previous: for a switch, the version that was in service before, for a reference the one before; None if none was.
         reason: why, in words.
         verdict: what the gate had said of the version by then; None if it was not asked.
         switch: number of the switch, 1, 2, ...; None for what is none.

@@ -22,7 +22,8 @@ from skinlesion.registry.training_record import TrainingRecord
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 
 State = Literal["candidate", "champion", "former champion", "rejected"]
-"""`champion` is in service, `former champion` was; `rejected` lost at the gate or was declined; `candidate`: the rest."""
+"""`champion` is in service, `former champion` was; `rejected` lost at the gate or was declined; `candidate`: the rest, also one
+that too few lesions could judge."""
 
 FIGURES: Final = {
     "balanced_accuracy": "Balanced accuracy",
