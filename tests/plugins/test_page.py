@@ -67,7 +67,7 @@ def test_it_lists_the_versions_with_states_figures_and_verdicts(
 
 def test_a_version_has_each_criterion_with_its_numbers(browser_of: Callable[..., TestClient], models: Path) -> None:
     page = browser_of("vic").get(f"{PAGE}/versions/3").text
-    assert "Not passed" in page
+    assert "not passed" in page
     auroc, sensitivity = map(text_of, rows_of(page, "Criterion"))
     assert "Malignant AUROC yes 0.9 0.8" in auroc
     assert "no -0.1234 -0.08 The sensitivity for malignant is as it is." in sensitivity

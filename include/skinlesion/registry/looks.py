@@ -8,13 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Self
 
 from skinlesion.registry.history import HistoryEntry
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 FREE_BELOW: Final = 0.01
 """A judgement with at most this p-value beside the reference draws nothing from the budget."""
@@ -22,10 +18,8 @@ FREE_BELOW: Final = 0.01
 BETTER_AT: Final = 0.01
 """Largest p-value at which a version counts as shown to be better than the reference, which it then replaces."""
 
-Number = TypeVar("Number", float, "npt.NDArray[np.float64]")
 
-
-def level(budget: float, draws: Number) -> Number:
+def level(budget: float, draws: int) -> float:
     """Return the largest p-value with which the next candidate passes beside the reference, after so many draws.
 
     It is adaptive alpha spending (Tian & Ramdas, "Online control of the familywise error rate", Stat. Methods Med. Res. 30:976,
