@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
-from skinlesion.command_line.options import Models, out
+from skinlesion.command_line.options import Dataset, Models, out
 from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
@@ -25,7 +25,7 @@ from skinlesion.registry.restore import restore
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback, set_reference
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def list_versions(
         return
     table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in versions:
-        figures = (_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
+        figures = (
+            version.figure(name).in_words("–") for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")
+        )
         table.add_row(
             str(version.number), version.created[:16].replace("T", " "), version.standing, *figures, _gate(version)
         )
@@ -92,7 +94,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: _figure(version.figure(name), " to ") for name, title in FIGURES.items()},
+            **{title: version.figure(name).in_words() for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
@@ -150,6 +152,19 @@ def roll_back(
 ) -> None:
     """Go back to the version that was in service before."""
     _print_entry(rollback(_folder(models), actor=this_user(), reason=reason, to=to))
+
+
+@models_app.command("open-sealed", rich_help_panel="Decide")
+def open_sealed_part(number: Number, reason: Reason, dataset: Dataset = None, models: Models = None) -> None:
+    """Measure a version on the sealed part of the held-out lesions, which no night scores; the history notes it.
+
+    The figures stand beside the nightly ones. The more often the part is opened, the less it is worth.
+    """
+    from skinlesion.promotion.sealed import open_sealed
+
+    given = {"dataset": dataset, "models": models}
+    config = PipelineConfig.of({name: path.absolute() for name, path in given.items() if path is not None})
+    _print_entry(open_sealed(config, number, actor=this_user(), reason=reason))
 
 
 @models_app.command(rich_help_panel="Decide")
@@ -256,7 +271,7 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one))
+        figures.add_row(one.title, one.first.in_words("–"), one.second.in_words("–"), *_difference(one))
     yield figures
     if held_out.unpaired_because:
         yield f"\nNo differences: {held_out.unpaired_because}"
@@ -277,14 +292,6 @@ def _gate(version: Version) -> str:
         return ""
     outcome = version.verdict.outcome
     return f"lost {len(version.verdict.lost)}" if outcome == "not passed" else outcome
-
-
-def _figure(figure: Figure, between: str = "–") -> str:
-    """Return a figure with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
-    if figure.value is None:
-        return "not measured"
-    has_interval = figure.low is not None and figure.high is not None
-    return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
 
 
 def _difference(row: ComparedFigure) -> tuple[str, str]:

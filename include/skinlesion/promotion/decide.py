@@ -172,7 +172,11 @@ def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, re
     now = registry.in_service
     if now is not None and now.version == judgement.version and now.is_whole():
         return now.entry
-    return promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+    entry = promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+    from skinlesion.promotion.sealed import open_if_due
+
+    open_if_due(config, judgement.version)
+    return entry
 
 
 def newest(registry: Registry) -> Version:

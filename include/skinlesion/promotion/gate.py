@@ -22,8 +22,10 @@ from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
 from skinlesion.prediction.measurable import Measurable
+from skinlesion.prediction.sealed import HeldOutParts
 from skinlesion.promotion.beside import OnLesions, beside_others, in_percent
 from skinlesion.promotion.compared_models import Compared, Unmeasured, measurable_by_all
+from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
@@ -46,7 +48,8 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
     Raises DataError if there is no such version or nothing to measure it on.
     """
     manifest, _ = trusted_manifest(config.dataset, splits_known(config.models))
-    held_out = held_out_rows(manifest)
+    parts = held_out_parts(config, held_out_rows(manifest))
+    held_out = parts.nightly
     judged = registry.version(number)
     candidate = Candidate(layout.candidate(config.models, judged.run))
     champion = Compared.in_service(registry)
@@ -54,7 +57,7 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
     models = [candidate, champion.candidate, reference.candidate]
     measured, problem = measurable_by_all(config, held_out, models)
     rows = measured.rows
-    criteria, look = [*_required(config, registry, judged, candidate, measured, problem)], None
+    criteria, look = [*_required(config, registry, judged, candidate, measured, problem, parts)], None
     if criteria[-1].passed:
         on = OnLesions(
             labels=rows["label"].map(LABELS.index).to_numpy(dtype=np.int64),
@@ -90,6 +93,7 @@ def _required(
     candidate: Candidate,
     measured: Measurable,
     problem: Unmeasured | None,
+    parts: HeldOutParts,
 ) -> Iterator[Criterion]:
     """Yield what must hold before anything can be measured, up to the first that does not."""
     training = candidate.read_training()
@@ -101,7 +105,7 @@ def _required(
     yield classes
     if not classes.passed:
         return
-    yield _unseen(measured, problem)
+    yield _unseen(measured, problem, parts)
     if problem is None:
         yield _files_agree(config, candidate, measured.rows)
 
@@ -140,14 +144,14 @@ def _classes(training: TrainingRecord) -> Criterion:
     )
 
 
-def _unseen(measured: Measurable, problem: Unmeasured | None) -> Criterion:
+def _unseen(measured: Measurable, problem: Unmeasured | None, parts: HeldOutParts) -> Criterion:
     learnt = measured.left_out.sentence or "No held-out lesion was learnt by a model that is measured."
     return Criterion(
         name="unseen_lesions",
         title="Enough held-out lesions that no model learnt",
         passed=problem is None,
         unjudged=problem.unjudged if problem is not None else None,
-        sentence=problem.problem if problem is not None else learnt,
+        sentence=problem.problem if problem is not None else f"{learnt} {parts.sentence}",
         numbers=measured.left_out.model_dump(),
     )
 

@@ -42,6 +42,31 @@ class PromotionSettings(RunSettings):
         gt=0,
         le=1,
     )
+    gate_sealed_share: float = setting(
+        0.2,
+        "Gate: sealed share",
+        "Share of the held-out lesions of each class that no night scores, chosen for good by a hash of each lesion. 0: none.",
+        in_form=False,
+        ge=0,
+        le=0.5,
+    )
+    gate_sealed_from: int = setting(
+        250,
+        "Gate: sealed part from",
+        "Number of malignant held-out lesions from which a part of them is sealed. With fewer the rest could judge too little.",
+        in_form=False,
+        ge=1,
+        le=1_000_000,
+    )
+    gate_open_sealed_every: int = setting(
+        10,
+        "Gate: open the sealed part every",
+        "Number of promotions after which the version that comes into service is measured on the sealed lesions. 0: a person alone "
+        "opens them.",
+        in_form=False,
+        ge=0,
+        le=100_000,
+    )
     gate_min_auroc: float = setting(
         0.8,
         "Gate: lowest malignant AUROC",

@@ -44,6 +44,13 @@ class Figure(RecordPart):
     low: float | None = None
     high: float | None = None
 
+    def in_words(self, between: str = " to ") -> str:
+        """Return the number with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
+        if self.value is None:
+            return "not measured"
+        has_interval = self.low is not None and self.high is not None
+        return f"{self.value:.3f}" + (f" ({self.low:.3f}{between}{self.high:.3f})" if has_interval else "")
+
 
 class Measurement(RecordPart):
     """What evaluate measured of a version, once.
