@@ -151,7 +151,7 @@ def test_each_judgement_is_counted_and_asks_more_of_the_next_once_it_draws_on_th
     assert confidence == sorted(confidence) and confidence[0] == pytest.approx(1 - level(0.05, 0))
     registry = Registry.read(house.models)
     assert (registry.looks.lesions, registry.looks.judged, registry.looks.draws) == (120, 4, 3)
-    assert "have judged 4 times; 3 times that drew on the error budget, of which 17% is left" in registry.looks.sentence
+    assert "have judged 4 times, with 3 draws on the error budget; 17% of it is left" in registry.looks.sentence
     assert registry.looks.sentence in line(worse[-1], "error_budget").sentence
     again = judge_once(house.config, registry.versions[0].number, actor="the next night")
     assert not again.judged_now

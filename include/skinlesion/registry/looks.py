@@ -77,13 +77,12 @@ class Looks:
     @property
     def sentence(self) -> str:
         """How often they have judged and what is left, for people."""
-        judged = "not judged beside a reference yet" if not self.judged else f"judged {_times(self.judged)}"
-        drew = (
-            f"{_times(self.draws)} that drew on the error budget, of which"
-            if self.draws
-            else "that drew on no error budget:"
+        judged = f"judged {_times(self.judged)}" if self.judged else "not judged beside a reference yet"
+        draws = "1 draw" if self.draws == 1 else f"{self.draws or 'no'} draws"
+        return (
+            f"The {self.lesions} malignant lesions that are held out have {judged}, with {draws} on the error budget; "
+            f"{self.left:.0%} of it is left."
         )
-        return f"The {self.lesions} malignant lesions that are held out have {judged}; {drew} {self.left:.0%} is left."
 
 
 def _times(count: int) -> str:
