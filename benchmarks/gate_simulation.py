@@ -1,6 +1,7 @@
 """How often the gate's comparison lets a candidate pass: truly equal ones, and ones that find fewer malignant lesions.
 
-    python -m benchmarks.gate_simulation
+    python -m benchmarks.gate_simulation              1,500 lesions, 300 of them malignant
+    python -m benchmarks.gate_simulation --few        from 1 malignant lesion on, a candidate that is worse by .20
 
 Both models are asked about the same lesions. Whether a model is right about a lesion depends on how hard the lesion is, which
 both share, and on the model: a Gaussian copula. At a correlation of .6 two equal models disagree about 20 % of the malignant
@@ -15,7 +16,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.paired import Decided, compare
@@ -23,6 +24,9 @@ from skinlesion.stages.settings import PipelineConfig
 
 LESIONS: Final = {"benign": 1100, "malignant": 300, "unknown": 100}
 """1,500 held-out lesions, as many as of HAM10000."""
+
+FEW: Final = (1, 2, 3, 5, 10, 30, 100, 300)
+"""Numbers of malignant lesions; of the others there are as many as in HAM10000."""
 
 RECALL: Final = {"benign": 0.9, "malignant": 0.7, "unknown": 0.7}
 """Of the likeliest class."""
@@ -33,13 +37,15 @@ class Case:
     """A candidate beside the champion.
 
     sensitivity: the champion's, at its operating point. drop: how much lower the candidate's is. correlation: of how hard
-    the lesions are for both.
+    the lesions are for both. recall_drop: how much lower the candidate's recall of each class is. malignant: number of lesions.
     """
 
     name: str
     sensitivity: float
     drop: float
     correlation: float
+    recall_drop: float = 0.0
+    malignant: int = LESIONS["malignant"]
 
 
 CASES: Final = tuple(
@@ -50,11 +56,29 @@ CASES: Final = tuple(
 )
 
 
+def worse_cases(few: tuple[int, ...] = FEW) -> list[Case]:
+    """Return candidates that are worse by .20 in sensitivity or in balanced accuracy, each with so many malignant lesions."""
+    return [
+        Case(
+            f"{what} lower by .20, correlation {correlation:g}, {count} malignant",
+            0.95,
+            drop,
+            correlation,
+            recall,
+            count,
+        )
+        for what, drop, recall in (("sensitivity", 0.2, 0.0), ("balanced accuracy", 0.0, 0.2))
+        for correlation in (0.6, 0.9)
+        for count in few
+    ]
+
+
 def passing_share(case: Case, draws: int, *, seed: int = 0) -> float:
-    """Give the share of drawn candidates that pass both comparisons at the default settings."""
+    """Return the share of drawn candidates that pass both comparisons at the default settings."""
     config = PipelineConfig.of({})
     generator = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(LABELS)), [LESIONS[label] for label in LABELS])
+    counts = LESIONS | {"malignant": case.malignant}
+    labels = np.repeat(np.arange(len(LABELS)), [counts[label] for label in LABELS])
     lesions = np.arange(len(labels))
     passed = 0
     for _ in range(draws):
@@ -62,19 +86,21 @@ def passing_share(case: Case, draws: int, *, seed: int = 0) -> float:
         accuracy, sensitivity = compare(labels, lesions, *both, confidence=config.gate_confidence)
         assert sensitivity is not None
         is_accurate = accuracy.lower >= -config.gate_balanced_accuracy_margin
-        passed += is_accurate and sensitivity.lower >= -config.gate_sensitivity_margin
+        is_sensitive = sensitivity.lower >= -config.gate_sensitivity_margin
+        # A candidate that is less accurate alone has to be kept out by the comparison of accuracies alone.
+        passed += is_accurate and (is_sensitive or case.recall_drop > 0)
     return passed / draws
 
 
 def _drawn(case: Case, labels: npt.NDArray[np.int64], generator: np.random.Generator) -> tuple[Decided, Decided]:
-    """Give what candidate and champion say of the lesions."""
+    """Return what candidate and champion say of the lesions."""
     recall = np.array([RECALL[label] for label in LABELS])
     shared = generator.normal(size=(2, len(labels)))
     models = []
-    for drop in (case.drop, 0.0):
+    for drop, recall_drop in ((case.drop, case.recall_drop), (0.0, 0.0)):
         own = generator.normal(size=(2, len(labels)))
         ease = np.sqrt(case.correlation) * shared + np.sqrt(1 - case.correlation) * own
-        is_right = ease[0] < norm.ppf(recall[labels])
+        is_right = ease[0] < norm.ppf(recall[labels] - recall_drop)
         predicted = np.where(is_right, labels, (labels + 1) % len(LABELS))
         models.append(Decided(predicted, ease[1] < norm.ppf(case.sensitivity - drop)))
     return models[0], models[1]
@@ -84,9 +110,12 @@ def main() -> None:
     """Print the share of each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=500)
-    draws = parser.parse_args().draws
-    for case in CASES:
-        print(f"{case.name:<55} {passing_share(case, draws):6.1%}", flush=True)  # noqa: T201
+    parser.add_argument("--few", action="store_true", help="from 1 malignant lesion on")
+    asked = parser.parse_args()
+    for case in worse_cases() if asked.few else CASES:
+        share = passing_share(case, asked.draws)
+        ends = binomtest(round(share * asked.draws), asked.draws).proportion_ci(method="wilson")
+        print(f"{case.name:<70} {share:6.1%} ({ends.low:.1%} to {ends.high:.1%})", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -143,11 +143,11 @@ def skin_lesion_promote() -> None:
         ti, config = get_current_context()["ti"], settings()
         judgement = Judgement.model_validate(ti.xcom_pull("gate", key="judgement"))
         answer = ti.xcom_pull("approval", key="answer")
-        actor, reason = this_run(), "It passed the gate"
+        actor, reason = this_run(), judgement.reason
         if answer is not None:
             actor, why = answer["by"], f"Asked by {this_run()}"
             note_answer(config, judgement.version, "approved", actor=actor, at=answer["at"], reason=why)
-            reason = f"It passed the gate, and {actor} approved"
+            reason = f"{judgement.reason}, and {actor} approved"
         elif judgement.needs_person:  # somebody marked the approval as a success
             return {"promoted": False, "why": f"Nobody approved, and a person must. {judgement.sentence}"}
         try:

@@ -51,7 +51,7 @@ def _hint(name: str, known: list[str]) -> str:
     from skinlesion.stages.settings import PipelineConfig
 
     if name in PipelineConfig.model_fields and not PipelineConfig.model_json_schema()["properties"][name][IN_FORM]:
-        return f"`{name}` is a place of the installation: it is set there, in SKINLESION_{name.upper()}, and no run chooses it."
+        return f"`{name}` belongs to the installation: it is set there, in SKINLESION_{name.upper()}, and no run chooses it."
     return did_you_mean(name, known)
 
 

@@ -102,7 +102,7 @@ class Auditor:
 
     def _was_judged(self, switch: Row, history: list[Row]) -> None:
         """What came into service by the gate alone passed it, beside what was in service then."""
-        if switch["what"] != "promoted" or switch["reason"] != "It passed the gate":
+        if switch["what"] != "promoted" or not switch["reason"].startswith("It passed the gate"):
             return
         at = history.index(switch)
         verdicts = [
@@ -303,6 +303,9 @@ class Auditor:
         now = self._record()
         if now is not None and now["run"] not in self.runs_with_files:
             self.say("candidate whole", f"the candidate in service, {now['run']}, has lost its files")
+        reference = self._reference()
+        if reference is not None and reference not in self.runs_with_files:
+            self.say("reference whole", f"the candidate of the reference, {reference}, has lost its files")
         for folder in (self.models / "candidates").glob("*"):
             if (folder / "backup").exists() and folder.name in registered:
                 self.say("orphans", f"{folder.name}/backup is left after its training")
@@ -313,6 +316,17 @@ class Auditor:
         may_go = {one["run"] for one in known if one["number"] not in switched | waiting} & self.runs_with_files
         if len(may_go) > self.most_kept:
             self.say("disk", f"{len(may_go)} candidates that neither served nor wait for a person keep their files")
+
+    def _reference(self) -> str | None:
+        """Return the candidate of the version that candidates must be no worse than, as the history has it."""
+        number = None
+        for one in self.history:
+            look = (one.get("verdict") or {}).get("look")
+            is_better = look is not None and look["is_better"] and look["reference"] == number
+            if one["what"] == "made the reference" or (one["what"] == "promoted" and (number is None or is_better)):
+                number = one["version"]
+        known = [one["registered"] for one in self.versions if "registered" in one]
+        return next((str(one["run"]) for one in known if one["number"] == number), None)
 
     most_kept: int = 10_000
     runs_with_files: set[str] = field(default_factory=set)

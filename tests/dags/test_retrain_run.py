@@ -224,7 +224,7 @@ def test_a_run_that_names_a_place_fails_and_touches_nothing(house: House, tmp_pa
     assert night.state == "failed"
     assert night.tasks["collect"] == [("failed", 1)]
     assert [path.name for path in tmp_path.iterdir()] == ["theirs.jpg"]
-    assert f"`{name}` is a place of the installation" in (night.note or "")
+    assert f"`{name}` belongs to the installation" in (night.note or "")
 
 
 def test_no_lesion_is_on_both_sides_of_the_split(first_night: Night) -> None:

@@ -67,7 +67,7 @@ def test_it_lists_the_versions_with_states_figures_and_verdicts(
 
 def test_a_version_has_each_criterion_with_its_numbers(browser_of: Callable[..., TestClient], models: Path) -> None:
     page = browser_of("vic").get(f"{PAGE}/versions/3").text
-    assert "Not passed" in page
+    assert "not passed" in page
     auroc, sensitivity = map(text_of, rows_of(page, "Criterion"))
     assert "Malignant AUROC yes 0.9 0.8" in auroc
     assert "no -0.1234 -0.08 The sensitivity for malignant is as it is." in sensitivity
@@ -440,3 +440,47 @@ def test_the_tab_shows_no_data_report_of_a_later_run(
     failed_ingest.unlink()
     assert "<iframe" not in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
     assert browser_of("vic").get(f"{PAGE}/data_report_failed.html").status_code == 404
+
+
+def test_it_says_which_version_is_the_reference_and_how_often_the_held_out_lesions_have_judged(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    look = {"reference": 1, "lesions": 120, "confidence": 0.97, "p_worse": 0.2, "is_draw": True, "is_better": False}
+    verdict = {
+        "passed": False,
+        "is_too_few": True,
+        "against": 2,
+        "lost": ["Too few."],
+        "look": look,
+        "at": "2026-07-04",
+    }
+    entry = {
+        "at": "2026-07-04",
+        "what": "judged",
+        "actor": "ann",
+        "version": 3,
+        "reason": "As it is",
+        "verdict": verdict,
+    }
+    with history.path(models).open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+    page = browser_of("vic").get(f"{PAGE}/").text
+    assert "Version 1 is the reference, which every candidate must be no worse than." in text_of(page)
+    said = "The 120 malignant lesions that are held out have judged once, with 1 draw on the error budget; 39% of it is left."
+    assert said in text_of(page)
+    assert "too few to judge" in text_of(rows_of(page, 'id="versions"')[0])
+    assert said in text_of(browser_of("vic").get(f"{PAGE}/versions/3").text)
+    assert "the reference" in text_of(browser_of("vic").get(f"{PAGE}/versions/1").text)
+
+
+def test_a_line_that_is_neither_yes_nor_no_says_why(browser_of: Callable[..., TestClient], models: Path) -> None:
+    path = layout.candidate(models, "third") / "verdict.json"
+    verdict = json.loads(path.read_text())
+    for criterion, why in zip(verdict["criteria"], ("too few to judge", "not compared"), strict=True):
+        criterion |= {"unjudged": why, "passed": True}
+    path.write_text(json.dumps(verdict))
+    page = browser_of("vic").get(f"{PAGE}/versions/3").text
+    assert "passed provisionally" in text_of(page)
+    few, not_compared = map(text_of, rows_of(page, "Criterion"))
+    assert "Malignant AUROC too few to judge 0.9" in few
+    assert "not compared" in not_compared and "yes" not in not_compared

@@ -85,7 +85,7 @@ def test_a_run_that_names_a_place_is_refused_with_where_the_place_is_set(
     answer = start(dag_id, {name: value})
     assert answer.status_code == 400
     detail = answer.json()["detail"]
-    assert f"`{name}` is a place of the installation: it is set there, in SKINLESION_{name.upper()}" in detail
+    assert f"`{name}` belongs to the installation: it is set there, in SKINLESION_{name.upper()}" in detail
     assert value not in detail
 
 
@@ -166,7 +166,7 @@ def test_no_task_works_for_a_run_that_names_a_place(monkeypatch: pytest.MonkeyPa
     params = dict(dag.params.dump()) | {"models": "/other"}
     context = {"dag": dag, "dag_run": run, "params": params, "ti": None, "triggering_asset_events": {}}
     monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
-    with pytest.raises(DataError, match="`models` is a place of the installation"):
+    with pytest.raises(DataError, match="`models` belongs to the installation"):
         body(*(["1/1"] if found.is_mapped else []))
 
 

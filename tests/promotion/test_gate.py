@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.measured import known
+from typer.testing import CliRunner
 
+from skinlesion.command_line.models import models_app
 from skinlesion.data.finding import Verdict as DataVerdict
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -121,7 +124,7 @@ def test_a_calibrated_model_is_not_blamed_for_few_images(house: House) -> None:
 def test_a_candidate_beside_the_champion(
     house: House, champion: int, right: dict[str, float], expected: list[str]
 ) -> None:
-    floors = house.settings(gate_min_auroc=0.5, gate_max_calibration_error=1)
+    floors = house.settings(gate_min_auroc=0.5, gate_min_sensitivity=0.75, gate_max_calibration_error=1)
     verdict = verdict_on(house, house.add("candidate", house.scores(**right)), floors)
     assert lost(verdict) == expected
     assert (verdict.against, verdict.against_run) == (champion, "champion")
@@ -137,7 +140,9 @@ def test_few_lesions_leave_a_small_difference_open(house: House, champion: int) 
     verdict = verdict_on(house, number, house.settings(**floors))
     assert lost(verdict) == ["sensitivity_margin"]
     assert "Too few malignant lesions to judge: 120 held out" in verdict.lost[0].sentence
-    assert lost(verdict_on(house, number, house.settings(gate_confidence=0.5, **floors))) == []
+    assert verdict.outcome == "too few to judge"
+    by_the_difference = house.settings(gate_confidence=0.5, gate_error_budget=1, **floors)
+    assert lost(verdict_on(house, number, by_the_difference)) == []
 
 
 def test_each_model_is_sensitive_at_its_own_threshold(house: House, champion: int) -> None:
@@ -359,3 +364,47 @@ def test_who_is_asked_about_a_first_model_reads_each_line_once(house: House) -> 
     text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
     assert "(no model is in service)" in text
     assert text.count("No model is in service yet: the floors decide.") == 1
+
+
+def few_malignant(house: House, count: int) -> None:
+    is_malignant = house.rows["label"] == "malignant"
+    rows = pd.concat([house.rows[~is_malignant], house.rows[is_malignant].head(count)])
+    house.hold_out(rows.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(("lesions", "outcome"), [(7, "passed provisionally"), (40, "passed")])
+def test_a_first_model_whose_floors_rest_on_few_lesions_is_provisional(
+    house: House, lesions: int, outcome: str
+) -> None:
+    """Seven malignant lesions put a first model in service as plainly passed."""
+    few_malignant(house, lesions)
+    scores = np.where(house.scores(benign=1, malignant=1, unknown=1) > 0.5, 0.92, 0.04)
+    number = house.add("first", scores)
+    judgement = judge_once(house.config, number, actor="ann")
+    verdict = known(read_verdict(house.models, "first", number))
+    assert (verdict.outcome, verdict.passed, judgement.next) == (outcome, True, "switch")
+    is_provisional = outcome != "passed"
+    assert ("provisionally" in judgement.sentence) == ("provisionally" in judgement.reason) == is_provisional
+    floor = next(one for one in verdict.criteria if one.name == "min_sensitivity")
+    assert floor.says == ("too few to judge" if is_provisional else "yes")
+    assert (f"Too few malignant lesions to judge: {lesions} held out" in floor.sentence) == is_provisional
+    promote(house.models, number, actor="ann", reason=judgement.reason)
+    version = Registry.read(house.models).version(number)
+    assert version.standing == ("champion, provisional" if is_provisional else "champion")
+    listed = CliRunner().invoke(models_app, ["list", "--models", str(house.models)], env={"COLUMNS": "200"}).output
+    assert ("champion, provisional" in listed) == is_provisional
+
+
+def test_beside_a_model_in_service_nothing_passes_by_too_few_lesions(house: House, champion: int) -> None:
+    few_malignant(house, 7)
+    number = house.add("candidate", house.scores(benign=1, malignant=1, unknown=1))
+    verdict = verdict_on(house, number, house.settings(gate_max_calibration_error=1))
+    assert (verdict.passed, verdict.outcome) == (False, "too few to judge")
+    assert set(lost(verdict)) <= {"min_auroc", "min_sensitivity", "sensitivity_margin", "balanced_accuracy_margin"}
+    assert {one.says for one in verdict.lost} == {"too few to judge"}
+
+
+def test_a_line_of_a_first_model_does_not_say_that_it_was_compared(house: House) -> None:
+    verdict = verdict_on(house, house.add("first"))
+    assert [one.says for one in verdict.criteria if one.name.endswith("_margin")] == ["not compared"] * 2
+    assert verdict.outcome == "passed"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.gate_simulation import CASES, Case, passing_share
+from benchmarks.creep import KINDS, POLICIES, Kind, flattery, run
+from benchmarks.gate_simulation import CASES, Case, passing_share, worse_cases
 
 from skinlesion.evaluation.paired import Decided, compare
 
@@ -16,6 +17,34 @@ from skinlesion.evaluation.paired import Decided, compare
 def test_equal_candidates_pass_and_less_sensitive_ones_do_not(case: Case, draws: int) -> None:
     share = passing_share(case, draws=draws)
     assert share >= 0.9 if case.drop == 0 else share <= 0.05
+
+
+@pytest.mark.parametrize("case", worse_cases((1, 5, 30)), ids=lambda case: case.name)
+def test_a_much_worse_candidate_passes_as_seldom_with_few_lesions_as_with_many(case: Case) -> None:
+    """With one malignant lesion 77 of 100 such candidates passed."""
+    assert passing_share(case, draws=20) <= 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_model_in_service_does_not_sink_and_still_improves(kind: Kind) -> None:
+    sizes = (
+        {"histories": 40, "nights": 365, "lesions": 300}
+        if kind.turn is None
+        else {"histories": 40, "nights": 250, "lesions": 300}
+    )
+    before, now = (run(kind, policy, **sizes) for policy in (POLICIES[0], POLICIES[-1]))
+    assert now.violated <= 0.1
+    if kind.step < 0 or kind.turn is not None:
+        assert before.violated >= 0.9
+    if kind.step > 0 and kind.turn is None:
+        assert now.gain >= 0.8 * before.gain > 0.2
+
+
+def test_choosing_by_the_nightly_lesions_flatters_there_and_not_on_others() -> None:
+    for policy in POLICIES[::2]:
+        found = flattery(policy, histories=12, nights=40, lesions=240, sealed=60)
+        assert found.nightly >= 0.03
+        assert abs(found.sealed) <= max(0.02, 3 * found.standard_error)
 
 
 def decided(predicted: list[int], positive: list[bool]) -> Decided:

@@ -28,6 +28,7 @@ from skinlesion.prediction.held_out_scores import (
     stored_probabilities_of,
 )
 from skinlesion.prediction.measurable import LEARNT_COLUMNS
+from skinlesion.prediction.sealed import HeldOutParts
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.snapshot import Registry
@@ -182,6 +183,17 @@ def test_a_candidate_is_not_measured_on_what_it_learnt_and_no_answer_for_it_is_s
     candidate.trained_on.unlink()
     with pytest.raises(DataError, match="learnt is not known"):
         run_stage("evaluate", config)
+
+
+def test_what_is_sealed_is_not_measured_and_the_report_says_so(copy_of_trained: Path) -> None:
+    sealing = {"gate_sealed_from": 1, "gate_sealed_share": 0.5, "robustness_lesions": 0}
+    config, candidate = config_of(copy_of_trained, **sealing), candidate_of(copy_of_trained, 1)
+    parts = HeldOutParts.of(held_out_rows(read_manifest(config.dataset)), 0.5, 1)
+    run_stage("evaluate", config)
+    found, stored = MetricsRecord.read(candidate.metrics), pd.read_parquet(candidate.predictions)
+    assert len(parts.sealed) > 0 and found.images == len(stored) == len(parts.nightly)
+    assert not set(stored["sha256"]) & set(parts.sealed["sha256"])
+    assert parts.sentence in found.warnings and parts.sentence in candidate.report.read_text()
 
 
 def test_no_lesions_switch_the_curves_off_and_make_the_evaluation_stale(copy_of_trained: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
-from skinlesion.command_line.options import Models, out
+from skinlesion.command_line.options import Dataset, Models, out
 from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
@@ -24,9 +24,9 @@ from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.restore import restore
 from skinlesion.registry.snapshot import Registry, Version
-from skinlesion.registry.switch import promote, rollback
+from skinlesion.registry.switch import promote, rollback, set_reference
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
@@ -68,11 +68,13 @@ def list_versions(
         return
     table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in versions:
-        figures = (_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
-        table.add_row(
-            str(version.number), version.created[:16].replace("T", " "), version.state, *figures, _gate(version)
+        figures = (
+            version.figure(name).in_words("–") for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")
         )
-    print_whole(out, table, "", _in_service(registry), on_disk(registry.models).sentence())
+        table.add_row(
+            str(version.number), version.created[:16].replace("T", " "), version.standing, *figures, _gate(version)
+        )
+    print_whole(out, table, "", _in_service(registry), *_reference(registry), on_disk(registry.models).sentence())
     registry.require_whole()
 
 
@@ -89,11 +91,11 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         return
     _print_pairs(
         {
-            "Version": f"{number}, {version.state}",
+            "Version": f"{number}, {version.standing}" + (", the reference" if registry.reference == number else ""),
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: _figure(version.figure(name), " to ") for name, title in FIGURES.items()},
+            **{title: version.figure(name).in_words() for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
@@ -107,13 +109,15 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
     if verdict is None:
         print_whole(out, "", "The gate has not judged it.", "")
     else:
-        print_whole(out, "", f"The gate, {verdict.at}, on {verdict.images} images of {verdict.lesions} lesions:")
+        on = f"on {verdict.images} images of {verdict.lesions} lesions"
+        print_whole(out, "", f"The gate, {verdict.at}, {on}: {verdict.outcome}.")
         for criterion in verdict.criteria:
-            result = "holds" if criterion.passed else "LOST"
+            result = {"yes": "holds", "no": "LOST"}.get(criterion.says, criterion.says)
             if criterion.numbers.get("needs a person"):
                 result = "ASKS"
-            print_whole(out, f"  {result:<6} {criterion.title}: {criterion.sentence}", indent=9)
+            print_whole(out, f"  {result:<16} {criterion.title}: {criterion.sentence}", indent=19)
         print_whole(out, "")
+    print_whole(out, *_reference(registry), "")
     for entry in registry.of_version(number):
         _print_entry(entry)
     registry.require_whole()
@@ -156,6 +160,28 @@ def roll_back(
     entry = rollback(folder, actor=this_user(), reason=reason, to=to)
     _print_entry(entry)
     note_decisions(folder, entry.version)
+
+
+@models_app.command("open-sealed", rich_help_panel="Decide")
+def open_sealed_part(number: Number, reason: Reason, dataset: Dataset = None, models: Models = None) -> None:
+    """Measure a version on the sealed part of the held-out lesions, which no night scores; the history notes it.
+
+    The figures stand beside the nightly ones. The more often the part is opened, the less it is worth.
+    """
+    from skinlesion.promotion.sealed import open_sealed
+
+    given = {"dataset": dataset, "models": models}
+    config = PipelineConfig.of({name: path.absolute() for name, path in given.items() if path is not None})
+    _print_entry(open_sealed(config, number, actor=this_user(), reason=reason))
+
+
+@models_app.command(rich_help_panel="Decide")
+def reference(number: Number, reason: Reason, models: Models = None) -> None:
+    """Make a version the reference: the one that every candidate must be no worse than, beside the model in service.
+
+    It moves up by itself to a version that is shown to be better. Only this command moves it down.
+    """
+    _print_entry(set_reference(_folder(models), number, actor=this_user(), reason=reason))
 
 
 @models_app.command(rich_help_panel="Look")
@@ -225,6 +251,14 @@ def _in_service(registry: Registry) -> str:
     return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"
 
 
+def _reference(registry: Registry) -> Iterator[str]:
+    """Yield which version is the reference, and how often the held-out lesions have judged."""
+    if registry.reference is not None:
+        yield f"Version {registry.reference} is the reference, which a candidate must be no worse than."
+    if registry.looks.judged:
+        yield registry.looks.sentence
+
+
 def _print_entry(entry: HistoryEntry) -> None:
     instead = f" in the place of {entry.previous}" if entry.previous is not None else ""
     print_whole(
@@ -245,7 +279,7 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one))
+        figures.add_row(one.title, one.first.in_words("–"), one.second.in_words("–"), *_difference(one))
     yield figures
     if held_out.unpaired_because:
         yield f"\nNo differences: {held_out.unpaired_because}"
@@ -264,15 +298,8 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
 def _gate(version: Version) -> str:
     if version.verdict is None:
         return ""
-    return "passed" if version.verdict.passed else f"lost {len(version.verdict.lost)}"
-
-
-def _figure(figure: Figure, between: str = "–") -> str:
-    """Return a figure with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
-    if figure.value is None:
-        return "not measured"
-    has_interval = figure.low is not None and figure.high is not None
-    return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
+    outcome = version.verdict.outcome
+    return f"lost {len(version.verdict.lost)}" if outcome == "not passed" else outcome
 
 
 def _difference(row: ComparedFigure) -> tuple[str, str]:

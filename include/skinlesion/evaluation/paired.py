@@ -23,6 +23,7 @@ from skinlesion.evaluation.shares import (
     PairedShares,
     change_of_balanced_accuracy,
     mean_lower,
+    mean_p_worse,
     paired_recalls,
     recalls,
 )
@@ -42,15 +43,22 @@ MORE_IS_BETTER: Final = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both models on the same images, and candidate minus champion.
+    """A figure of both models on the same images, and candidate minus the other one.
 
-    lower: one-sided lower bound of that difference. lesions: number of those of the rarest class that it depends on.
+    Attributes:
+        candidate, other, difference: the figure of either, and the first minus the second.
+        lower: one-sided lower bound of that difference.
+        p_worse: p-value of "the candidate is worse by the margin or more".
+        p_no_better: p-value of "the candidate is no better".
+        lesions: number of those of the rarest class that it depends on.
     """
 
     candidate: float
-    champion: float
+    other: float
     difference: float
     lower: float
+    p_worse: float
+    p_no_better: float
     lesions: int
 
 
@@ -72,7 +80,13 @@ class Decided:
 
 
 def compare(
-    labels: Ints, lesions: npt.ArrayLike, candidate: Decided, champion: Decided, *, confidence: float
+    labels: Ints,
+    lesions: npt.ArrayLike,
+    candidate: Decided,
+    other: Decided,
+    *,
+    confidence: float,
+    margins: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Difference, Difference | None]:
     """Return the differences in balanced accuracy and in sensitivity for malignant at the operating points.
 
@@ -82,27 +96,33 @@ def compare(
         labels: (n,) int64, indices into `LABELS`; at least one.
         lesions: n names.
         candidate: answers for the n images.
-        champion: answers for the same n images.
+        other: answers of the model beside it for the same n images.
         confidence: of the one-sided bound; at 0.5 it is the difference itself, but where no image shows one.
+        margins: of balanced accuracy and of sensitivity, by which the candidate may be worse.
     """
     groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
     malignant = labels == LABELS.index(MALIGNANT)
-    of_class = paired_recalls(labels, candidate.predicted, champion.predicted, groups)
+    of_class = paired_recalls(labels, candidate.predicted, other.predicted, groups)
+    differences = [pair.difference for pair in of_class]
     accuracy = Difference(
         candidate=float(np.mean([share.point for share in recalls(labels, candidate.predicted, groups)])),
-        champion=float(np.mean([share.point for share in recalls(labels, champion.predicted, groups)])),
-        difference=float(np.mean([pair.difference for pair in of_class])),
-        lower=mean_lower([pair.difference for pair in of_class], [pair.lower(confidence) for pair in of_class]),
+        other=float(np.mean([share.point for share in recalls(labels, other.predicted, groups)])),
+        difference=float(np.mean(differences)),
+        lower=mean_lower(differences, [pair.lower(confidence) for pair in of_class]),
+        p_worse=mean_p_worse(of_class, margins[0]),
+        p_no_better=mean_p_worse(of_class, 0.0),
         lesions=min(pair.lesions for pair in of_class),
     )
     if not malignant.any():
         return accuracy, None
-    pair = PairedShares.of(candidate.positive[malignant], champion.positive[malignant], groups[malignant])
+    pair = PairedShares.of(candidate.positive[malignant], other.positive[malignant], groups[malignant])
     return accuracy, Difference(
         candidate=float(candidate.positive[malignant].mean()),
-        champion=float(champion.positive[malignant].mean()),
+        other=float(other.positive[malignant].mean()),
         difference=pair.difference,
         lower=pair.lower(confidence),
+        p_worse=pair.p_worse(margins[1]),
+        p_no_better=pair.p_worse(0.0),
         lesions=pair.lesions,
     )
 

@@ -27,6 +27,8 @@ LEVEL: Final = 0.95
 Interval = list[float]
 """Low and high."""
 
+Counts = float | Floats
+
 
 @dataclass(frozen=True)
 class Share:
@@ -53,6 +55,18 @@ class Share:
     def point(self) -> float:
         """The share itself; nan without images."""
         return float(self.hits.sum() / self.images.sum()) if self.lesions else float("nan")
+
+    def lower(self, confidence: float) -> float:
+        """Return what the share is above, with this confidence, one-sided; 0 without images.
+
+        It is the lower end of the interval and, where all is found, at most the exact binomial bound: of seven lesions seven found are
+        90 % sure above .72.
+        """
+        low = self.interval(2 * confidence - 1)[0]
+        if not self.lesions or self.point < 1:
+            return low
+        n = _independent(self.hits, float(self.hits.sum()), self.images)
+        return min(low, float((1 - confidence) ** (1 / n))) if confidence > 0.5 else low
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the score interval (Wilson, J. Am. Stat. Assoc. 22:209, 1927); everything, 0 to 1, without images.
@@ -118,6 +132,18 @@ class PairedShares:
             bound = min(bound, -float(beta.ppf(confidence, lost + 1, n - lost)))
         return bound
 
+    def p_worse(self, margin: float) -> float:
+        """Return the p-value of "the share is lower by `margin` or more"; 1 without images.
+
+        It is at most 1 - confidence where `lower(confidence)` is at least -margin.
+        """
+        if not self.lesions:
+            return 1.0
+        won, lost = float(self.only_new.sum()), float(self.only_old.sum())
+        n = _independent(self.only_new - self.only_old, won + lost, self.images)
+        scale = n / self.images.sum()
+        return float(p_worse(won * scale, lost * scale, n, margin))
+
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the two-sided interval of the difference; everything, -1 to 1, without images."""
         confidence = (1 + level) / 2
@@ -160,6 +186,24 @@ def mean_lower(points: Sequence[float], bounds: Sequence[float]) -> float:
     return mean_interval(points, [[bound, point] for point, bound in zip(points, bounds, strict=True)])[0]
 
 
+def mean_p_worse(pairs: Sequence[PairedShares], margin: float) -> float:
+    """Return the p-value of "the mean of these differences is -margin or less"; 1 above .5, where nothing is shown.
+
+    It is at most 1 - confidence where `mean_lower` with this confidence is at least -margin.
+    """
+    differences = [pair.difference for pair in pairs]
+
+    def above(power: float) -> float:
+        return mean_lower(differences, [pair.lower(1 - 10**power) for pair in pairs]) + margin
+
+    most, least = float(np.log10(0.5)), -12.0
+    if above(most) < 0:
+        return 1.0
+    if above(least) >= 0:
+        return float(10**least)
+    return float(10 ** brentq(above, least, most, xtol=1e-4))
+
+
 def _independent(sums: Floats, squares: float, images: Floats) -> float:
     """Return the number of independent images that are worth as much as these, at most the number of images.
 
@@ -183,10 +227,7 @@ def score_bound(won: float, lost: float, n: float, quantile: float) -> float:
     """Return the lowest difference d that a score test does not refuse: Tango 1998, equations 3 and 4."""
 
     def statistic(d: float) -> float:
-        b = -won - lost + (2 * n - won + lost) * d
-        c = -lost * d * (1 - d)
-        share_lost = (np.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-        return float((won - lost - n * d) / np.sqrt(max(n * (2 * share_lost + d * (1 - d)), 1e-300)))
+        return float(_score(won, lost, n, d))
 
     point = (won - lost) / n
     if quantile <= 0 or point <= -1:
@@ -196,3 +237,40 @@ def score_bound(won: float, lost: float, n: float, quantile: float) -> float:
         return -1.0
     # At the point itself the statistic is 0, or 0/0 where the models agree everywhere.
     return float(brentq(lambda d: statistic(d) - quantile, lowest, point - 1e-12, xtol=1e-9))
+
+
+def p_worse(won: Counts, lost: Counts, n: Counts, margin: float) -> Floats:
+    """Return the p-value of "the new model's share is lower by `margin` or more", of one pair or of an array of pairs.
+
+    won, lost: number of independent images that one model alone finds, of n. It is that of the bound `PairedShares.lower`: Tango's score
+    test and, where the new model is ahead nowhere, no less than the exact binomial one.
+    """
+    p = norm.sf(_score(won, lost, n, -margin))
+    # The binomial distribution function, as a beta one, which takes counts that are no whole numbers.
+    exact = beta.sf(margin, np.add(lost, 1), np.maximum(np.subtract(n, lost), 1e-12))
+    return np.asarray(np.where(np.equal(won, 0), np.maximum(p, np.where(np.less(lost, n), exact, 1.0)), p))
+
+
+def auroc_lower(auroc: float, malignant: int, others: int, confidence: float) -> float:
+    """Return what an AUROC of so many malignant and other lesions is above, with this confidence, one-sided.
+
+    It is method 5 of Newcombe ("Confidence intervals for an effect size measure based on the Mann-Whitney statistic, part 2", Stat. Med.
+    25:559, 2006): the lowest value that a score test with the variance of Hanley and McNeil does not refuse. Other than a
+    bootstrap it is below 1 for a model that puts every one of few lesions right.
+    """
+    quantile, more = float(norm.ppf(confidence)), (malignant + others) / 2 - 1
+
+    def beyond(value: float) -> float:
+        spread = 1 + more * ((1 - value) / (2 - value) + value / (1 + value))
+        return float(auroc - value - quantile * np.sqrt(value * (1 - value) * spread / (malignant * others)))
+
+    return float(brentq(beyond, 0.0, auroc, xtol=1e-9)) if auroc > 0 and beyond(auroc) < 0 else auroc
+
+
+def _score(won: Counts, lost: Counts, n: Counts, d: float) -> Floats:
+    """Return the score statistic of "the difference is d": Tango 1998, equation 3."""
+    won, lost, n = (np.asarray(one, dtype=np.float64) for one in (won, lost, n))
+    b = -won - lost + (2 * n - won + lost) * d
+    c = -lost * d * (1 - d)
+    share_lost = (np.sqrt(np.maximum(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    return np.asarray((won - lost - n * d) / np.sqrt(np.maximum(n * (2 * share_lost + d * (1 - d)), 1e-300)))

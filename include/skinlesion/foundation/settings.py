@@ -65,8 +65,8 @@ def setting(
             file stale.
         added_later: whether files were made before the setting came. Its default must then do what was done without it, and
             makes none of those files stale.
-        in_form: whether the trigger form asks for it. A place (a folder, an address, a server) is the installation's: it is
-            set in the environment, or on the command line by the user of the machine, and never by a run of a DAG.
+        in_form: whether the trigger form asks for it. A place (a folder, an address, a server) is the installation's, and so is
+            what no run may open: it is set in the environment, or on the command line by the user of the machine, and never by a run of a DAG.
         bounds: pydantic's (`ge`, `le`, `pattern`, ...). A `pattern` is part of the form too.
     """
     extra: dict[str, Any] = {MAKES_STALE: sorted(makes_stale), ADDED_LATER: added_later, IN_FORM: in_form}

@@ -29,7 +29,7 @@ class Judgement(RecordPart):
         run: its candidate's name.
         next: `switch` if it passed and was not yet put in service, else `nothing`.
         judged_now: False if it had its verdict already, from another run than the `actor` who asks.
-        passed: what the verdict says.
+        passed: what the verdict says, and whether it says so provisionally.
         against: the version that it was compared with, which must still be in service when it is switched.
         needs_person: whether it is outside the change plan, so that a person must approve whatever the settings say.
         sentence: for a log or a notice.
@@ -40,9 +40,15 @@ class Judgement(RecordPart):
     next: Next
     judged_now: bool
     passed: bool
+    is_provisional: bool = False
     against: int | None
     needs_person: bool = False
     sentence: str
+
+    @property
+    def reason(self) -> str:
+        """Why it comes into service, for the history."""
+        return f"It passed the gate{' provisionally' if self.is_provisional else ''}"
 
 
 def judge_once(
@@ -118,6 +124,7 @@ def _of_verdict(version: Version, verdict: VerdictSummary, judged_now: bool, rec
         next="switch" if verdict.passed else "nothing",
         judged_now=judged_now,
         passed=verdict.passed,
+        is_provisional=verdict.outcome == "passed provisionally",
         against=verdict.against,
         needs_person=needs_person,
         sentence=sentence,
@@ -131,7 +138,7 @@ def _settling(config: PromotionSettings, registry: Registry, version: Version) -
         return _settled(version, f"Version {number} was in service before: only a person puts it back.")
     if verdict is None:
         return None
-    if version.state == "rejected":
+    if version.state == "rejected" or not verdict.passed:
         entry = next(one for one in registry.of_version(number) if one.what in ("judged", "declined"))
         why = "was declined" if entry.what == "declined" else "did not pass the gate"
         return _settled(version, f"Version {number} {why} on {entry.at}: {entry.reason}")
@@ -211,6 +218,9 @@ def switch_to(config: PromotionSettings, judgement: Judgement, *, actor: str, re
         entry = now.entry
     else:
         entry = promote(config.models, judgement.version, actor=actor, reason=reason, instead_of=judgement.against)
+        from skinlesion.promotion.sealed import open_if_due
+
+        open_if_due(config, judgement.version)
     note_decisions(config.models, judgement.version)
     return entry
 

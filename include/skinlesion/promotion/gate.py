@@ -1,4 +1,4 @@
-"""The gate: what a version must show before it may replace the model in service, judged on today's held-out lesions."""
+"""The gate: what a version must show before it may come into service, judged on today's held-out lesions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, trusted_manifest, version
 from skinlesion.data.training_view import view_files
-from skinlesion.evaluation.paired import Decided, Difference, compare
+from skinlesion.evaluation.paired import Decided
+from skinlesion.evaluation.shares import Share, auroc_lower
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
@@ -22,14 +22,18 @@ from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_probabilities_of
 from skinlesion.prediction.measurable import Measurable
-from skinlesion.promotion.compared_models import Champion, measurable_by_both
+from skinlesion.prediction.sealed import HeldOutParts
+from skinlesion.promotion.beside import OnLesions, beside_others, in_percent
+from skinlesion.promotion.compared_models import Compared, Unmeasured, measurable_by_all
+from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.looks import Looks
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
-from skinlesion.registry.verdict import Criterion, Verdict
+from skinlesion.registry.verdict import Criterion, Unjudged, Verdict
 from skinlesion.registry.versions import splits_known
 
 _IMAGES_COMPARED: Final = 8
@@ -39,16 +43,34 @@ _BINS: Final = 15
 
 
 def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict:
-    """Return the verdict on a version beside what is in service. Neither is changed, and nothing is written.
+    """Return the verdict on a version beside what is in service and the reference. Nothing is changed or written.
 
     Raises DataError if there is no such version or nothing to measure it on.
     """
     manifest, _ = trusted_manifest(config.dataset, splits_known(config.models))
+    parts = held_out_parts(config, held_out_rows(manifest))
+    held_out = parts.nightly
     judged = registry.version(number)
     candidate = Candidate(layout.candidate(config.models, judged.run))
-    champion = Champion.of(registry)
-    measured, problem = measurable_by_both(config, held_out_rows(manifest), candidate, champion)
+    champion = Compared.in_service(registry)
+    reference = Compared.reference(registry, champion)
+    models = [candidate, champion.candidate, reference.candidate]
+    measured, problem = measurable_by_all(config, held_out, models)
     rows = measured.rows
+    criteria, look = [*_required(config, registry, judged, candidate, measured, problem, parts)], None
+    if criteria[-1].passed:
+        on = OnLesions(
+            labels=rows["label"].map(LABELS.index).to_numpy(dtype=np.int64),
+            lesions=rows["group"].tolist(),
+            decided=_decided(config, candidate, rows),
+            answers_of=lambda other: _decided(config, other, rows),
+        )
+        is_first = champion.candidate is None and not champion.problem
+        looks = Looks.of(reversed(registry.history), held_out.loc[held_out["label"] == MALIGNANT, "group"].nunique())
+        criteria += [_data_checks(config, candidate), _size(config, candidate), _latency(config, candidate, rows)]
+        criteria += _floors(config, stored_probabilities_of(config, candidate, rows), on, is_first=is_first)
+        beside, look = beside_others(config, number, on, champion, reference, looks)
+        criteria += beside
     return Verdict(
         version=number,
         run=judged.run,
@@ -58,25 +80,22 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
         images=len(rows),
         lesions=int(rows["group"].nunique()),
         left_out=measured.left_out,
-        criteria=tuple(_criteria(config, registry, judged, candidate, champion, measured, problem)),
+        look=look,
+        criteria=tuple(criteria),
         at=history.now(),
     )
 
 
-def _criteria(
+def _required(
     config: PromotionSettings,
     registry: Registry,
     judged: Version,
     candidate: Candidate,
-    champion: Champion,
     measured: Measurable,
-    problem: str,
+    problem: Unmeasured | None,
+    parts: HeldOutParts,
 ) -> Iterator[Criterion]:
-    """Yield the criteria; those behind the files, the classes and the images only if these are as they must be.
-
-    problem: why there is nothing to measure on; empty if there is.
-    """
-    rows = measured.rows
+    """Yield what must hold before anything can be measured, up to the first that does not."""
     training = candidate.read_training()
     whole = _whole(registry, judged, training)
     yield whole
@@ -86,38 +105,15 @@ def _criteria(
     yield classes
     if not classes.passed:
         return
-    unseen = _unseen(measured, problem)
-    yield unseen
-    if not unseen.passed:
-        return
-    agree = _files_agree(config, candidate, rows)
-    yield agree
-    if not agree.passed:
-        return
-    yield _data_checks(config, candidate)
-    yield _size(config, candidate)
-    yield _latency(config, candidate, rows)
-    labels = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64)
-    lesions = rows["group"].tolist()
-    probabilities = stored_probabilities_of(config, candidate, rows)
-    decided = Decided.of(probabilities, _threshold(candidate))
-    yield from _floors(config, labels, probabilities, lesions, decided)
-    if champion.candidate is None:
-        yield from _without_champion(config, champion, judged.number)
-        return
-    other = Decided.of(stored_probabilities_of(config, champion.candidate, rows), _threshold(champion.candidate))
-    accuracy, sensitivity = compare(labels, lesions, decided, other, confidence=config.gate_confidence)
-    yield _not_worse(
-        "balanced_accuracy_margin",
-        "balanced accuracy",
-        accuracy,
-        config.gate_balanced_accuracy_margin,
-        config,
-        champion,
-    )
-    yield _not_worse(
-        "sensitivity_margin", "sensitivity for malignant", sensitivity, config.gate_sensitivity_margin, config, champion
-    )
+    yield _unseen(measured, problem, parts)
+    if problem is None:
+        yield _files_agree(config, candidate, measured.rows)
+
+
+def _decided(config: PromotionSettings, model: Candidate, rows: pd.DataFrame) -> Decided:
+    """Return a model's answers at its operating point."""
+    threshold = rule_beside(model.h5).malignant_threshold
+    return Decided.of(stored_probabilities_of(config, model, rows), threshold)
 
 
 def _whole(registry: Registry, judged: Version, training: TrainingRecord | None) -> Criterion:
@@ -148,12 +144,14 @@ def _classes(training: TrainingRecord) -> Criterion:
     )
 
 
-def _unseen(measured: Measurable, problem: str) -> Criterion:
+def _unseen(measured: Measurable, problem: Unmeasured | None, parts: HeldOutParts) -> Criterion:
+    learnt = measured.left_out.sentence or "No held-out lesion was learnt by a model that is measured."
     return Criterion(
         name="unseen_lesions",
-        title="Enough held-out lesions that neither model learnt",
-        passed=not problem,
-        sentence=problem or measured.left_out.sentence or "No held-out lesion was learnt by a model that is measured.",
+        title="Enough held-out lesions that no model learnt",
+        passed=problem is None,
+        unjudged=problem.unjudged if problem is not None else None,
+        sentence=problem.problem if problem is not None else f"{learnt} {parts.sentence}",
         numbers=measured.left_out.model_dump(),
     )
 
@@ -240,23 +238,23 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
 
 
 def _floors(
-    config: PromotionSettings,
-    labels: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float64],
-    lesions: list[str],
-    decided: Decided,
+    config: PromotionSettings, probabilities: npt.NDArray[np.float64], on: OnLesions, *, is_first: bool
 ) -> Iterator[Criterion]:
     from skinlesion.evaluation.metrics import measure
 
-    figures = measure(labels, probabilities, lesions, resamples=0)
-    auroc, error = figures.malignant_auroc, figures.expected_calibration_error
-    malignant = labels == LABELS.index(MALIGNANT)
-    sensitivity = float(decided.positive[malignant].mean()) if malignant.any() else None
-    yield _at_least("min_auroc", "Malignant AUROC", auroc, config.gate_min_auroc)
-    yield _at_least(
-        "min_sensitivity", "Sensitivity for malignant at the operating point", sensitivity, config.gate_min_sensitivity
-    )
-    yield _calibration(config, error, probabilities.max(axis=1))
+    figures = measure(on.labels, probabilities, on.lesions, resamples=0)
+    lesion = np.unique(on.lesions, return_inverse=True)[1].astype(np.int64)
+    malignant = on.labels == LABELS.index(MALIGNANT)
+    counts = [len(np.unique(lesion[which])) for which in (malignant, ~malignant)]
+    sensitivity, auroc, confidence = None, figures.malignant_auroc, config.gate_confidence
+    if malignant.any():
+        share = Share.of(on.decided.positive[malignant], lesion[malignant])
+        sensitivity = share.point, share.lower(confidence)
+    ranked = (auroc, auroc_lower(auroc, counts[0], counts[1], confidence)) if auroc is not None else None
+    title = "Sensitivity for malignant at the operating point"
+    yield _at_least("min_auroc", "Malignant AUROC", ranked, config.gate_min_auroc, confidence, counts[0], is_first)
+    yield _at_least("min_sensitivity", title, sensitivity, config.gate_min_sensitivity, confidence, counts[0], is_first)
+    yield _calibration(config, figures.expected_calibration_error, probabilities.max(axis=1))
 
 
 def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArray[np.float64]) -> Criterion:
@@ -289,83 +287,53 @@ def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
     return float(np.abs((drawn - confidence) @ in_bin).sum(axis=1).mean() / len(confidence))
 
 
-def _without_champion(config: PromotionSettings, champion: Champion, number: int) -> Iterator[Criterion]:
-    """Yield the criteria of the comparison without a champion: they hold for a first model, not beside a broken one."""
-    if champion.problem:
-        sentence = (
-            f"{champion.problem}: nothing can be compared. Roll back, or decide by hand: `skinlesion models promote "
-            f"{number} --reason ...`."
-        )
-    else:
-        sentence = "No model is in service yet: the floors decide."
-    for name, title, margin in (
-        (
-            "balanced_accuracy_margin",
-            "Balanced accuracy beside the model in service",
-            config.gate_balanced_accuracy_margin,
-        ),
-        ("sensitivity_margin", "Sensitivity for malignant beside the model in service", config.gate_sensitivity_margin),
-    ):
-        yield Criterion(name=name, title=title, passed=not champion.problem, bound=-margin, sentence=sentence)
-
-
-def _not_worse(
-    name: str, what: str, found: Difference | None, margin: float, config: PromotionSettings, champion: Champion
+def _at_least(
+    name: str,
+    title: str,
+    found: tuple[float, float] | None,
+    bound: float,
+    confidence: float,
+    lesions: int,
+    is_first: bool,
 ) -> Criterion:
-    title = f"{what[0].upper()}{what[1:]} beside the model in service"
+    """Return the line of a floor. found: the figure and its one-sided lower bound; lesions: how many malignant ones it has.
+
+    A first version whose figure reaches the floor and whose bound does not comes into service provisionally.
+    """
     if found is None:
-        sentence = f"The {what} cannot be compared: no malignant lesion is held out. Add labelled images."
-        return Criterion(name=name, title=title, passed=margin >= 1, bound=-margin, sentence=sentence)
-    numbers: dict[str, JsonValue] = {
-        "candidate": found.candidate,
-        "champion": found.champion,
-        "difference": found.difference,
-        "lower": found.lower,
-        "lesions": found.lesions,
-        "confidence": config.gate_confidence,
-        "margin": margin,
-    }
-    passed = found.lower >= -margin
-    measured = (
-        f"The {what} is {found.candidate:.3f}, version {champion.number} has {found.champion:.3f}: a difference of "
-        f"{found.difference:+.3f}, {config.gate_confidence:.0%} sure above {found.lower:+.3f}"
-    )
-    if passed:
-        sentence = f"{measured}; no worse than {-margin:+.3f} is allowed."
-    elif found.difference >= -margin:
-        few = "malignant lesions" if name == "sensitivity_margin" else "lesions of the rarest class"
+        sentence = f"{title} cannot be measured: malignant and other lesions must be held out. Add labelled images."
+        unjudged: Unjudged = "not compared" if bound <= 0 else "too few to judge"
+        return Criterion(name=name, title=title, passed=bound <= 0, unjudged=unjudged, bound=bound, sentence=sentence)
+    figure, lower = found
+    measured = f"{title} is {figure:.3f}"
+    is_open = figure >= bound > lower
+    if is_open:
+        provisional = (
+            "As there is no model in service, it may come into service provisionally."
+            if is_first
+            else "Add labelled images."
+        )
         sentence = (
-            f"{measured}; it must be sure above {-margin:+.3f}. Too few {few} to judge: {found.lesions} held out."
+            f"{measured}, {in_percent(confidence)} sure above {lower:.3f}; it must be sure above {bound:g}. Too few malignant lesions to "
+            f"judge: {lesions} held out. {provisional}"
         )
     else:
-        sentence = f"{measured}; it must be above {-margin:+.3f}."
+        sentence = (
+            f"{measured}; at least {bound:g} is asked for{'.' if figure >= bound else ', of the first model too.'}"
+        )
     return Criterion(
         name=name,
         title=title,
-        passed=passed,
-        found=found.lower,
-        bound=-margin,
+        passed=is_first if is_open else figure >= bound,
+        unjudged="too few to judge" if is_open else None,
+        found=figure,
+        bound=bound,
         sentence=sentence,
-        numbers=numbers,
+        numbers={"lower": lower, "malignant_lesions": lesions},
     )
-
-
-def _at_least(name: str, title: str, found: float | None, bound: float) -> Criterion:
-    if found is None:
-        sentence = f"{title} cannot be measured: malignant and other lesions must be held out. Add labelled images."
-        return Criterion(name=name, title=title, passed=bound <= 0, bound=bound, sentence=sentence)
-    passed = found >= bound
-    measured = f"{title} is {found:.3f}"
-    sentence = f"{measured}; at least {bound:g} is asked for{'.' if passed else ', of the first model too.'}"
-    return Criterion(name=name, title=title, passed=passed, found=found, bound=bound, sentence=sentence)
 
 
 def _at_most(name: str, title: str, found: float, bound: float, measured: str, cure: str) -> Criterion:
     passed = found <= bound
     sentence = f"{measured}; at most {bound:g} is allowed{'.' if passed else f': it takes {cure}, or another bound.'}"
     return Criterion(name=name, title=title, passed=passed, found=found, bound=bound, sentence=sentence)
-
-
-def _threshold(candidate: Candidate) -> float:
-    """Return the operating point of a model, the threshold for malignant."""
-    return rule_beside(candidate.h5).malignant_threshold

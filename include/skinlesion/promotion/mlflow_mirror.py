@@ -306,7 +306,7 @@ def _tags(
     return {
         VERSION_TAG: str(version.number),
         "state": version.state,
-        "verdict": "none" if verdict is None else "passed" if verdict.passed else "lost",
+        "verdict": "none" if verdict is None else verdict.outcome,
         "verdict_lost": " ".join(verdict.lost)[:4000] if verdict is not None else "",
         "data_version": metrics.data_version if metrics else "",
         "training_version": version.training_version,

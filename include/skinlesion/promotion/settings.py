@@ -17,7 +17,8 @@ class PromotionSettings(RunSettings):
     gate_balanced_accuracy_margin: float = setting(
         0.08,
         "Gate: balanced accuracy, margin",
-        "A candidate must be shown to be no worse than the model in service by more than this, on the same held-out lesions. "
+        "A candidate must be shown to be no worse than the model in service, and than the reference, by more than this, on the same "
+        "held-out lesions. "
         "1 switches the criterion off.",
         ge=0,
         le=1,
@@ -37,17 +38,51 @@ class PromotionSettings(RunSettings):
         ge=0.5,
         le=0.999,
     )
+    gate_error_budget: float = setting(
+        0.05,
+        "Gate: error budget",
+        "Largest probability, over all judgements by the same held-out lesions, that a model comes into service which is worse than the "
+        "reference by more than a margin. 1 switches the budget off: each judgement beside the reference then has the gate's confidence.",
+        gt=0,
+        le=1,
+    )
+    gate_sealed_share: float = setting(
+        0.2,
+        "Gate: sealed share",
+        "Share of the held-out lesions of each class that no night scores, chosen for good by a hash of each lesion. 0: none.",
+        in_form=False,
+        ge=0,
+        le=0.5,
+    )
+    gate_sealed_from: int = setting(
+        250,
+        "Gate: sealed part from",
+        "Number of malignant held-out lesions from which a part of them is sealed. With fewer the rest could judge too little.",
+        in_form=False,
+        ge=1,
+        le=1_000_000,
+    )
+    gate_open_sealed_every: int = setting(
+        10,
+        "Gate: open the sealed part every",
+        "Number of promotions after which the version that comes into service is measured on the sealed lesions. 0: a person alone "
+        "opens them.",
+        in_form=False,
+        ge=0,
+        le=100_000,
+    )
     gate_min_auroc: float = setting(
         0.8,
         "Gate: lowest malignant AUROC",
-        "Required of every version, whatever is in service, also of the first.",
+        "Required of every version, whatever is in service, also of the first. A first one that is not sure to reach it with the "
+        "gate's confidence comes into service provisionally, any other not at all.",
         ge=0,
         le=1,
     )
     gate_min_sensitivity: float = setting(
         0.8,
         "Gate: lowest sensitivity",
-        "Sensitivity for malignant at the operating point that every version must reach, also the first.",
+        "Sensitivity for malignant at the operating point that every version must reach, with the gate's confidence, as the AUROC.",
         ge=0,
         le=1,
     )

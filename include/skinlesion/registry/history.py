@@ -11,13 +11,23 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator
 
 from skinlesion.foundation import layout
-from skinlesion.foundation.record import Record
+from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry import append_log
 from skinlesion.registry.append_log import Lines
 from skinlesion.registry.verdict import VerdictSummary
+from skinlesion.registry.versions import FIGURES, Figure
 
-What = Literal["judged", "approved", "declined", "promoted", "rolled back", "removed"]
+What = Literal[
+    "judged",
+    "approved",
+    "declined",
+    "promoted",
+    "rolled back",
+    "removed",
+    "made the reference",
+    "measured on the sealed lesions",
+]
 
 SWITCHES: Final = ("promoted", "rolled back")
 """What changes which version is in service."""
@@ -27,19 +37,44 @@ Words = Annotated[str, AfterValidator(with_runs_in_words)]
 """Text for people. A history that an earlier version of this program began names runs as Airflow does."""
 
 
+class SealedFigures(RecordPart):
+    """What a version was measured to be on the sealed lesions.
+
+    Attributes:
+        images, lesions: how many sealed ones it was measured on.
+        figures: by the names of `versions.FIGURES`. nightly: the same as evaluate measured them last.
+    """
+
+    images: int
+    lesions: int
+    figures: dict[str, Figure]
+    nightly: dict[str, Figure]
+
+    @property
+    def sentence(self) -> str:
+        """The figures beside the nightly ones, for people."""
+        both = (
+            f"{title} {figure.in_words()}, nightly {self.nightly.get(name, Figure()).in_words()}"
+            for name, title in FIGURES.items()
+            if (figure := self.figures.get(name, Figure())).value is not None
+        )
+        return f"On {self.lesions} sealed lesions: {'; '.join(both)}."
+
+
 class HistoryEntry(Record):
     """One line of the history.
 
     Attributes:
         at: when, ISO 8601, UTC, seconds.
         what: `judged` by the gate; `approved` or `declined` by a person (or by nobody in time); `promoted`, `rolled back`;
-            `removed`: its files went by the retention setting.
+            `removed`: its files went by the retention setting; `made the reference` by a person; `measured on the sealed lesions`, which are opened for it.
         actor: who did it: a user's name, or a run of the DAG in words.
         version: number of the version concerned; for a switch, the one that came into service.
-        previous: for a switch, the version that was in service before; None if none was.
+        previous: for a switch, the version that was in service before, for a reference the one before; None if none was.
         reason: why, in words.
         verdict: what the gate had said of the version by then; None if it was not asked.
         switch: number of the switch, 1, 2, ...; None for what is none.
+        sealed: what was measured on the sealed lesions, if that is what happened.
         dag_run: for a verdict, the DAG and Airflow's name of the run that asked for it; None if it was no run.
     """
 
@@ -53,6 +88,7 @@ class HistoryEntry(Record):
     reason: Words
     verdict: VerdictSummary | None = None
     switch: int | None = None
+    sealed: SealedFigures | None = None
     dag_run: str | None = None
 
 

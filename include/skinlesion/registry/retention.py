@@ -39,7 +39,7 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
     """Remove the model files of old versions; return the numbers of those versions.
 
     The last `keep` versions keep their files, and so do the model in service, the `keep_former_champions` versions that were
-    there last, the one that a rollback goes to, and a version that passed the gate and was not yet put in service. Every
+    there last, the one that a rollback goes to, the reference, and a version that passed the gate and was not yet put in service. Every
     version keeps its figures, verdict and report.
     """
     with writing(models) as registry:
@@ -88,7 +88,11 @@ def _kept_champions(registry: Registry, count: int) -> set[int]:
     now = registry.in_service.version if registry.in_service is not None else None
     former = [number for number in dict.fromkeys(numbers) if number != now][:count]
     target = registry.rollback_target
-    return {*former, *([target.number] if target is not None else [])}
+    return {
+        *former,
+        *([target.number] if target is not None else []),
+        *([registry.reference] if registry.reference else []),
+    }
 
 
 def _may_go(version: Version) -> bool:

@@ -11,6 +11,7 @@ from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
+from skinlesion.registry.looks import Looks, reference_of
 from skinlesion.registry.lost import lost, of_releases, with_switches
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
@@ -39,6 +40,12 @@ class Version(RecordPart):
     has_files: bool
     training_version: str
     git_revision: str
+
+    @property
+    def standing(self) -> str:
+        """Its state for people: with `provisional` where it came into service on too few lesions to judge."""
+        is_provisional = self.verdict is not None and self.verdict.outcome == "passed provisionally"
+        return f"{self.state}, provisional" if is_provisional and self.state != "rejected" else self.state
 
     def figure(self, name: str) -> Figure:
         """Return a figure of `versions.FIGURES` as it was measured last."""
@@ -113,7 +120,8 @@ class Registry:
             if number in were:
                 return "former champion"
             verdict = verdicts.get(number)
-            return "rejected" if declined.get(number) or (verdict and not verdict.passed) else "candidate"
+            has_lost = verdict is not None and verdict.outcome == "not passed"
+            return "rejected" if declined.get(number) or has_lost else "candidate"
 
         versions = tuple(
             Version(
@@ -137,6 +145,16 @@ class Registry:
         if self.damage:
             raise DataError("\n".join(self.damage))
         return self
+
+    @property
+    def reference(self) -> int | None:
+        """The number of the reference, which a candidate must be no worse than; None if no version ever was in service."""
+        return reference_of(reversed(self.history))
+
+    @property
+    def looks(self) -> Looks:
+        """How often the held-out lesions that judged last have judged, and what that has spent."""
+        return Looks.of(reversed(self.history))
 
     @property
     def champion(self) -> Version | None:

@@ -21,6 +21,7 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service, lost, signature
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
@@ -99,6 +100,41 @@ def put_there_anew(models: Path, *, actor: str) -> HistoryEntry | None:
         return None
     reason = f"A file of release {now.folder.name} was missing or altered; all are there again as they were registered"
     return rollback(models, actor=actor, reason=reason, to=now.version)
+
+
+def set_reference(models: Path, number: int, *, actor: str, reason: str) -> HistoryEntry:
+    """Make a version the reference, which candidates must be no worse than; return the history's entry.
+
+    Raises DataError: no such version, it never was in service, its files are missing or altered, it is the reference, no reason,
+    or the registry is damaged.
+    """
+    with writing(models) as registry:
+        version = registry.version(number)
+        if not reason.strip():
+            raise DataError(f"No reason is given for version {number}. Say why, for those who read the history.")
+        if registry.reference == number:
+            raise DataError(f"Version {number} is the reference: there is nothing to do.")
+        if version.state not in ("champion", "former champion"):
+            raise DataError(
+                f"Version {number} was never in service; expected a version that was, as the reference is the best of those. "
+                f"`skinlesion models promote {number} --reason ...` puts it in service."
+            )
+        training = Candidate(layout.candidate(models, version.run)).read_training()
+        if training is None or training.sha256 != registry.known.registered[number].sha256:
+            raise DataError(
+                f"Files of version {number} are missing or altered, so nothing can be compared with it. Restore them."
+            )
+        entry = HistoryEntry(
+            at=history.now(),
+            what="made the reference",
+            actor=actor,
+            version=number,
+            previous=registry.reference,
+            reason=reason.strip(),
+            verdict=version.verdict,
+        )
+        history.append(models, entry)
+        return entry
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from skinlesion.registry.training_record import TrainingRecord
 LOCK_FILE: Final = Path(__file__).resolve().parents[3] / "uv.lock"
 
 State = Literal["candidate", "champion", "former champion", "rejected"]
-"""`champion` is in service, `former champion` was; `rejected` lost at the gate or was declined; `candidate`: the rest."""
+"""`champion` is in service, `former champion` was; `rejected` lost at the gate or was declined; `candidate`: the rest, also one
+that too few lesions could judge."""
 
 FIGURES: Final = {
     "balanced_accuracy": "Balanced accuracy",
@@ -42,6 +43,13 @@ class Figure(RecordPart):
     value: float | None = None
     low: float | None = None
     high: float | None = None
+
+    def in_words(self, between: str = " to ") -> str:
+        """Return the number with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
+        if self.value is None:
+            return "not measured"
+        has_interval = self.low is not None and self.high is not None
+        return f"{self.value:.3f}" + (f" ({self.low:.3f}{between}{self.high:.3f})" if has_interval else "")
 
 
 class Measurement(RecordPart):

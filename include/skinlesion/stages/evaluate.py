@@ -31,6 +31,7 @@ from skinlesion.network.litert import LiteRTModel, OneForEachThread
 from skinlesion.prediction.decision import DecisionRule, rule_beside
 from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_of, stored_answers_of, write_answers
 from skinlesion.prediction.measurable import Measurable, measurable
+from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.metrics_record import (
@@ -73,11 +74,13 @@ def evaluate(config: PipelineConfig) -> StageReport:
         raise DataError(
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
-    own = measurable(config.dataset, held_out_rows(manifest), [candidate])
+    parts = held_out_parts(config, held_out_rows(manifest))
+    own = measurable(config.dataset, parts.nightly, [candidate])
     rows, key = own.rows, evaluation_key(config, training, own.rows)
     metrics = None if config.force else _current_metrics(candidate, key)
     is_current = metrics is not None
-    metrics = metrics or _evaluate(config, candidate, training, own, split, key)
+    sealed = "" if parts.sealed.empty else parts.sentence
+    metrics = metrics or _evaluate(config, candidate, training, own, split, key, sealed)
     registered = register(config.models, candidate, metrics)
     return StageReport(
         stage="evaluate",
@@ -145,6 +148,7 @@ def _evaluate(
     own: Measurable,
     split: SplitVersion,
     key: str,
+    sealed: str,
 ) -> MetricsRecord:
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
@@ -162,7 +166,7 @@ def _evaluate(
     report = copy_report(config.dataset, catalog, candidate.data_report)
     data = data_summary(config, catalog, _warm_start_note(training.warm_start), report)
     other, paired, not_compared = _beside_model_in_service(config, candidate, own, scored, answers, rule)
-    warnings = [*training.warnings, *filter(None, [own.left_out.sentence]), *figures.warnings]
+    warnings = [*training.warnings, *filter(None, [own.left_out.sentence, sealed]), *figures.warnings]
     metrics = MetricsRecord(
         **dict(figures.model_copy(update={"warnings": warnings})),
         key=key,

@@ -35,7 +35,7 @@ def promote(config: PipelineConfig) -> StageReport:
     sentence = judgement.sentence
     is_promoted = judgement.next == "switch" and not (config.require_approval or judgement.needs_person)
     if is_promoted:
-        switch_to(config, judgement, actor=actor, reason="It passed the gate")
+        switch_to(config, judgement, actor=actor, reason=judgement.reason)
     elif judgement.next == "switch":
         sentence += f" It waits for approval: `skinlesion models promote {number} --reason ...` puts it in service."
     elif not judgement.passed and judgement.judged_now:
