@@ -27,6 +27,7 @@ from skinlesion.command_line.options import (
     shard_of,
     show_log,
 )
+from skinlesion.command_line.review import review_app
 from skinlesion.command_line.settings import list_settings
 from skinlesion.command_line.split import split_app
 from skinlesion.command_line.stage_help import STAGE_HELP
@@ -124,6 +125,7 @@ app.command(rich_help_panel="Look")(why)
 app.command("change-plan", rich_help_panel="Look")(change_plan)
 app.add_typer(models_app, name="models", rich_help_panel="Decide")
 app.add_typer(split_app, name="split", rich_help_panel="Decide")
+app.add_typer(review_app, name="review", rich_help_panel="Data")
 
 
 @app.command(rich_help_panel="Predict")

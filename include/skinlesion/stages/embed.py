@@ -61,7 +61,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     device = ""
     if not todo.empty:
         files = view_files(config.dataset, todo)
-        device = _embed(config, built, config.stored_cut, store, files)
+        device = store_activations(config, built, config.stored_cut, config.stored_ways, store, files)
     contents = set(trained_on["sha256"])
     compacted = store.compact(contents)
     removed = store.remove_unused(contents)
@@ -82,36 +82,41 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     )
 
 
-def _embed(config: PipelineConfig, built: BuiltModel, cut: str, store: FeatureStore, files: list[ViewFile]) -> str:
-    """Run the frozen part on these files, store the activations and return the name of the device on which it ran."""
+def store_activations(
+    config: PipelineConfig, built: BuiltModel, cut: str, ways: int, store: FeatureStore, files: list[ViewFile]
+) -> str:
+    """Run the network up to the layer `cut` on these files in so many orientations, and store the activations.
+
+    Returns the name of the device on which it ran.
+    """
     if accelerator.is_there():
-        results = _on_tensorflow(config, cut, files)
+        results = _on_tensorflow(config, cut, ways, files)
         device = "TensorFlow on a GPU"
     else:
-        results = _on_litert(config, _frozen_part_file(config, built.weights_key, cut), files)
+        results = _on_litert(config, _frozen_part_file(config, built.weights_key, cut, ways), ways, files)
         device = f"LiteRT on {config.workers_used()} threads"
     with progress("embed", len(files)) as advance, ThreadPoolExecutor(1) as storing:
         _store(store, files, results, storing, advance)
     return device
 
 
-def _on_litert(config: PipelineConfig, frozen: Path, files: list[ViewFile]) -> Iterator[Activations]:
+def _on_litert(config: PipelineConfig, frozen: Path, ways: int, files: list[ViewFile]) -> Iterator[Activations]:
     models = OneForEachThread(lambda: LiteRTModel(frozen))
 
     def activations(file: ViewFile) -> Activations:
         model, pixels = models.get(), file.read()
-        return np.stack([model(oriented(pixels, at)).astype(np.float16) for at in range(config.stored_ways)])
+        return np.stack([model(oriented(pixels, at)).astype(np.float16) for at in range(ways)])
 
     return spread(activations, files, workers=config.workers_used(), kind="threads")
 
 
-def _on_tensorflow(config: PipelineConfig, cut: str, files: list[ViewFile]) -> Iterator[Activations]:
+def _on_tensorflow(config: PipelineConfig, cut: str, ways: int, files: list[ViewFile]) -> Iterator[Activations]:
     quiet_tensorflow.load()
     from skinlesion.network.classifier import frozen_part, load_classifier
 
     model = frozen_part(load_classifier(layout.built_model(config.models)), cut)
     images = spread(ViewFile.read, files, workers=config.workers_used(), kind="threads")
-    orientations = range(config.stored_ways)
+    orientations = range(ways)
     results = accelerator.in_batches(model, (oriented(pixels, at) for pixels in images for at in orientations))
     for first in results:
         yield np.stack([first, *itertools.islice(results, len(orientations) - 1)])
@@ -141,9 +146,9 @@ def _store(
         writing.result()
 
 
-def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str) -> Path:
+def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str, ways: int) -> Path:
     """Return the .tflite file of the frozen part, which is written again if it was removed or damaged since build."""
-    path = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways)
+    path = frozen_part_path(config.dataset, weights_key, cut, ways)
     if not is_whole(path):
         quiet_tensorflow.load()
         from skinlesion.network.classifier import load_classifier

@@ -1,0 +1,1 @@
+"""What people should look at: labels that are likely wrong."""
