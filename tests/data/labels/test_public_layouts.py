@@ -214,6 +214,8 @@ def test_the_full_path_of_isic_2024_alone_is_enough(join: Join) -> None:
         "image,dx,age\nA,nv,54,,\nB,mel,61\n",
         "image,dx,age\nA,nv,54\n  , ,\nB,mel,61\n",
         "Image ID,DX,Age\nA,nv,54\nB,mel,61\n",
+        "Export of the clinic, 2026\n\nimage;dx;age\nA;nv;54\nB;mel;61\n",
+        '# of: the study\n"image","dx","age"\n"A","nv","54"\nB,mel,61\n',
     ],
 )
 def test_what_a_spreadsheet_adds_is_left_out(join: Join, table: str) -> None:

@@ -40,7 +40,7 @@ KNOWN = {
         Melanocytic nevi; melanocytic naevus; naevus; Naevi; NEV; mole; common nevus; Atypical Nevus; dysplastic naevus
         clark nevus; Clark's naevus; combined nevus; congenital nevus; dermal nevus; blue naevi; reed or spitz nevus
         recurrent nevus; intradermal nevus; compound naevus; junctional nevus; halo nevus; Spitz nevus; nevocytic nevus
-        severely dysplastic nevus; congenital melanocytic naevus; melanocytic-nevi; benign nevus
+        severely dysplastic nevus; congenital melanocytic naevus; N\u00e4vus; melanocytic-nevi; benign nevus
     """,
     "bkl": """
         Benign keratosis-like lesions; seborrheic keratosis; Seborrhoeic keratoses; SEK; seborrheic-keratosis-irritated
@@ -61,11 +61,11 @@ MAY_BE_MALIGNANT = """
     possible BCC; BCC/SCC; BCC + SCC; susp. SCC; mel/nv; collision of nevus and melanoma; nevus, melanoma excluded; NMSC
     carcinoma; skin cancer; cancer; Hautkrebs; carcinoma basocelular; malignes Melanom; cutaneous lymphoma, unclear
     angiosarcoma?; malignancy not excluded; metastasis; bowenoid; mammary paget; no evidence of malignancy; benign melanoma
+    m\u00e9lanome; \u00e9pith\u00e9lioma; melanoom; c\u00e1ncer de piel; basal cell ca; Plattenepithel-Ca; \u043c\u0435\u043b\u0430\u043d\u043e\u043c\u0430; \u9ed1\u8272\u7d20\u7624
+    melonoma; melanma; mellanoma; basal cell carcimoma; squamos carcinma; maligant; metastsis
     epithelioma of Malherbe; Lymphom; melanoma 50%; no BCC; benign (not malignant)
 """
-NOT_MALIGNANT = (
-    "melanocytic; melanocytic lesion; melanocytoma; zebra; other; miscellaneous; nevus?; suspicious; psoriasis"
-)
+NOT_MALIGNANT = "melanocytic; melanocytic lesion; melanocytoma; zebra; other; miscellaneous; nevus?; suspicious; psoriasis; melanonychia; adenoma; xanthoma; granuloma annulare; nevus araneus; myoma; squamous papilloma"
 
 
 def words(text: str) -> list[str]:

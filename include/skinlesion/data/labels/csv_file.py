@@ -23,6 +23,11 @@ from skinlesion.foundation.regular_file import open_file, reason_of
 LARGEST_TABLE: Final = 2 * 1024**3
 """Bytes; ten times the metadata of the whole ISIC Archive."""
 
+ROWS_ABOVE: Final = 40
+"""Rows within which the header is looked for; PH2's workbook has twelve of explanations above it."""
+
+IsHeader = Callable[[list[str]], bool]
+
 ROWS_LISTED: Final = 10
 """Number of rows that an error names; the rest is counted."""
 
@@ -34,12 +39,18 @@ _SEPARATORS: Final = (",", "\t", ";")
 _EXPECTED: Final = "expected a header with image and dx, then one row an image"
 
 
-def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.DataFrame:
+def no_header(names: list[str]) -> bool:
+    """Return False: the first row is the header, whatever its names."""
+    return False
+
+
+def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]], is_header: IsHeader = no_header) -> pd.DataFrame:
     """Return columns of a file as text, and `row`, the record's number in the file (the header is 1).
 
     `choose` picks the columns from those of the header, whose names are as `column_name` returns them. Fields are separated by
     commas, tabs or semicolons: by the one that the header has most of, or that a first line `sep=;` names, as Excel writes
-    it. Empty lines are skipped.
+    it. Empty lines are skipped. is_header: whether a row of the names of columns is the header, which may stand below a few
+    lines of explanations; where none of `ROWS_ABOVE` is, the first row is.
 
     Raises DataError when the file is missing, empty, not UTF-8, not a table, has rows of another number of fields, has no
     rows, or has a chosen column twice. Errors of `choose` pass through.
@@ -47,7 +58,7 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> pd.Dat
     with opened(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         before = os.fstat(file.fileno())
         try:
-            header, separator, skipped = _read_header(path, text)
+            header, separator, skipped = _read_header(path, text, is_header)
             columns = chosen(path, header, choose)
             cells = None if skipped else _read_plain(file, len(header), columns, separator)
             if cells is None:
@@ -92,18 +103,28 @@ def column_name(written: str) -> str:
     return re.sub(r"[\s\-]+", "_", written.strip().lower()).removeprefix("meta.clinical.")
 
 
-def _read_header(path: Path, text: TextIO) -> tuple[list[str], str, int]:
+def _read_header(path: Path, text: TextIO, is_header: IsHeader) -> tuple[list[str], str, int]:
     """Return the names of the columns, the separator, and the number of lines before the header."""
     if not any(line.strip() for line in _lines(path, text)):
         raise DataError(f"{path} is empty: {_EXPECTED}.")
-    lines = _lines(path, text)
-    first = next(lines)
+    first = next(_lines(path, text))
     named = re.fullmatch(r'"?sep=(.)"?\s*', first)
-    separator = named[1] if named and named[1] in _SEPARATORS else max(_SEPARATORS, key=first.count)
-    records = _records(path, text, separator)
-    if named:
-        next(records)
-    return [column_name(name) for name in next(records, [])], separator, int(bool(named))
+    if named and named[1] in _SEPARATORS:
+        records = islice(_records(path, text, named[1]), 1, None)
+        return [column_name(name) for name in next(records, [])], named[1], 1
+    separator = _separator(first)
+    header = [column_name(name) for name in next(_records(path, text, separator))]
+    if not is_header(header):
+        for number, line in enumerate(islice(_lines(path, text), ROWS_ABOVE)):
+            names = [column_name(name) for name in line.rstrip("\r\n").split(_separator(line))]
+            if is_header([name.strip('"') for name in names]):
+                records = islice(_records(path, text, _separator(line)), number, None)
+                return [column_name(name) for name in next(records)], _separator(line), number
+    return header, separator, 0
+
+
+def _separator(line: str) -> str:
+    return max(_SEPARATORS, key=line.count)
 
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.labels.csv_file import opened, read_csv
+from skinlesion.data.labels.csv_file import IsHeader, no_header, opened, read_csv
 from skinlesion.data.labels.xlsx_file import read_xlsx
 from skinlesion.foundation.errors import DataError
 
@@ -22,12 +22,12 @@ _OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 def read_cells(
     path: Path,
     choose: Callable[[list[str]], Iterable[str]],
-    is_header: Callable[[list[str]], bool] = lambda names: False,
+    is_header: IsHeader = no_header,
 ) -> pd.DataFrame:
     """Return columns of a table as text, and `row`, the number of each row in the file (the header is 1).
 
     `choose` picks the columns from those of the header (see `column_name`). Rows in which all of them are blank are left out.
-    is_header: as for `read_xlsx`.
+    is_header: as for `read_csv`.
 
     Raises DataError as `read_csv` and `read_xlsx` do, and when no row is left.
     """
@@ -40,7 +40,7 @@ def read_cells(
             f"{path} is a workbook of Excel before 2007, or a protected one. Save it as .xlsx, or as CSV in UTF-8."
         )
     if cells is None:
-        cells = read_csv(path, choose)
+        cells = read_csv(path, choose, is_header)
     names = [name for name in cells if name != "row"]
     blank = cells[names[0]].str.strip() == ""
     for name in names[1:]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised
+from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.table_file import read_cells
 from skinlesion.foundation.errors import DataError
 
@@ -53,4 +54,4 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 
 def _key(word: str) -> str:
-    return " ".join(word.casefold().split())
+    return " ".join(composed(word).casefold().split())

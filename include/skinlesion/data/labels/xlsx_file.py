@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 
 import pandas as pd
 
-from skinlesion.data.labels.csv_file import cells_of, chosen, column_name
+from skinlesion.data.labels.csv_file import ROWS_ABOVE, IsHeader, cells_of, chosen, column_name
 from skinlesion.foundation.errors import DataError
 
 LARGEST_WORKBOOK: Final = 32 * 1024**2
@@ -19,18 +19,15 @@ LARGEST_WORKBOOK: Final = 32 * 1024**2
 
 _MOST_ROWS: Final = 300_000
 _MOST_COLUMNS: Final = 1_000
-_ROWS_ABOVE: Final = 40
-"""Rows within which the header is looked for; PH2's workbook has twelve of explanations above it."""
-
 _SAVE: Final = "Save the table as CSV in UTF-8."
 
 
 def read_xlsx(
-    path: Path, file: BinaryIO, choose: Callable[[list[str]], Iterable[str]], is_header: Callable[[list[str]], bool]
+    path: Path, file: BinaryIO, choose: Callable[[list[str]], Iterable[str]], is_header: IsHeader
 ) -> pd.DataFrame:
     """Return columns of the sheet that has a header, else of the first, as text, and `row`, as `read_csv` does.
 
-    is_header: whether a row of the names of columns is the header; without such a row, the first that is not empty is.
+    is_header: as for `read_csv`.
 
     Raises DataError when the file is no workbook, or would take more than `LARGEST_WORKBOOK` when it is unpacked. Nothing is
     unpacked before that is known.
@@ -73,13 +70,13 @@ def _cells(
     path: Path,
     sheets: Sequence[Any],
     choose: Callable[[list[str]], Iterable[str]],
-    is_header: Callable[[list[str]], bool],
+    is_header: IsHeader,
 ) -> pd.DataFrame:
     names: list[list[str]] = []
     at = sheet = None
     for one in sheets:
         one.reset_dimensions()  # it may claim a million columns
-        first = [[column_name(cell) for cell in row] for row in islice(_rows(path, one), _ROWS_ABOVE)]
+        first = [[column_name(cell) for cell in row] for row in islice(_rows(path, one), ROWS_ABOVE)]
         found = next((number for number, row in enumerate(first) if is_header(row)), None)
         if found is not None and sheet is not None:
             raise DataError(
