@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.data.images.dicoms import dicom_of
+from tests.data.images.pictures import drawn
 from tests.data.sources.data_set import Collected, NewConfig, jpeg, visible
 from tests.data.sources.killed_runs import KilledRuns
 from tests.strange_files import NOT_READABLE, STRANGE, make_strange, refuse_to_open, watched
@@ -93,6 +95,18 @@ def test_complete_files_move_into_the_data_set(drop: Drop) -> None:
     }
     assert drop.left() == {}
     assert drop.take().arrived == 0
+
+
+def test_images_are_known_by_their_content_and_others_stay_with_what_to_do(drop: Drop) -> None:
+    arrived = {"1.2.840.77": dicom_of(drawn(1)), "a.jfif": jpeg(1), "b": jpeg(2)}
+    for name, content in (arrived | {"c.pdf": b"%PDF-1.7", "notes.txt": b"hello"}).items():
+        drop.put(name, content)
+    report = drop.take()
+    assert drop.taken() == {f"images/{name}": content for name, content in arrived.items()}
+    assert report.failed_because == {
+        "c.pdf": "a PDF document, which is not read: export its picture as PNG",
+        "notes.txt": "neither an image nor a CSV table",
+    }
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def film() -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "no known image format"),
-        (b"<!doctype html><script>alert(1)</script>", "no known image format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "no known image format"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "a drawing (SVG), which is not read"),
+        (b"<!doctype html><script>alert(1)</script>", "a web page in the place of the image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "a PostScript file, which is not read"),
         (png_of(5000, 5001), "5000x5001 pixels; at most 25,000,000"),  # a bomb
         (b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)", ""),  # a script too
         (png_of(8, 8), "at least 32 on the short side"),

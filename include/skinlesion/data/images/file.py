@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from skinlesion.data.images import jpeg
 from skinlesion.data.images.colour import DISPLAY_P3, cmyk_to_srgb, colours_of, printable_text, to_srgb
 from skinlesion.data.images.dicom import DicomFile, NotRead, is_dicom
-from skinlesion.data.images.formats import HEAD, why_unread
+from skinlesion.data.images.formats import HEAD, what_instead
 from skinlesion.data.images.heic import HeicFile, is_heic
 from skinlesion.data.settings import IMAGE_SIDE
 
@@ -135,7 +135,7 @@ def _header(content: bytes, profile: bytes | None = None) -> ImageHeader:
             )
             inks, is_preview = tags.get(_INK_SET, 1), _DNG in tags or bool(int(tags.get(_SUBFILE, 0)) & 1)
     except Exception as error:  # Pillow's decoders raise many kinds on damaged headers; each means "not readable"
-        raise ImageRefused(why_unread(content[:HEAD]) or f"not a readable image ({_reason(error)})") from None
+        raise ImageRefused(what_instead(content[:HEAD]) or f"not a readable image ({_reason(error)})") from None
     if frames > 1:
         raise ImageRefused(f"{frames} frames in one file; expected a still image")
     if 0 in steps:  # a zeroed block: it decodes, to one colour

@@ -44,6 +44,12 @@ _NOT_READ: Final = (
     ),
     (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01\xba", "a video", "export one frame as PNG"),
 )
+_IN_PLACE: Final = (
+    (rb"version https://git-lfs", "a pointer of Git LFS in the place of the image", "fetch the image (git lfs pull)"),
+    (rb"(?i)\s*<(?:!doctype html|html|head)", "a web page in the place of the image", "download the image again"),
+    (rb"(?i)\s*(?:<\?xml|<error|\{)", "a server's answer in the place of the image", "download the image again"),
+    (rb"\0{512}", "zeros in the place of the image", "copy it again"),
+)
 _UNREAD: Final = tuple((re.compile(pattern, re.DOTALL), what, remedy) for pattern, what, remedy in _NOT_READ)
 
 _RAW_SUFFIXES: Final = frozenset(
@@ -65,6 +71,12 @@ def why_unread(head: bytes, name: str = "") -> str:
         return ""
     found = next(((what, remedy) for pattern, what, remedy in _UNREAD if pattern.match(head)), None)
     return "" if found is None else f"{found[0]}, which is not read: {found[1]}"
+
+
+def what_instead(head: bytes) -> str:
+    """Return what a file with the name of an image holds instead of one, and what to do; empty where nobody knows."""
+    found = next(((what, remedy) for pattern, what, remedy in _IN_PLACE if re.match(pattern, head)), None)
+    return why_unread(head) or ("" if found is None else f"{found[0]}: {found[1]}")
 
 
 def head_of(path: Path | str) -> bytes:
