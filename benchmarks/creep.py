@@ -3,6 +3,7 @@
     python -m benchmarks.creep                       1,000 histories of 365 nights of each kind
     python -m benchmarks.creep --lesions 100         with fewer malignant lesions held out
     python -m benchmarks.creep --only looks          the best of 20 variants each night, and the sealed part beside it
+    python -m benchmarks.creep --only first          how often an equal candidate passes the first judgement, by lesions
 
 Both models are asked about the same lesions, by the Gaussian copula of `benchmarks.gate_simulation`. The p-values, the levels, what draws
 on the budget and when the reference moves are the product's own. One figure is simulated, the sensitivity.
@@ -149,6 +150,17 @@ def run(
     )
 
 
+def first_judgement(sensitivity: float, agreement: float, lesions: int, draws: int, *, seed: int = 0) -> float:
+    """Return how often an equal candidate passes beside the first model, which is the reference, with the whole budget there."""
+    generator = np.random.default_rng(seed)
+    hard = np.sqrt(agreement) * generator.normal(size=(draws, lesions))
+    models = [
+        hard + np.sqrt(1 - agreement) * generator.normal(size=hard.shape) < norm.ppf(sensitivity) for _ in range(2)
+    ]
+    truth = np.full(draws, sensitivity)
+    return float(Histories(models[0], truth, "with reference and budget").judge(models[1], truth).mean())
+
+
 class Flattery(NamedTuple):
     """How much higher than the truth a figure is, on average: on the nightly lesions, and on the sealed ones."""
 
@@ -211,9 +223,17 @@ def main(
     nights: Annotated[int, typer.Option(help="In each history.")] = 365,
     lesions: Annotated[int, typer.Option(help="Malignant ones that are held out.")] = 300,
     agreement: Annotated[float, typer.Option(help="How alike the errors of two models are.")] = 0.9,
-    only: Annotated[str, typer.Option(help="`creep` or `looks` for one of the two tables.")] = "",
+    only: Annotated[str, typer.Option(help="`creep`, `looks` or `first` for one of the tables.")] = "",
 ) -> None:
-    """Print the two tables."""
+    """Print the tables."""
+    if only == "first":
+        counts = (30, 60, 80, 100, 160, 200, 240, 300)
+        typer.echo(f"{'malignant lesions':44}" + "".join(f"{count:>8}" for count in counts))
+        for sensitivity, alike in ((0.95, 0.9), (0.95, 0.6), (0.85, 0.9), (0.85, 0.6)):
+            shares = (first_judgement(sensitivity, alike, count, 4 * histories) for count in counts)
+            name = f"sensitivity {sensitivity:g}, agreement {alike:g}"
+            typer.echo(f"{name:44}" + "".join(f"{share:>8.1%}" for share in shares))
+        return
     if only != "looks":
         typer.echo(f"{'':44}{'':28}ever below the best by more than .08     gain   taken   draws")
     for kind in KINDS if only != "looks" else ():
