@@ -20,6 +20,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
+from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.restore import restore
@@ -97,6 +98,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Code": version.git_revision,
             **{title: version.figure(name).in_words() for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
+            "Changes": str(report_file(registry, number, CHANGE_RECORD_PAGE) or "(no record)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
     )

@@ -155,7 +155,7 @@ def _record_of_today(config: PromotionSettings, registry: Registry, version: Ver
     verdict = read_verdict(config.models, version.run, version.number)
     if verdict is None:
         return None
-    record = change_record(config, registry, verdict)
+    record = change_record(config, registry, verdict, judged_now=False)
     write_record(record, registry)
     return record
 

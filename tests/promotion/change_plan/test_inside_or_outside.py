@@ -241,10 +241,17 @@ def test_a_version_that_waits_is_looked_at_again_by_the_plan_of_today(nights: Ni
     assert nights.asked(two).needs_person
     again = nights.asked(two)
     assert (again.judged_now, again.needs_person) == (False, True)
-    read = record_path(nights.house.models, "two")
-    read.unlink()  # the process was killed before it was written
-    assert nights.asked(two).needs_person
-    assert read.is_file()
+
+
+def test_a_version_that_passed_a_loosened_gate_still_waits_when_a_usual_night_comes(nights: Nights) -> None:
+    nights.in_service()
+    two = nights.trained("two")
+    assert nights.asked(two, gate_min_auroc=0.5).needs_person
+    usual = nights.asked(two)
+    assert (usual.judged_now, usual.next, usual.needs_person) == (False, "switch", True)
+    assert "gate_min_auroc is 0.5 instead of 0.8" in usual.sentence
+    record_path(nights.house.models, "two").unlink()
+    assert "By which bounds the gate judged it is not known" in nights.asked(two).sentence
 
 
 def test_what_changed_cannot_be_told_without_the_record_of_the_model_in_service(nights: Nights) -> None:

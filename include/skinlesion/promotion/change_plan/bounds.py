@@ -57,12 +57,12 @@ def bounds_in_force(plan: ChangePlan | None) -> dict[str, JsonValue]:
 
 
 def loosened(
-    config: PromotionSettings, plan: ChangePlan | None, accepted: Mapping[str, JsonValue]
+    gate: Mapping[str, JsonValue], plan: ChangePlan | None, accepted: Mapping[str, JsonValue]
 ) -> tuple[Loosened, ...]:
     """Return the gate's settings that are looser than the bounds in force or, without a bound in the plan, than the last ones.
 
     Args:
-        config: settings of this run.
+        gate: the settings of the gate that a version was judged by.
         plan: the plan; None for a damaged one.
         accepted: the bounds under which the last promotion was decided, by name; empty if they are not known.
     """
@@ -71,7 +71,7 @@ def loosened(
     for name, bound in bounds_in_force(plan).items():
         against = "the plan" if name in stated else "the plan (the installation's setting)"
         before = bound if name in stated else accepted.get(name, bound)
-        value = getattr(config, name)
+        value = gate.get(name, bound)
         for loosest, where in ((bound, against), (before, "the bound at the last promotion")):
             if _is_looser(name, value, loosest):
                 title = str(PromotionSettings.model_fields[name].title)

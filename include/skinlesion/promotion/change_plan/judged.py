@@ -10,7 +10,6 @@ from skinlesion.promotion.change_plan.bounds import bounds_in_force, gate_settin
 from skinlesion.promotion.change_plan.changes import Change, change_between, findings
 from skinlesion.promotion.change_plan.plan import PlanInForce
 from skinlesion.promotion.change_plan.record import (
-    Accepted,
     ChangeRecord,
     DataChange,
     Finding,
@@ -27,18 +26,28 @@ PLAN_LINE = "change_plan"
 """Name of the verdict's line about the plan."""
 
 
-def change_record(config: PromotionSettings, registry: Registry, verdict: Verdict) -> ChangeRecord:
-    """Return what a version that was just judged changes against the model in service, by the plan of today.
+def change_record(
+    config: PromotionSettings, registry: Registry, verdict: Verdict, *, judged_now: bool = True
+) -> ChangeRecord:
+    """Return what a version that was judged changes against the model in service, by the plan of today.
 
-    What cannot be compared, and a plan that cannot be read, need a person; neither is an error.
+    What cannot be compared, and a plan that cannot be read, need a person; neither is an error. judged_now: False for a
+    verdict of another time, whose bounds are those of the record that was written then.
     """
+    before = _written_before(registry.models, verdict)
+    gate = gate_settings(config)
+    if not judged_now:
+        gate = before.gate if before is not None and before.at == verdict.at else {}
     plan = PlanInForce.of(config)
     accepted, unknown_plan = last_accepted(registry)
     change, changed = _compared(config, registry, verdict, plan)
     found: list[Finding] = []
-    loose = loosened(config, plan.plan, accepted.bounds if accepted is not None else {})
+    loose = loosened(gate, plan.plan, accepted.bounds if accepted is not None else {})
     if loose:
         sentence = f"Bounds loosened: {'; '.join(one.sentence for one in loose)}. Bounds for good stand under `gate` in {plan.path}."
+        found.append(Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=sentence))
+    if not gate:
+        sentence = "By which bounds the gate judged it is not known: its change record is missing or damaged."
         found.append(Finding(kind="gate", title="Bounds of the gate", inside=False, sentence=sentence))
     if plan.problem or unknown_plan:
         found.insert(0, _of_plan(plan.sentence if plan.problem else unknown_plan))
@@ -60,13 +69,13 @@ def change_record(config: PromotionSettings, registry: Registry, verdict: Verdic
         settings=change.settings if change is not None else (),
         code=change.code if change is not None else (),
         weights=change.weights if change is not None else (),
-        gate=gate_settings(config),
+        gate=gate,
         bounds=bounds_in_force(plan.plan),
         loosened=loose,
         findings=(*found, *changed),
         passed=verdict.passed,
         criteria=tuple(one for one in verdict.criteria if one.name != PLAN_LINE),
-        accepted=_accepted_before(registry.models, verdict),
+        accepted=before.accepted if before is not None else None,
     )
 
 
@@ -99,9 +108,8 @@ def _of_plan(sentence: str) -> Finding:
     return Finding(kind="plan", title="The plan itself", inside=False, sentence=sentence)
 
 
-def _accepted_before(models: Path, verdict: Verdict) -> Accepted | None:
+def _written_before(models: Path, verdict: Verdict) -> ChangeRecord | None:
     try:
-        record = read_record(models, verdict.run, verdict.version)
+        return read_record(models, verdict.run, verdict.version)
     except DataError:
         return None
-    return record.accepted if record is not None else None
