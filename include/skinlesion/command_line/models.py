@@ -19,17 +19,18 @@ from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.registry.history import HistoryEntry, this_user
+from skinlesion.registry.metrics_record import compared_figure
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
 from skinlesion.registry.restore import restore
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from skinlesion.evaluation.version_comparison import ComparedFigure, VersionComparison
+    from skinlesion.evaluation.version_comparison import VersionComparison
 
 models_app = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +68,7 @@ def list_versions(
         return
     table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in versions:
-        figures = (_figure(version.figure(name)) for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
+        figures = (version.figure(name).text for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
         table.add_row(
             str(version.number), version.created[:16].replace("T", " "), version.state, *figures, _gate(version)
         )
@@ -92,7 +93,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: _figure(version.figure(name), " to ") for name, title in FIGURES.items()},
+            **{title: version.figure(name).text for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
@@ -237,7 +238,9 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        figures.add_row(one.title, _figure(one.first), _figure(one.second), *_difference(one))
+        difference, says = compared_figure(one.second, one.first, one.paired)
+        is_known = difference.value is not None or difference.has_too_few
+        figures.add_row(one.title, one.first.text, one.second.text, difference.signed if is_known else "", says)
     yield figures
     if held_out.unpaired_because:
         yield f"\nNo differences: {held_out.unpaired_because}"
@@ -257,23 +260,6 @@ def _gate(version: Version) -> str:
     if version.verdict is None:
         return ""
     return "passed" if version.verdict.passed else f"lost {len(version.verdict.lost)}"
-
-
-def _figure(figure: Figure, between: str = "–") -> str:
-    """Return a figure with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
-    if figure.value is None:
-        return "not measured"
-    has_interval = figure.low is not None and figure.high is not None
-    return f"{figure.value:.3f}" + (f" ({figure.low:.3f}{between}{figure.high:.3f})" if has_interval else "")
-
-
-def _difference(row: ComparedFigure) -> tuple[str, str]:
-    """Return the difference with its interval, and what it means, as text."""
-    paired = row.paired
-    if paired is None:
-        return "", "" if row.first.value is None or row.second.value is None else "cannot be told"
-    interval = "" if paired.interval is None else " ({:+.3f} to {:+.3f})".format(*paired.interval)
-    return f"{paired.difference:+.3f}{interval}".replace("-", "−"), paired.verdict
 
 
 def _value(value: JsonValue) -> str:

@@ -23,9 +23,8 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelFigures,
     RiskCoverage,
-    Robustness,
-    RobustnessFigures,
 )
+from skinlesion.registry.robustness_record import Robustness, RobustnessFigures
 
 # Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from skinlesion.promotion.decide import Judgement
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 
 
 def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
@@ -15,7 +16,7 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
     lines = [judgement.sentence, "", f"| | version {version.number} | {beside} |", "|---|---|---|"]
     for name, title in FIGURES.items():
         other = champion.figure(name) if champion is not None else Figure()
-        lines.append(f"| {title} | {_measured(version.figure(name))} | {_measured(other)} |")
+        lines.append(f"| {title} | {version.figure(name).text} | {other.text} |")
     others = (
         one.measured.held_out_version for one in (version, champion) if one is not None and one.measured is not None
     )
@@ -32,9 +33,3 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
         f"[The report]({link}). Approve: it replaces the model in service. Reject, or no answer: nothing changes.",
     ]
     return "\n".join(lines)
-
-
-def _measured(figure: Figure) -> str:
-    if figure.value is None:
-        return "not measured"
-    return f"{figure.value:.3f}" + (f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else "")

@@ -16,6 +16,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry import append_log
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.model_files import REGISTERED
 from skinlesion.registry.training_record import TrainingRecord
 
@@ -34,14 +35,6 @@ FIGURES: Final = {
 """The headline of a version: names and titles, in the order of a page.
 
 Sensitivity and specificity are at the operating point."""
-
-
-class Figure(RecordPart):
-    """A measured number with its 95 % interval; None if it is not measured."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 class Measurement(RecordPart):

@@ -23,7 +23,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
-from skinlesion.foundation.settings import fingerprint
+from skinlesion.foundation.settings import MAKES_STALE, fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
@@ -37,10 +37,10 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelInService,
     PairedFigure,
-    Robustness,
     SmokeSet,
 )
 from skinlesion.registry.register import register
+from skinlesion.registry.robustness_record import Robustness
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
@@ -54,8 +54,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION: Final = 5
+EVALUATION_VERSION: Final = 6
 """Count it up when the figures or the report change though neither the data nor the model does."""
+
+SHAPING: Final = frozenset(
+    name
+    for name, field in PipelineConfig.model_fields.items()
+    if name in ("seed", "copies", "held_out_fraction", "actinic_keratosis", "near_duplicates")
+    or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(MAKES_STALE))
+)
+"""Settings that decide what the model becomes; the card shows no others."""
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
@@ -89,6 +97,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
         details={
             "balanced_accuracy": metrics.balanced_accuracy,
             "malignant_auroc": metrics.malignant_auroc,
+            "shown": {name: metrics.figure(name).text for name in ("balanced_accuracy", "malignant_auroc")},
             "images": metrics.images,
             "lesions": metrics.lesions,
             "left_out": metrics.left_out.model_dump(),
@@ -158,7 +167,7 @@ def _evaluate(
     write_answers(candidate, rows, answers)
     catalog = read_catalog(config.dataset)
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
-    figures = model_metrics(scored, rule, answers)
+    figures = model_metrics(scored, rule, answers, rows["dx"].tolist())
     report = copy_report(config.dataset, catalog, candidate.data_report)
     data = data_summary(config, catalog, _warm_start_note(training.warm_start), report)
     other, paired, not_compared = _beside_model_in_service(config, candidate, own, scored, answers, rule)
@@ -291,7 +300,7 @@ def _write(
             files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
         )
     )
-    card = render_model_card(CardContext(created, metrics, training, rule))
+    card = render_model_card(CardContext(created, metrics, training, rule, SHAPING))
     pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
     for path in (*pictures, candidate.report, candidate.model_card):
         set_aside(path)
