@@ -26,6 +26,9 @@ RULE_FILE: Final = "decision_rule.json"
 DISTANCE_FILE: Final = "feature_distance.npz"
 """What distances are computed with; beside the rule, which names it."""
 
+LEARNT_FILE: Final = "learnt_pictures.npz"
+"""Hashes of the pictures that the model learnt from."""
+
 TRAINING: Final = "training.json"
 """How the candidate was made."""
 

@@ -109,7 +109,7 @@ class Account(RecordPart):
             rest = "; ".join(f"{figure.of_100} where {_prevalence(share)} are" for share, figure in others)
             return (
                 f"Of 100 pictures that are called {decision}, {first[1].of_100} are malignant where {_prevalence(first[0])} "
-                f"lesions is; {rest}."
+                f"lesions is malignant; {rest}."
             )
         told = self.malignant
         share = told.shares[decision].of_100 if told is not None else "not measured"

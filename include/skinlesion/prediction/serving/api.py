@@ -170,6 +170,7 @@ class Api:
             "labels": list(LABELS),
             "decision_rule": model.operating_point(),
             "figures": model.main_figures(),
+            "warnings": model.warnings(),
             "card": "v1/model/card" if model.card else None,
             "refused": self._watch.refused,
             "limits": {
