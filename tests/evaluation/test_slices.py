@@ -70,9 +70,10 @@ def test_slices_of_another_length_are_refused() -> None:
 
 def test_columns_come_from_the_catalog_in_the_order_of_the_images_and_unrecorded_ones_are_left_out() -> None:
     catalog = pd.DataFrame({
-        "image": ["a", "b", "c"], "age": [19.0, 85.0, np.nan], "sex": ["male", "", "female"], "site": "", "source": "X",
+        "image": ["a", "b", "c"], "age": [19.0, 85.0, np.nan], "sex": ["male", "", "female"],
+        "dx_type": ["", "", "histo"], "site": "", "source": "X",
     })  # fmt: skip
     columns = slice_columns(pd.Series(["c", "a", "b"]), catalog)
-    assert list(columns) == ["sex", "age_band", "source"]
+    assert list(columns) == ["dx_type", "sex", "age_band", "source"]
     assert columns["sex"].tolist()[:2] == ["female", "male"] and columns["sex"].isna().tolist() == [False, False, True]
     assert columns["age_band"].astype(object).tolist()[1:] == ["0-19", "80+"]

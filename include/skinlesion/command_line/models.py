@@ -98,6 +98,10 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
     )
+    if version.measured is not None and version.measured.warnings:
+        print_whole(out, "", "Read with care:")
+        for sentence in version.measured.warnings:
+            print_whole(out, f"  {sentence}", indent=4)
     if version.measured is not None and version.measured.left_out_images:
         left_out = version.measured
         print_whole(

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from skinlesion.data.labels.classes import ClassCount
 from skinlesion.data.split import SPLITS
-from skinlesion.evaluation.gallery import Seen
+from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, Seen
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
@@ -35,6 +35,9 @@ NAMES: Final = {
     "unk": "Unknown (unk)",
 }
 """Names of diagnoses that people read, by that of the labels."""
+
+COLUMNS: Final = {"dx_type": "How the diagnosis was made"}
+"""Titles of columns of slices whose names do not say enough."""
 
 COMPARED: Final = (
     ("Balanced accuracy", "balanced_accuracy"),
@@ -101,6 +104,15 @@ class CountTable(NamedTuple):
 
 def render_report(context: ReportContext) -> str:
     """Return the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
+    return _rendered("report.html.j2", context)
+
+
+def render_gallery(context: ReportContext) -> str:
+    """Return the gallery as an HTML document of its own, as `render_report`."""
+    return _rendered("gallery_page.html.j2", context)
+
+
+def _rendered(template: str, context: ReportContext) -> str:
     environment = html_page.environment(Path(__file__).with_name("templates"))
     environment.filters |= {
         "figure": figure,
@@ -110,7 +122,8 @@ def render_report(context: ReportContext) -> str:
         "spaced": _spaced,
     }
     metrics, data = context.metrics, context.metrics.data
-    return environment.get_template("report.html.j2").render(
+    lows, highs = (0.0, *CONFIDENCES), (*CONFIDENCES, 1.0)
+    return environment.get_template(template).render(
         context=context,
         metrics=metrics,
         data=data,
@@ -124,6 +137,16 @@ def render_report(context: ReportContext) -> str:
         settings=list(_flat(context.settings)),
         decided=DECISIONS,
         diagnosis=diagnosis,
+        names=NAMES,
+        columns=COLUMNS,
+        errors=ERRORS,
+        bands=[f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in zip(lows, highs, strict=True)],
+        choices={
+            "dx": len({one.dx for one in context.gallery}),
+            "de": len(DECISIONS),
+            "er": len(ERRORS),
+            "co": len(lows),
+        },
         chosen=threshold_chosen(metrics),
         gain=gain(metrics),
         fewest=FEWEST_LESIONS,

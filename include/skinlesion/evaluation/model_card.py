@@ -16,7 +16,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
-from skinlesion.evaluation.html_report import by_column, compared, diagnosis, figure, gain, percent
+from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.figure import FEWEST_LESIONS, signed
 from skinlesion.registry.metrics_record import MetricsRecord
@@ -170,6 +170,7 @@ def render_model_card(context: CardContext) -> str:
         decided=DECISIONS,
         diagnosis=diagnosis,
         titles=TITLES,
+        columns=COLUMNS,
         fewest=FEWEST_LESIONS,
         gain=gain(context.metrics),
         compared=compared(context.metrics),

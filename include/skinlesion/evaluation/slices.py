@@ -1,4 +1,4 @@
-"""The headline figures by sex, age band, site and source."""
+"""The headline figures by how diagnoses were made, sex, age band, site and source."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def _slice(column: str, value: str, part: ScoredImages, threshold: float | None)
 
 
 def slice_columns(images: pd.Series, catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return sex, age band, site and source of the images, one row each; a column without any value is left out."""
+    """Return how diagnoses were made, sex, age band, site and source, one row an image; a column without any value is left out."""
     of_image = catalog.set_index("image").loc[images]
     bands = pd.cut(of_image["age"], AGE_BANDS, right=False, labels=_band_names())
-    columns = {"sex": of_image["sex"], "age_band": bands, "site": of_image["site"], "source": of_image["source"]}
-    frame = pd.DataFrame(columns).reset_index(drop=True)
-    for name in ("sex", "site", "source"):
+    frame = of_image[["dx_type", "sex"]].assign(age_band=bands)
+    frame = frame.assign(site=of_image["site"], source=of_image["source"]).reset_index(drop=True)
+    for name in ("dx_type", "sex", "site", "source"):
         frame[name] = frame[name].where(frame[name] != "", None)
     return frame[[name for name in frame if frame[name].notna().any()]]
 

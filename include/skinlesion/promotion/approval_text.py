@@ -25,6 +25,8 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
             "",
             "The two were measured on different held-out images, so these columns do not compare; the lines below do.",
         ]
+    if version.measured is not None and version.measured.warnings:
+        lines += ["", "Read with care:", "", *(f"- {sentence}" for sentence in version.measured.warnings)]
     verdict = read_verdict(registry.models, version.run, version.number)
     sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
     lines += ["", *(f"- {sentence}" for sentence in sentences)]

@@ -88,6 +88,11 @@ class Candidate:
         return self.folder / model_files.REPORT
 
     @property
+    def gallery(self) -> Path:
+        """The held-out images, where they are too many for the report; else missing."""
+        return self.folder / model_files.GALLERY
+
+    @property
     def model_card(self) -> Path:
         """What the model is for, what it was made from and what it is worth, in Markdown."""
         return self.folder / model_files.MODEL_CARD

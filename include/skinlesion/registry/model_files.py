@@ -46,5 +46,7 @@ VERDICT: Final = "verdict.json"
 """What the gate said."""
 
 REPORT: Final = "report.html"
+GALLERY: Final = "gallery.html"
+"""The held-out images, where they are too many for the report."""
 DATA_REPORT: Final = "data_report.html"
 MODEL_CARD: Final = "model_card.md"

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation import layout
-from skinlesion.registry.model_files import DATA_REPORT, METRICS, MODEL_CARD, REPORT, VERDICT
+from skinlesion.registry.model_files import DATA_REPORT, GALLERY, METRICS, MODEL_CARD, REPORT, VERDICT
 from skinlesion.registry.snapshot import Registry
 
 KNOWN: Final = {
     REPORT: "Report",
+    GALLERY: "Held-out images",
     DATA_REPORT: "Data report",
     MODEL_CARD: "Model card",
     "confusion_matrix.png": "Confusion matrix",

@@ -46,6 +46,7 @@ class Measurement(RecordPart):
         images, lesions: how many were held out.
         held_out_version: names the held-out images; figures on other images do not compare.
         split: the split that held them out.
+        warnings: sentences that a reader of the figures must know.
         left_out_images, left_out_lesions: how many more are held out, which it was not measured on as it learnt their lesions.
     """
 
@@ -55,6 +56,7 @@ class Measurement(RecordPart):
     lesions: int
     held_out_version: str
     split: SplitVersion | None = None
+    warnings: tuple[str, ...] = ()
     left_out_images: int = 0
     left_out_lesions: int = 0
 

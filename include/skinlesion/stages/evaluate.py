@@ -48,6 +48,7 @@ from skinlesion.training.warm_start import candidate_to_evaluate
 
 if TYPE_CHECKING:
     from skinlesion.data.split_version import SplitVersion
+    from skinlesion.evaluation.gallery import Seen
     from skinlesion.evaluation.mistakes import Mistake
     from skinlesion.evaluation.scored_images import ScoredImages
     from skinlesion.prediction.answers import Answers
@@ -155,6 +156,7 @@ def _evaluate(
     split: SplitVersion,
     key: str,
 ) -> MetricsRecord:
+    from skinlesion.evaluation.gallery import gallery
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
     from skinlesion.evaluation.scored_images import ScoredImages
@@ -191,7 +193,7 @@ def _evaluate(
         data=data,
     )
     mistakes = worst_mistakes(config, candidate, rows, scored, answers.decisions)
-    _write(candidate, training, rule, metrics, mistakes)
+    _write(candidate, training, rule, metrics, mistakes, gallery(config.dataset, rows, scored, answers.decisions))
     return metrics
 
 
@@ -280,32 +282,37 @@ def _write(
     rule: DecisionRule,
     metrics: MetricsRecord,
     mistakes: list[Mistake],
+    seen: list[Seen],
 ) -> None:
     """Write plots, report and model card, and metrics.json after them, since it stands for all of them."""
     from skinlesion.evaluation import plots
-    from skinlesion.evaluation.html_report import ReportContext, render_report
+    from skinlesion.evaluation.gallery import is_beside
+    from skinlesion.evaluation.html_report import ReportContext, render_gallery, render_report
     from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
     drawn = plots.all_pngs(metrics, training.history)
-    report = render_report(
-        ReportContext(
-            title="Skin-lesion classifier: evaluation",
-            created=created,
-            metrics=metrics,
-            plots=drawn,
-            versions=versions(metrics, training),
-            settings=training.settings,
-            mistakes=mistakes,
-            files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
-        )
+    context = ReportContext(
+        title="Skin-lesion classifier: evaluation",
+        created=created,
+        metrics=metrics,
+        plots=drawn,
+        versions=versions(metrics, training),
+        settings=training.settings,
+        mistakes=mistakes,
+        files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
+        gallery=seen,
+        gallery_file=candidate.gallery.name if is_beside(seen) else "",
     )
     card = render_model_card(CardContext(created, metrics, training, rule, SHAPING))
     pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
+    candidate.gallery.unlink(missing_ok=True)
     for path in (*pictures, candidate.report, candidate.model_card):
         set_aside(path)
     for path, content in pictures.items():
         atomic.write_bytes(path, content)
-    atomic.write_text(candidate.report, report)
+    if context.gallery_file:
+        atomic.write_text(candidate.gallery, render_gallery(context))
+    atomic.write_text(candidate.report, render_report(context))
     atomic.write_text(candidate.model_card, card)
     metrics.write(candidate.metrics)

@@ -120,7 +120,7 @@ def test_an_image_is_answered_with_decision_reason_threshold_and_heat_map_and_no
 ) -> None:
     page = (one := visit(shared, scheme=scheme, viewport=viewport)).page
     assert serious_violations(page) == []
-    expect(page.get_by_role("note")).to_contain_text("Not a medical device")
+    expect(page.get_by_role("note").first).to_contain_text("Not a medical device")
     one.send(("mole.jpg", drawn(1)))
     answer = one.answer("mole.jpg")
     said = shared.prediction(drawn(1))
@@ -148,9 +148,9 @@ def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(visit:
     with served(empty_models.folder) as server:
         one = visit(server)
         one.send(("mole.jpg", drawn(1)), ("letter.jpg", b"Dear doctor"))
-        expect(one.answer("mole.jpg").locator(".decision")).to_have_text("Unknown")
+        expect(one.answer("mole.jpg").locator(".decision")).to_have_text("No answer")
         expect(one.answer("mole.jpg").locator(".reason")).to_contain_text("Not sure enough to answer")
-        expect(one.answer("letter.jpg").locator(".decision")).to_have_text("Not answered")
+        expect(one.answer("letter.jpg").locator(".decision")).to_have_text("Refused")
         expect(one.answer("letter.jpg").locator(".reason")).to_contain_text("not a readable image")
         assert serious_violations(one.page) == []
         one.ignore("422")

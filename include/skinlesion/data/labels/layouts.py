@@ -37,6 +37,7 @@ FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "age": ("age", "age_approx"),
     "sex": ("sex",),
     "site": ("site", "localization", "anatom_site_general", "anatom_site_general_challenge", "anatom_site_1"),
+    "dx_type": ("dx_type", "diagnosis_confirm_type"),
     "source": ("source",),
     "attribution": ("attribution",),
 }
@@ -53,7 +54,9 @@ NOT_GIVEN: Final = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null",
 SHOWN: Final = 80
 """Number of characters of a value in a message."""
 
-TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
+TEXTS: Final = (
+    "lesion_id", "patient_id", "sex", "site", "dx_type", "source", "attribution", "lesion_collection", "collection",
+)  # fmt: skip
 ROW_COLUMNS: Final = ("image", "full_size", "dx", "age", *TEXTS, "row", "refused")
 
 _LONGEST_NAME: Final = 200  # bytes: a file name holds 255, and suffixes of ours need some

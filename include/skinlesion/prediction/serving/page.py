@@ -12,12 +12,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.images.file import SUFFIXES
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.markdown import html_of
 from skinlesion.prediction.serving.documents import NOTICE
 from skinlesion.prediction.serving.examples import EXAMPLES, example
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.settings import TOKEN_VARIABLE
 
 FOLDER: Final = Path(__file__).with_name("static")
+
+_ENVIRONMENT: Final = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
 
 _KINDS: Final = {
     "page.css": "text/css; charset=utf-8",
@@ -29,10 +32,14 @@ _PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,im
 """Listed one by one, so that a phone converts its HEIC photographs to JPEG."""
 
 
+def card_page(markdown: str) -> str:
+    """Return a model card as a page."""
+    return _ENVIRONMENT.get_template("card.html.j2").render(card=html_of(markdown))
+
+
 def router() -> APIRouter:
     """Return the page's routes. They need no token: they show nothing of the model or of an image."""
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    html = environment.get_template("page.html.j2").render(
+    html = _ENVIRONMENT.get_template("page.html.j2").render(
         notice=NOTICE,
         examples=EXAMPLES,
         labels=LABELS,

@@ -84,7 +84,7 @@ class ServedModel:
         """Return what a reader of its answers must know."""
         if self.figures is None:
             return [*self.rule.warnings, "This model was not evaluated: nobody knows how often it is right."]
-        return list(dict.fromkeys([*self.rule.warnings, *self.figures.warnings]))
+        return list(dict.fromkeys([*self.figures.warnings, *self.rule.warnings]))
 
     def main_figures(self) -> dict[str, Any] | None:
         """Return the headline as documents.MainFigures; None for a model that was not evaluated."""
