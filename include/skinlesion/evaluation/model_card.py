@@ -28,6 +28,10 @@ TITLES: Final = {**FIGURES, "macro_f1": "Macro F1", "accuracy": "Accuracy"}
 """The figures of the card."""
 
 
+WAYS: Final = {"histo": "histology", "follow_up": "follow-up", "confocal": "confocal microscopy"}
+"""Ways of making a diagnosis, by the word of the tables; others are shown as they are."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A section of the card and the items of the three lists that it covers."""
@@ -194,8 +198,11 @@ def glance(context: CardContext) -> list[str]:
         account = metrics.decisions.account
         found = account.malignant
         if found is not None:
-            shares = ", ".join(f"{name}: {found.shares[name].of_100}" for name in DECISIONS)
-            lines.append(f"Of 100 images of malignant lesions it calls so many ({found.lesions} lesions): {shares}.")
+            shares = "; ".join(f"{title} {found.shares[name].of_100}" for name, title in DECISIONS.items())
+            few = found.shares[MALIGNANT]
+            lines.append(
+                f"Of 100 images of malignant lesions so many get each answer: {few.number if few.has_too_few else shares}."
+            )
         lines += [account.meaning(MALIGNANT), account.meaning(BENIGN)]
     lines.append(
         f"Sensitivity for malignant at its threshold: {metrics.figure('sensitivity').text}; specificity: "
@@ -217,7 +224,7 @@ def diagnoses_made(metrics: MetricsRecord) -> str:
     rows = [row for row in metrics.slices if row.column == "dx_type"]
     if not rows:
         return "How the diagnoses were made (histology, follow-up, consensus) is not recorded in the data set."
-    named = ", ".join(f"{row.value} {row.n} of {metrics.images}" for row in rows)
+    named = ", ".join(f"{WAYS.get(row.value, row.value)} {row.n} of {metrics.images}" for row in rows)
     return f"How the diagnoses of the held-out images were made: {named}."
 
 

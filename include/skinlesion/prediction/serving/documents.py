@@ -15,7 +15,8 @@ _VERSION: Final = "5f0c9a7be1d24a86"
 
 
 class Probabilities(BaseModel):
-    """The probabilities of the classes, which add up to one. They are calibrated if the model has a decision rule."""
+    """The probabilities of the classes, which add up to one. The warnings of `/v1/model` say where they are not
+    calibrated."""
 
     benign: float = Field(ge=0, le=1)
     malignant: float = Field(ge=0, le=1)
