@@ -8,11 +8,13 @@ from skinlesion.foundation.record import RecordPart
 from skinlesion.registry.figure import Figure
 
 
-class _Part(RecordPart):
+class RobustnessPart(RecordPart):
+    """Part of it; NaN and infinity are refused, as JSON has neither."""
+
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class RobustnessFigures(_Part):
+class RobustnessFigures(RobustnessPart):
     """Figures of a sample of the held-out images, altered or not."""
 
     balanced_accuracy: float | None
@@ -41,7 +43,7 @@ class RobustnessPoint(RobustnessFigures):
     malignant_auroc_change_interval: list[float] | None
 
 
-class RobustnessCurve(_Part):
+class RobustnessCurve(RobustnessPart):
     """One kind of alteration. unaltered: the strength that alters nothing."""
 
     unit: str
@@ -49,7 +51,7 @@ class RobustnessCurve(_Part):
     points: list[RobustnessPoint]
 
 
-class Robustness(_Part):
+class Robustness(RobustnessPart):
     """Figures under alterations of the images. images: size of the sample; lesions: those of the rarest class in it."""
 
     images: int
