@@ -25,6 +25,7 @@ _ENVIRONMENT: Final = Environment(loader=FileSystemLoader(FOLDER), autoescape=Tr
 _KINDS: Final = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 
@@ -47,12 +48,17 @@ def router() -> APIRouter:
         suffixes=", ".join(sorted(suffix[1:] for suffix in SUFFIXES)),
         token_variable=TOKEN_VARIABLE,
     )
+    api = _ENVIRONMENT.get_template("api.html.j2").render(notice=NOTICE)
     files = {name: (FOLDER / name).read_bytes() for name in _KINDS}
     pages = APIRouter(include_in_schema=False)
 
     @pages.get("/")
     async def page() -> Response:
         return Response(html, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    @pages.get("/api")
+    async def api_page() -> Response:
+        return Response(api, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
     @pages.get("/static/{name}")
     async def file(name: str) -> Response:
