@@ -249,8 +249,8 @@ def test_the_rule_of_a_candidate_keeps_the_bytes_that_older_programs_wrote(candi
     content = json.loads(candidate.decision_rule.read_text())
     assert candidate.decision_rule.read_text() == json.dumps(content, indent=1)
     assert list(content) == [
-        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "least_confidence", "coverage",
-        "most_distance", "class_shares", "distance", "inner_fold", "warnings",
+        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "malignant_lesions",
+        "least_confidence", "coverage", "most_distance", "class_shares", "distance", "inner_fold", "warnings",
     ]  # fmt: skip
     assert list(content["distance"]) == ["file", "layers"]
 
