@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from skinlesion.data.finding import LinkedReport, Verdict
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.registry.metrics_record import ClassFigures, DataSummary, MetricsRecord, Roc
+from skinlesion.registry.metrics_record import ClassFigures, DataSummary, MetricsRecord, OperatingPoint, Roc
 
 Value = TypeVar("Value")
 
@@ -20,7 +20,7 @@ def known(value: Value | None) -> Value:
 def metrics_record(
     *, data_verdict: Verdict | None = None, malignant_recall: float = 0.85, **changes: Any
 ) -> MetricsRecord:
-    """Return a record of a model without a decision rule. data_verdict: of its data report; None: there is none."""
+    """Return a record of a model. data_verdict: of its data report; None: there is none."""
     report = LinkedReport(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
     recalls = dict.fromkeys(LABELS, 0.8) | {"malignant": malignant_recall}
     values: dict[str, Any] = {
@@ -42,6 +42,18 @@ def metrics_record(
         "reliability": [],
         "roc": Roc(fpr=[0.0, 1.0], tpr=[0.0, 1.0]),
         "warnings": [],
+        "operating_point": OperatingPoint(
+            threshold=0.2,
+            target_sensitivity=0.95,
+            chosen_on_lesions=40,
+            sensitivity=malignant_recall,
+            specificity=None,
+            intervals={},
+            called_malignant=200,
+            caught=119,
+            missed=21,
+            prevalence=1 / 3,
+        ),
         "key": "k3y",
         "run": "run",
         "training_version": "7ra1n",

@@ -52,8 +52,6 @@ STATIC: Final = {
 TEMPLATES: Final = html_page.environment(HERE / "templates")
 TEMPLATES.filters |= {
     "when": shown.when,
-    "value": shown.value,
-    "interval": shown.interval,
     "number": shown.number,
 }
 

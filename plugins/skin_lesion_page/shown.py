@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from skinlesion.registry.versions import Figure
-
 Item = TypeVar("Item")
 
 
@@ -37,16 +35,6 @@ def page_of(items: Sequence[Item], number: int, size: int) -> Page[Item]:
 def when(at: str) -> str:
     """Return a time, ISO 8601 in UTC, as people read it."""
     return f"{at[:16].replace('T', ' ')} UTC" if at else "an unknown time"
-
-
-def value(figure: Figure) -> str:
-    """Return a figure as text."""
-    return "not measured" if figure.value is None else f"{figure.value:.3f}"
-
-
-def interval(figure: Figure) -> str:
-    """Return the interval of a figure as text, empty if it has none."""
-    return f"{figure.low:.3f} to {figure.high:.3f}" if figure.low is not None and figure.high is not None else ""
 
 
 def number(found: object) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from skin_lesion_page.shown import interval, value, when
+from skin_lesion_page.shown import when
 from skinlesion.registry.snapshot import TrendPoint
 
 WIDTH: Final = 360
@@ -87,8 +87,8 @@ FRAME: Final = Frame()
 
 
 def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Chart | None:
-    """Return a chart of the last `SHOWN` points, oldest first; None if nothing was measured."""
-    points = [point for point in points if point.figure.value is not None][-SHOWN:]
+    """Return a chart of the last `SHOWN` points, oldest first; None if nothing was measured on lesions enough."""
+    points = [point for point in points if point.figure.is_shown][-SHOWN:]
     if not points:
         return None
     ends = [end for point in points for end in (point.figure.value, point.figure.low, point.figure.high)]
@@ -130,8 +130,7 @@ def _value(point: TrendPoint) -> float:
 
 
 def _says(point: TrendPoint) -> str:
-    ends = interval(point.figure)
-    return f"Version {point.number}, {when(point.at)}: {value(point.figure)}{f' ({ends})' if ends else ''}"
+    return f"Version {point.number}, {when(point.at)}: {point.figure.text}"
 
 
 def _stretches(points: Sequence[TrendPoint]) -> Iterator[list[int]]:

@@ -9,6 +9,8 @@ from fastapi import Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment
 
+from skinlesion.foundation.markdown import html_of
+
 SANDBOX: Final = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'self'; sandbox allow-same-origin"
@@ -24,14 +26,6 @@ def answer_with(path: Path, title: str, templates: Environment) -> Response:
     """Return the file: a report as it is, a model card (Markdown) as a page, figures (JSON) as text."""
     headers = {"content-security-policy": SANDBOX}
     if path.suffix == ".md":
-        content = templates.get_template("model_card.html.j2").render(title=title, card=_rendered(path.read_text()))
+        content = templates.get_template("model_card.html.j2").render(title=title, card=html_of(path.read_text()))
         return HTMLResponse(content, headers=headers)
     return FileResponse(path, media_type=_MEDIA_TYPES.get(path.suffix, _TEXT), headers=headers)
-
-
-def _rendered(markdown: str) -> str:
-    """Return Markdown as HTML. HTML inside it is shown as text, and only a plain address becomes a link."""
-    from markdown_it import MarkdownIt
-
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    return str(renderer.render(markdown))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tests.trained import candidate_of, options
 
@@ -165,12 +166,15 @@ def test_predict_gives_one_row_a_usable_image_and_names_the_others(trained: Path
     assert result.returncode == 1, "some images were refused"
     assert f"refused {broken}: " in result.stderr
     rows = list(csv.DictReader(output.read_text().splitlines()))
-    assert list(rows[0]) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "file"]
+    assert list(rows[0]) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "learnt", "file"]
     assert [row["image"] for row in rows] == sorted(path.stem for path in images.iterdir())
     for row in rows:
         probabilities = {label: float(row[label]) for label in ("benign", "malignant", "unknown")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(probabilities, key=probabilities.__getitem__)
+    learnt = pd.read_parquet(candidate_of(trained, 1).trained_on)["image"]
+    assert {row["image"] for row in rows if row["learnt"] == "same file"} >= set(learnt)
+    assert any(row["learnt"] == "no" for row in rows), "what was held out is not known"
 
 
 @pytest.fixture

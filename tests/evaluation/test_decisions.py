@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skinlesion.evaluation.decisions import UNLIKE, UNSURE, abstained, decisions_summary, smoke_summary
+from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.prediction.decision import DecisionRule
 
 RULE = DecisionRule(
@@ -36,14 +37,19 @@ def test_a_distance_that_is_not_a_number_is_unlike() -> None:
 
 
 def test_answered_and_unanswered_shares_and_decisions_add_up() -> None:
-    labels = np.array([0, 1, 1, 0, 2])
+    images = ScoredImages.of(np.array([0, 1, 1, 0, 2]), PROBABILITIES, list("abcde"))
     decided = [decision.decision for decision in RULE.decide(PROBABILITIES, DISTANCES)]
-    found = decisions_summary(labels, decided, abstained(RULE, PROBABILITIES, DISTANCES))
+    found = decisions_summary(
+        images, decided, abstained(RULE, PROBABILITIES, DISTANCES), 0.3, ["nv", "mel", "mel", "bkl", "ak"]
+    )
     assert found.answered_share == 0.4
     assert found.abstained_share == {UNLIKE: 0.4, UNSURE: 0.2}
     assert found.unknown_share == 0.8, "three without an answer and one of the class unknown"
-    assert found.by_class["benign"] == {"images": 2, "benign": 1, "malignant": 0, "unknown": 1}
-    assert found.by_class["unknown"]["images"] == 1
+    benign = next(row for row in found.account.classes if row.label == "benign")
+    assert benign.counts == {"malignant": 0, "no answer": 1, "benign": 1, "unknown": 0, "at_threshold": 1}
+    assert [(row.name, row.images) for row in found.diagnoses] == [("mel", 2), ("ak", 1), ("bkl", 1), ("nv", 1)]
+    mel = found.diagnoses[0]
+    assert (mel.counts["at_threshold"], mel.counts["malignant"], mel.counts["no answer"]) == (2, 0, 2)
     assert type(found).model_validate_json(found.model_dump_json()) == found
 
 

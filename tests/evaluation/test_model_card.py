@@ -83,7 +83,9 @@ TRAINING = training_record(
 
 
 def card(metrics: MetricsRecord, rule: DecisionRule = RULE) -> str:
-    return render_model_card(CardContext("2025-01-01T00:00:00+00:00", metrics, TRAINING, rule))
+    return render_model_card(
+        CardContext("2025-01-01T00:00:00+00:00", metrics, TRAINING, rule, frozenset({"seed", "weights"}))
+    )
 
 
 def parsed(markdown: str) -> str:
@@ -106,7 +108,8 @@ def whole() -> str:
 
 def test_every_section_is_there_and_maps_to_items_of_the_three_lists(whole: str) -> None:
     headings = re.findall(r"^## (.+)$", whole, flags=re.M)
-    assert headings == [*(section.title for section in SECTIONS.values()), "Reporting items"]
+    sections = [section.title for section in SECTIONS.values()]
+    assert headings == ["At a glance", "How to use", *sections, "Reporting items", "Citation"]
     table = whole[whole.index("## Reporting items") :]
     for section in SECTIONS.values():
         assert f"| {section.title} | {section.clear_derm} | {section.tripod} | {section.mi_claim} |" in table
@@ -143,8 +146,8 @@ def test_the_figures_stand_with_their_intervals() -> None:
     low, high = known(metrics.intervals["balanced_accuracy"])
     written = card(metrics)
     assert f"| Balanced accuracy | {metrics.balanced_accuracy:.3f} ({low:.3f}–{high:.3f}) |" in written
-    assert f"| Sensitivity at the operating point | {known(metrics.operating_point).sensitivity:.3f} (" in written
-    assert "97.0% are decided `unknown`" in written
+    assert f"| Sensitivity for malignant | {known(metrics.operating_point).sensitivity:.3f} (" in written
+    assert "97.0% get no answer or are called unknown" in written
     assert "distance above 7.50" in written
 
 
@@ -158,7 +161,8 @@ def test_a_card_says_why_robustness_was_not_measured() -> None:
 def test_tiny_and_one_sided_sets_have_a_card(n: int, classes: int) -> None:
     written = card(metrics_of(scored(n, classes), RULE))
     assert not re.search(r"\bnan\b", written)
-    assert "| Malignant AUROC | – |" in written or classes > 1
+    assert "| Malignant AUROC | not measured |" in written or classes > 1
+    assert n > 2 or "| Accuracy | too few lesions to judge" in written
 
 
 def test_a_set_of_which_nothing_is_recorded_has_no_groups() -> None:

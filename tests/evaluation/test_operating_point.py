@@ -1,4 +1,4 @@
-"""What a threshold fixed beforehand does, and what it would mean where malignancy is rare."""
+"""What a threshold fixed beforehand finds, with intervals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.measured import known
 
-from skinlesion.evaluation.operating_point import PREVALENCES, operating_point
+from skinlesion.evaluation.operating_point import operating_point
 from skinlesion.evaluation.scored_images import ScoredImages
 
 
@@ -26,23 +26,8 @@ def test_a_score_at_the_threshold_is_called_malignant() -> None:
     assert (found.threshold, found.target_sensitivity) == (0.5, 0.95)
     assert (found.sensitivity, found.specificity) == (0.75, 0.8)
     assert (found.caught, found.missed, found.called_malignant) == (30, 10, 50)
-    assert [found.ppv, found.npv] == pytest.approx([30 / 50, 80 / 90])
     low, high = known(found.intervals["sensitivity"])
     assert low < 0.75 < high
-
-
-def test_predictive_values_follow_bayes_rule() -> None:
-    found = operating_point(IMAGES, 0.5, 0.95)
-    assert [row.prevalence for row in found.at_prevalence] == list(PREVALENCES)
-    for row in found.at_prevalence:
-        share = row.prevalence
-        assert row.ppv == pytest.approx(0.75 * share / (0.75 * share + 0.2 * (1 - share)))
-        assert row.npv == pytest.approx(0.8 * (1 - share) / (0.8 * (1 - share) + 0.25 * share))
-        for name in ("ppv", "npv"):
-            low, high = known(row.intervals[name])
-            assert low < getattr(row, name) < high
-    values = [known(row.ppv) for row in found.at_prevalence]
-    assert values == sorted(values)
 
 
 def test_finding_every_malignant_lesion_is_no_certainty() -> None:
@@ -51,8 +36,6 @@ def test_finding_every_malignant_lesion_is_no_certainty() -> None:
     low, high = known(found.intervals["sensitivity"])
     assert low == pytest.approx(0.839, abs=1e-3)
     assert high == 1
-    ends = known(found.at_prevalence[0].intervals["npv"])
-    assert ends[0] < 1 and ends[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -63,7 +46,6 @@ def test_a_missing_side_is_not_measured(malignant: list[float], others: list[flo
     found = operating_point(scored(malignant, others), 0.5, 0.95)
     assert getattr(found, known) == 0.5 and found.intervals[known] is not None
     assert getattr(found, unknown) is found.intervals[unknown] is None
-    assert all((row.ppv, row.npv, row.intervals["ppv"]) == (None, None, None) for row in found.at_prevalence)
 
 
 def test_a_single_lesion_gives_no_interval() -> None:
@@ -73,9 +55,9 @@ def test_a_single_lesion_gives_no_interval() -> None:
     assert found.intervals["specificity"] is not None
 
 
-def test_a_threshold_that_calls_nothing_malignant_has_no_positive_predictive_value() -> None:
+def test_a_threshold_that_calls_nothing_malignant_finds_none() -> None:
     found = operating_point(IMAGES, 0.99, 0.95)
-    assert (found.sensitivity, found.specificity, found.ppv) == (0, 1, None)
+    assert (found.sensitivity, found.specificity) == (0, 1)
 
 
 @pytest.mark.parametrize("images", [IMAGES, scored([0.9, 0.2], []), scored([], [0.9, 0.2])])

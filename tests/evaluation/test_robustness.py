@@ -19,7 +19,7 @@ from skinlesion.evaluation.robustness import (
     rotated,
     scaled,
 )
-from skinlesion.registry.metrics_record import Robustness
+from skinlesion.registry.robustness_record import Robustness
 
 PICTURE = np.zeros((224, 224, 3), np.uint8)
 PICTURE[60:100, 100:180] = (200, 90, 40)

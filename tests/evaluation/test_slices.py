@@ -24,26 +24,26 @@ def test_a_slice_has_the_figures_of_its_own_images() -> None:
     assert (female.column, female.value, male.value) == ("sex", "female", "male")
     assert (female.n, female.n_lesions) == (200, alone.lesions)
     for name in ("balanced_accuracy", "malignant_auroc"):
-        assert getattr(female, name) == getattr(alone, name)
-        assert female.intervals[name] == alone.intervals[name]
-    assert female.sensitivity == pytest.approx((part.scores[part.malignant] >= 0.3).mean())
-    assert female.intervals["sensitivity"] == alone.intervals["sensitivity"]
+        assert female.figures[name] == alone.figure(name)
+    assert female.figures["sensitivity"].value == pytest.approx((part.scores[part.malignant] >= 0.3).mean())
+    assert [female.figures["sensitivity"].low, female.figures["sensitivity"].high] == alone.intervals["sensitivity"]
 
 
 @pytest.mark.parametrize(("images_each", "shown"), [(19, False), (25, True)])
-def test_a_slice_of_few_images_shows_its_size_and_no_figures(images_each: int, shown: bool) -> None:
-    images = scored(60 + images_each, seed=10)
+def test_a_slice_of_few_lesions_shows_no_figures(images_each: int, shown: bool) -> None:
+    images = scored(60 + images_each, seed=10, classes=1)
     alone = replace(images, groups=np.arange(len(images)))
     site = ["head/neck"] * 60 + ["palms/soles"] * images_each
     _, small = measure_slices(alone, pd.DataFrame({"site": site}), threshold=0.3)
     assert (small.value, small.n) == ("palms/soles", images_each)
-    assert (small.balanced_accuracy is not None) == shown
-    assert (small.intervals["sensitivity"] is not None) == shown
+    assert small.figures["balanced_accuracy"].is_shown == small.figures["specificity"].is_shown == shown
+    assert shown or small.figures["specificity"].text == "too few lesions to judge (19)"
 
 
 def test_a_slice_of_many_images_of_few_lesions_shows_no_figures() -> None:
     (row,) = measure_slices(scored(100, lesions=10), pd.DataFrame({"source": ["A"] * 100}), threshold=0.3)
-    assert (row.n, row.n_lesions, row.balanced_accuracy) == (100, 10, None)
+    assert (row.n, row.n_lesions) == (100, 10)
+    assert not any(figure.is_shown for figure in row.figures.values())
 
 
 def test_missing_values_make_the_last_slice_and_bands_keep_their_order() -> None:
@@ -59,8 +59,8 @@ def test_a_slice_of_benign_images_says_which_classes_it_holds() -> None:
         scored(60, seed=12, classes=1, lesions=60), pd.DataFrame({"source": ["MSK"] * 60}), threshold=0.5
     )
     assert row.classes == ["benign"]
-    assert row.malignant_auroc is row.sensitivity is None
-    assert row.balanced_accuracy is not None and row.specificity is not None
+    assert row.figures["malignant_auroc"].text == row.figures["sensitivity"].text == "not measured"
+    assert row.figures["balanced_accuracy"].is_shown and row.figures["specificity"].is_shown
 
 
 def test_slices_of_another_length_are_refused() -> None:
@@ -70,9 +70,10 @@ def test_slices_of_another_length_are_refused() -> None:
 
 def test_columns_come_from_the_catalog_in_the_order_of_the_images_and_unrecorded_ones_are_left_out() -> None:
     catalog = pd.DataFrame({
-        "image": ["a", "b", "c"], "age": [19.0, 85.0, np.nan], "sex": ["male", "", "female"], "site": "", "source": "X",
+        "image": ["a", "b", "c"], "age": [19.0, 85.0, np.nan], "sex": ["male", "", "female"],
+        "dx_type": ["", "", "histo"], "site": "", "source": "X",
     })  # fmt: skip
     columns = slice_columns(pd.Series(["c", "a", "b"]), catalog)
-    assert list(columns) == ["sex", "age_band", "source"]
+    assert list(columns) == ["dx_type", "sex", "age_band", "source"]
     assert columns["sex"].tolist()[:2] == ["female", "male"] and columns["sex"].isna().tolist() == [False, False, True]
     assert columns["age_band"].astype(object).tolist()[1:] == ["0-19", "80+"]

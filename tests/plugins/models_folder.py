@@ -14,9 +14,10 @@ from skinlesion.foundation import layout
 from skinlesion.promotion.decide import note_verdict
 from skinlesion.registry import versions
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.register import register
 from skinlesion.registry.verdict import Criterion, Verdict
-from skinlesion.registry.versions import FIGURES, Figure, Measurement, Registered
+from skinlesion.registry.versions import FIGURES, Measurement, Registered
 from skinlesion.stages.settings import PipelineConfig
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000") + b"..."

@@ -49,7 +49,7 @@ def test_it_says_what_is_in_service_since_when_by_whom_and_why(
     since = now.since[:16].replace("T", " ")
     assert f"Version 2 since {since} UTC , by grace." in text
     assert "Why: It is second." in text
-    assert "Balanced accuracy 0.800 0.760 to 0.840" in text
+    assert "Balanced accuracy 0.800 0.760–0.840" in text
 
 
 def test_it_lists_the_versions_with_states_figures_and_verdicts(
@@ -99,7 +99,7 @@ def test_every_figure_is_drawn_over_the_nights_with_its_interval(
     assert charts[0].count('class="dot champion"') == 1
     assert charts[0].count('class="band"') == 1
     assert "Version 2, " in charts[0]
-    assert "0.800 (0.760 to 0.840)" in charts[0]
+    assert "0.800 (0.760–0.840)" in charts[0]
 
 
 @pytest.mark.parametrize("what", ["nothing", "versions"])

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from skin_lesion_page.trend_chart import FRAME, Chart, chart
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.snapshot import TrendPoint
-from skinlesion.registry.versions import Figure
 
 NIGHT = datetime(2026, 8, 31, 2, tzinfo=UTC)
 

@@ -18,6 +18,7 @@ CONTENT: dict[str, Any] = {
     "views": 1,
     "malignant_threshold": 0.06,
     "target_sensitivity": 0.95,
+    "malignant_lesions": 3,
     "least_confidence": 0.4,
     "coverage": 0.95,
     "most_distance": 1.5,
@@ -37,11 +38,11 @@ RULE = DecisionRule.of(CONTENT, "CONTENT")
         ((0.93, 0.06, 0.01), 1.0, "malignant", "at least 0.060"),
         ((0.95, 0.04, 0.01), 1.0, "benign", "P(malignant) is 0.040, below 0.060; of the others benign is the likelier"),
         ((0.20, 0.05, 0.75), 1.0, "unknown", "of the others unknown is the likelier"),
-        ((0.40, 0.30, 0.30), 1.0, "unknown", "Not sure enough to answer: confidence 0.17, at least 0.40"),
-        ((0.05, 0.94, 0.01), 1.6, "unknown", "Not like the images it was trained on: distance 1.6, at most 1.5"),
-        ((0.40, 0.30, 0.30), 9.0, "unknown", "Not like the images"),  # before it is asked how sure the model is
+        ((0.40, 0.30, 0.30), 1.0, "no answer", "Not sure enough to answer: confidence 0.17, at least 0.40"),
+        ((0.05, 0.94, 0.01), 1.6, "no answer", "Not like the images it was trained on: distance 1.6, at most 1.5"),
+        ((0.40, 0.30, 0.30), 9.0, "no answer", "Not like the images"),  # before it is asked how sure the model is
         ((0.05, 0.94, 0.01), 1.5, "malignant", "at least 0.060"),
-        ((0.05, 0.94, 0.01), float("nan"), "unknown", "Not like the images"),
+        ((0.05, 0.94, 0.01), float("nan"), "no answer", "Not like the images"),
     ],
 )
 def test_a_decision_comes_with_its_reason(
@@ -56,7 +57,7 @@ def test_a_decision_comes_with_its_reason(
 def test_many_images_are_decided_in_their_order() -> None:
     probabilities = np.array([(0.95, 0.04, 0.01), (0.05, 0.94, 0.01), (0.95, 0.04, 0.01)], dtype=np.float32)
     decisions = RULE.decide(probabilities, np.array([0.1, 0.1, 7.0], dtype=np.float32))
-    assert [found.decision for found in decisions] == ["benign", "malignant", "unknown"]
+    assert [found.decision for found in decisions] == ["benign", "malignant", "no answer"]
 
 
 def test_without_distances_only_the_probabilities_count() -> None:
@@ -133,3 +134,18 @@ def test_a_rule_within_another_document_is_read_as_strictly() -> None:
     assert DecisionRule.of(CONTENT, "the record").views == 1
     with pytest.raises(DataError, match="the record: the field `views` does not fit"):
         DecisionRule.of(CONTENT | {"views": "1"}, "the record")
+
+
+@pytest.mark.parametrize(
+    ("lesions", "said"),
+    [
+        (None, "the malignant images."),
+        (1, "on 1 malignant lesion of the training part, too few to rely on."),
+        (3, "on 3 malignant lesions of the training part, too few to rely on."),
+        (300, "on 300 malignant lesions of the training part."),
+    ],
+)
+def test_a_threshold_says_on_how_many_lesions_it_rests(lesions: int | None, said: str) -> None:
+    rule = RULE.model_copy(update={"malignant_lesions": lesions})
+    (found,) = rule.decide(np.array([(0.05, 0.94, 0.01)]), np.array([1.0]))
+    assert found.reason.endswith(said)

@@ -162,7 +162,7 @@ def test_the_table_has_a_row_an_image_and_nothing_else_is_left(images: Path, tab
     assert [row["image"] for row in found] == ["a", "b", "c", "d"]
     assert found[0] == {
         "image": "a", "benign": "0.600000", "malignant": "0.400000", "unknown": "0.000000", "label": "benign",
-        "decision": "malignant", "reason": "5 letters", "file": str(images / "a.jpg"),
+        "decision": "malignant", "reason": "5 letters", "learnt": "", "file": str(images / "a.jpg"),
     }  # fmt: skip
     assert [path.name for path in table.parent.iterdir()] == ["predictions.csv"]
 

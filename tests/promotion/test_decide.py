@@ -18,6 +18,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.register import register
 from skinlesion.registry.report_files import report_file, report_files
@@ -25,7 +26,7 @@ from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import Superseded, promote, rollback
 from skinlesion.registry.verdict import Criterion, Verdict, VerdictSummary
-from skinlesion.registry.versions import Figure, Measurement, Registered, append_measured, append_registered
+from skinlesion.registry.versions import Measurement, Registered, append_measured, append_registered
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:

@@ -353,7 +353,7 @@ def test_a_verdict_that_does_not_fit_is_named(house: House) -> None:
 def test_who_is_asked_to_approve_reads_the_figures_of_both_models(house: House, champion: int) -> None:
     judgement = judge_once(house.config, house.add("candidate", house.scores(malignant=0.9)), actor="ann")
     text = approval_text(Registry.read(house.models), judgement, "http://localhost/report.html")
-    assert "| Balanced accuracy | 0.867 (0.800 to 0.900) | 0.850 (0.800 to 0.900) |" in text
+    assert "| Balanced accuracy | 0.867 (0.800–0.900) | 0.850 (0.800–0.900) |" in text
     assert "[The report](http://localhost/report.html)" in text
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     assert any(line.startswith("- The sensitivity for malignant is 0.900, version 1 has 0.850") for line in lines)

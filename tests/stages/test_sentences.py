@@ -81,9 +81,11 @@ def test_a_report_survives_the_way_through_a_task_of_airflow(reports: dict[str, 
 def test_the_headline_has_the_intervals_and_where_everything_lies(trained: Path) -> None:
     candidate = candidate_of(trained, 1)
     metrics = MetricsRecord.read(candidate.metrics)
-    known = metrics.model_copy(update={"balanced_accuracy": 0.5, "intervals": {"balanced_accuracy": [0.25, 0.75]}})
+    many = {label: row.model_copy(update={"lesions": 30}) for label, row in metrics.per_class.items()}
+    changes = {"balanced_accuracy": 0.5, "intervals": {"balanced_accuracy": [0.25, 0.75]}, "per_class": many}
+    known = metrics.model_copy(update=changes)
     lines = headline(config_of(trained), known)
-    assert lines["Balanced accuracy"] == "0.500 (95 % interval 0.250 to 0.750)"
+    assert lines["Balanced accuracy"] == "0.500 (0.250–0.750)"
     assert lines["Notes"].splitlines() == metrics.warnings
     assert lines["Model"] == str(trained / "models" / "skin_lesion_classifier_trained.h5")
     assert lines["Report"] == str(candidate.report)

@@ -32,6 +32,7 @@ from skinlesion.network.litert import LiteRTModel, convert_to_litert
 from skinlesion.prediction.classifier import Answer, classifier_of
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.told import DECISIONS
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.calibration import calibrate, divide_logits
@@ -248,8 +249,8 @@ def test_the_rule_of_a_candidate_keeps_the_bytes_that_older_programs_wrote(candi
     content = json.loads(candidate.decision_rule.read_text())
     assert candidate.decision_rule.read_text() == json.dumps(content, indent=1)
     assert list(content) == [
-        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "least_confidence", "coverage",
-        "most_distance", "class_shares", "distance", "inner_fold", "warnings",
+        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "malignant_lesions",
+        "least_confidence", "coverage", "most_distance", "class_shares", "distance", "inner_fold", "warnings",
     ]  # fmt: skip
     assert list(content["distance"]) == ["file", "layers"]
 
@@ -284,7 +285,7 @@ def test_images_that_are_all_alike_have_distances() -> None:
     assert np.all(distance(alike + 1) > 100)
 
 
-@pytest.mark.parametrize("name", ["decision_rule.json", "feature_distance.npz"])
+@pytest.mark.parametrize("name", ["decision_rule.json", "feature_distance.npz", "learnt_pictures.npz"])
 def test_a_candidate_whose_rule_is_gone_or_altered_is_not_whole(
     candidate: Candidate, tmp_path: Path, name: str
 ) -> None:
@@ -305,6 +306,7 @@ def test_predict_says_what_is_decided_and_why(
         cli.main()
     assert ended.value.code == 0
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
-    assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "file"]
-    assert row["decision"] in LABELS
+    assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "learnt", "file"]
+    assert row["decision"] in DECISIONS
+    assert row["learnt"] in ("same file", "no")
     assert row["reason"].endswith(".")

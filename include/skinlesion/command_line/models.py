@@ -20,6 +20,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
+from skinlesion.registry.metrics_record import compared_figure
 from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
@@ -31,7 +32,7 @@ from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from skinlesion.evaluation.version_comparison import ComparedFigure, VersionComparison
+    from skinlesion.evaluation.version_comparison import VersionComparison
 
 models_app = typer.Typer(
     no_args_is_help=True,
@@ -69,9 +70,7 @@ def list_versions(
         return
     table = Table("no.", "created (UTC)", "state", "balanced accuracy", "malignant AUROC", "sensitivity", "gate")
     for version in versions:
-        figures = (
-            version.figure(name).in_words("–") for name in ("balanced_accuracy", "malignant_auroc", "sensitivity")
-        )
+        figures = (version.figure(name).text for name in ("balanced_accuracy", "malignant_auroc", "sensitivity"))
         table.add_row(
             str(version.number), version.created[:16].replace("T", " "), version.standing, *figures, _gate(version)
         )
@@ -96,12 +95,16 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             "Run": version.run,
             "Created": version.created,
             "Code": version.git_revision,
-            **{title: version.figure(name).in_words() for name, title in FIGURES.items()},
+            **{title: version.figure(name).text for name, title in FIGURES.items()},
             "Report": str(report_file(registry, number, "report.html") or "(removed)"),
             "Changes": str(report_file(registry, number, CHANGE_RECORD_PAGE) or "(no record)"),
             "Files": str(layout.candidate(registry.models, version.run)) if version.has_files else "(removed)",
         }
     )
+    if version.measured is not None and version.measured.warnings:
+        print_whole(out, "", "Read with care:")
+        for sentence in version.measured.warnings:
+            print_whole(out, f"  {sentence}", indent=4)
     if version.measured is not None and version.measured.left_out_images:
         left_out = version.measured
         print_whole(
@@ -281,7 +284,9 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        figures.add_row(one.title, one.first.in_words("–"), one.second.in_words("–"), *_difference(one))
+        difference, says = compared_figure(one.second, one.first, one.paired)
+        is_known = difference.value is not None or difference.has_too_few
+        figures.add_row(one.title, one.first.text, one.second.text, difference.signed if is_known else "", says)
     yield figures
     if held_out.unpaired_because:
         yield f"\nNo differences: {held_out.unpaired_because}"
@@ -302,15 +307,6 @@ def _gate(version: Version) -> str:
         return ""
     outcome = version.verdict.outcome
     return f"lost {len(version.verdict.lost)}" if outcome == "not passed" else outcome
-
-
-def _difference(row: ComparedFigure) -> tuple[str, str]:
-    """Return the difference with its interval, and what it means, as text."""
-    paired = row.paired
-    if paired is None:
-        return "", "" if row.first.value is None or row.second.value is None else "cannot be told"
-    interval = "" if paired.interval is None else " ({:+.3f} to {:+.3f})".format(*paired.interval)
-    return f"{paired.difference:+.3f}{interval}".replace("-", "−"), paired.verdict
 
 
 def _value(value: JsonValue) -> str:

@@ -36,6 +36,7 @@ COLUMNS: Final = {
     "age": "float64",
     "sex": "str",
     "site": "str",
+    "dx_type": "str",
     "source": "str",
     "refused": "str",
 }

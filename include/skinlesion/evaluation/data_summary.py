@@ -19,7 +19,7 @@ from skinlesion.registry.metrics_record import DataSummary, DiagnosisCount, Refu
 
 REFUSED_LISTED: Final = 1000
 DIAGNOSES_LISTED: Final = 60
-RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "source")
+RECORDED: Final = ("lesion_id", "patient_id", "age", "sex", "site", "dx_type", "source")
 
 
 def data_summary(config: Folders, catalog: pd.DataFrame, notes: list[str], report: LinkedReport | None) -> DataSummary:

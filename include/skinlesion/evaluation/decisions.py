@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
-from skinlesion.evaluation.scored_images import Bools, Floats, Ints
+from skinlesion.evaluation.account import account, told
+from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.metrics_record import Decisions, SmokeKind, SmokeSet
+from skinlesion.registry.told import NO_ANSWER
 
 UNLIKE: Final = "unlike the training images"
 UNSURE: Final = "confidence too low"
+
+WITHHELD: Final = (NO_ANSWER, UNKNOWN)
+"""Decisions that call a picture neither benign nor malignant."""
 
 
 def abstained(rule: DecisionRule, probabilities: Floats, distances: Floats | None) -> dict[str, Bools]:
@@ -29,30 +33,35 @@ def abstained(rule: DecisionRule, probabilities: Floats, distances: Floats | Non
     return {UNLIKE: unlike, UNSURE: unsure}
 
 
-def decisions_summary(labels: Ints, decided: Sequence[str], reasons: dict[str, Bools]) -> Decisions:
-    """Return the shares that are answered and not, by reason, and the decisions for each class of diagnosis.
+def decisions_summary(
+    scored: ScoredImages,
+    decided: Sequence[str],
+    reasons: dict[str, Bools],
+    threshold: float,
+    diagnoses: Sequence[str] | None = None,
+) -> Decisions:
+    """Return the shares that are answered and not, by reason, and what is said of each class and diagnosis.
 
-    decided: n of malignant, benign, unknown. reasons: from `abstained`. An answer may be `unknown` as well: where the class
-    of indeterminate diagnoses is the likeliest.
+    decided: the n decisions. reasons: from `abstained`. threshold: that of malignant. diagnoses: n names; None where they are not
+    at hand.
     """
     answered = ~np.any(list(reasons.values()), axis=0)
-    names = np.asarray(decided, dtype=np.str_)
-    by_class = {}
-    for index, label in enumerate(LABELS):
-        counts = Counter(names[labels == index].tolist())
-        by_class[label] = {"images": int(sum(counts.values())), **{name: counts.get(name, 0) for name in LABELS}}
+    names, labels = np.asarray(decided, dtype=np.str_), np.asarray(LABELS)[scored.labels]
     return Decisions(
-        images=len(labels),
+        images=len(scored),
         answered_share=float(answered.mean()),
         abstained_share={reason: float(which.mean()) for reason, which in reasons.items()},
-        unknown_share=float(np.mean(names == UNKNOWN)),
-        by_class=by_class,
+        unknown_share=float(np.isin(names, WITHHELD).mean()),
+        account=account(scored, decided, threshold),
+        diagnoses=()
+        if diagnoses is None
+        else tuple(told(scored, names, np.asarray(diagnoses, dtype=np.str_), labels, threshold)),
     )
 
 
 def smoke_summary(kinds: Sequence[str], decided: Sequence[str]) -> SmokeSet:
-    """Return the share of pictures without a lesion that are decided `unknown`, in all and by kind, the lowest first."""
-    unknown = np.asarray(decided, dtype=np.str_) == UNKNOWN
+    """Return the share of pictures without a lesion that get no answer or are called unknown, in all and by kind, the lowest first."""
+    unknown = np.isin(np.asarray(decided, dtype=np.str_), WITHHELD)
     names = np.asarray(kinds, dtype=np.str_)
     by_kind = [
         SmokeKind(kind=kind, pictures=int((names == kind).sum()), unknown_share=float(unknown[names == kind].mean()))

@@ -10,14 +10,34 @@ from typing import Final, NamedTuple
 
 from skinlesion.data.labels.classes import ClassCount
 from skinlesion.data.split import SPLITS
+from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, Seen
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
-from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, Slice
+from skinlesion.prediction.decision import chosen
+from skinlesion.registry.figure import FEWEST_LESIONS, NONE, Figure, signed
+from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, Slice, compared_figure
+from skinlesion.registry.told import DECISIONS, Told
 
 REFUSED_SHOWN: Final = 200
 """Refused images that are listed by name; the rest are counted, which keeps the file small."""
-NONE: Final = "–"
+
+NAMES: Final = {
+    "mel": "Melanoma (mel)",
+    "bcc": "Basal cell carcinoma (bcc)",
+    "scc": "Squamous cell carcinoma (scc)",
+    "ak": "Actinic keratosis (ak)",
+    "akiec": "Actinic keratosis or Bowen’s disease (akiec)",
+    "nv": "Naevus (nv)",
+    "bkl": "Benign keratosis (bkl)",
+    "df": "Dermatofibroma (df)",
+    "vasc": "Vascular lesion (vasc)",
+    "unk": "Unknown (unk)",
+}
+"""Names of diagnoses that people read, by that of the labels."""
+
+COLUMNS: Final = {"dx_type": "How the diagnosis was made"}
+"""Titles of columns of slices whose names do not say enough."""
 
 COMPARED: Final = (
     ("Balanced accuracy", "balanced_accuracy"),
@@ -48,6 +68,7 @@ class ReportContext:
         settings: those of the run, nested or flat; must hold no secret.
         mistakes: the worst first.
         files: name and description of further files beside the report.
+        gallery: the held-out images to look through. gallery_file: the file beside the report that has them; empty if they are in it.
     """
 
     title: str
@@ -58,19 +79,18 @@ class ReportContext:
     settings: Mapping[str, object] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    gallery: Sequence[Seen] = ()
+    gallery_file: str = ""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One figure of the candidate beside that of the model in service."""
+    """One figure of the candidate beside that of the model in service. verdict: empty where there is no difference to judge."""
 
     name: str
-    new: float | None
-    old: float | None
-    new_interval: Interval | None
-    old_interval: Interval | None
-    difference: str
-    difference_interval: Interval | None
+    new: Figure
+    old: Figure
+    difference: Figure
     verdict: str
 
 
@@ -84,30 +104,75 @@ class CountTable(NamedTuple):
 
 def render_report(context: ReportContext) -> str:
     """Return the report as one HTML document that loads nothing: styles inline, pictures as data URIs, no script."""
+    return _rendered("report.html.j2", context)
+
+
+def render_gallery(context: ReportContext) -> str:
+    """Return the gallery as an HTML document of its own, as `render_report`."""
+    return _rendered("gallery_page.html.j2", context)
+
+
+def _rendered(template: str, context: ReportContext) -> str:
     environment = html_page.environment(Path(__file__).with_name("templates"))
     environment.filters |= {
         "figure": figure,
-        "interval": interval,
         "percent": percent,
         "signed": signed,
         "signed_interval": signed_interval,
         "spaced": _spaced,
     }
     metrics, data = context.metrics, context.metrics.data
-    return environment.get_template("report.html.j2").render(
+    lows, highs = (0.0, *CONFIDENCES), (*CONFIDENCES, 1.0)
+    return environment.get_template(template).render(
         context=context,
         metrics=metrics,
         data=data,
         figures={name: _png(picture) for name, picture in context.plots.items()},
         slices=by_column(metrics.slices),
-        slices_have_shares=any(row.sensitivity is not None for row in metrics.slices),
         classes=sum(row.support > 0 for row in metrics.per_class.values()),
-        compared=_compared(metrics, metrics.model_in_service) if metrics.model_in_service else [],
+        compared=compared(metrics),
         counts=_counts(data.counts),
         refused=data.refused[:REFUSED_SHOWN],
         refused_by_reason=sorted(data.refused_by_reason.items(), key=lambda item: (-item[1], item[0])),
         settings=list(_flat(context.settings)),
+        decided=DECISIONS,
+        diagnosis=diagnosis,
+        names=NAMES,
+        columns=COLUMNS,
+        errors=ERRORS,
+        bands=[f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in zip(lows, highs, strict=True)],
+        choices={
+            "dx": len({one.dx for one in context.gallery}),
+            "de": len(DECISIONS),
+            "er": len(ERRORS),
+            "co": len(lows),
+        },
+        chosen=threshold_chosen(metrics),
+        gain=gain(metrics),
+        fewest=FEWEST_LESIONS,
     )
+
+
+def gain(metrics: ModelFigures) -> Figure | None:
+    """Return the change of balanced accuracy when the least certain get no answer; None where it is not measured."""
+    risk = metrics.risk_coverage
+    if risk is None or risk.gain.balanced_accuracy is None:
+        return None
+    lesions = metrics.lesions_behind("balanced_accuracy")
+    return Figure.of(risk.gain.balanced_accuracy, risk.gain.interval, lesions)
+
+
+def threshold_chosen(metrics: ModelFigures) -> str:
+    """Return how the threshold for malignant was chosen; empty for a model without one."""
+    point = metrics.operating_point
+    if point is None or point.target_sensitivity is None:
+        return ""
+    return chosen(point.target_sensitivity, point.chosen_on_lesions)
+
+
+def diagnosis(told: Told) -> str:
+    """Return the name of a diagnosis for people."""
+    return NAMES.get(told.name, told.name) if told.name else "not recorded"
 
 
 def by_column(slices: Iterable[Slice]) -> dict[str, list[Slice]]:
@@ -118,35 +183,18 @@ def by_column(slices: Iterable[Slice]) -> dict[str, list[Slice]]:
     return columns
 
 
-def _compared(metrics: MetricsRecord, other: ModelFigures) -> list[Compared]:
-    rows = []
-    candidate = metrics.model_in_service.candidate if metrics.model_in_service else None
-    beside = candidate or metrics
+def compared(metrics: MetricsRecord) -> list[Compared]:
+    """Return the figures beside those of the model in service; none without one."""
+    other = metrics.model_in_service
+    if other is None:
+        return []
+    rows, beside = [], other.candidate or metrics
     for name, key in COMPARED:
-        new, old = _value(beside, key), _value(other, key)
-        if new is None and old is None and key in SHARES:
+        new, old, paired = beside.figure(key), other.figure(key), (metrics.paired or {}).get(key)
+        if new.value is None and old.value is None and key in SHARES:
             continue
-        difference = None if new is None or old is None else round(new - old, 3) + 0.0  # + 0.0: no "-0.000"
-        paired = (metrics.paired or {}).get(key)
-        rows.append(
-            Compared(
-                name=name,
-                new=new,
-                old=old,
-                new_interval=beside.intervals.get(key),
-                old_interval=other.intervals.get(key),
-                difference=signed(difference),
-                difference_interval=paired.interval if paired else None,
-                verdict=paired.verdict if paired else "" if difference is None else "cannot be told",
-            )
-        )
+        rows.append(Compared(name, new, old, *compared_figure(new, old, paired)))
     return rows
-
-
-def _value(metrics: ModelFigures, key: str) -> float | None:
-    holder = metrics.operating_point if key in SHARES else metrics
-    value: float | None = getattr(holder, key, None)
-    return value
 
 
 def _counts(rows: Sequence[ClassCount]) -> CountTable:
@@ -176,11 +224,6 @@ def figure(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def interval(bounds: Interval | None) -> str:
-    """Return an interval with three decimals."""
-    return "no interval" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
-
-
 def signed_interval(bounds: Interval) -> str:
     """Return the interval of a difference, each end with its sign."""
     return f"{signed(bounds[0])} to {signed(bounds[1])}"
@@ -189,11 +232,6 @@ def signed_interval(bounds: Interval) -> str:
 def percent(value: float | None) -> str:
     """Return a share in per cent with one decimal."""
     return NONE if value is None else f"{value:.1%}"
-
-
-def signed(value: float | None) -> str:
-    """Return a difference with its sign."""
-    return NONE if value is None else f"{value:+.3f}".replace("-", "−")
 
 
 def _spaced(name: str) -> str:

@@ -30,10 +30,9 @@ from skinlesion.evaluation.lesion_bootstrap import (
 from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
 from skinlesion.evaluation.shares import Interval, Share, mean_interval, recalls
+from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
 
-FEW_LESIONS: Final = 20
-"""Below this many lesions of a class its figures come with a warning."""
 ROC_POINTS: Final = 200
 SENSITIVITY: Final = 0.95
 
@@ -219,10 +218,11 @@ def _warnings(scored: ScoredImages, lesions_of: list[int]) -> list[str]:
         if count == 0:
             sentences.append(f"No held-out image is of class {label}: its recall is not measured.")
             continue
-        if count == 1:
-            sentences.append(f"Only 1 lesion of class {label} is held out: there is no interval for figures of it.")
-        elif count < FEW_LESIONS:
-            sentences.append(f"Only {count} lesions of class {label} are held out: the interval is wide.")
+        if count < FEWEST_LESIONS:
+            held_out = "1 lesion of class {} is" if count == 1 else f"{count} lesions of class {{}} are"
+            sentences.append(
+                f"Only {held_out.format(label)} held out, too few to judge a figure that depends on it: {FEWEST_LESIONS} are needed."
+            )
         if not (scored.predicted == index).any():
             sentences.append(f"The model calls no held-out image {label}: its precision is undefined, its recall zero.")
     if scored.malignant.all():

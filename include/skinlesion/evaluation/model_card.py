@@ -15,11 +15,21 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.html_report import by_column, figure, interval, percent, signed, signed_interval
+from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
+from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent
 from skinlesion.prediction.decision import DecisionRule
-from skinlesion.registry.metrics_record import Interval, MetricsRecord
+from skinlesion.registry.figure import FEWEST_LESIONS, signed
+from skinlesion.registry.metrics_record import MetricsRecord
+from skinlesion.registry.told import DECISIONS
 from skinlesion.registry.training_record import TrainingRecord
+from skinlesion.registry.versions import FIGURES
+
+TITLES: Final = {**FIGURES, "macro_f1": "Macro F1", "accuracy": "Accuracy"}
+"""The figures of the card."""
+
+
+WAYS: Final = {"histo": "histology", "follow_up": "follow-up", "confocal": "confocal microscopy"}
+"""Ways of making a diagnosis, by the word of the tables; others are shown as they are."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +131,14 @@ class CardContext:
     """What the card is made from.
 
     created: when the model was trained, ISO 8601. metrics: content of metrics.json. training: content of training.json.
-    rule: the decision rule.
+    rule: the decision rule. shaping: names of the settings that shaped the model; the card leaves the others out.
     """
 
     created: str
     metrics: MetricsRecord
     training: TrainingRecord
     rule: DecisionRule
+    shaping: frozenset[str] = frozenset()
 
 
 def render_model_card(context: CardContext) -> str:
@@ -142,14 +153,10 @@ def render_model_card(context: CardContext) -> str:
     )
     environment.filters |= {
         "figure": figure,
-        "interval": interval,
         "percent": percent,
         "signed": signed,
-        "signed_interval": signed_interval,
         "text": text,
         "code": code,
-        "with_interval": _with_interval,
-        "share": _share,
     }
     card = environment.get_template("model_card.md.j2").render(
         context=context,
@@ -163,9 +170,62 @@ def render_model_card(context: CardContext) -> str:
         sections=SECTIONS,
         not_answered=NOT_ANSWERED,
         slices={name.replace("_", " "): rows for name, rows in by_column(context.metrics.slices).items()},
+        decisions=context.metrics.decisions,
+        decided=DECISIONS,
+        diagnosis=diagnosis,
+        titles=TITLES,
+        columns=COLUMNS,
+        fewest=FEWEST_LESIONS,
+        gain=gain(context.metrics),
+        compared=compared(context.metrics),
+        glance=glance(context),
+        made=diagnoses_made(context.metrics),
+        shaping={name: value for name, value in context.training.settings.items() if name in context.shaping},
         classes=sum(row.support > 0 for row in context.metrics.per_class.values()),
     )
     return re.sub(r"\n{3,}", "\n\n", card)
+
+
+def glance(context: CardContext) -> list[str]:
+    """Return what a clinician reads: ten lines at most."""
+    metrics, training = context.metrics, context.training
+    lines = [
+        "It sorts dermoscopic images into benign, malignant and unknown (an indeterminate diagnosis), or gives no answer.",
+        f"It learnt from {training.images} images of {training.lesions} lesions and was measured on {metrics.images} images of "
+        f"{metrics.lesions} others.",
+    ]
+    if metrics.decisions is not None:
+        account = metrics.decisions.account
+        found = account.malignant
+        if found is not None:
+            shares = "; ".join(f"{title} {found.shares[name].of_100}" for name, title in DECISIONS.items())
+            few = found.shares[MALIGNANT]
+            lines.append(
+                f"Of 100 images of malignant lesions so many get each answer: {few.number if few.has_too_few else shares}."
+            )
+        lines += [account.meaning(MALIGNANT), account.meaning(BENIGN)]
+    lines.append(
+        f"Sensitivity for malignant at its threshold: {metrics.figure('sensitivity').text}; specificity: "
+        f"{metrics.figure('specificity').text}. The threshold was {context.rule.chosen}."
+    )
+    lines.append(
+        f"Malignant AUROC: {metrics.figure('malignant_auroc').text}; balanced accuracy: "
+        f"{metrics.figure('balanced_accuracy').text}. {metrics.guessing}"
+    )
+    lines.append(diagnoses_made(metrics))
+    lines.append("Not assessed: skin tone, other cameras and clinics, use by patients or clinicians.")
+    if metrics.warnings:
+        lines.append(f"Read with care: {' '.join(metrics.warnings)}")
+    return lines
+
+
+def diagnoses_made(metrics: MetricsRecord) -> str:
+    """Return how the diagnoses of the held-out images were made, as far as the tables tell."""
+    rows = [row for row in metrics.slices if row.column == "dx_type"]
+    if not rows:
+        return "How the diagnoses were made (histology, follow-up, consensus) is not recorded in the data set."
+    named = ", ".join(f"{WAYS.get(row.value, row.value)} {row.n} of {metrics.images}" for row in rows)
+    return f"How the diagnoses of the held-out images were made: {named}."
 
 
 def versions(metrics: MetricsRecord, training: TrainingRecord) -> dict[str, str]:
@@ -190,14 +250,3 @@ def code(value: object) -> str:
     """Return a code span on one line; a pipe in it is escaped for tables, a backtick is replaced."""
     line = " ".join(str(value).split()).replace("`", "'").replace("|", r"\|")
     return f"`{line}`" if line else ""
-
-
-def _with_interval(value: float | None, bounds: Interval | None) -> str:
-    return figure(value) if bounds is None else f"{figure(value)} ({interval(bounds)})"
-
-
-def _share(value: float | None, bounds: Interval | None) -> str:
-    """Return a predictive value in per cent; at 1 % prevalence two decimals matter."""
-    if value is None or bounds is None:
-        return "–" if value is None else f"{value:.2%}"
-    return f"{value:.2%} ({bounds[0]:.2%}–{bounds[1]:.2%})"

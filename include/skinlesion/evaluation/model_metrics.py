@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from skinlesion.evaluation.calibration import calibration_before_and_after
 from skinlesion.evaluation.decisions import abstained, decisions_summary
 from skinlesion.evaluation.metrics import measure_scored
@@ -13,13 +15,17 @@ from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.metrics_record import ModelFigures
 
 
-def model_metrics(scored: ScoredImages, rule: DecisionRule, answers: Answers) -> ModelFigures:
-    """Return all figures of a model. answers: those of the model for the same images."""
+def model_metrics(
+    scored: ScoredImages, rule: DecisionRule, answers: Answers, diagnoses: Sequence[str] | None = None
+) -> ModelFigures:
+    """Return all figures of a model. answers: those of the model for the same images; diagnoses: of the images, where at hand."""
     reasons = abstained(rule, answers.probabilities, answers.known_distances)
     return ModelFigures(
         **dict(measure_scored(scored, threshold=rule.malignant_threshold)),
-        operating_point=operating_point(scored, rule.malignant_threshold, rule.target_sensitivity),
+        operating_point=operating_point(
+            scored, rule.malignant_threshold, rule.target_sensitivity, rule.malignant_lesions
+        ),
         calibration=calibration_before_and_after(scored, rule.temperature, rule.inner_fold),
         risk_coverage=risk_coverage(scored, rule.confidence(scored.probabilities)),
-        decisions=decisions_summary(scored.labels, answers.decisions, reasons),
+        decisions=decisions_summary(scored, answers.decisions, reasons, rule.malignant_threshold, diagnoses),
     )

@@ -18,14 +18,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import (
     Figures,
     MetricsRecord,
     ModelFigures,
     RiskCoverage,
-    Robustness,
-    RobustnessFigures,
 )
+from skinlesion.registry.robustness_record import Robustness, RobustnessFigures
 
 # Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"
@@ -69,7 +69,7 @@ def confusion_matrix_png(metrics: Figures) -> bytes:
     for (row, column), count in np.ndenumerate(counts):
         ink = "white" if shares[row, column] > 0.6 else INK
         axes.text(column, row - 0.1, f"{count:,}", ha="center", va="center", color=ink, size=13, weight="bold")
-        if totals[row, 0]:
+        if totals[row, 0] and metrics.per_class[LABELS[row]].lesions >= FEWEST_LESIONS:
             axes.text(column, row + 0.19, f"{shares[row, column]:.1%}", ha="center", va="center", color=ink, size=TEXT)
     at = range(len(LABELS))
     axes.set_xticks(at, LABELS)
@@ -110,8 +110,9 @@ def roc_png(metrics: Figures) -> bytes:
             color=ORANGE,
             path_effects=[withStroke(linewidth=3, foreground="white")],  # the curve may pass behind the words
         )
-    interval = metrics.intervals.get("malignant_auroc")
-    words = f"AUROC {auroc:.3f}" + (f"\n95% interval {interval[0]:.3f}–{interval[1]:.3f}" if interval else "")
+    shown = metrics.figure("malignant_auroc")
+    words = f"AUROC {shown.number}" if shown.is_shown else f"AUROC: {shown.number}"
+    words += f"\n95% interval {shown.interval}" if shown.interval else ""
     axes.text(0.97, 0.05, words, ha="right", va="bottom", size=11, color=INK)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     axes.set_xlabel("1 − specificity (other lesions called malignant)")
@@ -123,13 +124,16 @@ def _marked(metrics: Figures) -> tuple[float, float, str] | None:
     """Return the operating point, else the point of the curve at 95 % sensitivity, as (x, y, text)."""
     operating = metrics.operating_point if isinstance(metrics, ModelFigures) else None
     if operating and operating.sensitivity is not None and operating.specificity is not None:
-        words = f"threshold {operating.threshold:.3f}\nsensitivity {operating.sensitivity:.1%}"
-        words += f"\nspecificity {operating.specificity:.1%}"
+        words = f"threshold {operating.threshold:.3f}"
+        for name in ("sensitivity", "specificity"):
+            shown = metrics.figure(name)
+            words += f"\n{name} {shown.number}" if shown.is_shown else ""
         return 1 - operating.specificity, operating.sensitivity, words
     specificity = metrics.specificity_at_95_sensitivity
     if specificity is None:
         return None
-    return 1 - specificity, 0.95, f"sensitivity 95%,\nspecificity {specificity:.0%}"
+    is_shown = metrics.figure("specificity_at_95_sensitivity").is_shown
+    return 1 - specificity, 0.95, f"sensitivity 95%,\nspecificity {specificity:.0%}" if is_shown else "sensitivity 95%"
 
 
 def reliability_png(metrics: Figures) -> bytes:

@@ -18,7 +18,7 @@ from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, dr
 from skinlesion.evaluation.metrics import balanced_accuracy, balanced_accuracy_interval, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
 from skinlesion.evaluation.shares import Interval, change_of_balanced_accuracy
-from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
+from skinlesion.registry.robustness_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
 Pixels = npt.NDArray[np.uint8]
 Alteration = Callable[[Pixels, float], Pixels]
@@ -151,7 +151,8 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
             )
         curves[name] = RobustnessCurve(unit=curve.unit, unaltered=curve.unaltered, points=points)
     unaltered = RobustnessFigures.model_validate(base.figures())
-    return Robustness(images=len(labels), unaltered=unaltered, curves=curves)
+    rarest = fewest_lesions(base.scored, "balanced_accuracy")
+    return Robustness(images=len(labels), lesions=rarest, unaltered=unaltered, curves=curves)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_table
 from skinlesion.prediction.measurable import read_learnt, without_learnt
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.metrics_record import LeftOut, MetricsRecord, PairedFigure
 from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
-from skinlesion.registry.versions import FIGURES, Figure, KnownVersions, Measurement, Registered
+from skinlesion.registry.versions import FIGURES, KnownVersions, Measurement, Registered
 
 
 class ComparedFigure(RecordPart):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,12 @@ from skinlesion.foundation.workers import spread
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel, OneForEachThread, converted
 from skinlesion.prediction.decision import DecisionRule, rule_beside
+from skinlesion.prediction.learnt import Learnt, LearntPictures
 from skinlesion.registry import in_service, signature
+from skinlesion.registry.model_files import LEARNT_FILE
+
+LARGEST_FILE: Final = 1_000_000_000
+"""Bytes of hashes of learnt pictures; ten million pictures have a third of it."""
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -39,14 +44,16 @@ class Answer(NamedTuple):
     Attributes:
         probabilities: float32, shape (3,), in `LABELS`' order: the mean over the orientations that the decision rule asks for.
         distance: how unlike the training images the image is; None if the model does not measure it.
-        decision: one of `LABELS`, by the decision rule.
+        decision: one of `told.DECISIONS`, by the decision rule.
         reason: the reason for the decision, a sentence for a person.
+        learnt: whether the model learnt from this picture.
     """
 
     probabilities: Probabilities
     distance: float | None
     decision: str
     reason: str
+    learnt: Learnt = ""
 
 
 class NoNumber(ImageRefused, DataError):
@@ -56,19 +63,27 @@ class NoNumber(ImageRefused, DataError):
 class Classifier:
     """A model with its decision rule. Answers one image at a time; each thread needs a classifier of its own."""
 
-    def __init__(self, model: LiteRTModel, rule: DecisionRule) -> None:
+    def __init__(self, model: LiteRTModel, rule: DecisionRule, learnt: LearntPictures | None = None) -> None:
         self._model = model
         self.rule = rule
+        self._learnt = learnt
 
-    def __call__(self, image: Pixels) -> Answer:
-        """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3). Raises NoNumber."""
+    def __call__(self, image: Pixels, content: bytes | None = None) -> Answer:
+        """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3). Raises NoNumber.
+
+        content: of its file, by which it is known whether the model learnt from it.
+        """
         outputs = [self._model.run(oriented(image, orientation)) for orientation in range(self.rule.views)]
         probabilities = np.mean([output[0] for output in outputs], axis=0)
         if not np.isfinite(probabilities).all():
             raise NoNumber("The model's answer for it is not a number. Train the model again, or use another version.")
         distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
         distances = None if distance is None else np.array([distance])
-        return Answer(probabilities, distance, *self.rule.decide(probabilities[np.newaxis], distances)[0])
+        decision = self.rule.decide(probabilities[np.newaxis], distances)[0]
+        learnt: Learnt = ""
+        if self._learnt is not None and content is not None:
+            learnt = self._learnt.of_picture(content, image)
+        return Answer(probabilities, distance, *decision, learnt)
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,7 @@ class Prediction:
     distance: float | None = None
     decision: str = ""
     reason: str = ""
+    learnt: Learnt = ""
 
     @property
     def label(self) -> str:
@@ -112,7 +128,9 @@ def classifier_of(path: Path) -> Callable[[], Classifier]:
             f"{path} does not measure how unlike the training images an image is, which the decision rule beside it asks for. "
             "Predict with the file that train wrote."
         )
-    return lambda: Classifier(LiteRTModel(source), rule)
+    hashes = path.with_name(LEARNT_FILE)
+    learnt = LearntPictures.read(read_file(hashes, most=LARGEST_FILE), str(hashes)) if hashes.is_file() else None
+    return lambda: Classifier(LiteRTModel(source), rule, learnt)
 
 
 def model_file(models: Path) -> Path:
@@ -128,15 +146,15 @@ def model_file(models: Path) -> Path:
     return now.tflite
 
 
-def read_for_model(path: Path, config: DataSettings) -> Pixels:
-    """Return the image in a file as the model sees it; see `pixels_for_model`. Raises ImageRefused."""
+def read_for_model(path: Path, config: DataSettings) -> tuple[Pixels, bytes]:
+    """Return the image in a file as the model sees it, see `pixels_for_model`, and the file's content. Raises ImageRefused."""
     try:
         content = read_file(path, most=config.largest_file)
     except OSError as error:
         if path.is_dir():
             raise ImageRefused("a folder that may not be listed, or a link to one that is searched elsewhere") from None
         raise ImageRefused(reason_of(error)) from None
-    return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+    return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side), content
 
 
 def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:
@@ -167,9 +185,11 @@ def predict(
 
     def one(path: Path) -> Prediction:
         try:
-            answer = classifiers.get()(read_for_model(path, config))
+            answer = classifiers.get()(*read_for_model(path, config))
         except ImageRefused as refusal:
             return Prediction(path, None, str(refusal))
-        return Prediction(path, answer.probabilities, "", answer.distance, answer.decision, answer.reason)
+        return Prediction(
+            path, answer.probabilities, "", answer.distance, answer.decision, answer.reason, answer.learnt
+        )
 
     return spread(one, files, workers=config.workers_used(), kind="threads")

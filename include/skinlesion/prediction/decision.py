@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, JsonValue
 
-from skinlesion.data.labels.classes import LABELS, MALIGNANT, UNKNOWN
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
+from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.model_files import RULE_FILE
+from skinlesion.registry.told import NO_ANSWER
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -26,7 +28,7 @@ RAREST: Final = 0.01
 
 
 class Decision(NamedTuple):
-    """The answer, one of `LABELS`, and the reason for it: a sentence for a person."""
+    """The answer, one of `told.DECISIONS`, and the reason for it: a sentence for a person."""
 
     decision: str
     reason: str
@@ -48,6 +50,7 @@ class DecisionRule(Record):
         malignant_threshold: the operating point: the least P(malignant) that is called malignant. It was chosen to find
             `target_sensitivity` of the malignant images.
         target_sensitivity: share of the malignant images, 0..1.
+        malignant_lesions: number of malignant lesions that it was chosen on; None if nobody knows.
         least_confidence: below it there is no answer. Together with `most_distance` it leaves `coverage` of the inner fold
             answered.
         coverage: share of the inner fold, 0..1.
@@ -68,6 +71,7 @@ class DecisionRule(Record):
     views: Literal[1, 2, 4]
     malignant_threshold: float
     target_sensitivity: float
+    malignant_lesions: int | None = None
     least_confidence: float
     coverage: float
     most_distance: float | None
@@ -80,6 +84,11 @@ class DecisionRule(Record):
     def of(cls, content: object, where: str) -> Self:
         """Return the rule in a JSON document. Raises DataError that begins with `where` if the content does not fit."""
         return cls._of_json(json.dumps(content), where)
+
+    @property
+    def chosen(self) -> str:
+        """How the threshold was chosen, and on how many lesions."""
+        return chosen(self.target_sensitivity, self.malignant_lesions)
 
     def measured(self, inner_fold: Mapping[str, JsonValue]) -> Self:
         """Return the rule with what was measured on the inner fold."""
@@ -107,18 +116,18 @@ class DecisionRule(Record):
     def _decision(self, probabilities: Floats, sure: float, far: float) -> Decision:
         if self.most_distance is not None and not far <= self.most_distance:
             return Decision(
-                UNKNOWN, f"Not like the images it was trained on: distance {far:.1f}, at most {self.most_distance:.1f}."
+                NO_ANSWER,
+                f"Not like the images it was trained on: distance {far:.1f}, at most {self.most_distance:.1f}.",
             )
         if not sure >= self.least_confidence:
             return Decision(
-                UNKNOWN, f"Not sure enough to answer: confidence {sure:.2f}, at least {self.least_confidence:.2f}."
+                NO_ANSWER, f"Not sure enough to answer: confidence {sure:.2f}, at least {self.least_confidence:.2f}."
             )
         likelihood = float(probabilities[LABELS.index(MALIGNANT)])
         if likelihood >= self.malignant_threshold:
             return Decision(
                 MALIGNANT,
-                f"P(malignant) is {likelihood:.3f}, at least {self.malignant_threshold:.3f}: the threshold chosen to find "
-                f"{self.target_sensitivity:.0%} of the malignant.",
+                f"P(malignant) is {likelihood:.3f}, at least {self.malignant_threshold:.3f}: the threshold {self.chosen}.",
             )
         others = [label for label in LABELS if label != MALIGNANT]
         likelier = max(others, key=lambda label: float(probabilities[LABELS.index(label)]))
@@ -126,6 +135,15 @@ class DecisionRule(Record):
             likelier,
             f"P(malignant) is {likelihood:.3f}, below {self.malignant_threshold:.3f}; of the others {likelier} is the likelier.",
         )
+
+
+def chosen(target: float, lesions: int | None) -> str:
+    """Return how a threshold was chosen for this sensitivity, and on how many malignant lesions."""
+    what = f"chosen to find {target:.0%} of the malignant images"
+    if lesions is None:
+        return what
+    few = ", too few to rely on" if lesions < FEWEST_LESIONS else ""
+    return f"{what} on {lesions} malignant lesion{'' if lesions == 1 else 's'} of the training part{few}"
 
 
 def rule_beside(model: Path) -> DecisionRule:

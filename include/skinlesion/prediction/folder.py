@@ -38,8 +38,9 @@ from skinlesion.prediction.answers import ANSWER_COLUMNS, Answers
 from skinlesion.prediction.classifier import Answer, Prediction
 from skinlesion.prediction.image_files import image_files, shown
 
-COLUMNS: Final = ("image", *LABELS, "label", "decision", "reason", "file")
-"""Columns of a table of predictions. `image` is the file's name without its suffix, as everywhere; `file` is its path."""
+COLUMNS: Final = ("image", *LABELS, "label", "decision", "reason", "learnt", "file")
+"""Columns of a table of predictions. `image` is the file's name without its suffix, as everywhere; `learnt` says whether the
+model learnt from the picture; `file` is its path."""
 
 SUFFIXES_OF_TABLES: Final = (".csv", ".parquet")
 
@@ -48,7 +49,7 @@ SECONDS_BETWEEN_COMMITS: Final = 2.0
 
 ROWS_AT_ONCE: Final = 20_000
 
-_BUCKET_COLUMNS: Final = {"key": "uint64", **ANSWER_COLUMNS, "refused": "str"}
+_BUCKET_COLUMNS: Final = {"key": "uint64", **ANSWER_COLUMNS, "learnt": "str", "refused": "str"}
 """Columns of the buckets: `key` is that of `_Images`; `refused` is why there is no answer, else empty."""
 
 _NO_ANSWER: Final = Answer(np.full(len(LABELS), np.nan, np.float32), None, "", "")
@@ -194,7 +195,9 @@ def _store(stored: BucketTable, bucket: int, images: _Images, done: Sequence[tup
     """Add answers to a bucket and return its rows: one an image that is there now and has an answer, in their order."""
     answers = Answers.of([_answer(prediction) for _, prediction in done])
     keys, refused = images.keys[[at for at, _ in done]], [prediction.refused for _, prediction in done]
-    new = pd.DataFrame({"key": keys, **answers.as_columns(), "refused": refused}).astype(_BUCKET_COLUMNS)
+    learnt = [prediction.learnt for _, prediction in done]
+    columns = {"key": keys, **answers.as_columns(), "learnt": learnt, "refused": refused}
+    new = pd.DataFrame(columns).astype(_BUCKET_COLUMNS)
     rows: pd.DataFrame = pd.concat([stored.read([bucket]), new]).drop_duplicates("key")
     places = pd.Index(rows["key"]).get_indexer(images.keys[images.of_bucket(bucket)])
     rows = rows.iloc[places[places >= 0]]
@@ -215,11 +218,11 @@ def _predictions(stored: BucketTable, images: _Images) -> Iterator[Prediction]:
         row = next(rows[bucket], None)
         if row is None or row[0] != key:
             raise OSError(f"{stored.path(bucket)} was altered while it was read; expected the answer for {file}")
-        _, *probabilities, distance, decision, reason, refused = row
+        _, *probabilities, distance, decision, reason, learnt, refused = row
         if refused:
             yield Prediction(Path(file), None, refused)
         else:
-            yield Prediction(Path(file), np.array(probabilities, np.float32), "", distance, decision, reason)
+            yield Prediction(Path(file), np.array(probabilities, np.float32), "", distance, decision, reason, learnt)
 
 
 def _key(path: Path, identity: str) -> int:
@@ -240,13 +243,14 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]])
 
 def csv_row(prediction: Prediction) -> list[str]:
     """Return the row of a prediction as CSV has it; a name that a spreadsheet would compute gets an apostrophe before it."""
-    image, *numbers, label, decision, reason, file = _row(prediction)
+    image, *numbers, label, decision, reason, learnt, file = _row(prediction)
     return [
         cell(str(image)),
         *(f"{number:.6f}" for number in numbers),
         str(label),
         str(decision),
         str(reason),
+        str(learnt),
         cell(str(file)),
     ]
 
@@ -268,5 +272,5 @@ def _row(prediction: Prediction) -> tuple[str | float, ...]:
     """Return the values of `COLUMNS`."""
     assert prediction.probabilities is not None
     file = shown(str(prediction.file))
-    answer = (prediction.label, prediction.decision, prediction.reason)
+    answer = (prediction.label, prediction.decision, prediction.reason, prediction.learnt)
     return (image_name(file), *prediction.probabilities.tolist(), *answer, file)

@@ -28,7 +28,7 @@ from skinlesion.prediction.classifier import Prediction, classifier_of, model_fi
 from skinlesion.prediction.folder import Predict, PredictionCounts, predict_into, predict_shard, refused_beside
 from skinlesion.prediction.image_files import count_images
 from skinlesion.registry import in_service
-from skinlesion.registry.model_files import RULE_FILE
+from skinlesion.registry.model_files import LEARNT_FILE, RULE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -185,13 +185,13 @@ def _table(config: DataSettings, name: str) -> Path:
 
 
 def made_by(model: Path, config: DataSettings) -> str:
-    """Return a hash of what a model's answers depend on: its file, the decision rule beside it, and the settings."""
+    """Return a hash of what a model's answers depend on: its file, the decision rule and the hashes beside it, and the settings."""
     try:
         digest = hashlib.sha256(read_file(model, most=LARGEST_MODEL))
     except OSError as error:
         raise DataError(f"{model}: {reason_of(error)}. Expected a trained classifier.") from None
-    rule = model.with_name(RULE_FILE)
-    if rule.is_file():
-        digest.update(read_file(rule, most=LARGEST_RECORD))
+    for beside in (model.with_name(RULE_FILE), model.with_name(LEARNT_FILE)):
+        if beside.is_file():
+            digest.update(read_file(beside, most=LARGEST_RECORD))
     digest.update(json.dumps([config.max_image_pixels, config.min_image_side]).encode())
     return digest.hexdigest()

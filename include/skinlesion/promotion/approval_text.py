@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from skinlesion.promotion.decide import Judgement
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.verdict import read_verdict
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 
 
 def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
@@ -15,7 +16,7 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
     lines = [judgement.sentence, "", f"| | version {version.number} | {beside} |", "|---|---|---|"]
     for name, title in FIGURES.items():
         other = champion.figure(name) if champion is not None else Figure()
-        lines.append(f"| {title} | {version.figure(name).in_words()} | {other.in_words()} |")
+        lines.append(f"| {title} | {version.figure(name).text} | {other.text} |")
     others = (
         one.measured.held_out_version for one in (version, champion) if one is not None and one.measured is not None
     )
@@ -24,6 +25,8 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
             "",
             "The two were measured on different held-out images, so these columns do not compare; the lines below do.",
         ]
+    if version.measured is not None and version.measured.warnings:
+        lines += ["", "Read with care:", "", *(f"- {sentence}" for sentence in version.measured.warnings)]
     verdict = read_verdict(registry.models, version.run, version.number)
     sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
     lines += ["", *(f"- {sentence}" for sentence in sentences)]

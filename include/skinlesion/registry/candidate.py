@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry import model_files
-from skinlesion.registry.model_files import DISTANCE_FILE, RULE_FILE
+from skinlesion.registry.model_files import DISTANCE_FILE, LEARNT_FILE, RULE_FILE
 from skinlesion.registry.training_record import TrainingRecord
 
 
@@ -48,6 +48,11 @@ class Candidate:
         return self.folder / DISTANCE_FILE
 
     @property
+    def learnt_pictures(self) -> Path:
+        """Hashes of the pictures that it learnt from, without their names."""
+        return self.folder / LEARNT_FILE
+
+    @property
     def backup(self) -> Path:
         """What an interrupted training continues from; removed when training is finished."""
         return self.folder / "backup"
@@ -83,6 +88,11 @@ class Candidate:
         return self.folder / model_files.REPORT
 
     @property
+    def gallery(self) -> Path:
+        """The held-out images, where they are too many for the report; else missing."""
+        return self.folder / model_files.GALLERY
+
+    @property
     def model_card(self) -> Path:
         """What the model is for, what it was made from and what it is worth, in Markdown."""
         return self.folder / model_files.MODEL_CARD
@@ -100,7 +110,7 @@ class Candidate:
         record = TrainingRecord.read_if_there(self.training)
         if record is None:
             return None
-        names = {path.name for path in self.models} | (record.sha256.keys() & {RULE_FILE, DISTANCE_FILE})
+        names = {path.name for path in self.models} | (record.sha256.keys() & {RULE_FILE, DISTANCE_FILE, LEARNT_FILE})
         try:
             digests = {name: sha256_of(self.folder / name) for name in names}
         except OSError:
@@ -109,7 +119,7 @@ class Candidate:
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of the files that make the model, by name."""
-        files = [*self.models, self.decision_rule, self.feature_distance]
+        files = [*self.models, self.decision_rule, self.feature_distance, self.learnt_pictures]
         return {path.name: sha256_of(path) for path in files if path.is_file()}
 
     @property

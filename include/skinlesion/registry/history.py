@@ -15,8 +15,9 @@ from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry import append_log
 from skinlesion.registry.append_log import Lines
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.verdict import VerdictSummary
-from skinlesion.registry.versions import FIGURES, Figure
+from skinlesion.registry.versions import FIGURES
 
 What = Literal[
     "judged",
@@ -54,7 +55,7 @@ class SealedFigures(RecordPart):
     def sentence(self) -> str:
         """The figures beside the nightly ones, for people."""
         both = (
-            f"{title} {figure.in_words()}, nightly {self.nightly.get(name, Figure()).in_words()}"
+            f"{title} {figure.text}, nightly {self.nightly.get(name, Figure()).text}"
             for name, title in FIGURES.items()
             if (figure := self.figures.get(name, Figure())).value is not None
         )

@@ -11,9 +11,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from skinlesion.data.finding import LinkedReport
-from skinlesion.data.labels.classes import ClassCount
+from skinlesion.data.labels.classes import MALIGNANT, ClassCount
 from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation.record import Record, RecordPart
+from skinlesion.registry.figure import Figure
+from skinlesion.registry.robustness_record import Robustness
+from skinlesion.registry.told import Account, Told
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 """Low and high end."""
@@ -94,21 +97,59 @@ class Figures(Part):
     roc: Roc
     warnings: list[str]
 
+    def lesions_behind(self, name: str) -> int:
+        """Return the number of lesions of the rarest class that a figure depends on."""
+        of_class = {label: row.lesions for label, row in self.per_class.items() if row.support}
+        malignant = of_class.get(MALIGNANT, 0)
+        others = sum(lesions for label, lesions in of_class.items() if label != MALIGNANT)
+        return {
+            "balanced_accuracy": min(of_class.values()),
+            "macro_f1": min(of_class.values()),
+            "malignant_auroc": min(malignant, others),
+            "specificity_at_95_sensitivity": min(malignant, others),
+            "sensitivity": malignant,
+            "specificity": others,
+        }.get(name, self.lesions)
 
-class PredictiveValues(Part):
-    """Predictive values at a prevalence of malignant lesions other than that of the held-out images."""
+    def figure(self, name: str) -> Figure:
+        """Return a figure as people read it; `sensitivity` and `specificity` are those at the threshold."""
+        return Figure.of(self._value(name), self._interval(name), self.lesions_behind(name))
 
-    prevalence: float
-    ppv: float | None
-    npv: float | None
-    intervals: Intervals
+    def beside(self, name: str, value: float | None) -> Figure:
+        """Return another value of a figure, which rests on the same lesions."""
+        return Figure(value=value, lesions=self.lesions_behind(name))
+
+    def figure_of_class(self, label: str, name: str) -> Figure:
+        """Return recall, precision or f1 of a class; the likeliest class counts."""
+        row = self.per_class[label]
+        value: float | None = getattr(row, name)
+        return Figure(value=value, lesions=row.lesions)
+
+    def _value(self, name: str) -> float | None:
+        value: float | None = getattr(self, name, None)
+        return value
+
+    def _interval(self, name: str) -> Interval | None:
+        return self.intervals.get(name)
+
+    @property
+    def guessing(self) -> str:
+        """The balanced accuracy that guessing gives among the classes that are held out, a sentence."""
+        classes = sum(row.support > 0 for row in self.per_class.values())
+        if classes == 1:
+            return "One class alone is held out: calling everything so gives 1."
+        return f"Guessing gives {1 / classes:.3f} among the {classes} classes that are held out."
 
 
 class OperatingPoint(Part):
-    """What the model does at the threshold for malignant that training chose."""
+    """What the model does at the threshold for malignant that training chose.
+
+    chosen_on_lesions: number of malignant lesions of the inner fold, on which training chose it; None if nobody knows.
+    """
 
     threshold: float
     target_sensitivity: float | None
+    chosen_on_lesions: int | None = None
     sensitivity: float | None
     specificity: float | None
     intervals: Intervals
@@ -116,9 +157,6 @@ class OperatingPoint(Part):
     caught: int
     missed: int
     prevalence: float
-    ppv: float | None
-    npv: float | None
-    at_prevalence: list[PredictiveValues]
 
 
 class Reliability(Part):
@@ -170,13 +208,18 @@ class RiskCoverage(Part):
 
 
 class Decisions(Part):
-    """What the decision rule answers. by_class: for each class of diagnosis `images` and the number of each decision."""
+    """What people are told of the held-out images.
+
+    abstained_share: share without an answer, by reason. unknown_share: share without an answer or called unknown. account: of
+    the malignant lesions. diagnoses: what is said of each diagnosis, empty where diagnoses are not at hand.
+    """
 
     images: int
     answered_share: float
     abstained_share: dict[str, float]
     unknown_share: float
-    by_class: dict[str, dict[str, int]]
+    account: Account
+    diagnoses: tuple[Told, ...] = ()
 
 
 class ModelFigures(Figures):
@@ -186,6 +229,15 @@ class ModelFigures(Figures):
     calibration: Calibration | None = None
     risk_coverage: RiskCoverage | None = None
     decisions: Decisions | None = None
+
+    def _value(self, name: str) -> float | None:
+        if name not in ("sensitivity", "specificity"):
+            return super()._value(name)
+        return None if self.operating_point is None else getattr(self.operating_point, name)
+
+    def _interval(self, name: str) -> Interval | None:
+        point = self.operating_point
+        return super()._interval(name) if point is None else (point.intervals | self.intervals).get(name)
 
 
 class ModelInService(ModelFigures):
@@ -208,6 +260,17 @@ class PairedFigure(Part):
     verdict: Verdict
 
 
+def compared_figure(new: Figure, old: Figure, paired: PairedFigure | None) -> tuple[Figure, str]:
+    """Return the difference of two models' figures, new minus old, and what it says; nothing where too few lesions judge it."""
+    if not (new.is_shown and old.is_shown):
+        fewest = min((one.lesions for one in (new, old) if one.has_too_few and one.lesions is not None), default=None)
+        return Figure(lesions=fewest), ""
+    if paired is None:
+        assert new.value is not None and old.value is not None
+        return Figure(value=new.value - old.value, lesions=new.lesions), "cannot be told"
+    return Figure.of(paired.difference, paired.interval, new.lesions), paired.verdict
+
+
 class SmokeKind(Part):
     """The share of pictures of one kind that are decided `unknown`."""
 
@@ -224,58 +287,19 @@ class SmokeSet(Part):
     by_kind: list[SmokeKind]
 
 
-class RobustnessFigures(Part):
-    """Figures of a sample of the held-out images, altered or not."""
-
-    balanced_accuracy: float | None
-    balanced_accuracy_interval: Interval | None
-    malignant_auroc: float | None
-    malignant_auroc_interval: Interval | None
-
-
-class RobustnessPoint(RobustnessFigures):
-    """The figures at one strength of an alteration, and what they differ by from the unaltered ones."""
-
-    strength: float
-    balanced_accuracy_change: float | None
-    balanced_accuracy_change_interval: Interval | None
-    malignant_auroc_change: float | None
-    malignant_auroc_change_interval: Interval | None
-
-
-class RobustnessCurve(Part):
-    """One kind of alteration. unaltered: the strength that alters nothing."""
-
-    unit: str
-    unaltered: float
-    points: list[RobustnessPoint]
-
-
-class Robustness(Part):
-    """Figures under alterations of the images. images: size of the sample."""
-
-    images: int
-    unaltered: RobustnessFigures
-    curves: dict[str, RobustnessCurve]
-
-
 class Slice(Part):
     """Figures of the images with one value in one column, for example sex = female.
 
-    n, n_lesions: number of its images and lesions. n_malignant: number of its malignant lesions. classes: those that occur.
+    n, n_lesions: number of its images and lesions. classes: those that occur. figures: balanced_accuracy, malignant_auroc, and
+    with a threshold sensitivity and specificity.
     """
 
     column: str
     value: str
     n: int
     n_lesions: int
-    n_malignant: int
     classes: list[str]
-    balanced_accuracy: float | None = None
-    malignant_auroc: float | None = None
-    sensitivity: float | None = None
-    specificity: float | None = None
-    intervals: Intervals
+    figures: dict[str, Figure]
 
 
 class DiagnosisCount(Part):

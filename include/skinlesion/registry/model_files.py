@@ -26,6 +26,9 @@ RULE_FILE: Final = "decision_rule.json"
 DISTANCE_FILE: Final = "feature_distance.npz"
 """What distances are computed with; beside the rule, which names it."""
 
+LEARNT_FILE: Final = "learnt_pictures.npz"
+"""Hashes of the pictures that the model learnt from."""
+
 TRAINING: Final = "training.json"
 """How the candidate was made."""
 
@@ -47,5 +50,7 @@ CHANGE_RECORD_PAGE: Final = "change_record.html"
 """What a version changes against the one in service, and who decided; the same as a page."""
 
 REPORT: Final = "report.html"
+GALLERY: Final = "gallery.html"
+"""The held-out images, where they are too many for the report."""
 DATA_REPORT: Final = "data_report.html"
 MODEL_CARD: Final = "model_card.md"

@@ -7,11 +7,12 @@ from pathlib import Path
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry import history, signature
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.lost import require_all_known
-from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures
+from skinlesion.registry.metrics_record import MetricsRecord, ModelFigures
 from skinlesion.registry.switch import writing
 from skinlesion.registry.versions import (
-    Figure,
+    FIGURES,
     KnownVersions,
     Measurement,
     Registered,
@@ -50,21 +51,7 @@ def register(models: Path, candidate: Candidate, metrics: MetricsRecord | None =
 
 def headline(metrics: ModelFigures) -> dict[str, Figure]:
     """Return the figures of `versions.FIGURES` with their intervals."""
-    point, intervals = metrics.operating_point, metrics.intervals
-    figures = {
-        "balanced_accuracy": _figure(metrics.balanced_accuracy, intervals.get("balanced_accuracy")),
-        "malignant_auroc": _figure(metrics.malignant_auroc, intervals.get("malignant_auroc")),
-        "expected_calibration_error": _figure(
-            metrics.expected_calibration_error, intervals.get("expected_calibration_error")
-        ),
-        # A model without a decision rule has no threshold: it calls malignant what is most probably so.
-        "sensitivity": _figure(metrics.per_class["malignant"].recall, None),
-        "specificity": _figure(None, None),
-    }
-    if point is not None:
-        for name, value in (("sensitivity", point.sensitivity), ("specificity", point.specificity)):
-            figures[name] = _figure(value, point.intervals.get(name))
-    return figures
+    return {name: metrics.figure(name) for name in FIGURES}
 
 
 def measurement(metrics: MetricsRecord, at: str) -> Measurement:
@@ -76,11 +63,7 @@ def measurement(metrics: MetricsRecord, at: str) -> Measurement:
         lesions=metrics.lesions,
         held_out_version=metrics.held_out_version,
         split=metrics.split,
+        warnings=tuple(metrics.warnings),
         left_out_images=metrics.left_out.images,
         left_out_lesions=metrics.left_out.lesions,
     )
-
-
-def _figure(value: float | None, interval: Interval | None) -> Figure:
-    low, high = interval or (None, None)
-    return Figure(value=value, low=low, high=high)

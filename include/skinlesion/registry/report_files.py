@@ -10,6 +10,7 @@ from skinlesion.registry.model_files import (
     CHANGE_RECORD,
     CHANGE_RECORD_PAGE,
     DATA_REPORT,
+    GALLERY,
     METRICS,
     MODEL_CARD,
     REPORT,
@@ -19,6 +20,7 @@ from skinlesion.registry.snapshot import Registry
 
 KNOWN: Final = {
     REPORT: "Report",
+    GALLERY: "Held-out images",
     DATA_REPORT: "Data report",
     MODEL_CARD: "Model card",
     CHANGE_RECORD_PAGE: "Change record",

@@ -9,12 +9,13 @@ from typing import Self
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.looks import Looks, reference_of
 from skinlesion.registry.lost import lost, of_releases, with_switches
 from skinlesion.registry.verdict import VerdictSummary
-from skinlesion.registry.versions import Figure, KnownVersions, Measurement, State
+from skinlesion.registry.versions import KnownVersions, Measurement, State
 
 
 class Version(RecordPart):

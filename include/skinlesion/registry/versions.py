@@ -16,6 +16,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry import append_log
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.figure import Figure
 from skinlesion.registry.model_files import REGISTERED
 from skinlesion.registry.training_record import TrainingRecord
 
@@ -37,21 +38,6 @@ FIGURES: Final = {
 Sensitivity and specificity are at the operating point."""
 
 
-class Figure(RecordPart):
-    """A measured number with its 95 % interval; None if it is not measured."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    def in_words(self, between: str = " to ") -> str:
-        """Return the number with its interval as text. between: what stands between the ends; a dash suits a narrow column."""
-        if self.value is None:
-            return "not measured"
-        has_interval = self.low is not None and self.high is not None
-        return f"{self.value:.3f}" + (f" ({self.low:.3f}{between}{self.high:.3f})" if has_interval else "")
-
-
 class Measurement(RecordPart):
     """What evaluate measured of a version, once.
 
@@ -61,6 +47,7 @@ class Measurement(RecordPart):
         images, lesions: how many were held out.
         held_out_version: names the held-out images; figures on other images do not compare.
         split: the split that held them out.
+        warnings: sentences that a reader of the figures must know.
         left_out_images, left_out_lesions: how many more are held out, which it was not measured on as it learnt their lesions.
     """
 
@@ -70,6 +57,7 @@ class Measurement(RecordPart):
     lesions: int
     held_out_version: str
     split: SplitVersion | None = None
+    warnings: tuple[str, ...] = ()
     left_out_images: int = 0
     left_out_lesions: int = 0
 

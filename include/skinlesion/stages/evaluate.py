@@ -23,7 +23,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
-from skinlesion.foundation.settings import fingerprint
+from skinlesion.foundation.settings import MAKES_STALE, fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
@@ -38,10 +38,10 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelInService,
     PairedFigure,
-    Robustness,
     SmokeSet,
 )
 from skinlesion.registry.register import register
+from skinlesion.registry.robustness_record import Robustness
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
@@ -49,14 +49,23 @@ from skinlesion.training.warm_start import candidate_to_evaluate
 
 if TYPE_CHECKING:
     from skinlesion.data.split_version import SplitVersion
+    from skinlesion.evaluation.gallery import Seen
     from skinlesion.evaluation.mistakes import Mistake
     from skinlesion.evaluation.scored_images import ScoredImages
     from skinlesion.prediction.answers import Answers
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION: Final = 5
+EVALUATION_VERSION: Final = 6
 """Count it up when the figures or the report change though neither the data nor the model does."""
+
+SHAPING: Final = frozenset(
+    name
+    for name, field in PipelineConfig.model_fields.items()
+    if name in ("seed", "copies", "held_out_fraction", "actinic_keratosis", "near_duplicates")
+    or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(MAKES_STALE))
+)
+"""Settings that decide what the model becomes; the card shows no others."""
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
@@ -92,6 +101,7 @@ def evaluate(config: PipelineConfig) -> StageReport:
         details={
             "balanced_accuracy": metrics.balanced_accuracy,
             "malignant_auroc": metrics.malignant_auroc,
+            "shown": {name: metrics.figure(name).text for name in ("balanced_accuracy", "malignant_auroc")},
             "images": metrics.images,
             "lesions": metrics.lesions,
             "left_out": metrics.left_out.model_dump(),
@@ -150,6 +160,7 @@ def _evaluate(
     key: str,
     sealed: str,
 ) -> MetricsRecord:
+    from skinlesion.evaluation.gallery import gallery
     from skinlesion.evaluation.mistakes import worst_mistakes
     from skinlesion.evaluation.model_metrics import model_metrics
     from skinlesion.evaluation.scored_images import ScoredImages
@@ -162,7 +173,7 @@ def _evaluate(
     write_answers(candidate, rows, answers)
     catalog = read_catalog(config.dataset)
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
-    figures = model_metrics(scored, rule, answers)
+    figures = model_metrics(scored, rule, answers, rows["dx"].tolist())
     report = copy_report(config.dataset, catalog, candidate.data_report)
     data = data_summary(config, catalog, _warm_start_note(training.warm_start), report)
     other, paired, not_compared = _beside_model_in_service(config, candidate, own, scored, answers, rule)
@@ -186,7 +197,7 @@ def _evaluate(
         data=data,
     )
     mistakes = worst_mistakes(config, candidate, rows, scored, answers.decisions)
-    _write(candidate, training, rule, metrics, mistakes)
+    _write(candidate, training, rule, metrics, mistakes, gallery(config.dataset, rows, scored, answers.decisions))
     return metrics
 
 
@@ -275,32 +286,37 @@ def _write(
     rule: DecisionRule,
     metrics: MetricsRecord,
     mistakes: list[Mistake],
+    seen: list[Seen],
 ) -> None:
     """Write plots, report and model card, and metrics.json after them, since it stands for all of them."""
     from skinlesion.evaluation import plots
-    from skinlesion.evaluation.html_report import ReportContext, render_report
+    from skinlesion.evaluation.gallery import is_beside
+    from skinlesion.evaluation.html_report import ReportContext, render_gallery, render_report
     from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
     drawn = plots.all_pngs(metrics, training.history)
-    report = render_report(
-        ReportContext(
-            title="Skin-lesion classifier: evaluation",
-            created=created,
-            metrics=metrics,
-            plots=drawn,
-            versions=versions(metrics, training),
-            settings=training.settings,
-            mistakes=mistakes,
-            files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
-        )
+    context = ReportContext(
+        title="Skin-lesion classifier: evaluation",
+        created=created,
+        metrics=metrics,
+        plots=drawn,
+        versions=versions(metrics, training),
+        settings=training.settings,
+        mistakes=mistakes,
+        files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
+        gallery=seen,
+        gallery_file=candidate.gallery.name if is_beside(seen) else "",
     )
-    card = render_model_card(CardContext(created, metrics, training, rule))
+    card = render_model_card(CardContext(created, metrics, training, rule, SHAPING))
     pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
+    candidate.gallery.unlink(missing_ok=True)
     for path in (*pictures, candidate.report, candidate.model_card):
         set_aside(path)
     for path, content in pictures.items():
         atomic.write_bytes(path, content)
-    atomic.write_text(candidate.report, report)
+    if context.gallery_file:
+        atomic.write_text(candidate.gallery, render_gallery(context))
+    atomic.write_text(candidate.report, render_report(context))
     atomic.write_text(candidate.model_card, card)
     metrics.write(candidate.metrics)

@@ -40,7 +40,7 @@ def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
     now = in_service.read(config.models)
     is_in_service = now is not None and now.run == metrics.run
     lines = {
-        title: _figure(getattr(metrics, name), metrics.intervals.get(name))
+        title: metrics.figure(name).text
         for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC"))
     }
     lines["Measured on"] = f"{_count(metrics.images, 'held-out image')} of {_count(metrics.lesions, 'lesion')}"
@@ -51,13 +51,6 @@ def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
     if layout.data_report(config.dataset).is_file():
         lines["Data report"] = short(layout.data_report(config.dataset))
     return lines
-
-
-def _figure(value: float | None, interval: list[float] | None) -> str:
-    """Return a figure and its interval as text."""
-    if value is None:
-        return "not measured"
-    return f"{value:.3f}" + (f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
 def _collect(report: StageReport, details: Mapping[str, Any]) -> str:
@@ -160,12 +153,12 @@ def _train(report: StageReport, details: Mapping[str, Any]) -> str:
 
 def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
     figures = (
-        f"{name} {details[key]:.3f}" if details[key] is not None else f"{name} not measured"
+        f"{name}: {details['shown'][key]}"
         for key, name in (("balanced_accuracy", "balanced accuracy"), ("malignant_auroc", "malignant AUROC"))
     )
     where = f"{_count(details['images'], 'held-out image')} of {_count(details['lesions'], 'lesion')}"
     version = f"Version {details['version']}," if report.done else f"Nothing to do: version {details['version']} was"
-    return f"{version} measured on {where}: {', '.join(figures)}."
+    return f"{version} measured on {where}: {'; '.join(figures)}."
 
 
 def _promote(report: StageReport, details: Mapping[str, Any]) -> str:

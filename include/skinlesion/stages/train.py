@@ -27,7 +27,13 @@ from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.divergence import require_numbers
-from skinlesion.training.warm_start import WarmStart, candidate_to_train, origin, write_trained_on
+from skinlesion.training.warm_start import (
+    WarmStart,
+    candidate_to_train,
+    origin,
+    write_learnt_pictures,
+    write_trained_on,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -146,6 +152,7 @@ def _train(
     _export(model, candidate, images, distance)
     rule.write(candidate.decision_rule)
     trained_on = write_trained_on(candidate, rows, inner, warm)
+    write_learnt_pictures(config.dataset, candidate)
     record = TrainingRecord(
         run=candidate.run,
         origin=origin(config, built),

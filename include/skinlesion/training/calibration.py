@@ -89,6 +89,7 @@ def calibrate(
         views=config.prediction_views,
         malignant_threshold=malignant_threshold(probabilities, labels, config.target_sensitivity),
         target_sensitivity=config.target_sensitivity,
+        malignant_lesions=int(data.rows["group"].iloc[inner[labels == LABELS.index(MALIGNANT)]].nunique()),
         least_confidence=least,
         coverage=config.coverage,
         most_distance=most,

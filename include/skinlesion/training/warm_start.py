@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinlesion.data.examined_files import FILE_COLUMNS
 from skinlesion.data.manifest import version
+from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
-from skinlesion.foundation.tables import write_table
+from skinlesion.foundation.tables import BucketTable, read_table, write_table
 from skinlesion.network.built_model import BuiltModel
+from skinlesion.prediction.learnt import LearntPictures
 from skinlesion.prediction.measurable import LEARNT_COLUMNS, UnknownWhatWasLearnt, read_learnt
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
@@ -131,6 +135,14 @@ def write_trained_on(
         table = table.drop_duplicates([name for name in LEARNT_COLUMNS if name != "inner"])
     write_table(candidate.trained_on, table, LEARNT_COLUMNS)
     return sha256_of(candidate.trained_on)
+
+
+def write_learnt_pictures(dataset: Path, candidate: Candidate) -> None:
+    """Write the hashes of the pictures that a candidate learnt, those of its warm start's champion included."""
+    learnt = read_table(candidate.trained_on, LEARNT_COLUMNS)
+    files = BucketTable(layout.tables(dataset, "ingest"), FILE_COLUMNS).read()
+    looks = files.loc[files["sha256"].isin(learnt["original"]), "look"]
+    LearntPictures.of(learnt["original"], looks).write(candidate.learnt_pictures)
 
 
 def _warm_start(

@@ -11,7 +11,7 @@ from tests.prediction.real_server import UNSURE, Models, Served, drawn, probabil
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.serving.documents import Model, Predictions
-from skinlesion.prediction.serving.served_model import MAIN_FIGURES
+from skinlesion.registry.versions import FIGURES
 
 
 def test_each_image_gets_a_decision_with_its_reason_and_the_models_probabilities(
@@ -50,7 +50,10 @@ def test_the_model_that_answers_is_described_with_its_operating_point_and_limits
     model = shared.model()
     Model.model_validate(model, extra="forbid")
     assert (model["version"], model["number"]) == ("run-a", 1)
-    assert model["decision_rule"] == {"malignant_threshold": 0.2, "target_sensitivity": 0.95}
+    rule = model["decision_rule"]
+    assert (rule["malignant_threshold"], rule["target_sensitivity"]) == (0.2, 0.95)
+    assert rule["chosen"] == "chosen to find 95% of the malignant images"
+    assert model["warnings"], "a model that was not evaluated says so"
     assert model["limits"]["images"] == 64
     assert len(model["sha256"]) == 3
 
@@ -62,8 +65,10 @@ def test_headline_and_card_are_those_of_the_candidate_in_service(models: Models)
     (candidate / "model_card.md").write_text("# Model card\n<script>alert(1)</script>")
     with served(models.folder) as server:
         model = server.model()
-        assert (model["figures"]["balanced_accuracy"], model["figures"]["images"]) == (0.71, 9)
-        assert set(model["figures"]) == set(MAIN_FIGURES)
+        assert (model["figures"]["headline"]["balanced_accuracy"]["text"], model["figures"]["images"]) == ("0.710", 9)
+        assert set(model["figures"]["headline"]) == set(FIGURES)
+        page = server.client.get("v1/model/card.html")
+        assert "<h1>Model card" in page.text and page.headers["content-type"] == "text/html; charset=utf-8"
         card = server.client.get(model["card"])
         assert card.text.startswith("# Model card")
         assert card.headers["content-type"] == "text/plain; charset=utf-8"
@@ -80,7 +85,7 @@ def test_a_model_that_is_not_sure_abstains_and_says_so(empty_models: Models) -> 
     empty_models.switch_to("a", UNSURE)
     with served(empty_models.folder) as server:
         said = server.prediction(drawn(1))
-        assert said["decision"] == "unknown"
+        assert (said["decision"], said["title"]) == ("no answer", "No answer")
         assert said["reason"].startswith("Not sure enough")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Iterator
@@ -120,18 +121,18 @@ def test_an_image_is_answered_with_decision_reason_threshold_and_heat_map_and_no
 ) -> None:
     page = (one := visit(shared, scheme=scheme, viewport=viewport)).page
     assert serious_violations(page) == []
-    expect(page.get_by_role("note")).to_contain_text("Not a medical device")
+    expect(page.get_by_role("note").first).to_contain_text("Not a medical device")
     one.send(("mole.jpg", drawn(1)))
     answer = one.answer("mole.jpg")
     said = shared.prediction(drawn(1))
-    expect(answer.locator(".decision")).to_have_text(said["decision"].capitalize())
+    expect(answer.locator(".decision")).to_have_text(said["title"])
     expect(answer.locator(".reason")).to_have_text(said["reason"])
     expect(answer.locator(".version")).to_contain_text("version 1, run run-a")
     expect(answer.locator(".threshold")).to_contain_text("0.200")
     bar, mark = answer.locator(".bar.malignant").bounding_box(), answer.locator(".mark").bounding_box()
     assert bar and mark
     assert (mark["x"] + mark["width"] / 2 - bar["x"]) / bar["width"] == pytest.approx(0.2, abs=0.02)
-    expect(page.locator("#status")).to_contain_text(f"mole.jpg: {said['decision']}")
+    expect(page.locator("#status")).to_contain_text(f"mole.jpg: {said['title']}")
     answer.get_by_role("button", name="Show Grad-CAM").click()
     heat_map = answer.locator(".looked img")
     expect(heat_map).to_be_visible(timeout=60_000)
@@ -148,9 +149,9 @@ def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(visit:
     with served(empty_models.folder) as server:
         one = visit(server)
         one.send(("mole.jpg", drawn(1)), ("letter.jpg", b"Dear doctor"))
-        expect(one.answer("mole.jpg").locator(".decision")).to_have_text("Unknown")
+        expect(one.answer("mole.jpg").locator(".decision")).to_have_text("No answer")
         expect(one.answer("mole.jpg").locator(".reason")).to_contain_text("Not sure enough to answer")
-        expect(one.answer("letter.jpg").locator(".decision")).to_have_text("Not answered")
+        expect(one.answer("letter.jpg").locator(".decision")).to_have_text("Refused")
         expect(one.answer("letter.jpg").locator(".reason")).to_contain_text("not a readable image")
         assert serious_violations(one.page) == []
         one.ignore("422")
@@ -255,3 +256,35 @@ def test_the_whole_page_is_small(visit: Visits, shared: Served) -> None:
     paths = ("/", "/static/page.css", "/static/page.js", "/static/icon.svg")
     assert sum(len(shared.client.get(path).content) for path in paths) < 50_000
     assert len(visit(shared).requests) < 12
+
+
+def test_many_images_are_answered_in_the_order_given_and_come_as_a_table(visit: Visits, shared: Served) -> None:
+    page = (one := visit(shared)).page
+    names = [f"{name}.jpg" for name in ("zeta", "=alpha", "mid")]
+    one.send(*((name, drawn(seed)) for seed, name in enumerate(names)))
+    expect(page.locator("#summary")).to_contain_text("3 pictures.")
+    expect(page.locator("#summary")).not_to_contain_text("Waiting")
+    assert page.locator("article h3").all_text_contents() == names
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as a table").click()
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert [row["file"] for row in rows] == ["zeta.jpg", "'=alpha.jpg", "mid.jpg"], "no spreadsheet computes a name"
+    assert all(row["decision"] and float(row["malignant"]) >= 0 for row in rows)
+    expect(page.locator("#model-warnings")).to_contain_text("This model was not evaluated")
+    assert f"curl -F images=@picture.jpg {shared.address}" in (page.locator("#curl").text_content() or "")
+
+
+def test_each_address_of_the_api_can_be_tried(visit: Visits, shared: Served) -> None:
+    page = (one := visit(shared)).page
+    page.goto(f"{shared.address.rstrip('/')}/api", wait_until="networkidle")
+    assert serious_violations(page) == []
+    predict = page.locator("section", has=page.get_by_role("heading", name="POST /v1/predict"))
+    predict.locator("input[type=file]").set_input_files(
+        [FilePayload(name="mole.jpg", mimeType="image/jpeg", buffer=drawn(1))]
+    )
+    predict.get_by_text("Try it").click()
+    expect(predict.locator("pre")).to_contain_text('"file": "mole.jpg"')
+    health = page.locator("section", has=page.get_by_role("heading", name="GET /healthz"))
+    health.get_by_text("Try it").click()
+    expect(health.locator("pre")).to_contain_text('"status": "alive"')
+    assert one.complaints == []

@@ -22,7 +22,7 @@ from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
 
 LABEL_COLUMNS: Final = (
-    "image", "dx", "label", "lesion_id", "patient_id", "sex", "site", "source", "age", "row", "refused", "expected",
+    "image", "dx", "label", "lesion_id", "patient_id", "sex", "site", "dx_type", "source", "age", "row", "refused", "expected",
 )  # fmt: skip
 
 CONFLICTS_LISTED: Final = 1000
@@ -175,7 +175,7 @@ class _Join:
         values = {column: self._agreed(column) for column in TEXTS}
         for column, what in (("sex", "sex"), ("source", "source")):
             values[column] = self._without_disputed(column, what, values[column])
-        for column in ("lesion_id", "patient_id", "sex", "site", "source"):
+        for column in ("lesion_id", "patient_id", "sex", "site", "dx_type", "source"):
             rows[column] = values[column]
         for column in ("lesion_collection", "attribution", "collection"):
             rows["source"] = rows["source"].where(rows["source"] != "", values[column])

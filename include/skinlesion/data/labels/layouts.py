@@ -53,6 +53,7 @@ FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "site", "localization", "anatom_site_general", "anatom_site_general_challenge", "anatom_site_1", "region",
         "location", "body_site",
     ),
+    "dx_type": ("dx_type", "diagnosis_confirm_type"),
     "source": ("source",),
     "attribution": ("attribution",),
 }  # fmt: skip
@@ -79,7 +80,9 @@ _MAY_BE_ID: Final = {
 }
 _WORDS_NAMED: Final = 5
 
-TEXTS: Final = ("lesion_id", "patient_id", "sex", "site", "source", "attribution", "lesion_collection", "collection")
+TEXTS: Final = (
+    "lesion_id", "patient_id", "sex", "site", "dx_type", "source", "attribution", "lesion_collection", "collection",
+)  # fmt: skip
 ROW_COLUMNS: Final = ("image", "full_size", "dx", "age", *TEXTS, "row", "refused")
 
 

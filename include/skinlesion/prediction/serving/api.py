@@ -30,6 +30,7 @@ from skinlesion.prediction.serving.grad_cam_process import GradCamProcess, Quest
 from skinlesion.prediction.serving.image_queue import ImageAnswer, ImageQueue
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.model_watch import ModelWatch
+from skinlesion.prediction.serving.page import card_page
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -97,6 +98,7 @@ class Api:
             responses={200: {"content": {"text/plain": {}}}, **problems(401, 404, 421, 503)},
             tags=["model"],
         )(self.card)
+        router.get("/v1/model/card.html", include_in_schema=False)(self.card_page)
         router.get("/healthz", summary="Whether the server is alive", tags=["running"])(self.healthz)
         router.get("/readyz", summary="Whether a model is ready to answer", responses=problems(503), tags=["running"])(
             self.readyz
@@ -170,6 +172,7 @@ class Api:
             "labels": list(LABELS),
             "decision_rule": model.operating_point(),
             "figures": model.main_figures(),
+            "warnings": model.warnings(),
             "card": "v1/model/card" if model.card else None,
             "refused": self._watch.refused,
             "limits": {
@@ -184,6 +187,14 @@ class Api:
 
     def card(self) -> Response:
         """Return the model card of the version that answers, in Markdown."""
+        # As plain text: every browser shows it, and runs nothing in it.
+        return Response(self._card(), media_type="text/plain")
+
+    def card_page(self) -> Response:
+        """Return the same as a page."""
+        return Response(card_page(self._card().decode()), media_type="text/html; charset=utf-8")
+
+    def _card(self) -> bytes:
         path = self._watch.current().card
         try:
             content = path.read_bytes() if path else b""
@@ -191,8 +202,7 @@ class Api:
             content = b""
         if not content:
             raise Problem(HTTPStatus.NOT_FOUND, "no-model-card", "The model in service has no model card.")
-        # As plain text: every browser shows it, and runs nothing in it.
-        return Response(content, media_type="text/plain")
+        return content
 
     async def healthz(self) -> dict[str, str]:
         """Return 200 as long as the server runs, with or without a model."""

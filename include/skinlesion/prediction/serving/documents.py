@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from skinlesion.prediction.learnt import Learnt
 from skinlesion.prediction.serving.upload import FIELD
 
 NOTICE: Final = "Research and education only. Not a medical device."
@@ -14,7 +15,8 @@ _VERSION: Final = "5f0c9a7be1d24a86"
 
 
 class Probabilities(BaseModel):
-    """The probabilities of the classes, which add up to one. They are calibrated if the model has a decision rule."""
+    """The probabilities of the classes, which add up to one. The warnings of `/v1/model` say where they are not
+    calibrated."""
 
     benign: float = Field(ge=0, le=1)
     malignant: float = Field(ge=0, le=1)
@@ -30,7 +32,13 @@ class ImagePrediction(BaseModel):
                 {
                     "file": "ISIC_0024306.jpg",
                     "decision": "malignant",
-                    "reason": "The probability of malignant, 0.412, is at least the operating threshold, 0.137.",
+                    "title": "Malignant",
+                    "reason": "P(malignant) is 0.412, at least 0.137: the threshold chosen to find 95% of the malignant "
+                    "images on 120 malignant lesions of the training part.",
+                    "meaning": "Of 100 pictures that are called malignant, 3.1 (2.6–3.8) are malignant where 1 of 100 lesions is "
+                    "malignant; 9.0 (7.6–11) where 3 of 100 are; 26 (22–30) where 10 of 100 are.",
+                    "learnt": "no",
+                    "learnt_because": "",
                     "label": "benign",
                     "probabilities": {"benign": 0.531, "malignant": 0.412, "unknown": 0.057},
                 },
@@ -41,9 +49,17 @@ class ImagePrediction(BaseModel):
 
     file: str = Field(description="The name that the client gave.")
     decision: str | None = Field(
-        default=None, description="benign, malignant, or unknown: indeterminate, or the model abstains."
+        default=None, description="benign, malignant, unknown (an indeterminate lesion), or no answer."
     )
+    title: str | None = Field(default=None, description="The decision as people read it.")
     reason: str | None = Field(default=None, description="Why, in a sentence.")
+    meaning: str | None = Field(
+        default=None, description="Of 100 so decided so many are malignant; null if that was not measured."
+    )
+    learnt: Learnt | None = Field(
+        default=None, description="Whether the model learnt from this picture; null if its files do not tell."
+    )
+    learnt_because: str | None = Field(default=None, description="The same for people; empty if it did not.")
     label: str | None = Field(default=None, description="The most probable class.")
     probabilities: Probabilities | None = None
     refused: str | None = Field(default=None, description="Why the image cannot be used.")
@@ -86,6 +102,29 @@ class OperatingPoint(BaseModel):
 
     malignant_threshold: float
     target_sensitivity: float | None
+    malignant_lesions: int | None = Field(description="Number of malignant lesions that it was chosen on.")
+    chosen: str = Field(description="How it was chosen, for people.")
+
+
+class HeadlineFigure(BaseModel):
+    """A figure as every surface shows it. The numbers are there only where they rest on lesions enough to be shown."""
+
+    title: str
+    number: str
+    interval: str
+    text: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class MainFigures(BaseModel):
+    """What was measured on held-out lesions, with 95 % intervals."""
+
+    images: int
+    lesions: int
+    headline: dict[str, HeadlineFigure]
+    malignant_lesions: str | None = Field(description="What becomes of malignant lesions, for people.")
 
 
 class Model(BaseModel):
@@ -97,7 +136,8 @@ class Model(BaseModel):
     sha256: dict[str, str]
     labels: list[str]
     decision_rule: OperatingPoint | None
-    figures: dict[str, Any] | None = Field(description="Measured on held-out lesions, with 95 % intervals.")
+    figures: MainFigures | None
+    warnings: list[str] = Field(description="What a reader of its answers must know.")
     card: str | None = Field(description="Path of the model card, relative to the API; null without one.")
     refused: str = Field(description="Why the model in service is not the one that answers; empty if it is.")
     limits: Limits

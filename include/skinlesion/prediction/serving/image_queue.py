@@ -15,11 +15,13 @@ from typing import Any, Final
 from skinlesion.data.images.file import ImageRefused
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.classifier import pixels_of, usable_header
+from skinlesion.prediction.learnt import SENTENCES
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.problem import busy
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.upload import Upload
+from skinlesion.registry.told import DECISIONS
 
 LARGE_PIXELS: Final = 6_000_000
 """Images with more pixels are decoded one at a time: a PNG of 25 million pixels takes 450 MB while it is decoded."""
@@ -75,7 +77,7 @@ class ImageQueue:
             else:
                 pixels = pixels_of(upload.content, header)
             decoded = time.perf_counter()
-            answer = model.answer(pixels)
+            answer = model.answer(pixels, upload.content)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
             return ImageAnswer({"file": upload.name, "refused": str(refusal)}, is_refused=True)
@@ -85,7 +87,11 @@ class ImageQueue:
         document = {
             "file": upload.name,
             "decision": answer.decision,
+            "title": DECISIONS[answer.decision],
             "reason": answer.reason,
+            "meaning": model.meaning(answer.decision),
+            "learnt": answer.learnt or None,
+            "learnt_because": SENTENCES[answer.learnt],
             "label": LABELS[int(answer.probabilities.argmax())],
             "probabilities": {
                 label: round(float(probability), DECIMALS)

@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from skinlesion.data.labels.classes import LABELS
+from skinlesion.registry.told import DECISIONS
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,7 +49,7 @@ class Metrics:
             "skinlesion_inference_seconds", "Inference of one image.", buckets=_SECONDS, registry=self.registry
         )
         decisions = Counter("skinlesion_images", "Images predicted.", ["decision"], registry=self.registry)
-        self.decisions = {label: decisions.labels(label) for label in LABELS}
+        self.decisions = {label: decisions.labels(label) for label in DECISIONS}
         self.refused = Counter("skinlesion_images_refused", "Images that cannot be used.", registry=self.registry)
         self.waiting = Gauge("skinlesion_images_waiting", "Images in progress or waiting.", registry=self.registry)
         self.grad_cams = Counter("skinlesion_grad_cams", "Grad-CAMs.", ["outcome"], registry=self.registry)

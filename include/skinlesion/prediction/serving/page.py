@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.markdown import html_of
 from skinlesion.prediction.serving.documents import NOTICE
 from skinlesion.prediction.serving.examples import EXAMPLES, example
 from skinlesion.prediction.serving.problem import Problem
@@ -18,9 +19,12 @@ from skinlesion.prediction.serving.settings import TOKEN_VARIABLE
 
 FOLDER: Final = Path(__file__).with_name("static")
 
+_ENVIRONMENT: Final = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+
 _KINDS: Final = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 
@@ -30,10 +34,14 @@ _PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,im
 _FORMATS: Final = "JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, HEIC, JPEG 2000 or DICOM"
 
 
+def card_page(markdown: str) -> str:
+    """Return a model card as a page."""
+    return _ENVIRONMENT.get_template("card.html.j2").render(card=html_of(markdown))
+
+
 def router() -> APIRouter:
     """Return the page's routes. They need no token: they show nothing of the model or of an image."""
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    html = environment.get_template("page.html.j2").render(
+    html = _ENVIRONMENT.get_template("page.html.j2").render(
         notice=NOTICE,
         examples=EXAMPLES,
         labels=LABELS,
@@ -41,12 +49,17 @@ def router() -> APIRouter:
         formats=_FORMATS,
         token_variable=TOKEN_VARIABLE,
     )
+    api = _ENVIRONMENT.get_template("api.html.j2").render(notice=NOTICE)
     files = {name: (FOLDER / name).read_bytes() for name in _KINDS}
     pages = APIRouter(include_in_schema=False)
 
     @pages.get("/")
     async def page() -> Response:
         return Response(html, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    @pages.get("/api")
+    async def api_page() -> Response:
+        return Response(api, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
     @pages.get("/static/{name}")
     async def file(name: str) -> Response:

@@ -6,7 +6,7 @@ import logging
 import queue
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +18,14 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
+from skinlesion.prediction.learnt import LearntPictures
 from skinlesion.registry import in_service, model_files, signature
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import METRICS, MODEL_CARD
+from skinlesion.registry.versions import FIGURES
 
 log = logging.getLogger(__name__)
-
-MAIN_FIGURES: Final = (
-    "balanced_accuracy", "malignant_auroc", "expected_calibration_error", "operating_point", "intervals", "images",
-    "lesions", "warnings",
-)  # fmt: skip
-"""The figures of metrics.json that people see before they use the model."""
 
 
 class NoModel(DataError):
@@ -61,26 +57,51 @@ class ServedModel:
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
 
-    def answer(self, pixels: Pixels) -> Answer:
-        """Return the model's answer for an image, RGB, a uint8 array of shape (224, 224, 3)."""
+    def answer(self, pixels: Pixels, content: bytes) -> Answer:
+        """Return the model's answer for an image, RGB, a uint8 array of shape (224, 224, 3); content: of its file."""
         classifier = self._idle.get()  # one for each thread that predicts
         try:
-            return classifier(pixels)
+            return classifier(pixels, content)
         finally:
             self._idle.put(classifier)
 
-    def operating_point(self) -> dict[str, float]:
-        """Return the operating point, as documents.OperatingPoint: the threshold and the sensitivity that it aims at."""
+    def operating_point(self) -> dict[str, Any]:
+        """Return the operating point, as documents.OperatingPoint."""
         return {
             "malignant_threshold": self.rule.malignant_threshold,
             "target_sensitivity": self.rule.target_sensitivity,
+            "malignant_lesions": self.rule.malignant_lesions,
+            "chosen": self.rule.chosen,
         }
 
-    def main_figures(self) -> dict[str, Any] | None:
-        """Return the main figures of the evaluation; None for a model that was not evaluated."""
-        if self.figures is None:
+    def meaning(self, decision: str) -> str | None:
+        """Return what a decision is worth, a sentence; None for a model of which nobody knows."""
+        if self.figures is None or self.figures.decisions is None:
             return None
-        return self.figures.model_dump(mode="json", include=set(MAIN_FIGURES))
+        return self.figures.decisions.account.meaning(decision)
+
+    def warnings(self) -> list[str]:
+        """Return what a reader of its answers must know."""
+        if self.figures is None:
+            return [*self.rule.warnings, "This model was not evaluated: nobody knows how often it is right."]
+        return list(dict.fromkeys([*self.figures.warnings, *self.rule.warnings]))
+
+    def main_figures(self) -> dict[str, Any] | None:
+        """Return the headline as documents.MainFigures; None for a model that was not evaluated."""
+        found = self.figures
+        if found is None:
+            return None
+        figures = {name: (title, found.figure(name)) for name, title in FIGURES.items()}
+        return {
+            "images": found.images,
+            "lesions": found.lesions,
+            "headline": {
+                name: {"title": title, "number": one.number, "interval": one.interval, "text": one.text}
+                | ({"value": one.value, "low": one.low, "high": one.high} if one.is_shown else {})
+                for name, (title, one) in figures.items()
+            },
+            "malignant_lesions": found.decisions.account.sentence if found.decisions is not None else None,
+        }
 
 
 def load(models: Path, threads: int) -> ServedModel:
@@ -95,7 +116,7 @@ def load(models: Path, threads: int) -> ServedModel:
             f"No model is in service in {models}. Train one with `skinlesion run`, or put a candidate in service with "
             "`skinlesion models promote`. The server loads it by itself."
         )
-    content = {name: now.verified(name) for name in now.sha256}[now.tflite.name]
+    contents = {name: now.verified(name) for name in now.sha256}
     signature.require(now.folder, now.sha256, now.version)
     rule = _rule(now)
     candidate = layout.candidate(models, now.run)
@@ -108,11 +129,18 @@ def load(models: Path, threads: int) -> ServedModel:
         rule=rule,
         figures=_figures(candidate / METRICS),
         card=_existing(candidate / MODEL_CARD),
-        _idle=_classifiers(content, rule, str(now.tflite), threads),
+        _idle=_classifiers(contents[now.tflite.name], rule, _learnt(now, contents), str(now.tflite), threads),
     )
 
 
-def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) -> queue.SimpleQueue[Classifier]:
+def _learnt(now: InService, contents: dict[str, bytes]) -> LearntPictures | None:
+    content = contents.get(model_files.LEARNT_FILE)
+    return None if content is None else LearntPictures.read(content, str(now.folder / model_files.LEARNT_FILE))
+
+
+def _classifiers(
+    content: bytes, rule: DecisionRule, learnt: LearntPictures | None, name: str, threads: int
+) -> queue.SimpleQueue[Classifier]:
     """Return classifiers that have each run once: the first run takes several times as long as the next."""
     ready: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     grey = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 128, dtype=np.uint8)
@@ -125,7 +153,7 @@ def _classifiers(content: bytes, rule: DecisionRule, name: str, threads: int) ->
             raise DataError(
                 f"{name} does not measure how unlike the training images an image is, which its decision rule asks for."
             )
-        classifier = Classifier(model, rule)
+        classifier = Classifier(model, rule, learnt)
         try:
             probabilities = classifier(grey).probabilities
         except (ValueError, RuntimeError) as error:

@@ -11,6 +11,7 @@ let model = null;
 let token = "";
 let running = 0;
 const waiting = [];
+const all = []; // every image, in the order given
 
 class Refused extends Error {}
 class TokenNeeded extends Error {}
@@ -49,11 +50,11 @@ async function showModel() {
   problem.hidden = !model.refused;
   problem.textContent = model.refused ? `Another model should be in service: ${model.refused}` : "";
   const facts = document.createElement("dl");
-  const add = (name, value, note = "") => {
+  const add = (name, value, note = "", isText = false) => {
     const group = document.createElement("div");
     const [term, detail, number] = ["dt", "dd", "span"].map((tag) => document.createElement(tag));
     term.textContent = name;
-    number.className = "value";
+    number.className = isText ? "words" : "value";
     number.textContent = value;
     detail.append(number);
     if (note) detail.append(Object.assign(document.createElement("small"), { textContent: note }));
@@ -62,18 +63,15 @@ async function showModel() {
   };
   const since = model.since ? `in service since ${model.since.slice(0, 16).replace("T", " ")}` : "";
   add("Version", model.number ? String(model.number) : model.version, model.number ? `run ${model.version}; ${since}` : since);
-  const figures = model.figures ?? {};
-  const interval = (pair) => (pair ? `95 % interval ${pair.map((bound) => bound.toFixed(3)).join(" to ")}` : "");
-  const titles = { balanced_accuracy: "Balanced accuracy", malignant_auroc: "Malignant AUROC" };
-  for (const [name, title] of Object.entries(titles)) {
-    if (typeof figures[name] === "number") add(title, figures[name].toFixed(3), interval(figures.intervals?.[name]));
+  // Numbers, intervals and "too few lesions to judge" come as the report has them.
+  for (const figure of Object.values(model.figures?.headline ?? {})) {
+    add(figure.title, figure.number, figure.interval ? `95 % interval ${figure.interval}` : "", !figure.interval);
   }
-  const point = figures.operating_point;
-  if (typeof point?.sensitivity === "number") {
-    add("Sensitivity for malignant", point.sensitivity.toFixed(3), interval(point.intervals?.sensitivity));
-  }
-  if (typeof point?.specificity === "number") add("Specificity", point.specificity.toFixed(3), interval(point.intervals?.specificity));
-  if (figures.images) add("Measured on", String(figures.images), `held-out images of ${figures.lesions} lesions`);
+  if (model.figures) add("Measured on", String(model.figures.images), `held-out images of ${model.figures.lesions} lesions`);
+  find("#malignant-lesions").textContent = model.figures?.malignant_lesions ?? "";
+  const items = model.warnings.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence }));
+  find("#model-warnings ul").replaceChildren(...items);
+  find("#model-warnings").hidden = !items.length;
   find("#model-facts").replaceChildren(facts);
   const card = find("#card");
   card.hidden = !model.card;
@@ -82,7 +80,7 @@ async function showModel() {
 find("#card").addEventListener("click", async (event) => {
   if (!token) return; // a link carries no token: fetch the card and show that
   event.preventDefault();
-  const card = await (await ask("v1/model/card")).blob();
+  const card = await (await ask("v1/model/card.html")).blob();
   window.open(URL.createObjectURL(card), "_blank");
 });
 
@@ -115,10 +113,13 @@ function take(files) {
     sent.src = URL.createObjectURL(file);
     find(".decision", article).textContent = "Waiting …";
     find("table", article).hidden = true;
-    answers.prepend(article);
-    article.scrollIntoView({ block: "nearest" });
-    waiting.push({ file, article });
+    answers.append(article);
+    const one = { file, article, said: null, refused: "" };
+    all.push(one);
+    waiting.push(one);
   }
+  if (files.length) find("#results").scrollIntoView({ block: "nearest" });
+  summarise();
   next();
 }
 
@@ -155,19 +156,40 @@ async function predict(one) {
       return;
     }
     const decision = find(".decision", article);
-    decision.textContent = "Not answered";
+    one.refused = error.message;
+    decision.textContent = "Refused";
     decision.classList.add("refused");
+    summarise();
     find(".reason", article).textContent = error.message;
     status.textContent = `${file.name}: not answered. ${error.message}`;
   }
 }
 
-function show({ file, article }, answer) {
+function summarise() {
+  const counts = new Map();
+  for (const one of all) {
+    const what = one.said ? one.said.title : one.refused ? "Refused" : "Waiting";
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  const named = [...counts].map(([what, count]) => `${what}: ${count}`).join("; ");
+  find("#summary").textContent = `${all.length} ${all.length === 1 ? "picture" : "pictures"}. ${named}.`;
+}
+
+function show(one, answer) {
+  const { file, article } = one;
   const [said] = answer.predictions;
+  one.said = said;
+  one.version = answer.model.version;
+  summarise();
   const decision = find(".decision", article);
-  decision.textContent = said.decision[0].toUpperCase() + said.decision.slice(1);
-  decision.classList.add(said.decision);
+  decision.textContent = said.title;
+  decision.classList.add(said.decision.replace(" ", "-"));
   find(".reason", article).textContent = said.reason;
+  find(".meaning", article).textContent = said.meaning ?? "";
+  const learnt = find(".learnt", article);
+  learnt.textContent = said.learnt_because ?? "";
+  learnt.hidden = !said.learnt_because;
+  article.classList.toggle("withheld", said.decision === "no answer");
   const threshold = model?.version === answer.model.version ? model.decision_rule?.malignant_threshold : undefined;
   const rows = Object.entries(said.probabilities).map(([label, probability]) => row(label, probability, threshold));
   find("tbody", article).replaceChildren(...rows);
@@ -176,7 +198,7 @@ function show({ file, article }, answer) {
     threshold === undefined ? "" : `The line marks the operating threshold for malignant, ${threshold.toFixed(3)}.`;
   const { number, version } = answer.model;
   find(".version", article).textContent = `Answered by version ${number ? `${number}, run ${version}` : version}`;
-  status.textContent = `${file.name}: ${said.decision}. ${said.reason}`;
+  status.textContent = `${file.name}: ${said.title}. ${said.reason}`;
   const gradCam = find(".grad-cam", article);
   gradCam.hidden = false;
   find("button", gradCam).addEventListener("click", () => showGradCam(file, article));
@@ -214,6 +236,9 @@ async function showGradCam(file, article) {
     const figure = find(".looked", article);
     const image = find("img", figure);
     image.src = answer.image;
+    const sent = find(".sent", article);
+    // The model sees a square; the picture has its own aspect.
+    if (sent.naturalWidth) image.style.aspectRatio = `${sent.naturalWidth} / ${sent.naturalHeight}`;
     image.alt = `Heat map over ${file.name}: what spoke for ${label}`;
     find("figcaption", figure).textContent = `What spoke for ${label} (Grad-CAM), yellow the most`;
     figure.hidden = false;
@@ -252,8 +277,40 @@ for (const button of document.querySelectorAll("[data-example]")) {
   });
 }
 
+const LABELS = ["benign", "malignant", "unknown"];
+
+function cell(value) {
+  const text = String(value ?? "");
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // else a spreadsheet would compute it
+  return `"${safe.replaceAll('"', '""')}"`;
+}
+
+find("#download").addEventListener("click", () => {
+  const header = ["file", ...LABELS, "label", "decision", "reason", "learnt", "refused", "version"];
+  const rows = all.filter((one) => one.said || one.refused).map(({ file, said, refused, version }) => [
+    file.name, ...LABELS.map((label) => said?.probabilities[label]), said?.label, said?.decision, said?.reason, said?.learnt, refused, version,
+  ]);
+  const table = [header, ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
+  const link = Object.assign(document.createElement("a"), { download: "answers.csv" });
+  link.href = URL.createObjectURL(new Blob([`${table}\r\n`], { type: "text/csv" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+});
+
+const curl = find("#curl");
+curl.textContent = `curl -F images=@picture.jpg ${new URL("v1/predict", document.baseURI)}`;
+find("#copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(curl.textContent);
+    status.textContent = "The command is copied.";
+  } catch { // without https there is no clipboard
+    getSelection().selectAllChildren(curl);
+    status.textContent = "The command is selected: copy it with the keyboard.";
+  }
+});
+
 find("#clear").addEventListener("click", () => {
-  waiting.length = 0;
+  waiting.length = all.length = 0;
   for (const image of document.querySelectorAll(".sent")) URL.revokeObjectURL(image.src);
   answers.replaceChildren();
   find("#results").hidden = true;

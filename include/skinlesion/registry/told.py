@@ -1,0 +1,129 @@
+"""What people are told: the decisions of a model for groups of held-out images, and the one account of the malignant ones.
+
+The sentences here are the only ones: report, card, prediction page and API show them as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT, UNKNOWN
+from skinlesion.foundation.record import RecordPart
+from skinlesion.registry.figure import Figure
+
+NO_ANSWER: Final = "no answer"
+"""The decision where the rule withholds an answer; `unknown` is an answer: the diagnosis is indeterminate."""
+
+DECISIONS: Final = {
+    MALIGNANT: "Malignant",
+    NO_ANSWER: "No answer",
+    BENIGN: "Benign",
+    UNKNOWN: "Unknown (indeterminate lesion)",
+}
+"""Every decision and how people read it, in the order of tables."""
+
+PREVALENCES: Final = (0.01, 0.03, 0.10)
+"""Shares of malignant lesions where such a tool would be used; in a collection of excised lesions it is far higher."""
+
+
+class Told(RecordPart):
+    """What is said of a group of held-out images.
+
+    Attributes:
+        name: of the group: a class, or a diagnosis as the labels have it.
+        label: the class of the group.
+        images, lesions: how many there are.
+        counts: number of images by decision, and in `at_threshold` of those whose probability of malignant reaches the threshold,
+            answered or not.
+        shares: the same as shares.
+    """
+
+    name: str
+    label: str
+    images: int
+    lesions: int
+    counts: dict[str, int]
+    shares: dict[str, Figure]
+
+
+class AtPrevalence(RecordPart):
+    """How often a decision is right where another share of the lesions is malignant.
+
+    Attributes:
+        prevalence: that share.
+        malignant: share of malignant lesions among the images that are called malignant.
+        benign: share of malignant lesions among the images that are called benign.
+    """
+
+    prevalence: float
+    malignant: Figure
+    benign: Figure
+
+
+class Account(RecordPart):
+    """The one account of what becomes of malignant lesions.
+
+    Attributes:
+        classes: what is said of each class of diagnosis that is held out.
+        threshold: the operating point.
+        likeliest: share of the malignant images whose likeliest class is malignant; likeliest_count: their number.
+        at_prevalence: of 100 so decided so many are malignant.
+    """
+
+    classes: tuple[Told, ...]
+    threshold: float
+    likeliest: Figure
+    likeliest_count: int
+    at_prevalence: tuple[AtPrevalence, ...]
+
+    @property
+    def malignant(self) -> Told | None:
+        """What is said of the malignant images; None without any."""
+        return next((one for one in self.classes if one.label == MALIGNANT), None)
+
+    @property
+    def sentence(self) -> str:
+        """How the three shares of malignant images that people mix up differ."""
+        told = self.malignant
+        if told is None:
+            return "No malignant lesion is held out, so nothing is known of how many are found."
+        at, decided = told.shares["at_threshold"], told.shares[MALIGNANT]
+        few = ""
+        if decided.has_too_few:
+            lesions = "1 lesion is" if told.lesions == 1 else f"{told.lesions} lesions are"
+            few = f" No share is given: {lesions} too few to judge one."
+        return (
+            f"Three counts of the same {_count(told.images, 'malignant image')} answer three questions. Malignant is the likeliest "
+            f"of the {len(LABELS)} classes for {_counted(self.likeliest_count, self.likeliest)} (recall). Its probability reaches the "
+            f"threshold of {self.threshold:.3f} for {_counted(told.counts['at_threshold'], at)} (sensitivity), whether or not the model "
+            f"answers. People are told “malignant” for {_counted(told.counts[MALIGNANT], decided)} (decision): below the threshold it "
+            f"is not said, and {told.counts[NO_ANSWER]} get no answer.{few}"
+        )
+
+    def meaning(self, decision: str) -> str:
+        """Return what a decision is worth, one sentence."""
+        if decision in (MALIGNANT, BENIGN):
+            first, *others = [(row.prevalence, getattr(row, decision)) for row in self.at_prevalence]
+            if not first[1].is_shown:
+                return f"Of 100 pictures that are called {decision}, how many are malignant: {first[1].number}."
+            rest = "; ".join(f"{figure.of_100} where {_prevalence(share)} are" for share, figure in others)
+            return (
+                f"Of 100 pictures that are called {decision}, {first[1].of_100} are malignant where {_prevalence(first[0])} "
+                f"lesions is malignant; {rest}."
+            )
+        told = self.malignant
+        share = told.shares[decision].of_100 if told is not None else "not measured"
+        says = "get no answer" if decision == NO_ANSWER else "are called unknown"
+        return f"It does not mean benign. Of 100 pictures of malignant lesions so many {says}: {share}."
+
+
+def _prevalence(share: float) -> str:
+    return f"{100 * share:.0f} of 100"
+
+
+def _counted(count: int, figure: Figure) -> str:
+    return f"{count}, {figure.text}" if figure.is_shown else str(count)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
