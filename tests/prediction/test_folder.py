@@ -16,9 +16,10 @@ from tests.data.images.pictures import drawn
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy
 from skinlesion.foundation.shard import WHOLE, Shard
-from skinlesion.prediction.classifier import Prediction
+from skinlesion.prediction.classifier import Prediction, read_for_model
 from skinlesion.prediction.folder import COLUMNS, PredictionCounts, predict_into, predict_shard, refused_beside
 from skinlesion.prediction.image_files import count_images, image_files, other_files
+from skinlesion.stages.settings import PipelineConfig
 
 MANY = [f"{place:02d}.jpg" for place in range(6)] + ["bad.jpg", "sub/03.jpg", "sub/deep/=1+1.png"]
 
@@ -140,6 +141,12 @@ def test_a_dicom_file_that_is_named_by_its_uid_keeps_its_name(images: Path, tabl
         (images / f"1.2.840.{number}").write_bytes(dicom_of(PIXELS))
     run(table, images, Model())
     assert {"1.2.840.0", "1.2.840.1", "1.2.840.2"} <= {row["image"] for row in rows(table)}
+
+
+def test_a_prediction_says_that_a_profile_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.png").write_bytes(coded_as(PIXELS, "PNG", icc_profile=b"no profile"))
+    read_for_model(tmp_path / "a.png", PipelineConfig.of({}))
+    assert "a.png': colour profile ignored (" in caplog.text
 
 
 def test_an_image_comes_once_however_often_it_is_named(images: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skinlesion.data.images.colour import IGNORED
 from skinlesion.data.images.file import (
     ImageHeader,
     ImageRefused,
@@ -34,6 +36,8 @@ from skinlesion.registry.model_files import LEARNT_FILE
 
 LARGEST_FILE: Final = 1_000_000_000
 """Bytes of hashes of learnt pictures; ten million pictures have a third of it."""
+
+log = logging.getLogger(__name__)
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -154,7 +158,10 @@ def read_for_model(path: Path, config: DataSettings) -> tuple[Pixels, bytes]:
         if path.is_dir():
             raise ImageRefused("a folder that may not be listed, or a link to one that is searched elsewhere") from None
         raise ImageRefused(reason_of(error)) from None
-    return pixels_for_model(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side), content
+    header = usable_header(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
+    if IGNORED in header.format:
+        log.warning("%r: %s", str(path), header.format.partition(", ")[2])
+    return pixels_of(content, header), content
 
 
 def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:

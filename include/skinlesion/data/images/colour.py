@@ -22,6 +22,9 @@ Pixels = npt.NDArray[np.uint8]
 CONVERTED: Final = ", converted from "
 """Stands between the format of a file and its colour space, in the catalog, where its pixels were converted to sRGB."""
 
+IGNORED: Final = ", colour profile ignored"
+"""Stands after the format of a file whose profile cannot be used."""
+
 CONVERSION_VERSION: Final = 1
 """Count it up when the conversion changes. The files derived from pictures that are converted are then made again."""
 
@@ -78,10 +81,10 @@ def colours_of(image: Image.Image, profile: bytes | None = None) -> Colours:
         conversion = _conversion(bytes(profile))
     except Exception as error:  # LittleCMS's own, and arithmetic on numbers that mean no colour
         reason = str(error) or type(error).__name__
-        return Colours(note=f", colour profile ignored ({printable_text(reason, 60)})")
+        return Colours(note=f"{IGNORED} ({printable_text(reason, 60)})")
     is_cmyk = image.mode == "CMYK"
     if is_cmyk != (conversion.mode == "CMYK") or (conversion.mode == "L" and not image.mode.startswith(("L", "I;16"))):
-        return Colours(note=f", colour profile ignored (it is for {conversion.mode}, the pixels are {image.mode})")
+        return Colours(note=f"{IGNORED} (it is for {conversion.mode}, the pixels are {image.mode})")
     if conversion.transform is None:
         return SRGB
     return Colours(bytes(profile), CONVERTED + (conversion.name or "a colour space without a name"))
