@@ -31,6 +31,7 @@ from skinlesion.network.feature_distance import LAYERS, FeatureDistance, with_di
 from skinlesion.network.litert import LiteRTModel, convert_to_litert
 from skinlesion.prediction.classifier import Answer, classifier_of
 from skinlesion.prediction.decision import DecisionRule
+from skinlesion.prediction.learnt import LearntPictures
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.told import DECISIONS
 from skinlesion.stages.pipeline import run_stage
@@ -99,6 +100,7 @@ def small(make_once: MakeOnce, config: PipelineConfig, network: keras.Model, tmp
         assert distance is not None
         rule.write(candidate.decision_rule)
         distance.write(candidate.feature_distance)
+        LearntPictures.of(data_of(config).rows["original"], []).write(candidate.learnt_pictures)
         save_model(network, candidate.h5)
         save_model(network, candidate.keras)
         convert_to_litert(with_distance(network, distance), candidate.tflite)

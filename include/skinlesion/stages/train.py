@@ -22,7 +22,15 @@ from skinlesion.network import quiet_tensorflow
 from skinlesion.network.accelerator import tensorflow_installed
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.model_files import CHANGE_RECORD, CHANGE_RECORD_PAGE, MODEL_CARD, REGISTERED, REPORT, VERDICT
+from skinlesion.registry.model_files import (
+    CHANGE_RECORD,
+    CHANGE_RECORD_PAGE,
+    GALLERY,
+    MODEL_CARD,
+    REGISTERED,
+    REPORT,
+    VERDICT,
+)
 from skinlesion.registry.training_record import InnerFold, TrainingRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
@@ -48,7 +56,7 @@ log = logging.getLogger(__name__)
 PARITY: Final = 1e-4
 """Largest difference allowed between the probabilities of the trained model and those of each of its files."""
 
-SAID_OF_VERSIONS: Final = (REGISTERED, VERDICT, CHANGE_RECORD, CHANGE_RECORD_PAGE, REPORT, MODEL_CARD)
+SAID_OF_VERSIONS: Final = (REGISTERED, VERDICT, CHANGE_RECORD, CHANGE_RECORD_PAGE, REPORT, GALLERY, MODEL_CARD)
 
 _IMAGES_COMPARED: Final = 8
 """Number of images on which the model and its files are compared."""
