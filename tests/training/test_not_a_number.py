@@ -12,12 +12,12 @@ import pytest
 from tests.two_classifiers import RULE
 
 from skinlesion.data.images.file import ImageRefused
-from skinlesion.data.labels.classes import UNKNOWN
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Classifier, predict
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.promotion.gate import _calibration
+from skinlesion.registry.told import NO_ANSWER
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.stages.train import _require_parity
 from skinlesion.training.inner_fold import measure_inner_fold
@@ -75,7 +75,7 @@ def test_the_gate_does_not_take_a_calibration_error_that_is_no_number_for_none()
 
 def test_an_answer_that_is_no_number_is_not_called_benign(rule: DecisionRule, tmp_path: Path) -> None:
     # Lost before: an image for which the network gives no number was answered, with `benign`.
-    assert [one.decision for one in rule.decide(np.full((1, 3), NAN))] == [UNKNOWN]
+    assert [one.decision for one in rule.decide(np.full((1, 3), NAN))] == [NO_ANSWER]
     classifier = Classifier(cast(LiteRTModel, NoNumbers()), rule)
     pixels = np.zeros((224, 224, 3), np.uint8)
     with pytest.raises(ImageRefused, match="not a number"):

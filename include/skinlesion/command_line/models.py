@@ -118,8 +118,6 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         print_whole(out, "", f"The gate, {verdict.at}, {on}: {verdict.outcome}.")
         for criterion in verdict.criteria:
             result = {"yes": "holds", "no": "LOST"}.get(criterion.says, criterion.says)
-            if criterion.numbers.get("needs a person"):
-                result = "ASKS"
             print_whole(out, f"  {result:<16} {criterion.title}: {criterion.sentence}", indent=19)
         print_whole(out, "")
     print_whole(out, *_reference(registry), "")

@@ -103,7 +103,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     buckets = set(shard.buckets())
     listed, others, unusable = _list_files(config.dataset, buckets)
     table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
-    settings = config.fingerprint("ingest", _VERSION + CONVERSION_VERSION)
+    settings = settings_of(config)
     key_of_subjects = SubjectKey(config.dataset)
     atomic.remove_partials(table.folder)
     known = table.read(sorted(buckets))
@@ -135,6 +135,17 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
             _write_buckets(table, rows, _buckets(batch["file"]))
     _write_buckets(table, rows, gone)
     return Examined(rows, len(todo), others, unusable)
+
+
+def settings_of(config: DataSettings) -> str:
+    """Return the fingerprint of the settings, and of the code, with which a file is examined."""
+    return config.fingerprint("ingest", _VERSION + CONVERSION_VERSION)
+
+
+def known_of(config: DataSettings, file: str) -> pd.DataFrame:
+    """Return what is known of one file, `FILE_COLUMNS`: one row, or none."""
+    known = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS).read([_bucket(file)])
+    return known[known["file"] == file]
 
 
 def _list_files(dataset: Path, buckets: set[int]) -> tuple[list[FileStat], list[str], dict[str, str]]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
+from typing import Final
 
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.lock import locked
 from skinlesion.foundation.regular_file import read_file
 
-_MOST = 4096
+_MOST: Final = 4096
+_LOCK_WAIT: Final = 60.0
 
 
 class SubjectKey:
@@ -49,18 +51,9 @@ class SubjectKey:
 
     def _draw(self) -> bytes:
         """Draw a key; where another thread or machine draws one at the same time, the first counts for all."""
-        partial = atomic.partial_of(self._path)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, secrets.token_hex(32).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            os.link(partial, self._path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            partial.rename(self._path)
-        partial.unlink(missing_ok=True)
+        with locked(self._path.parent, "subject", wait=_LOCK_WAIT):
+            if not self._read():
+                with atomic.replacing(self._path) as partial:
+                    partial.touch(mode=0o600)
+                    partial.write_bytes(secrets.token_hex(32).encode())
         return self._read()

@@ -45,6 +45,8 @@ class Criterion(RecordPart):
     @property
     def says(self) -> str:
         """What a page or a command shows of it: `yes`, `no`, or why it is neither."""
+        if self.numbers.get("needs a person") is True:
+            return "a person decides"
         return self.unjudged or ("yes" if self.passed else "no")
 
 

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.colour import CONVERSION_VERSION, CONVERTED
@@ -29,10 +31,7 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     watch = Stopwatch()
     images = accepted(read_catalog(config.dataset))
     folder = str(layout.images(config.dataset))
-    # What was made of colours that are converted is made again when the conversion changes, and nothing else is.
-    is_converted = images["format"].str.contains(CONVERTED, regex=False)
-    source = images["sha256"].where(~is_converted, images["sha256"] + f"/{CONVERSION_VERSION}")
-    wanted = images[["image"]].assign(source=source)
+    wanted = images[["image"]].assign(source=source_of(images))
     wanted = wanted.assign(name=wanted["image"] + ".jpg", input=folder + "/" + images["file"])
     outcome = bring_up_to_date(
         stage="resize",
@@ -61,6 +60,17 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         seconds=watch.seconds(),
         details={"removed": outcome.removed, "refused_because": dict(list(outcome.refused.items())[:20])},
     )
+
+
+def source_of(images: pd.DataFrame) -> pd.Series:
+    """Return what each resized image is made from: the content of its original, and the version of a conversion of its colours.
+
+    So what was made of colours that are converted is made again when the conversion changes, and nothing else is.
+
+    images: columns sha256 and format, as in the catalog.
+    """
+    is_converted = images["format"].str.contains(CONVERTED, regex=False)
+    return images["sha256"].where(~is_converted, images["sha256"] + f"/{CONVERSION_VERSION}")
 
 
 def _resize_one(job: Job, *, folder: Path, quality: int, max_pixels: int) -> Made:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.derived_files import COLUMNS
-from skinlesion.data.examined_files import FILE_COLUMNS
+from skinlesion.data.examined_files import known_of, settings_of
 from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.split import HELD_OUT, TRAIN
@@ -107,8 +107,7 @@ def _why_examined_again(config: PipelineConfig, row: pd.Series) -> str:
     """Return why the next ingest reads the file again, in a sentence; empty if it does not."""
     if not row["file"]:
         return ""
-    known = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS).read([bucket_of(Path(row["file"]).stem)])
-    known = known[known["file"] == row["file"]]
+    known = known_of(config, row["file"])
     try:
         stat = os.stat(layout.images(config.dataset) / row["file"])
     except OSError as error:
@@ -118,7 +117,7 @@ def _why_examined_again(config: PipelineConfig, row: pd.Series) -> str:
     one = known.iloc[0]
     if (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) != (one["size"], one["mtime_ns"], one["ctime_ns"]):
         return f"{row['file']} has changed since ingest read it."
-    if one["settings"] != config.fingerprint("ingest"):
+    if one["settings"] != settings_of(config):
         return f"{row['file']} was examined with other settings."
     return ""
 
@@ -128,7 +127,8 @@ def _resized(config: PipelineConfig, row: pd.Series, resized: pd.DataFrame) -> S
         return Step("resize", "not yet", "Resize has not run since ingest accepted it.")
     one, settings = resized.iloc[0], config.fingerprint("resize", resize_stage.VERSION)
     folder = layout.processed(config.dataset)
-    stale = _why_made_again(one, row["sha256"], settings, folder, "the original")
+    source = str(resize_stage.source_of(row.to_frame().T).iloc[0])
+    stale = _why_made_again(one, source, settings, folder, "the original")
     content, at = one["source"][:12], _written(folder / one["name"])
     if stale:
         return Step("resize", "stale", stale, content, at)

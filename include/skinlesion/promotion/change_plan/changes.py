@@ -156,7 +156,7 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
     }
     table = pd.DataFrame(
         {
-            name: both[chosen].groupby([both.loc[chosen, column].rename("diagnosis"), "source"]).size()
+            name: both[chosen].groupby([both.loc[chosen, column].rename(index="diagnosis"), "source"]).size()
             for name, (chosen, column) in counted.items()
         }
     )
@@ -168,7 +168,7 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
     )
     columns = ["dx_before", "label_before", "dx_now", "label_now"]
     sizes = both[relabelled].groupby(columns).size().sort_values(ascending=False, kind="stable")
-    pairs = sizes.rename("images").reset_index()
+    pairs = sizes.rename(index="images").reset_index()
     return DataChange(
         before=int(was.sum()),
         added=int((there & ~was).sum()),
