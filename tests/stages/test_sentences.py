@@ -85,7 +85,7 @@ def test_the_headline_has_the_intervals_and_where_everything_lies(trained: Path)
     changes = {"balanced_accuracy": 0.5, "intervals": {"balanced_accuracy": [0.25, 0.75]}, "per_class": many}
     known = metrics.model_copy(update=changes)
     lines = headline(config_of(trained), known)
-    assert lines["Balanced accuracy"] == "0.500 (0.250–0.750)"
+    assert lines["Balanced accuracy"] == "0.500 (95 % interval 0.250–0.750)"
     assert lines["Notes"].splitlines() == metrics.warnings
     assert lines["Model"] == str(trained / "models" / "skin_lesion_classifier_trained.h5")
     assert lines["Report"] == str(candidate.report)

@@ -39,10 +39,10 @@ def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
     candidate = Candidate(layout.candidate(config.models, metrics.run))
     now = in_service.read(config.models)
     is_in_service = now is not None and now.run == metrics.run
-    lines = {
-        title: metrics.figure(name).text
-        for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC"))
-    }
+    lines = {}
+    for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
+        figure = metrics.figure(name)
+        lines[title] = f"{figure.number} (95 % interval {figure.interval})" if figure.interval else figure.text
     lines["Measured on"] = f"{_count(metrics.images, 'held-out image')} of {_count(metrics.lesions, 'lesion')}"
     if metrics.warnings:
         lines["Notes"] = "\n".join(metrics.warnings)
@@ -153,7 +153,7 @@ def _train(report: StageReport, details: Mapping[str, Any]) -> str:
 
 def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
     figures = (
-        f"{name}: {details['shown'][key]}"
+        f"{name}{' ' if details['shown'][key][0].isdigit() else ': '}{details['shown'][key]}"
         for key, name in (("balanced_accuracy", "balanced accuracy"), ("malignant_auroc", "malignant AUROC"))
     )
     where = f"{_count(details['images'], 'held-out image')} of {_count(details['lesions'], 'lesion')}"
