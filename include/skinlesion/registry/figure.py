@@ -10,8 +10,9 @@ from pydantic import ConfigDict
 from skinlesion.foundation.record import RecordPart
 
 FEWEST_LESIONS: Final = 20
-"""On fewer lesions no figure is shown. From here on the 95 % intervals hold the truth in .94 to .97 of the cases whatever the true
-share is; with ten lesions one of .99 is held in .916 (`python -m benchmarks.few_lesions`, docs/explanation/evaluation.md)."""
+"""On fewer lesions no figure is shown. From here on the 95 % intervals of shares hold the truth in .94 to .97 of the cases whatever
+the true share is; with ten lesions one of .99 is held in .916 (`python -m benchmarks.few_lesions`, docs/explanation/evaluation.md).
+Figures that are no shares, such as the AUROC, follow the same bound; how their intervals do on so few lesions is not simulated."""
 
 NONE: Final = "–"
 
