@@ -40,6 +40,8 @@ os.environ |= {
     "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
     "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    # A developer may have trained models in the project.
+    "SKINLESION_MODELS": str(_HOME / "models"),
     # Gates of the tests are loose; the tests of the plan have plans of their own.
     "SKINLESION_CHANGE_PLAN": str(PROJECT / "tests" / "change_plan.yaml"),
 }
