@@ -87,6 +87,9 @@ LOST = {
     "bytes flipped": flipped(JPEG, 4),
     "bytes flipped in another place": flipped(JPEG, 2),
     "bytes flipped, no end mark": flipped(JPEG, 2)[:-2],
+    "bytes in a quantisation table": inserted(JPEG, JPEG.index(b"\xff\xdb") + 12, b"\x0c\xde\x0e"),
+    "a Huffman table whose mark is lost": JPEG.replace(b"\xff\xc4", b"\x7f\xc4", 1),
+    "a Huffman table whose mark is damaged": JPEG.replace(b"\xff\xc4", b"\xff\x00", 1),
 }
 
 

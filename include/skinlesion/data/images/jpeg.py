@@ -3,7 +3,8 @@
 libjpeg reports both as warnings, and only the first of a file. So what it warns of without losing a pixel is mended in a copy,
 as libjpeg itself takes it, and the copy must decode without one warning:
 
-- stray bytes between segments are skipped, and zeros after the data of a scan;
+- stray bytes between segments are skipped, unless they are a segment that has lost its marker, or may be the end of a
+  quantisation table into which bytes came (its entries are never 0), and so are zeros after the data of a scan;
 - another JFIF version than 1, and an Adobe colour transform that is not known, are read as the usual ones;
 - the parameters of a scan that a sequential JPEG does not use (0, 0, 0 of some phones) are those that it should have;
 - the end mark is missing, and every scan is there.
@@ -24,6 +25,7 @@ import simplejpeg
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff])")
 _END_OF_SCAN: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _START, _END, _SCAN, _JFIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xEE
+_QUANTISATION: Final = 0xDB
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = (0xC2, 0xC6, 0xCA, 0xCE)
 _LOSSLESS: Final = (0xC3, 0xC7, 0xCB, 0xCF)
@@ -54,10 +56,13 @@ def _decoded(content: bytes, colours: str, height: int, width: int) -> npt.NDArr
 
 def mended(content: bytes) -> bytes:
     """Return the file as libjpeg takes it where it only breaks a rule of form; see the module's text."""
-    frame, components = 0, 0
+    frame, components, kind = 0, 0, _START
     scans: list[bytes] = []
     parts, place, adobe = [b"\xff\xd8"], 2, -1
     while (found := _MARKER.search(content, place)) and found[1][0] != _END:
+        stray = content[place : found.start()]
+        if _is_lost_segment(stray) or (kind == _QUANTISATION and stray and 0 not in stray):
+            return content
         kind, place = found[1][0], found.end()
         if kind in _ALONE:
             continue
@@ -88,6 +93,11 @@ def mended(content: bytes) -> bytes:
     if adobe >= 0 and components in _TRANSFORM and parts[adobe][15] not in (0, _TRANSFORM[components]):
         parts[adobe] = parts[adobe][:15] + bytes([_TRANSFORM[components]]) + parts[adobe][16:]
     return b"".join(parts) + b"\xff\xd9"
+
+
+def _is_lost_segment(stray: bytes) -> bool:
+    """Return whether stray bytes are a segment whose marker was damaged: after at most two bytes its length is that of the rest."""
+    return any(int.from_bytes(stray[start : start + 2], "big") == len(stray) - start > 2 for start in range(3))
 
 
 def _all_there(scans: list[bytes], components: int, is_progressive: bool) -> bool:
