@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.measured import known
+from tests.stand_in_verdict import verdict_of
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -44,19 +45,8 @@ class Gate:
 
     def judge(self, config: PipelineConfig, registry: Registry, number: int) -> Verdict:
         self.asked.append(number)
-        now = registry.in_service
         line = Criterion(name="min_auroc", title="AUROC", passed=self.passing, sentence="AUROC is what it is.")
-        return Verdict(
-            version=number,
-            run=registry.version(number).run,
-            against=now.version if now else None,
-            against_run=now.run if now else None,
-            held_out_version="held out",
-            images=4,
-            lesions=4,
-            criteria=(line,),
-            at=history.now(),
-        )
+        return verdict_of(registry, number, line)
 
 
 @pytest.fixture

@@ -60,6 +60,21 @@ def few(sample: DataSet, tmp_path: Path) -> DataSet:
     return DataSet(tmp_path / "dataset").borrow(sample, sample.rows()[:6])
 
 
+@pytest.fixture
+def closed(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in images/ that cannot be listed. The listing is made to fail, since root may list everything."""
+    folder, scandir = few.original("closed"), os.scandir
+    folder.mkdir()
+
+    def refuse(path: str | Path) -> object:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def undisturbed(make_once: MakeOnce, sample: DataSet) -> Path:
     """Return the six images after one run of the data side. Never change it; take `processed`."""

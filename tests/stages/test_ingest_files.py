@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -241,19 +240,9 @@ def test_a_linked_folder_beside_the_images_is_searched(few: DataSet) -> None:
 
 
 def test_rows_whose_files_may_lie_in_a_closed_folder_say_so(
-    few: DataSet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    few: DataSet, closed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    few.add("x", jpeg(5)).rename(few.original("x.png"))
-    few.original("closed").mkdir()
-    few.original("x.png").rename(few.original("closed/x.png"))
-    scandir = os.scandir
-
-    def refuse(path: str | Path) -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    few.add("x", jpeg(5)).rename(closed / "x.png")
     with caplog.at_level(logging.WARNING):
         report = ingest(few.config())
     assert few.refusals()["x"] == "no file of this name in images/, of which closed cannot be listed"

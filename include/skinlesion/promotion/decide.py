@@ -70,9 +70,9 @@ def judge_once(
         dag_run: the DAG and Airflow's name of its run, where the actor is one. If a retry or a cleared task asks again, it
             gets its own verdict again, with `judged_now`.
     """
-    Registry.read(config.models).require_whole()
-    _mend_what_is_in_service(config, actor)
-    registry = Registry.read(config.models)
+    registry = Registry.read(config.models).require_whole()
+    if _mended_what_is_in_service(config, actor):
+        registry = Registry.read(config.models)
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
@@ -96,14 +96,15 @@ def judge_once(
     return _of_verdict(version, verdict.summary(), True, record)
 
 
-def _mend_what_is_in_service(config: PromotionSettings, actor: str) -> None:
+def _mended_what_is_in_service(config: PromotionSettings, actor: str) -> bool:
     try:
         mended = put_there_anew(config.models, actor=actor)
     except DataError as error:  # the verdict says that nothing can be compared with it
         log.warning("%s", error)
-    else:
-        if mended is not None:
-            log.warning("Version %d is in service: %s.", mended.version, mended.reason)
+        return False
+    if mended is not None:
+        log.warning("Version %d is in service: %s.", mended.version, mended.reason)
+    return mended is not None
 
 
 def _is_judged_by(registry: Registry, version: Version, dag_run: str) -> bool:

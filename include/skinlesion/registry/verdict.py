@@ -12,8 +12,8 @@ from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry import model_files
 from skinlesion.registry.metrics_record import LeftOut
 
-Unjudged = Literal["too few to judge", "not compared"]
-"""Why a line says neither yes nor no: too few lesions for either, or nothing to compare with."""
+Unjudged = Literal["too few to judge", "not compared", "a person decides"]
+"""Why a line says neither yes nor no: too few lesions for either, nothing to compare with, or it is for a person to say."""
 
 Outcome = Literal["passed", "passed provisionally", "not passed", "too few to judge"]
 """What the gate says of a version; provisionally: it is the first, and a floor rests on too few lesions."""
@@ -45,8 +45,6 @@ class Criterion(RecordPart):
     @property
     def says(self) -> str:
         """What a page or a command shows of it: `yes`, `no`, or why it is neither."""
-        if self.numbers.get("needs a person") is True:
-            return "a person decides"
         return self.unjudged or ("yes" if self.passed else "no")
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.model_house import house, model_files, no_model
+from tests.stand_in_verdict import verdict_of
 
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.change_plan.plan import DEFAULT
 from skinlesion.promotion.change_plan.record import ChangeRecord, read_record
 from skinlesion.promotion.decide import Judgement, judge_once, switch_to
-from skinlesion.registry import history
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Verdict
@@ -82,21 +82,10 @@ class Nights:
         return record
 
     def judge(self, config: PipelineConfig, registry: Registry, number: int) -> Verdict:
-        now = registry.in_service
         line = Criterion(
             name="min_auroc", title="AUROC", passed=self.passing, found=0.9, bound=0.8, sentence="AUROC is 0.9."
         )
-        return Verdict(
-            version=number,
-            run=registry.version(number).run,
-            against=now.version if now else None,
-            against_run=now.run if now else None,
-            held_out_version="held out",
-            images=4,
-            lesions=4,
-            criteria=(line,),
-            at=history.now(),
-        )
+        return verdict_of(registry, number, line)
 
 
 @pytest.fixture

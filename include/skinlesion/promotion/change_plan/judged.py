@@ -85,6 +85,7 @@ def plan_line(record: ChangeRecord) -> Criterion:
         name=PLAN_LINE,
         title="The change plan",
         passed=True,
+        unjudged="a person decides" if record.outside else None,
         sentence=record.sentence,
         numbers={"needs a person": bool(record.outside)},
     )
