@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from skin_lesion_page import shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
+from skin_lesion_page.comparison import compared
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
 from skinlesion.foundation import html_page, layout
@@ -32,6 +33,8 @@ VERSIONS_ON_A_PAGE: Final = 25
 ENTRIES_ON_A_PAGE: Final = 50
 NEWEST_ENTRIES: Final = 5
 """Entries of the history on the first page."""
+COMPARED_WITH: Final = 8
+"""Versions to which the page of a version leads for a comparison."""
 
 HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; frame-src 'self'; "
@@ -103,6 +106,15 @@ def history(request: Request, page: Number = 1) -> Response:
     return _page(request, "history.html.j2", registry=registry, entries=entries)
 
 
+@router.get("/compare")
+def compare(request: Request, first: Number, second: Number) -> Response:
+    """Show two versions beside each other; differences are the second minus the first."""
+    registry = _registry()
+    for number in (first, second):
+        _known(registry, number)
+    return _page(request, "compare.html.j2", found=compared(registry.models, first, second))
+
+
 @router.get("/run")
 def run(request: Request, dag_id: str = "", run_id: str = "") -> Response:
     """Say why a run of a DAG failed, else lead to the version that it is about: the tab on the run."""
@@ -159,6 +171,7 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
         pictures=[name for name in files if name.endswith(".png")],
         open_document=file or next(iter(documents), None),
         entries=registry.of_version(number),
+        others=_to_compare_with(registry, found),
         form=_switch_form(registry, user),
     )
 
@@ -237,6 +250,15 @@ class SwitchForm(NamedTuple):
 def _switch_form(registry: Registry, user: GetUserDep) -> SwitchForm | None:
     """Return what the user's forms send along, None if the user may not switch."""
     return SwitchForm(form_token(user), registry.last_in_service) if may_switch(user) else None
+
+
+def _to_compare_with(registry: Registry, version: Version) -> list[Version]:
+    """Return what a measured version compares with: what is in service, the reference, then the versions nearest to it."""
+    if version.measured is None:
+        return []
+    named = [registry.champion.number if registry.champion else None, registry.reference]
+    others = [one for one in registry.versions if one.measured is not None and one.number != version.number]
+    return sorted(others, key=lambda one: (one.number not in named, abs(one.number - version.number)))[:COMPARED_WITH]
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.model_house import house, model_files, no_model
 from tests.plugins import models_folder, standalone_airflow
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.testclient import TestClient
+
+__all__ = ["house", "model_files", "no_model"]
 
 USERS = {"ada": "admin", "uma": "user", "vic": "viewer"}
 """Name and role in Airflow."""

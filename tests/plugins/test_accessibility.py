@@ -48,6 +48,7 @@ def test_axe_finds_nothing_serious(
         for path in (
             "/",
             "/history",
+            f"/compare?first={first}&second={few}",
             *(
                 f"/versions/{number}{name}"
                 for number in (first, few)

@@ -23,6 +23,7 @@ READABLE = {
     "/versions/2/report.html": 200,
     "/versions/2/roc.png": 200,
     "/history": 200,
+    "/compare?first=1&second=9": 404,
     "/run?dag_id=skin_lesion_retrain&run_id=x": 200,
     "/page.css": 200,
     "/mode.js": 200,

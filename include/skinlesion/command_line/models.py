@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
 from skinlesion.command_line.options import Dataset, Models, out
-from skinlesion.command_line.settings import shown
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.promotion.change_plan.stored import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
-from skinlesion.registry.metrics_record import compared_figure
 from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import report_file
@@ -32,7 +28,7 @@ from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from skinlesion.evaluation.version_comparison import VersionComparison
+    from skinlesion.registry.version_comparison import VersionComparison
 
 models_app = typer.Typer(
     no_args_is_help=True,
@@ -277,26 +273,18 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
         yield f"Version {version.number}, {version.state}, created {version.created[:16].replace('T', ' ')} UTC"
     yield ""
     yield f"On the {held_out.images} held-out images, of {held_out.lesions} lesions, that both were measured on:"
-    if held_out.left_out.images:
-        yield held_out.left_out.sentence
+    yield from held_out.notes
     yield ""
     figures = Table("", *titles, "difference", "")
     for one in held_out.figures:
-        difference, says = compared_figure(one.second, one.first, one.paired)
-        is_known = difference.value is not None or difference.has_too_few
-        figures.add_row(one.title, one.first.text, one.second.text, difference.signed if is_known else "", says)
+        figures.add_row(one.title, one.first.text, one.second.text, *one.difference)
     yield figures
-    if held_out.unpaired_because:
-        yield f"\nNo differences: {held_out.unpaired_because}"
-    if held_out.relabelled:
-        changed = f"{held_out.relabelled} of these images got another class between the evaluations of the two versions"
-        yield f"\n{changed}; both are measured by the later class."
-    for what, differing in (("settings", found.settings), ("data", found.data), ("made from", found.origin)):
+    for what, differing in found.parts:
         yield "" if differing else f"\n{what.capitalize()}: no difference."
         if differing:
             table = Table(what, *(Column(title, max_width=30) for title in titles))
             for row in differing:
-                table.add_row(row.name, Text(_value(row.first)), Text(_value(row.second)))
+                table.add_row(row.name, *map(Text, row.values))
             yield table
 
 
@@ -305,9 +293,3 @@ def _gate(version: Version) -> str:
         return ""
     outcome = version.verdict.outcome
     return f"lost {len(version.verdict.lost)}" if outcome == "not passed" else outcome
-
-
-def _value(value: JsonValue) -> str:
-    """Return a value as text; of a hash its beginning, which is enough to tell two apart."""
-    is_hash = isinstance(value, str) and re.fullmatch("[0-9a-f]{16,64}", value)
-    return str(value)[:12] if is_hash else shown(value)

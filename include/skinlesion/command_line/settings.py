@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import value_text
 from skinlesion.foundation.suggestion import did_you_mean
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
 
@@ -104,11 +105,11 @@ def _refuse_unknown(section: str) -> None:
 
 def _lines(described: dict[str, Any], width: int) -> list[str]:
     """Return the lines of one setting: name and value with what is allowed, then its text, none wider than `width`."""
-    head = f"  {described['name']} = {shown(described['value'])}"
+    head = f"  {described['name']} = {value_text(described['value'])}"
     if described["allowed"]:
         head += f"  ({described['allowed']})"
     if described["value"] != described["default"] and described["section"] != "Data":
-        head += f"  [default {shown(described['default'])}]"
+        head += f"  [default {value_text(described['default'])}]"
     text = ". ".join(filter(None, (described["title"], described["description"])))
     return [
         *textwrap.wrap(head, width, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False),
@@ -121,13 +122,6 @@ def _lines(described: dict[str, Any], width: int) -> list[str]:
             break_on_hyphens=False,
         ),
     ]
-
-
-def shown(value: Any) -> str:
-    """Return the value of a setting as text."""
-    if value == "" or value is None:
-        return "(empty)"
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _allowed(schema: dict[str, Any]) -> str:

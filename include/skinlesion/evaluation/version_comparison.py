@@ -18,7 +18,6 @@ from skinlesion.evaluation.paired import paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.record import RecordPart
 from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_table
@@ -29,66 +28,8 @@ from skinlesion.registry.metrics_record import LeftOut, MetricsRecord, PairedFig
 from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
+from skinlesion.registry.version_comparison import ComparedFigure, ComparedFigures, Differing, VersionComparison
 from skinlesion.registry.versions import FIGURES, KnownVersions, Measurement, Registered
-
-
-class ComparedFigure(RecordPart):
-    """A figure of two versions on the same images.
-
-    Attributes:
-        name, title: as in `versions.FIGURES`.
-        paired: the second version minus the first; None if it cannot be computed.
-    """
-
-    name: str
-    title: str
-    first: Figure
-    second: Figure
-    paired: PairedFigure | None
-
-
-class ComparedFigures(RecordPart):
-    """The headline of two versions on their common held-out images.
-
-    Attributes:
-        images, lesions: number of those images and of their lesions.
-        left_out: further images in common, whose lesions one of the versions learnt.
-        relabelled: number of those images whose class was another when the version measured first was measured. The class
-            that holds for both is that of the later measurement.
-        unpaired_because: why there are no differences; empty if there are. The figures are then the recorded ones.
-    """
-
-    images: int
-    lesions: int
-    left_out: LeftOut
-    relabelled: int
-    unpaired_because: str
-    figures: tuple[ComparedFigure, ...]
-
-
-class Differing(RecordPart):
-    """Something in which two versions differ. first, second: the values; None for a version that has none."""
-
-    name: str
-    first: JsonValue
-    second: JsonValue
-
-
-class VersionComparison(RecordPart):
-    """Two versions beside each other.
-
-    Attributes:
-        held_out: their figures.
-        settings, data, origin: what differs in the settings, in the training and held-out images, and in the weights that
-            training began with, the code and the packages.
-    """
-
-    first: Version
-    second: Version
-    held_out: ComparedFigures
-    settings: tuple[Differing, ...]
-    data: tuple[Differing, ...]
-    origin: tuple[Differing, ...]
 
 
 def compare_versions(registry: Registry, first: int, second: int) -> VersionComparison:

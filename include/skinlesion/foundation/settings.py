@@ -187,6 +187,13 @@ class RunSettings(Folders):
         return self.workers or cores_allowed()
 
 
+def value_text(value: Any) -> str:
+    """Return the value of a setting as text for people."""
+    if value == "" or value is None:
+        return "(empty)"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
 def fingerprint(values: Any) -> str:
     """Return 16 hex digits of the SHA-256 of a JSON-able value, independent of key order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
