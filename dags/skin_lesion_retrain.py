@@ -119,7 +119,7 @@ def skin_lesion_retrain() -> None:
     @report_task(outlets=[CANDIDATE], doc_md="Measure the candidate on the held-out lesions; write the report.")
     def evaluate() -> Report:
         report = run_stage("evaluate")
-        headline = ("run", "version", "balanced_accuracy", "malignant_auroc", "report")
+        headline = ("run", "version", "report")
         get_current_context()["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline}
         return report
 

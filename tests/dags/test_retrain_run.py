@@ -207,8 +207,6 @@ def test_the_first_night_tells_what_its_assets_hold(first_night: Night, house: H
         "skin_lesion_candidate": {
             "run": first_night.reports["train"][0]["run"],
             "version": 1,
-            "balanced_accuracy": evaluate["balanced_accuracy"],
-            "malignant_auroc": evaluate["malignant_auroc"],
             "report": evaluate["report"],
         },
     }

@@ -186,7 +186,7 @@ def record(models: Path) -> ChangeRecord:
         at="2026-07-01T03:00:00+00:00",
         plan=PlanUsed(digest="d1gest", path="change_plan.yaml", sentence="The plan of change_plan.yaml is in force."),
         findings=(Finding(kind="thresholds", title="Thresholds", inside=False, sentence="coverage is 0.9."),),
-        passed=True,
+        outcome="passed",
     )
     write_record(made, Registry.read(models))
     return made

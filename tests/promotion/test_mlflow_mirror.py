@@ -89,6 +89,20 @@ def test_a_candidate_is_one_run_with_everything_that_made_it(house: House, clien
     assert files == {"report.html", "metrics.json", "training.json", "decision_rule.json"}
 
 
+def test_a_figure_that_too_few_lesions_stand_behind_is_not_written(house: House, client: MlflowClient) -> None:
+    house.add("few")
+    candidate = house.candidate("few")
+    metrics = MetricsRecord.read(candidate.metrics)
+    of_class = metrics.per_class | {"malignant": metrics.per_class["malignant"].model_copy(update={"lesions": 7})}
+    metrics = metrics.model_copy(update={"per_class": of_class})
+    metrics.write(candidate.metrics)
+    register(house.models, candidate, metrics)
+    mirror(house.config)
+    written = next(run.data.metrics for run in runs(client) if run.data.tags[RUN_TAG] == "few")
+    assert not {"balanced_accuracy", "balanced_accuracy_low", "malignant_auroc", "sensitivity"} & set(written)
+    assert {"images", "lesions", "accuracy"} <= set(written)
+
+
 def test_what_is_repeated_updates_its_own_run(
     house: House, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -272,9 +272,14 @@ def _of_epochs(training: TrainingRecord | None) -> Iterator[tuple[str, float, in
 
 
 def _final(metrics: MetricsRecord | None, measured: Measurement) -> dict[str, float]:
-    """Return what evaluate measured, the headline with its intervals."""
+    """Return what evaluate measured, the headline with its intervals, without figures that too few lesions stand behind."""
     found = _numbers({name: getattr(metrics, name) for name in Figures.model_fields} if metrics else {})
+    for name in found.keys() - {"images", "lesions"}:
+        if metrics is not None and metrics.figure(name).has_too_few:
+            del found[name]
     for name, figure in measured.figures.items():
+        if not figure.is_shown:
+            continue
         for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
             if value is not None:
                 found[name + suffix] = float(value)

@@ -73,7 +73,7 @@ def change_record(
         bounds=bounds_in_force(plan.plan),
         loosened=loose,
         findings=(*found, *changed),
-        passed=verdict.passed,
+        outcome=verdict.summary().outcome,
         criteria=tuple(one for one in verdict.criteria if one.name != PLAN_LINE),
         accepted=before.accepted if before is not None else None,
     )

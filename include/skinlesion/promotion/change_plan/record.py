@@ -14,7 +14,7 @@ from skinlesion.promotion.change_plan.bounds import Loosened
 from skinlesion.registry import model_files
 from skinlesion.registry.history import SWITCHES
 from skinlesion.registry.snapshot import Registry
-from skinlesion.registry.verdict import Criterion
+from skinlesion.registry.verdict import Criterion, Outcome
 
 
 class CountOfImages(RecordPart):
@@ -120,7 +120,7 @@ class ChangeRecord(Record):
         bounds: the loosest ones that needed no person then.
         loosened: those of them that are looser than they may be without a person.
         findings: each kind of change, inside the plan or outside.
-        passed: what the gate said.
+        outcome: what the gate said.
         criteria: each line of the gate.
         decisions: who decided what, oldest first.
         accepted: plan and bounds under which it came into service last; None if it never did.
@@ -142,7 +142,7 @@ class ChangeRecord(Record):
     bounds: dict[str, JsonValue] = Field(default_factory=dict)
     loosened: tuple[Loosened, ...] = ()
     findings: tuple[Finding, ...] = ()
-    passed: bool
+    outcome: Outcome
     criteria: tuple[Criterion, ...] = ()
     decisions: tuple[Decision, ...] = ()
     accepted: Accepted | None = None
