@@ -16,7 +16,7 @@ from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
 from skinlesion.prediction.decision import chosen
 from skinlesion.registry.figure import FEWEST_LESIONS, NONE, Figure, signed
-from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, Slice, compared_figure
+from skinlesion.registry.metrics_record import MetricsRecord, ModelFigures, Slice, compared_figure
 from skinlesion.registry.told import DECISIONS, Told
 
 REFUSED_SHOWN: Final = 200
@@ -118,7 +118,6 @@ def _rendered(template: str, context: ReportContext) -> str:
         "figure": figure,
         "percent": percent,
         "signed": signed,
-        "signed_interval": signed_interval,
         "spaced": _spaced,
     }
     metrics, data = context.metrics, context.metrics.data
@@ -222,11 +221,6 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 def figure(value: float | None) -> str:
     """Return a figure with three decimals."""
     return NONE if value is None else f"{value:.3f}"
-
-
-def signed_interval(bounds: Interval) -> str:
-    """Return the interval of a difference, each end with its sign."""
-    return f"{signed(bounds[0])} to {signed(bounds[1])}"
 
 
 def percent(value: float | None) -> str:

@@ -24,8 +24,9 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelFigures,
     RiskCoverage,
+    Robustness,
+    RobustnessFigures,
 )
-from skinlesion.registry.robustness_record import Robustness, RobustnessFigures
 
 # Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"
@@ -234,12 +235,14 @@ def robustness_png(robustness: Robustness) -> bytes:
         at: list[tuple[float, RobustnessFigures]] = [(curve.unaltered, robustness.unaltered)]
         at = sorted([*at, *((point.strength, point) for point in curve.points)], key=lambda pair: pair[0])
         for key, words, colour in lines:
-            known = [(strength, figures) for strength, figures in at if getattr(figures, key) is not None]
-            x, y = [strength for strength, _ in known], [getattr(figures, key) for _, figures in known]
-            axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words)
-            bounds = [getattr(figures, f"{key}_interval") for _, figures in known]
-            if all(bounds):
-                low, high = ([interval[end] for interval in bounds] for end in (0, 1))
+            of_key = [(strength, getattr(figures, key)) for strength, figures in at]
+            known = [(strength, one) for strength, one in of_key if one.value is not None]
+            x = [strength for strength, _ in known]
+            axes.plot(
+                x, [one.value for _, one in known], color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words
+            )
+            if all(one.low is not None for _, one in known):
+                low, high = [one.low for _, one in known], [one.high for _, one in known]
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.axvline(curve.unaltered, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         if at[0][0] < curve.unaltered == at[-1][0]:

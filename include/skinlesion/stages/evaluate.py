@@ -38,10 +38,10 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelInService,
     PairedFigure,
+    Robustness,
     SmokeSet,
 )
 from skinlesion.registry.register import register
-from skinlesion.registry.robustness_record import Robustness
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
