@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -100,26 +100,15 @@ def choose_sample(rows: pd.DataFrame, lesions: int) -> Ints:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def altered(images: Sequence[Pixels]) -> Iterator[Callable[[], Pixels]]:
-    """Yield functions that return each image unaltered, then each alteration: the order that `robustness` expects.
+def altered(images: Sequence[Pixels]) -> list[Callable[[], Pixels]]:
+    """Return functions that return each image unaltered, then each alteration: the order that `robustness` expects.
 
     The caller runs them, on as many threads as there are.
     """
-    for image in images:
-        yield partial(_as_it_is, image)
+    made: list[Callable[[], Pixels]] = [partial(np.asarray, image) for image in images]
     for curve in CURVES.values():
-        for strength in curve.strengths:
-            for image in images:
-                yield partial(curve.alter, image, strength)
-
-
-def _as_it_is(image: Pixels) -> Pixels:
-    return image
-
-
-def answers_expected(images: int) -> int:
-    """Return the number of pictures that `altered` makes from this number of images."""
-    return images * (1 + sum(len(curve.strengths) for curve in CURVES.values()))
+        made += [partial(curve.alter, image, strength) for strength in curve.strengths for image in images]
+    return made
 
 
 def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held_out_labels: Ints) -> Robustness:
