@@ -57,12 +57,7 @@ def labels(
 
 def fetch(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="SET",
-            help="isic-2019, isic-2018 or ham10000.",
-            autocompletion=lambda: list(SETS),
-        ),
+        str, typer.Argument(metavar="SET", help="isic-2019, isic-2018 or ham10000.", autocompletion=lambda: list(SETS))
     ],
     folder: Annotated[
         Path,

@@ -114,12 +114,7 @@ def render_gallery(context: ReportContext) -> str:
 
 def _rendered(template: str, context: ReportContext) -> str:
     environment = html_page.environment(Path(__file__).with_name("templates"))
-    environment.filters |= {
-        "figure": figure,
-        "percent": percent,
-        "signed": signed,
-        "spaced": _spaced,
-    }
+    environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "spaced": _spaced}
     metrics, data = context.metrics, context.metrics.data
     lows, highs = (0.0, *CONFIDENCES), (*CONFIDENCES, 1.0)
     return environment.get_template(template).render(

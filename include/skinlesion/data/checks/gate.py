@@ -20,11 +20,7 @@ from skinlesion.foundation.errors import DataError
 
 
 def check_and_report(
-    config: CheckSettings,
-    catalog: pd.DataFrame,
-    files: pd.DataFrame,
-    pairs: pd.DataFrame,
-    notes: Sequence[str] = (),
+    config: CheckSettings, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame, notes: Sequence[str] = ()
 ) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
