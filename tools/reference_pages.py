@@ -174,7 +174,7 @@ def _type_named(parameter: Any) -> str:
 def files_page() -> str:
     """Return the page of the files under dataset/ and models/, from the one module that names them."""
     from skinlesion.foundation import layout
-    from skinlesion.registry.candidate import Candidate
+    from skinlesion.registry.candidate import Candidate, CandidateFile
 
     folders = {"dataset": Path("dataset"), "models": Path("models")}
     samples = folders | {"run": "<run>", "stage": "<stage>"}
@@ -187,9 +187,8 @@ def files_page() -> str:
         found[names[0]].append(_row(f"`{place}`", _what_is_returned(function)))
     folder = Candidate(layout.candidate(Path("models"), "<run>"))
     of_candidate = [
-        _row(f"`{place.relative_to(folder.folder)}`", _first_paragraph(prop.fget))
-        for name, prop in inspect.getmembers(Candidate, lambda member: isinstance(member, property))
-        if isinstance(place := getattr(folder, name), Path)
+        _row(f"`{getattr(folder, name).name}`", file.description)
+        for name, file in inspect.getmembers(Candidate, lambda member: isinstance(member, CandidateFile))
     ]
     head = ["| path | |", "|---|---|"]
     return "\n".join(

@@ -141,17 +141,8 @@ def is_to_be_drawn(config: PipelineConfig) -> bool:
 def draw_sample(dataset: Path) -> str:
     """Draw the sample and return what was drawn."""
     from skinlesion.data.sources.drawn.sample import write_sample
-    from skinlesion.foundation.progress import progress
 
-    with progress("sample", SAMPLE_IMAGES) as advance:
-        drawn = 0
-
-        def show(count: int) -> None:
-            nonlocal drawn
-            advance(count - drawn)
-            drawn = count
-
-        report = write_sample(dataset, images=SAMPLE_IMAGES, progress=show)
+    report = write_sample(dataset, images=SAMPLE_IMAGES)
     return (
         f"{short(dataset)}/ was empty: {report.images} images of {report.lesions} lesions were drawn into it. Figures on drawn "
         "images say nothing about skin."

@@ -55,10 +55,7 @@ def test_the_json_file_says_what_the_tables_become(
         {
             "image": "F",
             "what": "diagnoses",
-            "values": [
-                {"table": "own.csv", "row": 8, "value": "nv"},
-                {"table": "truth.csv", "row": 3, "value": "mel"},
-            ],
+            "values": [{"table": "own.csv", "row": 8, "value": "nv"}, {"table": "truth.csv", "row": 3, "value": "mel"}],
             "becomes": "refused",
         }
     ]

@@ -153,9 +153,7 @@ def test_when_groups_of_two_sides_turn_out_to_be_one_held_out_wins() -> None:
     images = table(many_rows(100))
     split, decided = assign_sides(images, NOTHING_DECIDED, 0.2)
     train, held_out = images["image"][split == TRAIN].iloc[0], images["image"][split == HELD_OUT].iloc[0]
-    joined = images.assign(
-        sha256=images["sha256"].where(~images["image"].isin([train, held_out]), "equal"),
-    )
+    joined = images.assign(sha256=images["sha256"].where(~images["image"].isin([train, held_out]), "equal"))
     joined["group"] = assign_groups(joined)
     after, decided = assign_sides(joined, decided, 0.2)
     moved = set(joined["image"][after != split])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,8 @@ from tests.measured import known
 
 from skinlesion.evaluation.metrics import draw_figures, measure, measure_scored
 from skinlesion.evaluation.operating_point import operating_shares
-from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation.errors import DataError
-from skinlesion.registry.metrics_record import ClassFigures, Figures
+from skinlesion.registry.metrics_record import ClassFigures
 
 BENIGN, MALIGNANT, UNKNOWN = 0, 1, 2
 
@@ -84,13 +82,6 @@ def test_equal_input_and_seed_give_equal_figures_in_any_order_of_rows() -> None:
     assert measured == again
     assert measured.intervals == turned.intervals
     assert measured.confusion_matrix == turned.confusion_matrix
-
-
-def test_the_figures_are_plain_json() -> None:
-    for images in (scored(300), scored(3), ScoredImages.of(np.array([UNKNOWN]), one_hot([0]), ["a"])):
-        measured = measure_scored(images, resamples=20)
-        json.loads(measured.model_dump_json(), parse_constant=pytest.fail)
-        assert Figures.model_validate_json(measured.model_dump_json()) == measured
 
 
 def test_an_absent_class_is_left_out_of_the_means_and_named_in_a_warning() -> None:

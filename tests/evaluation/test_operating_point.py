@@ -58,10 +58,3 @@ def test_a_single_lesion_gives_no_interval() -> None:
 def test_a_threshold_that_calls_nothing_malignant_finds_none() -> None:
     found = operating_point(IMAGES, 0.99, 0.95)
     assert (found.sensitivity, found.specificity) == (0, 1)
-
-
-@pytest.mark.parametrize("images", [IMAGES, scored([0.9, 0.2], []), scored([], [0.9, 0.2])])
-@pytest.mark.parametrize("threshold", [0.5, 0.99])
-def test_the_figures_are_plain_json(images: ScoredImages, threshold: float) -> None:
-    found = operating_point(images, threshold, 0.95)
-    assert type(found).model_validate_json(found.model_dump_json()) == found

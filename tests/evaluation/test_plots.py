@@ -59,12 +59,11 @@ def test_a_different_result_gives_a_different_plot() -> None:
     "history",
     [HISTORY[:1], [], [{"epoch": 0}], [{"loss": 1.0}], [{"val_balanced_accuracy": 0.3, "phase": r"$\frac<b>$"}]],
 )
-def test_the_history_is_drawn_with_whatever_it_holds(history: list[dict[str, Any]]) -> None:
+def test_the_history_is_drawn_with_whatever_it_holds_and_equal_ones_give_equal_bytes(
+    history: list[dict[str, Any]],
+) -> None:
     assert width(history_png(history)) == 960
-
-
-def test_equal_histories_give_equal_bytes() -> None:
-    assert history_png(HISTORY) == history_png(HISTORY)
+    assert history_png(history) == history_png(history)
 
 
 def test_pyplot_and_its_global_state_are_not_imported() -> None:

@@ -23,7 +23,7 @@ from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.model_files import H5, RECORD, RULE_FILE, TFLITE
 from skinlesion.registry.register import register
 from skinlesion.registry.snapshot import Registry
-from skinlesion.registry.switch import promote, rollback
+from skinlesion.registry.switch import rollback
 from skinlesion.stages.settings import PipelineConfig
 
 __all__ = ["models"]
@@ -273,10 +273,3 @@ def test_the_names_do_not_matter_to_a_rollback(two: Path) -> None:
     assert now.run == "one"
     assert (two / RECORD).read_bytes() == b"{"
     assert os.path.realpath(two / H5) == str(now.h5)
-
-
-def test_promote_is_refused_while_a_name_is_taken(two: Path) -> None:
-    (two / RECORD).unlink()
-    (two / RECORD).write_bytes(b"{")
-    with pytest.raises(DataError, match="is a file that somebody put there"):
-        promote(two, 3, actor="ann", reason="why")

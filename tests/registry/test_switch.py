@@ -20,7 +20,7 @@ from tests.registry.trained import trained
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import model_file
-from skinlesion.registry import history, in_service, versions
+from skinlesion.registry import history, in_service
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.model_files import H5, RECORD, TFLITE
 from skinlesion.registry.register import register
@@ -258,48 +258,3 @@ def test_somebodys_own_file_under_a_name_of_the_release_is_not_overwritten(model
     (models / H5).rename(models / "mine.h5")
     put(models, 1)
     assert served(models) == "one"
-
-
-@pytest.mark.parametrize(
-    ("path", "content", "found"),
-    [
-        (
-            history.path,
-            b'{"at": "2026-07-01", "what": "judged"}',
-            r"history\.jsonl, line 2: the field `actor` is missing",
-        ),
-        (versions.path, b'{"registered": {"number": "4"}}', r"versions\.jsonl, line 4: the field `registered.number`"),
-        (versions.path, b'{"registered": {}, "format_version": 9}', r"line 4: .*`format_version`.*newer program"),
-    ],
-)
-def test_a_line_of_the_registry_that_does_not_fit_is_named(
-    models: Path, path: Callable[[Path], Path], content: bytes, found: str
-) -> None:
-    put(models, 1)
-    with path(models).open("ab") as file:
-        file.write(content + b"\n")
-    registry = Registry.read(models)
-    assert [version.number for version in registry.versions] == [3, 2, 1]
-    with pytest.raises(DataError, match=found):
-        registry.require_whole()
-
-
-def test_a_record_in_service_that_does_not_fit_is_named_and_what_to_do_helps(models: Path) -> None:
-    put(models, 1)
-    record = layout.releases(models) / "000001" / RECORD
-    record.chmod(0o644)
-    record.write_text('{"run": "one"}')
-    with pytest.raises(DataError, match=r"000001/.*\.json: the field `sha256` is missing.*rollback --to"):
-        put(models, 2)
-    rollback(models, actor="ann", reason="its record is damaged", to=1)
-    put(models, 2)
-    assert served(models) == "two"
-
-
-def test_what_a_power_cut_left_of_a_line_is_passed_over(models: Path) -> None:
-    put(models, 1)
-    with history.path(models).open("ab") as file:
-        file.write(b'{"at": "2026-')
-    assert [entry.version for entry in Registry.read(models).history] == [1]
-    put(models, 2)
-    assert [entry.version for entry in Registry.read(models).history] == [2, 1]

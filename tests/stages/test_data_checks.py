@@ -168,7 +168,7 @@ def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(
     accepted: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(accepted.folder)
-    monkeypatch.setattr("skinlesion.data.report.written.contents", None)
+    monkeypatch.setattr("skinlesion.data.checks.gate.contents", None)
     monkeypatch.setattr("skinlesion.data.report.thumbnails.Image", None)
     accepted.ingest()
     assert snapshot(accepted.folder) == before

@@ -222,7 +222,7 @@ def test_pictures_that_show_no_lesion_get_no_answer(candidate: Candidate, images
     pictures = smoke_set(images, each=2)
     unlike = [kind for kind, picture in pictures if classify(picture).reason.startswith("Not like the images")]
     assert len(unlike) >= 0.9 * len(pictures)
-    assert len(set(unlike)) >= 0.9 * len(DRAWN | ALTERED)
+    assert len(set(unlike)) >= len(DRAWN | ALTERED) - 1
     held_out = [classify(image).reason.startswith("Not like the images") for image in images]
     assert np.mean(held_out) <= 0.15
 

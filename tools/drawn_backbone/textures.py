@@ -8,15 +8,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from skinlesion.data.sources.drawn.noise import (
-    TILE_CELL,
-    Array,
-    cell_tile,
-    grid,
-    logistic,
-    sample_tile,
-    smooth_noise,
-)
+from skinlesion.data.sources.drawn.noise import TILE_CELL, Array, cell_tile, grid, logistic, sample_tile, smooth_noise
 
 TEXTURES: Final = (
     "gradient", "clouds", "fractal", "stripes", "waves", "checks", "dots", "walls", "blobs", "rings", "strokes", "grains",

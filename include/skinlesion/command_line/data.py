@@ -21,17 +21,8 @@ def sample(
 ) -> None:
     """Draw procedural dermoscopic images with labels, to try things out without a download."""
     from skinlesion.data.sources.drawn.sample import write_sample
-    from skinlesion.foundation.progress import progress
 
-    drawn = 0
-    with progress("sample", images) as advance:
-
-        def show(count: int) -> None:
-            nonlocal drawn
-            advance(count - drawn)
-            drawn = count
-
-        report = write_sample(folder, images=images, seed=seed, progress=show)
+    report = write_sample(folder, images=images, seed=seed)
     counts = ", ".join(f"{count} {label}" for label, count in report.per_label.items())
     out.print(f"{report.images} images of {report.lesions} lesions ({counts}) in {report.folder}")
 
@@ -66,12 +57,7 @@ def labels(
 
 def fetch(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="SET",
-            help="isic-2019, isic-2018 or ham10000.",
-            autocompletion=lambda: list(SETS),
-        ),
+        str, typer.Argument(metavar="SET", help="isic-2019, isic-2018 or ham10000.", autocompletion=lambda: list(SETS))
     ],
     folder: Annotated[
         Path,
@@ -92,7 +78,8 @@ def fetch(
     show_log(quiet)
     report = fetch_set(name, folder.absolute(), config, keep_zips=keep_zips)
     if json_file is not None:
-        atomic.write_text(json_file.absolute(), json.dumps(report.summary().model_dump(mode="json"), indent=1))
+        written = {"set": name, "folder": str(report.folder), "files": report.files}
+        atomic.write_text(json_file.absolute(), json.dumps(written | report.placed.summary().model_dump(), indent=1))
     if not quiet:
         for file, what in report.files.items():
             out.print(f"{file}: {what}", markup=False)

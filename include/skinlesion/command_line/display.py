@@ -186,19 +186,12 @@ class Display(logging.Handler):
         if work is None:
             return Group()
         bar = ProgressBar(
-            total=work.total or None,
-            completed=work.done,
-            pulse=not work.total,
-            animation_time=time.monotonic(),
+            total=work.total or None, completed=work.done, pulse=not work.total, animation_time=time.monotonic()
         )
         shown = stage or work
         detail = Column(no_wrap=self.console.width >= _BAR_IN_FULL)
         line = Table.grid(Column(no_wrap=True), Column(max_width=_BAR), detail, padding=(0, 2, 0, 0))
-        line.add_row(
-            Text(shown.head()),
-            bar,
-            Text(_detail(shown, work)),
-        )
+        line.add_row(Text(shown.head()), bar, Text(_detail(shown, work)))
         return line
 
     def _break_silence(self) -> None:

@@ -16,17 +16,7 @@ from typer.core import TyperGroup
 from skinlesion.command_line.change_plan import change_plan
 from skinlesion.command_line.data import fetch, labels, sample
 from skinlesion.command_line.models import models_app
-from skinlesion.command_line.options import (
-    Models,
-    Quiet,
-    Settings,
-    config_of,
-    err,
-    key_values,
-    out,
-    shard_of,
-    show_log,
-)
+from skinlesion.command_line.options import Models, Quiet, Settings, config_of, err, key_values, out, shard_of, show_log
 from skinlesion.command_line.review import review_app
 from skinlesion.command_line.settings import list_settings
 from skinlesion.command_line.split import split_app

@@ -71,9 +71,7 @@ def own_groups(images: pd.DataFrame) -> pd.Series:
         images["lesion_id"] != "",
         "lesion:" + images["lesion_id"],
         np.where(
-            images["patient_id"] != "",
-            "patient:" + images["patient_id"],
-            "image:" + full_size_name(images["image"]),
+            images["patient_id"] != "", "patient:" + images["patient_id"], "image:" + full_size_name(images["image"])
         ),
     )
     return pd.Series(names, index=images.index, dtype="str")

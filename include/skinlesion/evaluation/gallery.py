@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.scored_images import ScoredImages
@@ -57,10 +58,9 @@ class Seen:
 
 def gallery(dataset: Path, rows: pd.DataFrame, scored: ScoredImages, decisions: Sequence[str]) -> list[Seen]:
     """Return the held-out images, by diagnosis and name. rows of the manifest and decisions are in the order of the images."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     seen = []
     for at, file in enumerate(view_files(dataset, rows)):
-        small = cv2.resize(file.read(), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(file.read(), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         seen.append(
             Seen(
                 image=str(rows["image"].iloc[at]),
@@ -68,7 +68,7 @@ def gallery(dataset: Path, rows: pd.DataFrame, scored: ScoredImages, decisions: 
                 truth=LABELS[scored.labels[at]],
                 decision=decisions[at],
                 probability=float(scored.confidence[at]),
-                jpeg=cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]), quality)[1].tobytes(),
+                jpeg=encode_jpeg(small, QUALITY),
             )
         )
     return sorted(seen, key=lambda one: (one.dx, one.image))

@@ -16,7 +16,7 @@ from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
 from skinlesion.prediction.decision import chosen
 from skinlesion.registry.figure import FEWEST_LESIONS, NONE, Figure, signed
-from skinlesion.registry.metrics_record import Interval, MetricsRecord, ModelFigures, Slice, compared_figure
+from skinlesion.registry.metrics_record import MetricsRecord, ModelFigures, Slice, compared_figure
 from skinlesion.registry.told import DECISIONS, Told
 
 REFUSED_SHOWN: Final = 200
@@ -114,13 +114,7 @@ def render_gallery(context: ReportContext) -> str:
 
 def _rendered(template: str, context: ReportContext) -> str:
     environment = html_page.environment(Path(__file__).with_name("templates"))
-    environment.filters |= {
-        "figure": figure,
-        "percent": percent,
-        "signed": signed,
-        "signed_interval": signed_interval,
-        "spaced": _spaced,
-    }
+    environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "spaced": _spaced}
     metrics, data = context.metrics, context.metrics.data
     lows, highs = (0.0, *CONFIDENCES), (*CONFIDENCES, 1.0)
     return environment.get_template(template).render(
@@ -222,11 +216,6 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 def figure(value: float | None) -> str:
     """Return a figure with three decimals."""
     return NONE if value is None else f"{value:.3f}"
-
-
-def signed_interval(bounds: Interval) -> str:
-    """Return the interval of a difference, each end with its sign."""
-    return f"{signed(bounds[0])} to {signed(bounds[1])}"
 
 
 def percent(value: float | None) -> str:

@@ -18,15 +18,7 @@ from sklearn.metrics import (
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of, calibration_error
-from skinlesion.evaluation.lesion_bootstrap import (
-    RESAMPLES,
-    Drawn,
-    FigureOfPairs,
-    FiguresOfSums,
-    bca,
-    draw,
-    shifted,
-)
+from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FigureOfPairs, FiguresOfSums, bca, draw, shifted
 from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
 from skinlesion.evaluation.shares import Interval, Share, mean_interval, recalls

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from skinlesion.data.images.file import Pixels
+from skinlesion.data.images.file import Pixels, encode_jpeg
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
 from skinlesion.evaluation.scored_images import ScoredImages
@@ -77,6 +76,5 @@ def _overlays(candidate: Candidate, pictures: Sequence[Pixels], labels: Sequence
     from skinlesion.network.grad_cam import GradCam
 
     grad_cam = GradCam(load_classifier(candidate.keras))
-    overlays = [grad_cam(picture, label).overlay for picture, label in zip(pictures, labels, strict=True)]
-    quality = [cv2.IMWRITE_JPEG_QUALITY, OVERLAY_QUALITY]
-    return [cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes() for picture in overlays]
+    overlays = (grad_cam(picture, label).overlay for picture, label in zip(pictures, labels, strict=True))
+    return [encode_jpeg(overlay, OVERLAY_QUALITY) for overlay in overlays]

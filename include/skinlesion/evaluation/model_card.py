@@ -151,13 +151,7 @@ def render_model_card(context: CardContext) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "figure": figure,
-        "percent": percent,
-        "signed": signed,
-        "text": text,
-        "code": code,
-    }
+    environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "text": text, "code": code}
     card = environment.get_template("model_card.md.j2").render(
         context=context,
         metrics=context.metrics,

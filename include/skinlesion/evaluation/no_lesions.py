@@ -79,17 +79,6 @@ def _word(rng: np.random.Generator) -> str:
     return "".join(string.ascii_lowercase[letter] for letter in letters)
 
 
-def _matrix_code(rng: np.random.Generator) -> Pixels:
-    cells = int(rng.integers(21, 41))
-    code = rng.integers(0, 2, (cells, cells)) * 255
-    for row, column in ((0, 0), (0, cells - 7), (cells - 7, 0)):
-        code[row : row + 7, column : column + 7] = 0
-        code[row + 1 : row + 6, column + 1 : column + 6] = 255
-        code[row + 2 : row + 5, column + 2 : column + 5] = 0
-    code = np.pad(code, 3, constant_values=255).astype(np.uint8)
-    return _grey(cv2.resize(code, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
-
-
 def _stripes(rng: np.random.Generator) -> Pixels:
     x, y = _axes()
     angle, waves = rng.uniform(0, np.pi), rng.uniform(3, 30)
@@ -112,28 +101,6 @@ def _shapes(rng: np.random.Generator) -> Pixels:
     return picture
 
 
-def _clouds(rng: np.random.Generator) -> Pixels:
-    cover = np.clip(0.5 + 0.5 * _fractal(rng, 2.2), 0, 1)
-    return _blend(cover, (60, 120, 200), (245, 245, 250))
-
-
-def _foliage(rng: np.random.Generator) -> Pixels:
-    """Return leaves over leaves."""
-    picture = _filled((15, 40, 12))
-    for number in range(220):
-        light = 0.3 + 0.7 * number / 220
-        colour = (
-            int(light * rng.uniform(40, 120)),
-            int(light * rng.uniform(110, 210)),
-            int(light * rng.uniform(20, 70)),
-        )
-        centre, axes = rng.integers(0, SIDE, 2).tolist(), (int(rng.integers(8, 26)), int(rng.integers(3, 9)))
-        turn = float(rng.uniform(0, 360))
-        cv2.ellipse(picture, centre, axes, turn, 0, 360, colour, -1, cv2.LINE_AA)
-        cv2.ellipse(picture, centre, (axes[0], 0), turn, 0, 360, (30, 70, 20), 1, cv2.LINE_AA)
-    return picture
-
-
 def _inverted(image: Pixels) -> Pixels:
     return np.asarray(255 - image, dtype=np.uint8)
 
@@ -149,11 +116,8 @@ DRAWN: Final[dict[str, Callable[[np.random.Generator], Pixels]]] = {
     "blank": _blank,
     "spotlight": _spotlight,
     "text page": _text_page,
-    "matrix code": _matrix_code,
     "stripes": _stripes,
     "shapes": _shapes,
-    "clouds": _clouds,
-    "foliage": _foliage,
 }
 """Kinds that are drawn from nothing."""
 
@@ -183,14 +147,6 @@ def _field(rng: np.random.Generator, waves: float) -> Array:
     return np.asarray(smooth / max(float(smooth.std()), 1e-9))
 
 
-def _fractal(rng: np.random.Generator, power: float) -> Array:
-    """Return noise of unit deviation whose amplitude falls with the frequency to this power, (SIDE, SIDE)."""
-    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
-    frequency[0, 0] = np.inf
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((SIDE, SIDE))) / frequency**power, s=(SIDE, SIDE))
-    return np.asarray(noise / noise.std())
-
-
 def _colour(rng: np.random.Generator) -> Colour:
     red, green, blue = rng.integers(0, 256, 3).tolist()
     return red, green, blue
@@ -204,10 +160,6 @@ def _blend(share: Array, first: Colour, second: Colour) -> Pixels:
     """Return the first colour where `share` is 0, the second where it is 1."""
     weight = share[..., np.newaxis].astype(np.float64)
     return _bytes((1 - weight) * np.array(first) + weight * np.array(second))
-
-
-def _grey(levels: Array) -> Pixels:
-    return np.repeat(_bytes(levels)[..., np.newaxis], 3, axis=2)
 
 
 def _bytes(levels: Array) -> Pixels:

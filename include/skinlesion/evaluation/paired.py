@@ -128,12 +128,7 @@ def compare(
 
 
 def paired_differences(
-    new: ScoredImages,
-    old: ScoredImages,
-    thresholds: tuple[float, float],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    new: ScoredImages, old: ScoredImages, thresholds: tuple[float, float], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, PairedFigure]:
     """Return, for each figure that both models have, `difference` (new minus old), its 95 % `interval` and a `verdict`.
 

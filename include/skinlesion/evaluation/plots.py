@@ -23,9 +23,11 @@ from skinlesion.registry.metrics_record import (
     Figures,
     MetricsRecord,
     ModelFigures,
+    ReliabilityBin,
     RiskCoverage,
+    Robustness,
+    RobustnessFigures,
 )
-from skinlesion.registry.robustness_record import Robustness, RobustnessFigures
 
 # Okabe & Ito, "Color universal design" (2008): distinct for colour-blind readers and, by lightness, in grey.
 BLUE: Final = "#0072B2"
@@ -150,27 +152,22 @@ def reliability_png(metrics: Figures) -> bytes:
     for axes in (upper, lower):
         _dress(axes)
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    if before is not None:
-        shown = [part for part in before.reliability if part.count >= FEW_IN_A_BIN]
-        upper.plot(
-            [part.confidence for part in shown],
-            [part.accuracy for part in shown],
-            color=GREY, linewidth=1.2, marker="o", markersize=3.5,
-            label=f"before temperature: error {before.expected_calibration_error:.3f}",
-        )  # fmt: skip
-    words = "calibration error" if before is None else "as saved: error"
-    upper.plot(
-        [part.confidence for part in joined],
-        [part.accuracy for part in joined],
-        color=BLUE, linewidth=1.8, marker="o", markersize=5,
-        label=f"{words} {metrics.expected_calibration_error:.3f}",
-    )  # fmt: skip
     few = [part for part in filled if part.count < FEW_IN_A_BIN]
-    upper.plot(
-        [part.confidence for part in few],
-        [part.accuracy for part in few],
-        color=BLUE, linestyle="none", marker="o", markersize=4, markerfacecolor="white", alpha=0.5,
-    )  # fmt: skip
+    words = "calibration error" if before is None else "as saved: error"
+    own = {
+        "color": BLUE,
+        "linewidth": 1.8,
+        "markersize": 5,
+        "label": f"{words} {metrics.expected_calibration_error:.3f}",
+    }
+    curves: list[tuple[list[ReliabilityBin], dict[str, Any]]] = [(joined, own)]
+    if before is not None:
+        label = f"before temperature: error {before.expected_calibration_error:.3f}"
+        uncalibrated = [part for part in before.reliability if part.count >= FEW_IN_A_BIN]
+        curves.insert(0, (uncalibrated, {"color": GREY, "linewidth": 1.2, "markersize": 3.5, "label": label}))
+    hollow = {"color": BLUE, "linestyle": "none", "markersize": 4, "markerfacecolor": "white", "alpha": 0.5}
+    for parts, style in (*curves, (few, hollow)):
+        upper.plot([part.confidence for part in parts], [part.accuracy for part in parts], marker="o", **style)
     upper.legend(frameon=False, fontsize=TEXT, labelcolor=INK, loc="upper left")
     upper.text(0.97, 0.06, "below the line: overconfident", ha="right", size=TEXT, color=GREY)
     upper.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
@@ -234,12 +231,14 @@ def robustness_png(robustness: Robustness) -> bytes:
         at: list[tuple[float, RobustnessFigures]] = [(curve.unaltered, robustness.unaltered)]
         at = sorted([*at, *((point.strength, point) for point in curve.points)], key=lambda pair: pair[0])
         for key, words, colour in lines:
-            known = [(strength, figures) for strength, figures in at if getattr(figures, key) is not None]
-            x, y = [strength for strength, _ in known], [getattr(figures, key) for _, figures in known]
-            axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words)
-            bounds = [getattr(figures, f"{key}_interval") for _, figures in known]
-            if all(bounds):
-                low, high = ([interval[end] for interval in bounds] for end in (0, 1))
+            of_key = [(strength, getattr(figures, key)) for strength, figures in at]
+            known = [(strength, one) for strength, one in of_key if one.value is not None]
+            x = [strength for strength, _ in known]
+            axes.plot(
+                x, [one.value for _, one in known], color=colour, linewidth=1.6, marker="o", markersize=3.5, label=words
+            )
+            if all(one.low is not None for _, one in known):
+                low, high = [one.low for _, one in known], [one.high for _, one in known]
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.axvline(curve.unaltered, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         if at[0][0] < curve.unaltered == at[-1][0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,7 +18,8 @@ from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, dr
 from skinlesion.evaluation.metrics import balanced_accuracy, balanced_accuracy_interval, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
 from skinlesion.evaluation.shares import Interval, change_of_balanced_accuracy
-from skinlesion.registry.robustness_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
+from skinlesion.registry.figure import Figure
+from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
 Pixels = npt.NDArray[np.uint8]
 Alteration = Callable[[Pixels, float], Pixels]
@@ -99,26 +100,15 @@ def choose_sample(rows: pd.DataFrame, lesions: int) -> Ints:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def altered(images: Sequence[Pixels]) -> Iterator[Callable[[], Pixels]]:
-    """Yield functions that return each image unaltered, then each alteration: the order that `robustness` expects.
+def altered(images: Sequence[Pixels]) -> list[Callable[[], Pixels]]:
+    """Return functions that return each image unaltered, then each alteration: the order that `robustness` expects.
 
     The caller runs them, on as many threads as there are.
     """
-    for image in images:
-        yield partial(_as_it_is, image)
+    made: list[Callable[[], Pixels]] = [partial(np.asarray, image) for image in images]
     for curve in CURVES.values():
-        for strength in curve.strengths:
-            for image in images:
-                yield partial(curve.alter, image, strength)
-
-
-def _as_it_is(image: Pixels) -> Pixels:
-    return image
-
-
-def answers_expected(images: int) -> int:
-    """Return the number of pictures that `altered` makes from this number of images."""
-    return images * (1 + sum(len(curve.strengths) for curve in CURVES.values()))
+        made += [partial(curve.alter, image, strength) for strength in curve.strengths for image in images]
+    return made
 
 
 def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held_out_labels: Ints) -> Robustness:
@@ -131,7 +121,7 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
         held_out_labels: of all held-out images. The classes are about even in the sample, so the AUROC weights each image
             by the share of its class there.
 
-    `change` is the altered figure minus the unaltered one on the same images, `change_interval` its interval.
+    A change is the altered figure minus the unaltered one on the same images.
     """
     parts = probabilities.reshape(-1, len(labels), len(LABELS))
     shares = np.bincount(held_out_labels, minlength=len(LABELS)) / np.maximum(
@@ -143,14 +133,10 @@ def robustness(labels: Ints, lesions: Sequence[str], probabilities: Floats, held
     for name, curve in CURVES.items():
         points = []
         for strength in curve.strengths:
-            altered = _Measured.of(ScoredImages.of(labels, next(answers), lesions), shares)
-            points.append(
-                RobustnessPoint.model_validate(
-                    {"strength": strength, **altered.figures(), **altered.changes_from(base)}
-                )
-            )
+            found = _Measured.of(ScoredImages.of(labels, next(answers), lesions), shares)
+            points.append(RobustnessPoint(strength=strength, **found.figures(), **found.changes_from(base)))
         curves[name] = RobustnessCurve(unit=curve.unit, unaltered=curve.unaltered, points=points)
-    unaltered = RobustnessFigures.model_validate(base.figures())
+    unaltered = RobustnessFigures(**base.figures())
     rarest = fewest_lesions(base.scored, "balanced_accuracy")
     return Robustness(images=len(labels), lesions=rarest, unaltered=unaltered, curves=curves)
 
@@ -167,29 +153,26 @@ class _Measured:
         pairs = FigureOfPairs.of("malignant_auroc", scored, shares[scored.labels])
         return cls(scored, draw([pairs], scored.lesions, RESAMPLES_OF_A_POINT, seed=0)["malignant_auroc"])
 
-    def figures(self) -> dict[str, float | Interval | None]:
+    def figures(self) -> dict[str, Figure]:
         """Return the fields of `RobustnessFigures`."""
-        has_auroc = bool(np.isfinite(self.auroc.point))
+        accuracy, interval = balanced_accuracy(self.scored), balanced_accuracy_interval(self.scored)
         return {
-            "balanced_accuracy": balanced_accuracy(self.scored),
-            "balanced_accuracy_interval": self._if_several(
-                "balanced_accuracy", balanced_accuracy_interval(self.scored)
-            ),
-            "malignant_auroc": self.auroc.point if has_auroc else None,
-            "malignant_auroc_interval": self._if_several("malignant_auroc", bca(self.auroc)),
+            "balanced_accuracy": self._figure("balanced_accuracy", accuracy, interval),
+            "malignant_auroc": self._figure("malignant_auroc", self.auroc.point, bca(self.auroc)),
         }
 
-    def changes_from(self, base: _Measured) -> dict[str, float | Interval | None]:
-        """Return the fields that `RobustnessPoint` has beside those."""
+    def changes_from(self, base: _Measured) -> dict[str, Figure]:
+        """Return the fields that `RobustnessPoint` has beside those and the strength."""
         labels, groups = self.scored.labels, self.scored.groups
         change, interval = change_of_balanced_accuracy(labels, self.scored.predicted, base.scored.predicted, groups)
         auroc = self.auroc - base.auroc
+        bounds = widened(auroc, fewest_lesions(self.scored, "malignant_auroc"))
         return {
-            "balanced_accuracy_change": change,
-            "balanced_accuracy_change_interval": self._if_several("balanced_accuracy", interval),
-            "malignant_auroc_change": auroc.point if np.isfinite(auroc.point) else None,
-            "malignant_auroc_change_interval": widened(auroc, fewest_lesions(self.scored, "malignant_auroc")),
+            "balanced_accuracy_change": self._figure("balanced_accuracy", change, interval),
+            "malignant_auroc_change": self._figure("malignant_auroc", auroc.point, bounds),
         }
 
-    def _if_several(self, figure: str, interval: Interval | None) -> Interval | None:
-        return interval if fewest_lesions(self.scored, figure) > 1 else None
+    def _figure(self, name: str, value: float, interval: Interval | None) -> Figure:
+        """Return a figure; without a number where it is undefined, without an interval where it rests on one lesion."""
+        is_several = fewest_lesions(self.scored, name) > 1
+        return Figure.of(value if np.isfinite(value) else None, interval if is_several else None)

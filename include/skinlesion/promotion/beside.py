@@ -92,54 +92,41 @@ def beside_others(
         return [*_not_compared(config, "the model in service", champion, number)], None
     is_one = reference.number == champion.number
     found = _differences(config, on, champion.candidate, allowed if is_one else usual)
-    lines = [*_lines(config, "the model in service", champion, found, allowed if is_one else usual)]
+    lines = _lines("the model in service", champion, found, allowed if is_one else usual)
     if not is_one and reference.candidate is None:
         return [*lines, *_not_compared(config, "the reference", reference, number)], None
     if not is_one and reference.candidate is not None:
         found = _differences(config, on, reference.candidate, allowed)
-        lines += _lines(config, "the reference", reference, found, allowed)
-    compared = [
-        (one, measure)
-        for one, measure in zip(found, _measures(config), strict=True)
-        if one is not None and measure.margin < 1
-    ]
+        lines += _lines("the reference", reference, found, allowed)
+    compared = [one for measure, one in found if one is not None and measure.margin < 1]
     if not compared or reference.number is None:
         return lines, None
-    p_worse = max(one.p_worse for one, _ in compared)
+    p_worse = max(one.p_worse for one in compared)
     look = Look(
         reference=reference.number,
         lesions=looks.lesions,
         confidence=1 - allowed,
         p_worse=p_worse,
         is_draw=is_draw(p_worse),
-        is_better=is_better([(one.p_no_better, one.difference) for one, _ in compared]),
+        is_better=is_better((one.p_no_better, one.difference) for one in compared),
     )
     return [*lines, _budget(looks, look)], look
 
 
 def _differences(
     config: PromotionSettings, on: OnLesions, other: Candidate, allowed: float
-) -> tuple[Difference, Difference | None]:
-    margins = [min(measure.margin, 0.999) for measure in _measures(config)]
-    return compare(
-        on.labels,
-        on.lesions,
-        on.decided,
-        on.answers_of(other),
-        confidence=1 - allowed,
-        margins=(margins[0], margins[1]),
-    )
+) -> list[tuple[_Measure, Difference | None]]:
+    accuracy, sensitivity = _measures(config)
+    margins = min(accuracy.margin, 0.999), min(sensitivity.margin, 0.999)
+    beside = on.answers_of(other)
+    found = compare(on.labels, on.lesions, on.decided, beside, confidence=1 - allowed, margins=margins)
+    return [(accuracy, found[0]), (sensitivity, found[1])]
 
 
 def _lines(
-    config: PromotionSettings,
-    role: Role,
-    other: Compared,
-    found: tuple[Difference, Difference | None],
-    allowed: float,
-) -> Iterator[Criterion]:
-    for one, measure in zip(found, _measures(config), strict=True):
-        yield _not_worse(measure, role, one, other, allowed)
+    role: Role, other: Compared, found: list[tuple[_Measure, Difference | None]], allowed: float
+) -> list[Criterion]:
+    return [_not_worse(measure, role, one, other, allowed) for measure, one in found]
 
 
 def _not_worse(measure: _Measure, role: Role, found: Difference | None, other: Compared, allowed: float) -> Criterion:

@@ -50,13 +50,11 @@ class Compared:
         number = registry.reference
         if number is None or number == champion.number:
             return champion
-        registered = registry.known.registered[number]
-        candidate = Candidate(layout.candidate(registry.models, registered.run))
+        candidate = Candidate(layout.candidate(registry.models, registry.known.registered[number].run))
         try:
-            training = candidate.read_training()
+            is_whole = registry.whole_candidate(number) is not None
         except DataError:
-            training = None
-        is_whole = training is not None and training.sha256 == registered.sha256
+            is_whole = False
         return _whole(number, "the reference", candidate, is_whole)
 
 

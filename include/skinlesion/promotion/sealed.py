@@ -9,7 +9,6 @@ import pandas as pd
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import held_out_rows, trusted_manifest
-from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import answers_of
@@ -17,7 +16,6 @@ from skinlesion.prediction.measurable import measurable
 from skinlesion.prediction.sealed import HeldOutParts
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
-from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry, SealedFigures
 from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry
@@ -36,9 +34,8 @@ def open_sealed(config: PromotionSettings, number: int, *, actor: str, reason: s
     version = registry.version(number)
     if not reason.strip():
         raise DataError("No reason is given for opening the sealed lesions. Say why, for those who read the history.")
-    candidate = Candidate(layout.candidate(config.models, version.run))
-    training = candidate.read_training()
-    if training is None or training.sha256 != registry.known.registered[number].sha256:
+    candidate = registry.whole_candidate(number)
+    if candidate is None:
         raise DataError(f"Files of version {number} are missing or altered, so it cannot be measured. Restore them.")
     manifest, _ = trusted_manifest(config.dataset, splits_known(config.models))
     parts = held_out_parts(config, held_out_rows(manifest))

@@ -136,11 +136,7 @@ class PromotionSettings(RunSettings):
         in_form=False,
     )
     keep_versions: int = setting(
-        30,
-        "Versions kept",
-        "Number of latest versions that keep their files.",
-        ge=2,
-        le=100_000,
+        30, "Versions kept", "Number of latest versions that keep their files.", ge=2, le=100_000
     )
     keep_former_champions: int = setting(
         5,

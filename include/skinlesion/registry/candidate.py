@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self, overload
 
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.registry import model_files
 from skinlesion.registry.model_files import DISTANCE_FILE, LEARNT_FILE, RULE_FILE
 from skinlesion.registry.training_record import TrainingRecord
+
+
+class CandidateFile:
+    """A file of a candidate: an attribute that is the file's path. description: what the file is, for the reference."""
+
+    def __init__(self, name: str, description: str) -> None:
+        self._name = name
+        self.description = description
+
+    @overload
+    def __get__(self, candidate: None, owner: object) -> Self: ...
+
+    @overload
+    def __get__(self, candidate: Candidate, owner: object) -> Path: ...
+
+    def __get__(self, candidate: Candidate | None, owner: object) -> Path | Self:
+        return self if candidate is None else candidate.folder / self._name
 
 
 @dataclass(frozen=True)
@@ -22,85 +40,33 @@ class Candidate:
         """Name of the run: a hash of what the model depends on."""
         return self.folder.name
 
-    @property
-    def h5(self) -> Path:
-        """The trained model as the recipe's users know it."""
-        return self.folder / model_files.H5
-
-    @property
-    def keras(self) -> Path:
-        """The trained model in Keras's own format."""
-        return self.folder / model_files.KERAS
-
-    @property
-    def tflite(self) -> Path:
-        """The trained model as LiteRT runs it."""
-        return self.folder / model_files.TFLITE_OF_CANDIDATE
-
-    @property
-    def decision_rule(self) -> Path:
-        """The thresholds of the model."""
-        return self.folder / RULE_FILE
-
-    @property
-    def feature_distance(self) -> Path:
-        """What measures how unlike the training images an image is; missing if there were too few of them."""
-        return self.folder / DISTANCE_FILE
-
-    @property
-    def learnt_pictures(self) -> Path:
-        """Hashes of the pictures that it learnt from, without their names."""
-        return self.folder / LEARNT_FILE
-
-    @property
-    def backup(self) -> Path:
-        """What an interrupted training continues from; removed when training is finished."""
-        return self.folder / "backup"
-
-    @property
-    def training(self) -> Path:
-        """How the model was made; written last, so a candidate with it is complete."""
-        return self.folder / model_files.TRAINING
-
-    @property
-    def registered(self) -> Path:
-        """The numbers under which it is registered."""
-        return self.folder / model_files.REGISTERED
-
-    @property
-    def trained_on(self) -> Path:
-        """Table of the originals that it learnt: on these it is never measured."""
-        return self.folder / model_files.TRAINED_ON
-
-    @property
-    def metrics(self) -> Path:
-        """What evaluate measured."""
-        return self.folder / model_files.METRICS
-
-    @property
-    def predictions(self) -> Path:
-        """The probabilities of the held-out images."""
-        return self.folder / model_files.PREDICTIONS
-
-    @property
-    def report(self) -> Path:
-        """The report for people."""
-        return self.folder / model_files.REPORT
-
-    @property
-    def gallery(self) -> Path:
-        """The held-out images, where they are too many for the report; else missing."""
-        return self.folder / model_files.GALLERY
-
-    @property
-    def model_card(self) -> Path:
-        """What the model is for, what it was made from and what it is worth, in Markdown."""
-        return self.folder / model_files.MODEL_CARD
-
-    @property
-    def data_report(self) -> Path:
-        """The report of the data it was trained and measured on."""
-        return self.folder / model_files.DATA_REPORT
+    h5 = CandidateFile(model_files.H5, "The trained model as the recipe's users know it.")
+    keras = CandidateFile(model_files.KERAS, "The trained model in Keras's own format.")
+    tflite = CandidateFile(model_files.TFLITE_OF_CANDIDATE, "The trained model as LiteRT runs it.")
+    decision_rule = CandidateFile(RULE_FILE, "The thresholds of the model.")
+    feature_distance = CandidateFile(
+        DISTANCE_FILE,
+        "What measures how unlike the training images an image is; missing if there were too few of them.",
+    )
+    learnt_pictures = CandidateFile(LEARNT_FILE, "Hashes of the pictures that it learnt from, without their names.")
+    backup = CandidateFile("backup", "What an interrupted training continues from; removed when training is finished.")
+    training = CandidateFile(
+        model_files.TRAINING, "How the model was made; written last, so a candidate with it is complete."
+    )
+    registered = CandidateFile(model_files.REGISTERED, "The numbers under which it is registered.")
+    trained_on = CandidateFile(
+        model_files.TRAINED_ON, "Table of the originals that it learnt: on these it is never measured."
+    )
+    metrics = CandidateFile(model_files.METRICS, "What evaluate measured.")
+    predictions = CandidateFile(model_files.PREDICTIONS, "The probabilities of the held-out images.")
+    report = CandidateFile(model_files.REPORT, "The report for people.")
+    gallery = CandidateFile(
+        model_files.GALLERY, "The held-out images, where they are too many for the report; else missing."
+    )
+    model_card = CandidateFile(
+        model_files.MODEL_CARD, "What the model is for, what it was made from and what it is worth, in Markdown."
+    )
+    data_report = CandidateFile(model_files.DATA_REPORT, "The report of the data it was trained and measured on.")
 
     def read_training(self) -> TrainingRecord | None:
         """Return how the model was made; None if the record or a file that it names is missing or a file was altered.

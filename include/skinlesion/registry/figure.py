@@ -17,14 +17,18 @@ Figures that are no shares, such as the AUROC, follow the same bound; how their 
 NONE: Final = "–"
 
 
-class Figure(RecordPart):
+class Part(RecordPart):
+    """Part of a record of figures; NaN and infinity are refused, as JSON has neither."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Figure(Part):
     """A measured number with its 95 % interval; None if it is not measured.
 
     Attributes:
         lesions: number of lesions that it rests on: of the rarest class, where it depends on several. None if nobody knows.
     """
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     value: float | None = None
     low: float | None = None

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import MALIGNANT, ClassCount
 from skinlesion.data.split_version import SplitVersion
-from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.registry.figure import Figure
-from skinlesion.registry.robustness_record import Robustness
+from skinlesion.foundation.record import Record
+from skinlesion.registry.figure import Figure, Part
 from skinlesion.registry.told import Account, Told
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -24,12 +23,6 @@ Intervals = dict[str, Interval | None]
 """By the name of the figure."""
 Verdict = Literal["better", "worse", "no clear difference", "cannot be told"]
 """Of a difference; `cannot be told` where it has no interval."""
-
-
-class Part(RecordPart):
-    """Part of metrics.json; NaN and infinity are refused, as JSON has neither."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class LeftOut(Part):
@@ -300,6 +293,43 @@ class Slice(Part):
     n_lesions: int
     classes: list[str]
     figures: dict[str, Figure]
+
+
+class RobustnessFigures(Part):
+    """Figures of a sample of the held-out images, altered or not."""
+
+    balanced_accuracy: Figure
+    malignant_auroc: Figure
+
+
+class RobustnessPoint(RobustnessFigures):
+    """The figures at one strength of an alteration, and what they differ by from the unaltered ones."""
+
+    strength: float
+    balanced_accuracy_change: Figure
+    malignant_auroc_change: Figure
+
+
+class RobustnessCurve(Part):
+    """One kind of alteration. unaltered: the strength that alters nothing."""
+
+    unit: str
+    unaltered: float
+    points: list[RobustnessPoint]
+
+
+class Robustness(Part):
+    """Figures under alterations of the images. images: size of the sample; lesions: those of the rarest class in it."""
+
+    images: int
+    lesions: int
+    unaltered: RobustnessFigures
+    curves: dict[str, RobustnessCurve]
+
+    @property
+    def has_too_few(self) -> bool:
+        """Whether the sample has too few lesions of a class to judge a figure."""
+        return Figure(lesions=self.lesions).has_too_few
 
 
 class DiagnosisCount(Part):

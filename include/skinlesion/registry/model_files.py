@@ -5,6 +5,7 @@ This is the only list of them. A release has its own name for LiteRT's file, sin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from skinlesion.foundation.layout import TRAINED_MODEL
@@ -54,3 +55,8 @@ GALLERY: Final = "gallery.html"
 """The held-out images, where they are too many for the report."""
 DATA_REPORT: Final = "data_report.html"
 MODEL_CARD: Final = "model_card.md"
+
+
+def released(sha256: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of a candidate's files that a release has, by their names there."""
+    return {TFLITE if name == TFLITE_OF_CANDIDATE else name: one for name, one in sha256.items() if name != KERAS}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT, Settings, setting
-from skinlesion.registry.model_files import KERAS, TFLITE, TFLITE_OF_CANDIDATE
+from skinlesion.registry.model_files import released
 
 if TYPE_CHECKING:
     from model_signing import manifest
@@ -110,14 +110,14 @@ def sign(models: Path, number: int, sha256: Mapping[str, str]) -> None:
         return
     if key.stat().st_mode & 0o007:
         raise DataError(f"{key} can be read by everybody. Make it the owner's alone (chmod 600).")
-    released = _as_released(sha256)
+    files = released(sha256)
     path, public = _path(models, number), settings.public()
-    if public is not None and path.is_file() and not _problem(path, public, released):
+    if public is not None and path.is_file() and not _problem(path, public, files):
         return
     from model_signing import signing
 
     try:
-        config = _untyped(signing.Config).use_elliptic_key_signer(private_key=key).set_hashing_config(_Listed(released))
+        config = _untyped(signing.Config).use_elliptic_key_signer(private_key=key).set_hashing_config(_Listed(files))
     except (ValueError, TypeError) as error:
         raise DataError(f"{key} is no private key to sign with ({error}): expected an elliptic curve's, PEM.") from None
     with atomic.replacing(path) as partial:
@@ -206,11 +206,6 @@ class _Listed:
 def _untyped(config: Any) -> Any:
     """Return a new configuration of the library, whose types do not allow for `_Listed`."""
     return config()
-
-
-def _as_released(sha256: Mapping[str, str]) -> dict[str, str]:
-    """Return the SHA-256 by the names that the files have in a release."""
-    return {TFLITE if name == TFLITE_OF_CANDIDATE else name: one for name, one in sha256.items() if name != KERAS}
 
 
 def _path(models: Path, number: int) -> Path:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.in_service import InService
@@ -169,6 +171,16 @@ class Registry:
             self.require_whole()
             raise DataError(f"There is no version {number} in {self.models}. `skinlesion models list` shows them.")
         return found
+
+    def whole_candidate(self, number: int) -> Candidate | None:
+        """Return the candidate of a version; None if its files are missing or not those that were registered.
+
+        Raises DataError if the candidate's record does not fit.
+        """
+        registered = self.known.registered[number]
+        candidate = Candidate(layout.candidate(self.models, registered.run))
+        training = candidate.read_training()
+        return candidate if training is not None and training.sha256 == registered.sha256 else None
 
     def of_version(self, number: int) -> tuple[HistoryEntry, ...]:
         """Return the entries that concern a version, newest first."""

@@ -21,10 +21,9 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service, lost, signature
-from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
-from skinlesion.registry.model_files import H5, KERAS, RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE
+from skinlesion.registry.model_files import RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE, released
 from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
 from skinlesion.registry.snapshot import Registry, Version
 
@@ -119,8 +118,7 @@ def set_reference(models: Path, number: int, *, actor: str, reason: str) -> Hist
                 f"Version {number} was never in service; expected a version that was, as the reference is the best of those. "
                 f"`skinlesion models promote {number} --reason ...` puts it in service."
             )
-        training = Candidate(layout.candidate(models, version.run)).read_training()
-        if training is None or training.sha256 != registry.known.registered[number].sha256:
+        if registry.whole_candidate(number) is None:
             raise DataError(
                 f"Files of version {number} are missing or altered, so nothing can be compared with it. Restore them."
             )
@@ -248,19 +246,18 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
     The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
     """
     models = registry.models
-    sha256 = {name: one for name, one in registry.known.registered[version.number].sha256.items() if name != KERAS}
-    if missing := {H5, TFLITE_OF_CANDIDATE, RULE_FILE} - sha256.keys():
+    registered = registry.known.registered[version.number].sha256
+    served = released(registered)
+    if missing := in_service.NEEDED - served.keys():
         raise DataError(_altered(version.number, f"it was registered without {', '.join(sorted(missing))}"))
     # Left by a switch that was killed before its link moved, so nobody reads from it.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    served = {TFLITE if name == TFLITE_OF_CANDIDATE else name: one for name, one in sha256.items()}
-    released = [one.folder for one in in_service.releases(models) if one.sha256 == served and one.folder != folder]
-    for name, expected in sha256.items():
-        served_name = TFLITE if name == TFLITE_OF_CANDIDATE else name
-        sources = [layout.candidate(models, version.run) / name, *(one / served_name for one in released)]
-        _copy_verified(sources, folder / served_name, expected, version.number)
-    signature.carry(models, version.number, served, folder, released)
+    others = [one.folder for one in in_service.releases(models) if one.sha256 == served and one.folder != folder]
+    for name, expected in served.items():
+        own = layout.candidate(models, version.run) / (TFLITE_OF_CANDIDATE if name == TFLITE else name)
+        _copy_verified([own, *(one / name for one in others)], folder / name, expected, version.number)
+    signature.carry(models, version.number, served, folder, others)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
     write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
 

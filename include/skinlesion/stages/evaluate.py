@@ -38,10 +38,10 @@ from skinlesion.registry.metrics_record import (
     MetricsRecord,
     ModelInService,
     PairedFigure,
+    Robustness,
     SmokeSet,
 )
 from skinlesion.registry.register import register
-from skinlesion.registry.robustness_record import Robustness
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.settings import PipelineConfig
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION: Final = 6
+EVALUATION_VERSION: Final = 7
 """Count it up when the figures or the report change though neither the data nor the model does."""
 
 SHAPING: Final = frozenset(
@@ -214,18 +214,17 @@ def _robustness(
     config: PipelineConfig, candidate: Candidate, rows: pd.DataFrame, labels: npt.NDArray[np.int64]
 ) -> Robustness | None:
     """Return the figures on altered images, without test-time augmentation; None where the setting switches it off."""
-    from skinlesion.evaluation.robustness import altered, answers_expected, choose_sample, robustness
+    from skinlesion.evaluation.robustness import altered, choose_sample, robustness
 
     if config.robustness_lesions == 0:
         return None
     at = choose_sample(rows, config.robustness_lesions)
     images = [file.read() for file in view_files(config.dataset, rows.iloc[at])]
     models = OneForEachThread(lambda: LiteRTModel(candidate.tflite))
-    probabilities = np.empty((answers_expected(len(at)), len(LABELS)))
+    pictures = altered(images)
+    probabilities = np.empty((len(pictures), len(LABELS)))
     with progress("evaluate: robustness", len(probabilities)) as advance:
-        found = spread(
-            lambda alter: models.get()(alter()), altered(images), workers=config.workers_used(), kind="threads"
-        )
+        found = spread(lambda alter: models.get()(alter()), pictures, workers=config.workers_used(), kind="threads")
         for position, answer in enumerate(found):
             probabilities[position] = answer
             advance(1)

@@ -185,11 +185,7 @@ def _distance(
 
 
 def _figures(
-    rule: DecisionRule,
-    labels: npt.NDArray[np.int64],
-    before: Floats,
-    after: Floats,
-    distances: Floats | None,
+    rule: DecisionRule, labels: npt.NDArray[np.int64], before: Floats, after: Floats, distances: Floats | None
 ) -> dict[str, JsonValue]:
     """Return what the rule does on the inner fold, by name; only the numbers of images if the fold is empty."""
     if not len(labels):

@@ -59,8 +59,7 @@ def fit_phase(
                 seed_dropout(folded.model, [config.seed, number, epoch])
 
             order = keras.callbacks.LambdaCallback(
-                on_epoch_begin=start_epoch,
-                on_epoch_end=lambda epoch, logs: advance(1),
+                on_epoch_begin=start_epoch, on_epoch_end=lambda epoch, logs: advance(1)
             )
             folded.model.fit(
                 phase.training,

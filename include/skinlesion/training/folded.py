@@ -93,9 +93,7 @@ def _pairs(part: keras.Model) -> Sequence[tuple[keras.layers.Layer, keras.layers
     return pairs
 
 
-def _scale_and_shift(
-    norm: keras.layers.BatchNormalization,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return what a frozen BatchNormalization multiplies each channel by, and what it then adds."""
     gamma, beta, mean, variance = (np.asarray(weight, dtype=np.float64) for weight in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
-from tests.data.images.dicoms import (
-    JPEG_2000,
-    JPEG_BASELINE,
-    SECONDARY_CAPTURE,
-    coded_as,
-    dicom_of,
-    region,
-)
+from tests.data.images.dicoms import JPEG_2000, JPEG_BASELINE, SECONDARY_CAPTURE, coded_as, dicom_of, region
 from tests.data.images.pictures import drawn
 
 from skinlesion.data.images.dicom import DicomFile

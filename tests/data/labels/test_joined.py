@@ -42,12 +42,6 @@ def test_akiec_becomes_what_the_ground_truth_of_2019_says_of_the_image(join: Joi
     assert labels.conflicts == []
 
 
-def test_the_class_of_actinic_keratosis_is_a_setting(join: Join) -> None:
-    tables = (HAM + "L1,A,akiec,,,,\nL2,B,akiec,,,,\n", GROUND_TRUTH + f"A,{AK}")
-    assert values(join(*tables), "label") == [["unknown"], ["unknown"]]
-    assert values(join(*tables, actinic_keratosis="malignant"), "label") == [["malignant"], ["malignant"]]
-
-
 @pytest.mark.parametrize(
     ("one", "other", "dx"),
     [

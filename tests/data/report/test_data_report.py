@@ -76,11 +76,7 @@ def test_images_and_lesions_are_counted_by_class_diagnosis_source_and_side() -> 
     assert counts["malignant", "train"] == counts["malignant", "held_out"] == counts["unknown", "train"] == (1, 1)
     assert counts["benign", "held_out"] == (0, 0)
     by_dx = {row.dx: (row.label, row.images, row.held_out, row.unmapped) for row in report.diagnoses}
-    assert by_dx == {
-        "mel": ("malignant", 2, 1, False),
-        "nv": ("benign", 2, 0, False),
-        "zebra": ("unknown", 1, 0, True),
-    }
+    assert by_dx == {"mel": ("malignant", 2, 1, False), "nv": ("benign", 2, 0, False), "zebra": ("unknown", 1, 0, True)}
     by_source = {row.source: row for row in report.sources}
     assert (by_source["A"].benign, by_source["A"].malignant, by_source["A"].lesions) == (2, 1, 2)
     assert (by_source["B"].sizes, by_source["A"].usual_size, by_source["A"].brightness) == (2, "600x450", 100)

@@ -6,12 +6,7 @@ from pathlib import Path
 
 from tests.data.sources.data_set import jpeg, visible
 
-OBJECTS = {
-    "a.jpg": jpeg(1),
-    "clinic/b.jpg": jpeg(2),
-    "clinic/c.png": jpeg(3),
-    "clinic/labels.csv": b"image,dx\na,nv\n",
-}
+OBJECTS = {"a.jpg": jpeg(1), "clinic/b.jpg": jpeg(2), "clinic/c.png": jpeg(3), "clinic/labels.csv": b"image,dx\na,nv\n"}
 KEPT = {
     "images/a.jpg": jpeg(1),
     "images/clinic/b.jpg": jpeg(2),

@@ -6,13 +6,11 @@ import errno
 import hashlib
 import io
 import json
-import random
 import shutil
 import stat
 import struct
 import sys
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,16 +169,6 @@ def test_an_unknown_set_is_one_clear_error(challenge: Challenge) -> None:
 # --- A bad line, a bad server ---------------------------------------------------------------------------------------
 
 
-def test_a_zip_cut_fifty_times_arrives_whole(challenge: Challenge) -> None:
-    size = len(challenge.zip)
-    dice = random.Random(2)
-    challenge.server.faulty = ZIP
-    challenge.server.faults = [Fault(cut=dice.randrange(1, size // 60)) for _ in range(50)]
-    challenge.fetch()
-    assert challenge.server.faults == []
-    assert challenge.arrived() == challenge.images
-
-
 def test_when_the_line_stays_dead_what_arrived_is_kept_for_the_next_call(challenge: Challenge) -> None:
     challenge.server.faulty = ZIP
     challenge.server.faults = [Fault(cut=5000), *[Fault(status=503)] * 3]
@@ -217,9 +205,7 @@ def test_a_member_that_is_corrupt_at_its_source_is_named_and_the_others_arrive(c
     challenge.publish(bad)
     with pytest.raises(DataError) as error:
         challenge.fetch()
-    found = zlib.crc32(spoil(good, good))
-    expected = zlib.crc32(good)
-    assert f"ISIC_0000003.jpg: expected CRC-32 {expected:08x}, found {found:08x}" in str(error.value)
+    assert "ISIC_0000003.jpg cannot be unpacked (Bad CRC-32" in str(error.value)
     assert "in each of 2 downloads" in str(error.value)
     assert challenge.arrived() == challenge.images
 
@@ -271,7 +257,7 @@ def test_a_bomb_that_lies_about_its_size_writes_no_more_than_it_says(challenge: 
     entry = body.rindex(b"PK\x01\x02")
     struct.pack_into("<L", body, entry + 24, 1000)
     challenge.publish(bytes(body))
-    with pytest.raises(DataError, match=r"a\.jpg: expected CRC-32 [0-9a-f]{8}, found"):
+    with pytest.raises(DataError, match=r"a\.jpg cannot be unpacked \(Bad CRC-32"):
         challenge.fetch()
     assert challenge.arrived() == {}
 

@@ -62,17 +62,6 @@ def test_cut_at_fifty_random_bytes_it_goes_on_each_time(server: Server, download
     assert starts[0] > 0, "what arrived is not asked for again"
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server: Server, download: Download, target: Path) -> None:
-    address = server.put("/a", BODY)
-    server.faults = [Fault(cut=100_000), *[Fault(status=503)] * 3]
-    with pytest.raises(Unavailable, match=r"100000 of 300000 bytes arrived, then 3 attempts in a row brought no more"):
-        download(address, MD5)
-    assert not target.exists()
-    server.requests.clear()
-    assert download(address, MD5) == BODY
-    assert ranges(server) == ["bytes=100000-"]
-
-
 def test_a_stalled_answer_is_given_up_and_asked_for_again(server: Server, download: Download) -> None:
     address = server.put("/a", BODY)
     server.faults = [Fault(stall=200_000)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import AfterValidator, Field
 
 from skinlesion.data import catalog as contract
 from skinlesion.data.checks import distribution
@@ -31,8 +32,11 @@ OTHERS: Final = "(other sources)"
 """Stands for the sources that are too small to be judged alone."""
 
 
-@dataclass(frozen=True)
-class Appearance:
+Distributions = Annotated[dict[str, Counts], AfterValidator(distribution.of_these_bins)]
+"""The number of images in each bin, by property."""
+
+
+class Appearance(RecordPart):
     """The distributions of the properties of a source's images.
 
     Attributes:
@@ -40,21 +44,14 @@ class Appearance:
         excused: of those that looked different when a person accepted them.
     """
 
-    all: dict[str, Counts] = field(default_factory=distribution.nothing)
-    excused: dict[str, Counts] = field(default_factory=distribution.nothing)
+    all: Distributions = Field(default_factory=distribution.nothing)
+    excused: Distributions = Field(default_factory=distribution.nothing)
 
 
-class StoredAppearance(RecordPart):
-    """An `Appearance` as it is stored: the number of images in each bin, by property."""
-
-    all: dict[str, list[int]]
-    excused: dict[str, list[int]]
-
-
-class StoredAppearances(Record):
+class Appearances(Record):
     """The appearance of each source of a catalog: tables/data_checks/<data version>.json."""
 
-    sources: dict[str, StoredAppearance]
+    sources: dict[str, Appearance]
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def appearances_of(images: pd.DataFrame, excused: pd.Series, before: dict[str, A
     for name, part in images.groupby(source, sort=True):
         odd = part[excused.loc[part.index]]
         known = distribution.count(odd) if len(odd) else before.get(str(name), Appearance()).excused
-        appearances[str(name)] = Appearance(distribution.count(part), known)
+        appearances[str(name)] = Appearance(all=distribution.count(part), excused=known)
     return appearances
 
 
@@ -133,14 +130,8 @@ def write_appearances(
 
     So the appearances of the catalog in force are there whenever the process is killed.
     """
-    stored = StoredAppearances(
-        sources={
-            source: StoredAppearance(all=distribution.as_lists(one.all), excused=distribution.as_lists(one.excused))
-            for source, one in appearances.items()
-        }
-    )
     path = _path(dataset, version)
-    atomic.write_if_changed(path, stored.line().encode())
+    atomic.write_if_changed(path, Appearances(sources=appearances).line().encode())
     needed = {path, *([_path(dataset, accepted.version)] if accepted else [])}
     for other in set(path.parent.glob("*.json")) - needed:
         other.unlink(missing_ok=True)
@@ -149,13 +140,10 @@ def write_appearances(
 
 def _read_appearances(path: Path) -> dict[str, Appearance]:
     try:
-        return {
-            source: Appearance(distribution.from_lists(one.all), distribution.from_lists(one.excused))
-            for source, one in StoredAppearances.read(path).sources.items()
-        }
+        return Appearances.read(path).sources
     except FileNotFoundError:
         return {}
-    except (OSError, DataError, ValueError, KeyError) as error:
+    except (OSError, DataError) as error:
         log.warning("%s cannot be read (%s): new images are compared with the accepted files themselves", path, error)
         return {}
 

@@ -12,10 +12,11 @@ from skinlesion.data import catalog as contract
 from skinlesion.data.catalog import is_unmapped
 from skinlesion.data.checks import distribution
 from skinlesion.data.checks.accepted_data import OTHERS, AcceptedData, Appearance, appearances_of, is_among
+from skinlesion.data.checks.check import Check
 from skinlesion.data.checks.distribution import PROPERTIES, Counts, Property
 from skinlesion.data.checks.ids import check_labels
 from skinlesion.data.checks.settings import CheckSettings
-from skinlesion.data.finding import Finding, Row, Verdict
+from skinlesion.data.finding import Finding
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
 
 NEEDED: Final = (BENIGN, MALIGNANT)
@@ -26,8 +27,7 @@ FEWEST_OF_A_CLASS: Final = 10
 
 NORMAL_95: Final = 1.96
 
-OFF: Final = 1.0
-"""The bound that switches a check off: no share and no distance is larger."""
+_REPAIR: Final = "Repair or remove the files, or give them rows in the table of diagnoses"
 
 
 def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
@@ -37,30 +37,18 @@ def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
     refused = files[files["refused"] != ""]
     unmapped = images[is_unmapped(images["dx"])]
     return [
-        _share(
-            config,
-            "max_refused_share",
-            "Refused images",
-            refused,
-            len(files),
-            "of {total:,} image files are refused",
-            remedy="Repair or remove the files, or give them rows in the table of diagnoses",
-            compares=False,
-            why="refused",
+        Check(config, "max_refused_share", "Refused images", compares=False).of_share(
+            refused, refused["refused"], len(files), "image files are refused", _REPAIR
         ),
-        _share(
-            config,
-            "max_unmapped_share",
-            "Unmapped diagnoses",
+        Check(config, "max_unmapped_share", "Unmapped diagnoses", compares=False).of_share(
             unmapped,
+            unmapped["dx"],
             len(images),
-            "of {total:,} accepted images have a diagnosis that is not recognised and count as unknown",
-            remedy="Use codes that docs/reference/labels.md lists, or correct the column",
-            compares=False,
-            why="dx",
+            "accepted images have a diagnosis that is not recognised and count as unknown",
+            "Use codes that docs/reference/labels.md lists, or correct the column",
         ),
         _missing_needed(config, images),
-        *check_labels(config, images, lambda passed: _verdict(config, passed=passed), _unjudged),
+        *check_labels(config, images),
     ]
 
 
@@ -80,20 +68,17 @@ def check_changes(
             "max_image_shift": "Appearance of the images",
         }
         none = "there is no accepted catalog to compare with."
-        return [
-            Finding(check, title, None, getattr(config, check), "not judged", none) for check, title in titles.items()
-        ]
+        return [Check(config, name, title).not_judged(none) for name, title in titles.items()]
     source_of = _judged_as(accepted, config.min_images_checked)
-    findings = [
-        *_refused_tonight(config, catalog, accepted),
-        *_classes_gone(config, images, accepted),
+    return [
+        _refused_tonight(config, catalog, accepted),
+        _classes_gone(config, images, accepted),
         _lost(config, images, accepted),
         _relabelled(config, images, accepted),
+        *_class_shifts(config, images, new, accepted, source_of),
+        *_image_shifts(config, images, new, accepted, source_of),
+        *_new_sources(config, images, source_of),
     ]
-    findings += _class_shifts(config, images, new, accepted, source_of)
-    findings += _image_shifts(config, images, new, accepted, source_of)
-    findings += _new_sources(config, images, source_of)
-    return findings
 
 
 def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
@@ -103,133 +88,49 @@ def is_new(images: pd.DataFrame, accepted: AcceptedData | None) -> pd.Series:
     return ~is_among(images["sha256"], accepted.contents)
 
 
-def _verdict(config: CheckSettings, *, passed: bool) -> Verdict:
-    if passed:
-        return "passed"
-    return "accepted" if config.accept_data_changes else "failed"
-
-
-def _unjudged(config: CheckSettings, check: str, title: str, images: int) -> Finding | None:
-    """Return the finding of a check that is switched off or has too few images; None where it is to be judged."""
-    bound = getattr(config, check)
-    is_off = bound >= OFF
-    if check == "require_classes":
-        bound, is_off = 0, not config.require_classes
-    if is_off:
-        return Finding(check, title, None, bound, "not judged", "the check is switched off.")
-    if images < config.min_images_checked:
-        few = f"{images} images; fewer than {config.min_images_checked} are not judged."
-        return Finding(check, title, None, bound, "not judged", few)
-    return None
-
-
-def _share(
-    config: CheckSettings,
-    check: str,
-    title: str,
-    rows: pd.DataFrame,
-    total: int,
-    found: str,
-    *,
-    remedy: str,
-    compares: bool,
-    why: str,
-) -> Finding:
-    """Return the finding on a share. rows: those that count against it; why: the column with the reason of each."""
-    if unjudged := _unjudged(config, check, title, total):
-        return unjudged
-    bound, figure = getattr(config, check), len(rows) / total
-    return Finding(
-        check,
-        title,
-        figure,
-        bound,
-        _verdict(config, passed=figure <= bound),
-        f"{len(rows):,} {found.format(total=total)} ({figure:.1%}); at most {bound:.1%} may be.",
-        f"{remedy}, or raise {check}.",
-        _rows(rows, rows[why]),
-        compares,
-    )
-
-
-def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
-    return tuple(map(Row, rows["image"], rows["file"], why.astype("str")))
-
-
 def _missing_needed(config: CheckSettings, images: pd.DataFrame) -> Finding:
-    title = "Classes to train on"
-    if unjudged := _unjudged(config, "require_classes", title, len(images)):
+    check = Check(config, "require_classes", "Classes to train on", compares=False)
+    if unjudged := check.unless_judged(len(images)):
         return unjudged
-    counts = images["label"].value_counts()
-    missing = [label for label in NEEDED if not counts.get(label)]
+    missing = [label for label in NEEDED if not (images["label"] == label).any()]
     found = (
         f"no image of {len(images):,} is {' or '.join(missing)}."
         if missing
         else "there are benign and malignant images."
     )
-    return Finding(
-        "require_classes",
-        title,
-        len(missing),
-        0,
-        _verdict(config, passed=not missing),
-        found,
-        "Correct the column of diagnoses, add images, or set require_classes=false.",
-        compares=False,
+    return check.finding(
+        len(missing), found, "Correct the column of diagnoses, add images, or set require_classes=false."
     )
 
 
-def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
+def _refused_tonight(config: CheckSettings, catalog: pd.DataFrame, accepted: AcceptedData) -> Finding:
     files = catalog[(catalog["file"] != "") & ~is_among(catalog["sha256"], accepted.contents)]
-    yield _share(
-        config,
-        "max_refused_share",
-        "Refused images among the new",
-        files[files["refused"] != ""],
-        len(files),
-        "of {total:,} new image files are refused",
-        remedy="Repair or remove the files, or give them rows in the table of diagnoses",
-        compares=True,
-        why="refused",
-    )
+    refused = files[files["refused"] != ""]
+    check = Check(config, "max_refused_share", "Refused images among the new")
+    return check.of_share(refused, refused["refused"], len(files), "new image files are refused", _REPAIR)
 
 
-def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Iterator[Finding]:
-    title = "Classes that were there"
-    if unjudged := _unjudged(config, "require_classes", title, len(accepted.rows)):
-        yield unjudged
-        return
+def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
+    check = Check(config, "require_classes", "Classes that were there")
+    if unjudged := check.unless_judged(len(accepted.rows)):
+        return unjudged
     before, now = accepted.rows["label"].value_counts(), images["label"].value_counts()
     gone = [label for label in LABELS if before.get(label, 0) >= FEWEST_OF_A_CLASS and not now.get(label)]
     had = " and ".join(f"{label} had {before[label]} images" for label in gone)
     rows = accepted.rows[accepted.rows["label"].isin(gone)]
-    yield Finding(
-        "require_classes",
-        title,
-        len(gone),
-        0,
-        _verdict(config, passed=not gone),
-        f"{had} in the accepted catalog and has none now." if gone else "every class still has images.",
-        "Correct the column of diagnoses, or set require_classes=false.",
-        _rows(rows, rows["label"].radd("was ")),
-    )
+    found = f"{had} in the accepted catalog and has none now." if gone else "every class still has images."
+    remedy = "Correct the column of diagnoses, or set require_classes=false."
+    return check.finding(len(gone), found, remedy, rows, rows["label"].radd("was "))
 
 
 def _lost(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
     before = accepted.rows
     lost = before[~is_among(before["image"], images["image"])]
     lost = lost[~is_among(lost["sha256"], images["sha256"])]  # what is left was not just renamed
-    return _share(
-        config,
-        "max_lost_share",
-        "Lost images",
-        lost.assign(why="gone or refused"),
-        len(before),
-        "of {total:,} images of the accepted catalog are gone or refused",
-        remedy="Bring the files and their rows back",
-        compares=True,
-        why="why",
-    )
+    why = pd.Series("gone or refused", index=lost.index)
+    found = "images of the accepted catalog are gone or refused"
+    check = Check(config, "max_lost_share", "Lost images")
+    return check.of_share(lost, why, len(before), found, "Bring the files and their rows back")
 
 
 def _relabelled(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -> Finding:
@@ -237,17 +138,10 @@ def _relabelled(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedD
         accepted.rows[["image", "label"]], on="image", suffixes=("", "_was")
     )
     changed = both[both["label"] != both["label_was"]]
-    return _share(
-        config,
-        "max_relabelled_share",
-        "Changed classes",
-        changed.assign(why=changed["label_was"] + ", now " + changed["label"]),
-        len(both),
-        "of {total:,} images of the accepted catalog have another class now",
-        remedy="Correct the column of diagnoses",
-        compares=True,
-        why="why",
-    )
+    why = changed["label_was"] + ", now " + changed["label"]
+    found = "images of the accepted catalog have another class now"
+    check = Check(config, "max_relabelled_share", "Changed classes")
+    return check.of_share(changed, why, len(both), found, "Correct the column of diagnoses")
 
 
 def _judged_as(accepted: AcceptedData, enough: int) -> dict[str, str]:
@@ -275,9 +169,9 @@ def _class_shifts(
     now = dict(list(images.groupby(images["source"].map(source_of))))
     for name, old in before:
         source = str(name)
-        title = f"Shares of the classes{_where(source, source_of)}"
+        check = Check(config, "max_class_shift", f"Shares of the classes{_where(source, source_of)}")
         rows = now.get(source, images.iloc[:0])
-        if unjudged := _unjudged(config, "max_class_shift", title, min(len(old), len(rows))):
+        if unjudged := check.unless_judged(min(len(old), len(rows))):
             yield unjudged
             continue
         shares = [table["label"].value_counts(normalize=True).reindex(LABELS, fill_value=0.0) for table in (old, rows)]
@@ -286,17 +180,14 @@ def _class_shifts(
         suspects = rows[new.loc[rows.index]]
         if shares[1][worst] > shares[0][worst]:
             suspects = suspects[suspects["label"] == worst]
-        yield Finding(
-            "max_class_shift",
-            title,
+        yield check.finding(
             moved[worst],
-            config.max_class_shift,
-            _verdict(config, passed=moved[worst] <= config.max_class_shift),
             f"{worst} went from {shares[0][worst]:.1%} of {len(old):,} images to {shares[1][worst]:.1%} of {len(rows):,}, "
-            f"{moved[worst]:.2f} more than chance explains; at most {config.max_class_shift:g} may be.",
+            f"{moved[worst]:.2f} more than chance explains; at most {check.bound:g} may be.",
             "Correct the table of diagnoses; give images of another kind a `source` of their own; or raise "
             "max_class_shift.",
-            _rows(suspects, suspects["label"]),
+            suspects,
+            suspects["label"],
         )
 
 
@@ -332,7 +223,8 @@ def _judged_appearances(
         together.setdefault(source_of.get(source, OTHERS), []).append(appearance)
     return {
         source: Appearance(
-            distribution.total([one.all for one in several]), distribution.total([one.excused for one in several])
+            all=distribution.total([one.all for one in several]),
+            excused=distribution.total([one.excused for one in several]),
         )
         for source, several in together.items()
     }
@@ -346,45 +238,44 @@ def _image_shift(
     New images pass when they are like all accepted ones, or like those that looked different and that a person accepted: a
     camera that was accepted once does not fail again.
     """
-    check, enough = "max_image_shift", config.min_images_checked
+    check = Check(config, "max_image_shift", title)
     now = distribution.count(images)
     known = min(distribution.images_in(accepted.all), distribution.images_in(now))
-    if unjudged := _unjudged(config, check, title, known):
+    if unjudged := check.unless_judged(known):
         return unjudged
     moved = {one.name: distribution.distance(accepted.all[one.name], now[one.name]) for one in PROPERTIES}
-    if with_excused and distribution.images_in(accepted.excused) >= enough:
+    if with_excused and distribution.images_in(accepted.excused) >= config.min_images_checked:
         excused = {one.name: distribution.distance(accepted.excused[one.name], now[one.name]) for one in PROPERTIES}
         moved = min(moved, excused, key=lambda figures: max(figures.values()))
     worst = max(PROPERTIES, key=lambda one: moved[one.name])
     beyond = [one.title for one in PROPERTIES if moved[one.name] > config.max_image_shift and one is not worst]
     also = f" So did {', '.join(beyond)}." if beyond else ""
     before, after = (distribution.middle(worst, counts[worst.name]) for counts in (accepted.all, now))
-    return Finding(
-        check,
-        title,
+    is_beyond = moved[worst.name] > check.bound
+    rows, why = _strangest(worst, accepted.all[worst.name], images) if is_beyond else (None, None)
+    return check.finding(
         moved[worst.name],
-        config.max_image_shift,
-        _verdict(config, passed=moved[worst.name] <= config.max_image_shift),
         f"of {len(images):,}, {worst.title} moved most: its median from {worst.show(before)} to {worst.show(after)}, a "
-        f"distance of {moved[worst.name]:.2f} beyond chance; at most {config.max_image_shift:g} may be.{also}",
+        f"distance of {moved[worst.name]:.2f} beyond chance; at most {check.bound:g} may be.{also}",
         "Look at the images: a scanner, a white balance, the order of colours? Give those of another camera a `source` "
         "of their own, or raise max_image_shift.",
-        _strangest(worst, accepted.all[worst.name], images) if moved[worst.name] > config.max_image_shift else (),
+        rows,
+        why,
     )
 
 
-def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[Row, ...]:
-    """Return the images outside the middle nine tenths of the accepted ones, the farthest first."""
+def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the images outside the middle nine tenths of the accepted ones, the farthest first, and what is odd of each."""
     low, high = (distribution.middle(one, before, quantile) for quantile in (0.05, 0.95))
     values = one.of(images)
     beyond = (low - values).where(values < low, values - high)
     beyond = beyond[beyond > 0].sort_values(ascending=False, kind="stable")
     rows = images.loc[beyond.index]
-    return _rows(rows, values.loc[beyond.index].map(lambda value: f"{one.title} {one.show(value)}"))
+    return rows, values.loc[beyond.index].map(lambda value: f"{one.title} {one.show(value)}")
 
 
 def _new_sources(config: CheckSettings, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
     counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
     for source, number in list(counts.items())[:20]:
         found = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
-        yield Finding("max_image_shift", "New source", None, config.max_image_shift, "not judged", found)
+        yield Check(config, "max_image_shift", "New source").not_judged(found)

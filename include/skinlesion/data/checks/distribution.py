@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Counts = npt.NDArray[np.int64]
+Counts = list[int]
 """The number of images in each bin of a property."""
 
 SMIRNOV_95: Final = 1.358
@@ -95,23 +94,25 @@ def count(images: pd.DataFrame) -> dict[str, Counts]:
     for one in PROPERTIES:
         values = one.of(images).to_numpy(dtype=np.float64)
         places = np.floor((values[np.isfinite(values)] - one.low) / (one.high - one.low) * one.bins)
-        counts[one.name] = np.bincount(np.clip(places, 0, one.bins - 1).astype(np.int64), minlength=one.bins)
+        counts[one.name] = np.bincount(np.clip(places, 0, one.bins - 1).astype(np.int64), minlength=one.bins).tolist()
     return counts
 
 
 def nothing() -> dict[str, Counts]:
     """Return the counts of no image."""
-    return {one.name: np.zeros(one.bins, dtype=np.int64) for one in PROPERTIES}
+    return {one.name: [0] * one.bins for one in PROPERTIES}
 
 
 def total(many: list[dict[str, Counts]]) -> dict[str, Counts]:
     """Return the counts of several sets of images together."""
-    return {name: np.sum([none, *(counts[name] for counts in many)], axis=0) for name, none in nothing().items()}
+    return {
+        name: np.sum([none, *(counts[name] for counts in many)], axis=0).tolist() for name, none in nothing().items()
+    }
 
 
 def images_in(counts: dict[str, Counts]) -> int:
     """Return the number of images whose properties are known."""
-    return int(counts["brightness"].sum())
+    return sum(counts["brightness"])
 
 
 def distance(before: Counts, after: Counts) -> float:
@@ -119,7 +120,7 @@ def distance(before: Counts, after: Counts) -> float:
 
     It is taken at the edges of bins, so it may be a little smaller than on the values themselves, never larger.
     """
-    n, m = int(before.sum()), int(after.sum())
+    n, m = sum(before), sum(after)
     if not n or not m:
         return 0.0
     apart = np.abs(np.cumsum(before) / n - np.cumsum(after) / m).max()
@@ -128,18 +129,12 @@ def distance(before: Counts, after: Counts) -> float:
 
 def middle(one: Property, counts: Counts, quantile: float = 0.5) -> float:
     """Return the middle of the bin in which a quantile lies. Expects at least one image."""
-    place = int(np.searchsorted(np.cumsum(counts), quantile * counts.sum()))
+    place = int(np.searchsorted(np.cumsum(counts), quantile * sum(counts)))
     return one.low + (place + 0.5) * (one.high - one.low) / one.bins
 
 
-def as_lists(counts: dict[str, Counts]) -> dict[str, list[int]]:
-    """Return the counts as lists, which JSON can hold."""
-    return {name: bins.tolist() for name, bins in counts.items()}
-
-
-def from_lists(stored: dict[str, list[int]]) -> dict[str, Counts]:
-    """Return the counts that `as_lists` returned. Raises KeyError or ValueError when they are of other bins."""
-    counts = {one.name: np.asarray(stored[one.name], dtype=np.int64) for one in PROPERTIES}
-    if any(counts[one.name].shape != (one.bins,) for one in PROPERTIES):
-        raise ValueError("counts over other bins")
+def of_these_bins(counts: dict[str, Counts]) -> dict[str, Counts]:
+    """Return the counts. Raises ValueError where they are of other properties or bins, as another program wrote them."""
+    if {name: len(bins) for name, bins in counts.items()} != {one.name: one.bins for one in PROPERTIES}:
+        raise ValueError("expected counts over the bins of this program")
     return counts

@@ -13,18 +13,14 @@ from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.checks.tables import require_sound
 from skinlesion.data.finding import Finding
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
-from skinlesion.data.report.contents import equal_files, near_duplicates
-from skinlesion.data.report.written import is_reported, remove_failed_report, write_failed_report, write_report
+from skinlesion.data.report.contents import contents, equal_files, near_duplicates
+from skinlesion.data.report.written import is_reported, remove_failed_report, write_report, write_table_of_failures
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
 
 def check_and_report(
-    config: CheckSettings,
-    catalog: pd.DataFrame,
-    files: pd.DataFrame,
-    pairs: pd.DataFrame,
-    notes: Sequence[str] = (),
+    config: CheckSettings, catalog: pd.DataFrame, files: pd.DataFrame, pairs: pd.DataFrame, notes: Sequence[str] = ()
 ) -> None:
     """Raise DataError unless the data may be trained on; write the data report.
 
@@ -46,14 +42,17 @@ def check_and_report(
     new = is_new(images, accepted)
     findings += check_changes(config, catalog, images, new, accepted)
     duplicates = equal_files(catalog) + near_duplicates(catalog, pairs)
+    report = contents(catalog, images, findings, duplicates, notes)
     if failed := _failed(findings):
-        page, table = write_failed_report(config, catalog, images, findings, duplicates, notes)
+        page = layout.failed_data_report(dataset)
+        table = write_table_of_failures(page, findings)
+        write_report(config, page, report, catalog, images)
         where = f"All rows: {table}; with images: {page}"
         raise DataError(_message(config, failed, notes, where))
     is_excused = any(one.check == "max_image_shift" and one.verdict == "accepted" for one in findings)
     appearances = appearances_of(images, new & is_excused, accepted.appearances if accepted else {})
     write_appearances(dataset, contract.data_version(catalog), appearances, accepted)
-    write_report(config, layout.data_report(dataset), catalog, images, findings, duplicates, notes)
+    write_report(config, layout.data_report(dataset), report, catalog, images)
     remove_failed_report(dataset)
 
 

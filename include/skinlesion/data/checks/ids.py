@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import pandas as pd
 
 from skinlesion.data.catalog import is_unmapped
+from skinlesion.data.checks.check import Check
 from skinlesion.data.checks.settings import CheckSettings
-from skinlesion.data.finding import Finding, Row, Verdict
+from skinlesion.data.finding import Finding
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.spelling import may_be_malignant
@@ -39,29 +39,13 @@ DIAGNOSES_OF_A_PATIENT: Final = 5
 FEWEST_OF_A_CLASS: Final = 10
 WORDS_LISTED: Final = 10
 
-ONE_ID: Final = "Images of one id"
-HELD_OUT_PART: Final = "Held-out part of each class"
 
-NotJudged = Callable[[CheckSettings, str, str, int], Finding | None]
-
-
-def check_labels(
-    config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict], unjudged: NotJudged
-) -> list[Finding]:
+def check_labels(config: CheckSettings, images: pd.DataFrame) -> list[Finding]:
     """Return the findings on ids, the held-out part and words. images: the accepted rows of a catalog, with their sides."""
-    enough = config.min_images_checked  # what is held out has bounds of its own
-    return [
-        _malignant_words(images, verdict),
-        unjudged(config, "max_one_id_share", ONE_ID, len(images)) or _one_id(config, images, verdict),
-        unjudged(config, "max_held_out_gap", HELD_OUT_PART, enough) or _held_out(config, images, verdict),
-    ]
+    return [_malignant_words(config, images), _one_id(config, images), _held_out(config, images)]
 
 
-def _rows(rows: pd.DataFrame, why: pd.Series) -> tuple[Row, ...]:
-    return tuple(map(Row, rows["image"], rows["file"], why.astype("str")))
-
-
-def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
+def _malignant_words(config: CheckSettings, images: pd.DataFrame) -> Finding:
     """Return the finding on words that name a malignant disease, or deny one, and are not known: none may count as unknown."""
     counts = images["dx"].value_counts()
     words = [str(dx) for dx in counts.index[is_unmapped(counts.index.to_series())] if may_be_malignant(str(dx))]
@@ -74,31 +58,30 @@ def _malignant_words(images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -
             f"{len(words)} word{'s' * (len(words) > 1)} of {len(rows):,} image{'s' * (len(rows) > 1)} may name a malignant disease "
             f"or deny one, and would count as unknown: {listed}{more}."
         )
-    return Finding(
-        "max_unmapped_share",
-        "Words for malignant diseases",
+    return Check(config, "max_unmapped_share", "Words for malignant diseases", compares=False).finding(
         len(words),
-        0,
-        verdict(not words),
         found,
         "Say what each means in labels/vocabulary.csv, with the columns word and dx (malignant, benign, unknown, or a code such "
         "as mel), or correct the column.",
-        _rows(rows, rows["dx"]),
-        compares=False,
+        rows,
+        rows["dx"],
+        bound=0,
     )
 
 
-def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
-    check, title = "max_one_id_share", ONE_ID
+def _one_id(config: CheckSettings, images: pd.DataFrame) -> Finding:
+    check = Check(config, "max_one_id_share", "Images of one id", compares=False)
+    if unjudged := check.unless_judged(len(images)):
+        return unjudged
     groups = own_groups(images)
     counts = groups[~groups.str.startswith("image:")].value_counts()
     if counts.empty:
-        return Finding(check, title, None, config.max_one_id_share, "not judged", "no image has a lesion or a patient.")
+        return check.not_judged("no image has a lesion or a patient.")
     name, count = str(counts.index[0]), int(counts.iloc[0])
     following = int(counts.iloc[1]) if len(counts) > 1 else 0
     rows = images[groups == name]
     share, dx, sources = count / len(images), rows["dx"].nunique(), rows.loc[rows["source"] != "", "source"].nunique()
-    is_large = share > config.max_one_id_share
+    is_large = share > check.bound
     kind, _, value = name.partition(":")
     is_outlier = count > TIMES_THE_NEXT * following
     if kind == "lesion":
@@ -111,28 +94,27 @@ def _one_id(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool
         )
     is_implausible &= count >= FEWEST_OF_ONE_ID
     of_sources = f" from {sources} sources" if sources > 1 else ""
-    return Finding(
-        check,
-        title,
+    return check.finding(
         share,
-        config.max_one_id_share,
-        verdict(not is_implausible),
         f"the {kind} {value[:SHOWN]!r} has the most: {count:,} of {len(images):,} images ({share:.1%}) with {dx} "
         f"diagnos{'is' if dx == 1 else 'es'}{of_sources}; the next has {following:,}.",
         f"All images of a {kind} lie on one side of the split. If {value[:SHOWN]!r} stands for `not known`, or is no {kind}, "
         f"leave these cells of {kind}_id blank{', or add patient_id if lesions are numbered within each patient' * (kind == 'lesion')}. "
         f"If it is one {kind}, set max_one_id_share=1.",
-        _rows(rows, rows["dx"]) if is_implausible else (),
-        compares=False,
+        rows,
+        rows["dx"] if is_implausible else None,
+        passed=not is_implausible,
     )
 
 
-def _held_out(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bool], Verdict]) -> Finding:
+def _held_out(config: CheckSettings, images: pd.DataFrame) -> Finding:
     """Return the finding on the class of which least is held out, against the wanted share.
 
     Where less than that is held out of everything, as after a change of `held_out_fraction`, that is what is wanted.
     """
-    check, title = "max_held_out_gap", HELD_OUT_PART
+    check = Check(config, "max_held_out_gap", "Held-out part of each class", compares=False)
+    if unjudged := check.unless_judged(config.min_images_checked):  # what is held out has bounds of its own
+        return unjudged
     is_held = images["split"] == HELD_OUT
     wanted = min(config.held_out_fraction, float(is_held.mean()) or config.held_out_fraction)
     gaps: dict[str, float] = {}
@@ -144,23 +126,17 @@ def _held_out(config: CheckSettings, images: pd.DataFrame, verdict: Callable[[bo
     if not gaps and len(images) >= FEWEST_OF_A_CLASS and not is_held.any():
         gaps[str(images["label"].mode().iloc[0])] = 1.0
     if not gaps:
-        few = "no class has enough images to be judged."
-        return Finding(check, title, None, config.max_held_out_gap, "not judged", few)
+        return check.not_judged("no class has enough images to be judged.")
     worst = max(gaps, key=gaps.__getitem__)
     rows = images[images["label"] == worst]
     held = int((rows["split"] == HELD_OUT).sum())
     groups = own_groups(rows).value_counts()
-    passed = gaps[worst] <= config.max_held_out_gap
     kind, _, value = str(groups.index[0]).partition(":")
-    return Finding(
-        check,
-        title,
+    return check.finding(
         gaps[worst],
-        config.max_held_out_gap,
-        verdict(passed),
         f"{held:,} of {len(rows):,} images that are {worst} ({held / len(rows):.1%}) are held out; wanted are {wanted:.1%}.",
         f"The {kind} {value[:SHOWN]!r} has {groups.iloc[0]:,} of them: correct the ids, or add images of other lesions, because "
         "what is not held out cannot be measured. If it is right, set max_held_out_gap=1.",
-        () if passed else _rows(rows, own_groups(rows)),
-        compares=False,
+        rows,
+        own_groups(rows) if gaps[worst] > check.bound else None,
     )

@@ -13,65 +13,15 @@ import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES
 
 _OF_PANDAS: Final = frozenset(word.casefold() for word in STR_NA_VALUES)
-_OF_THE_FIELD: Final = frozenset(
-    [
-        "na",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "nat",
-        "empty",
-        "blank",
-        "missing",
-        "unknown",
-        "unk",
-        "unspecified",
-        "undefined",
-        "undetermined",
-        "undisclosed",
-        "unavailable",
-        "anonymous",
-        "anonymised",
-        "anonymized",
-        "withheld",
-        "redacted",
-        "tbd",
-        "tbc",
-        "notavailable",
-        "notapplicable",
-        "notprovided",
-        "notgiven",
-        "notknown",
-        "notrecorded",
-        "notreported",
-        "notspecified",
-        "notstated",
-        "notassessed",
-        "notdocumented",
-        "notidentified",
-        "notdetermined",
-        "notdone",
-        "nodata",
-        "noid",
-        "novalue",
-        "norecord",
-        "noinformation",
-        "noneprovided",
-        "nonegiven",
-        "noneknown",
-        "datamissing",
-        "missingdata",
-        "missingvalue",
-        "unbekannt",
-        "keineangabe",
-        "inconnu",
-        "desconocido",
-        "desconhecido",
-        "sconosciuto",
-        "naoinformado",
-    ]
+_WORDS: Final = (
+    "na nan null none nil nat empty blank missing unknown unk unspecified undefined undetermined undisclosed "
+    "unavailable anonymous anonymised anonymized withheld redacted tbd tbc notavailable notapplicable "
+    "notprovided notgiven notknown notrecorded notreported notspecified notstated notassessed notdocumented "
+    "notidentified notdetermined notdone nodata noid novalue norecord noinformation noneprovided nonegiven "
+    "noneknown datamissing missingdata missingvalue unbekannt keineangabe inconnu desconocido desconhecido "
+    "sconosciuto naoinformado"
 )
+_OF_THE_FIELD: Final = frozenset(_WORDS.split())
 """Without blanks and punctuation, so that `N.A.`, `#N/A` and `<NA>` are one word, and `not_available` is `Not available`."""
 
 _CODE: Final = re.compile(r"-\s*(?:[1-9]|([789])\1+)(?:[.,]0*)?")

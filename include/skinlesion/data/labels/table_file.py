@@ -20,9 +20,7 @@ _OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 
 
 def read_cells(
-    path: Path,
-    choose: Callable[[list[str]], Iterable[str]],
-    is_header: IsHeader = no_header,
+    path: Path, choose: Callable[[list[str]], Iterable[str]], is_header: IsHeader = no_header
 ) -> pd.DataFrame:
     """Return columns of a table as text, and `row`, the number of each row in the file (the header is 1).
 

@@ -67,10 +67,7 @@ def _require_bounded(path: Path, parts: zipfile.ZipFile) -> None:
 
 
 def _cells(
-    path: Path,
-    sheets: Sequence[Any],
-    choose: Callable[[list[str]], Iterable[str]],
-    is_header: IsHeader,
+    path: Path, sheets: Sequence[Any], choose: Callable[[list[str]], Iterable[str]], is_header: IsHeader
 ) -> pd.DataFrame:
     names: list[list[str]] = []
     at = sheet = None

@@ -11,7 +11,7 @@ import pandas as pd
 from skinlesion.data.catalog import data_version
 from skinlesion.data.finding import Finding, LinkedReport
 from skinlesion.data.report import thumbnails
-from skinlesion.data.report.contents import DataReport, DuplicatePair, contents
+from skinlesion.data.report.contents import DataReport
 from skinlesion.data.report.page import ContactSheet, Thumbnails, render
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
@@ -24,37 +24,18 @@ PAIRS_SHOWN: Final = 24
 
 
 def write_report(
-    config: DataSettings,
-    page: Path,
-    catalog: pd.DataFrame,
-    images: pd.DataFrame,
-    findings: Sequence[Finding],
-    duplicates: Sequence[DuplicatePair],
-    notes: Sequence[str] = (),
+    config: DataSettings, page: Path, report: DataReport, catalog: pd.DataFrame, images: pd.DataFrame
 ) -> None:
-    """Write the report of a catalog to page (.html) and, first, its figures beside it (.json).
-
-    catalog, images: as for `contents`. duplicates: pairs of images that are duplicates of each other. notes:
-    sentences on how the labels were read.
-    """
+    """Write a report as a page (.html) and, first, its figures beside it (.json). catalog, images: as for `contents`."""
     for file in (page, page.with_suffix(".json")):
         set_aside(file)
-    report = contents(catalog, images, findings, duplicates, notes)
     shown = _thumbnails(config, catalog, images, report)
     report.write(page.with_suffix(".json"))
     atomic.write_if_changed(page, render(report, shown).encode())
 
 
-def write_failed_report(
-    config: DataSettings,
-    catalog: pd.DataFrame,
-    images: pd.DataFrame,
-    findings: Sequence[Finding],
-    duplicates: Sequence[DuplicatePair],
-    notes: Sequence[str] = (),
-) -> tuple[Path, Path]:
-    """Write the report of a catalog that did not pass, and a table of every image concerned; return the paths of both."""
-    page = layout.failed_data_report(config.dataset)
+def write_table_of_failures(page: Path, findings: Sequence[Finding]) -> Path:
+    """Write a table of every image that a failed check is about beside the report; return its path."""
     rows = [
         (finding.check, finding.title, row.image, row.file, row.why)
         for finding in findings
@@ -63,8 +44,7 @@ def write_failed_report(
     ]
     table = csv_text(("check", "title", "image", "file", "why"), rows)
     atomic.write_if_changed(page.with_suffix(".csv"), table.encode())
-    write_report(config, page, catalog, images, findings, duplicates, notes)
-    return page, page.with_suffix(".csv")
+    return page.with_suffix(".csv")
 
 
 def remove_failed_report(dataset: Path) -> None:

@@ -20,7 +20,7 @@ from skinlesion.data.sources.http_download import DOWNLOADS_OF_A_WRONG_FILE, dow
 from skinlesion.data.sources.intake import Intake, NameTaken, NotTaken
 from skinlesion.data.sources.official_sets import SETS, OfficialFile
 from skinlesion.data.sources.settings import SourceSettings
-from skinlesion.data.sources.source_report import SourceReport, SourceSummary
+from skinlesion.data.sources.source_report import SourceReport
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
@@ -40,27 +40,13 @@ PLACED_COLUMNS: Final = {"file": "str", "size": "int64"}
 _NAMED: Final = 5  # damaged members named in an error
 
 
-class FetchSummary(SourceSummary):
-    """A `FetchReport` as `skinlesion fetch --json` writes it."""
-
-    set: str
-    folder: str
-    files: dict[str, str]
-
-
 @dataclass
 class FetchReport:
     """What became of each file of the set; `placed` counts images and tables."""
 
-    name: str
     folder: Path
     files: dict[str, str] = field(default_factory=dict)
     placed: SourceReport = field(default_factory=SourceReport)
-
-    def summary(self) -> FetchSummary:
-        """Return the report as it is written."""
-        placed = self.placed.summary().model_dump()
-        return FetchSummary(set=self.name, folder=str(self.folder), files=self.files, **placed)
 
 
 def fetch(name: str, folder: Path, config: SourceSettings, *, keep_zips: bool = False) -> FetchReport:
@@ -80,7 +66,7 @@ def fetch(name: str, folder: Path, config: SourceSettings, *, keep_zips: bool = 
             atomic.remove_partials(path)
         for kind, text in (("LICENSE", official.licence), ("ATTRIBUTION", official.attribution)):
             atomic.write_if_changed(layout.images(folder) / f"{kind}.{name}.txt", text.encode())
-        report = FetchReport(name, folder)
+        report = FetchReport(folder)
         intake = Intake(folder)
         for file in official.files:
             record = layout.tables(folder, "fetch") / f"{file.name}.parquet"

@@ -219,10 +219,7 @@ def _receive(client: httpx.Client, address: str, part: _Part, limit: int) -> Non
             here, size = 0, _number(answer.headers, "content-length")
             part.start(Version.of(answer.headers, size))
         _require_room(address, part.path.parent, here, size, limit)
-        with (
-            part.path.open("ab") as file,
-            progress(part.path.stem, ((size or 0) - here) // _MB, unit="MB") as advance,
-        ):
+        with part.path.open("ab") as file, progress(part.path.stem, ((size or 0) - here) // _MB, unit="MB") as advance:
             for block in answer.iter_raw():
                 here += len(block)
                 if here > (limit if size is None else size):

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -92,17 +92,8 @@ def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
     objects = _listed(store, root, config)
     todo = _new_or_changed(objects, known, config, report)
     todo.sort(key=lambda item: bucket_of(item.url))
-    taken_before = dict(zip(known["url"], known["sha256"], strict=True))
-    taken_files = dict(zip(known["url"], known["file"], strict=True))
-    take = partial(
-        _take,
-        store=store,
-        intake=intake,
-        dataset=config.dataset,
-        taken=lambda url: (taken_files.get(url), taken_before.get(url)),
-        attempts=config.network_attempts,
-        largest=config.largest_file,
-    )
+    taken = {row.url: row for row in map(Copied._make, known[[*TAKEN_COLUMNS]].itertuples(index=False, name=None))}
+    take = partial(_take, store=store, intake=intake, config=config, taken=taken)
     rows = known
     with progress("object store", len(todo), unit="objects") as advance:
         outcomes = spread(take, todo, workers=config.connections, kind="threads")
@@ -248,22 +239,21 @@ def _take(
     *,
     store: AbstractFileSystem,
     intake: Intake,
-    dataset: Path,
-    taken: Callable[[str], tuple[str | None, str | None]],
-    attempts: int,
-    largest: int,
+    config: SourceSettings,
+    taken: Mapping[str, Copied],
 ) -> Outcome:
-    retrying = _attempts(attempts)
+    retrying = _attempts(config.network_attempts)
     try:
-        require_size(item.size, largest)
+        require_size(item.size, config.largest_file)
         place = intake.place(item.name)
         with intake.writing(place) as partial:
             retrying(_copy, store, item, partial)
             digest = sha256_of(partial)
-            is_new = _place(partial, place, digest, intake, dataset, *taken(item.url))
+            before = taken.get(item.url)
+            own = None if before is None else (config.dataset / before.file, before.sha256)
+            is_new = _place(partial, place, digest, intake, own)
             # What has the name already may lie in another folder.
-            holder = intake.holder(place) or place
-            file = str(holder.relative_to(dataset))
+            file = str((intake.holder(place) or place).relative_to(config.dataset))
             return Outcome(item.name, Copied(item.url, item.version, file, item.size, digest), is_new)
     except NotTaken as reason:
         return Outcome(item.name, None, reason=str(reason))
@@ -312,27 +302,21 @@ def _is_md5(store: AbstractFileSystem, item: StoredObject) -> bool:
     return head.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in head
 
 
-def _place(
-    partial: Path,
-    place: Path,
-    digest: str,
-    intake: Intake,
-    dataset: Path,
-    taken_file: str | None,
-    taken_digest: str | None,
-) -> bool:
-    """Put a copied object in its place. Returns whether its content is new there. Raises NameTaken."""
+def _place(partial: Path, place: Path, digest: str, intake: Intake, own: tuple[Path, str] | None) -> bool:
+    """Put a copied object in its place. Returns whether its content is new there. Raises NameTaken.
+
+    own: the file that an earlier version of the object was copied to, and its SHA-256: that file may be replaced.
+    """
     try:
         intake.put(partial, place)
         return True
     except NameTaken as name_taken:
-        holder = name_taken.holder
-        held = sha256_of(holder)
+        held = sha256_of(name_taken.holder)
         if held == digest:
             return False
-        if taken_file is None or holder != dataset / taken_file or held != taken_digest:
+        if own != (name_taken.holder, held):
             raise
-        intake.replace(partial, holder)
+        intake.replace(partial, name_taken.holder)
         return True
 
 

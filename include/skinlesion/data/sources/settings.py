@@ -90,11 +90,7 @@ class SourceSettings(DataSettings):
         le=64,
     )
     network_timeout: int = setting(
-        60,
-        "Network: time-out (seconds)",
-        "A server that sends nothing for so long counts as failed.",
-        ge=1,
-        le=3600,
+        60, "Network: time-out (seconds)", "A server that sends nothing for so long counts as failed.", ge=1, le=3600
     )
     network_attempts: int = setting(
         5,

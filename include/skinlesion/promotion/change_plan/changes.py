@@ -113,11 +113,7 @@ def _settings(
 
 
 def _code(training: TrainingRecord) -> dict[str, JsonValue]:
-    return {
-        TRAINING_CODE: training.origin.training_version,
-        "git revision": training.git_revision,
-        **training.packages,
-    }
+    return {TRAINING_CODE: training.origin.training_version, "git revision": training.git_revision, **training.packages}
 
 
 def _origin(training: TrainingRecord) -> str | None:

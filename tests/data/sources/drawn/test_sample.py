@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,7 @@ from skinlesion.data.sources.drawn.diagnoses import PATTERNS
 from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 from skinlesion.data.sources.drawn.sample import COLUMNS, SampleReport, sample_rows, write_sample
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import Advance, watched_by
 
 SMALL = (120, 90)
 Sixty = tuple[Path, SampleReport]
@@ -133,10 +136,18 @@ def test_every_diagnosis_can_be_drawn_at_any_size(dx: str, size: tuple[int, int]
 
 
 def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
-    drawn: list[int] = []
-    write_sample(tmp_path, images=5, size=SMALL, progress=drawn.append)
-    assert drawn == sorted(set(drawn))
-    assert drawn[-1] == 5
+    drawn: list[float] = []
+
+    class Watcher:
+        @contextmanager
+        def watch(self, work: str, total: float, unit: str) -> Iterator[Advance]:
+            assert total == 5
+            yield drawn.append
+
+    with watched_by(Watcher()):
+        write_sample(tmp_path, images=5, size=SMALL)
+    assert len(drawn) > 1
+    assert sum(drawn) == 5
 
 
 @pytest.mark.parametrize(

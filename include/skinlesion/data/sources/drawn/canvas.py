@@ -7,15 +7,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from skinlesion.data.sources.drawn.noise import (
-    TILE_CELL,
-    Array,
-    cell_tile,
-    grid,
-    logistic,
-    sample_tile,
-    smooth_noise,
-)
+from skinlesion.data.sources.drawn.noise import TILE_CELL, Array, cell_tile, grid, logistic, sample_tile, smooth_noise
 
 Rgb = tuple[float, float, float]
 """Red, green, blue, 0..255."""

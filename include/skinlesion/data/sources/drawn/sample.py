@@ -6,25 +6,25 @@ conclusion about skin cancer from a model that was trained on these images.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 
+from skinlesion.data.images.file import encode_jpeg
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT, UNKNOWN
 from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 from skinlesion.foundation.atomic import PARTIAL_SUFFIX, flush_all, write_text
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.progress import progress
+from skinlesion.foundation.spreadsheet import csv_text
 
 MAX_IMAGES: Final = 100_000
 """A sample uses at most a tenth of the million names that begin with ISIC_9."""
@@ -80,13 +80,7 @@ class SampleRow(NamedTuple):
     view: int
 
 
-def write_sample(
-    folder: Path,
-    images: int = 240,
-    seed: int = 0,
-    size: tuple[int, int] = (600, 450),
-    progress: Callable[[int], None] | None = None,
-) -> SampleReport:
+def write_sample(folder: Path, images: int = 240, seed: int = 0, size: tuple[int, int] = (600, 450)) -> SampleReport:
     """Write `folder/images/ISIC_9xxxxxx.jpg` and `folder/diagnoses.csv`, and return the counts.
 
     The files depend on `images`, `seed` and `size` alone, and the first images of a larger sample are those of a smaller
@@ -97,7 +91,6 @@ def write_sample(
         images: number of images, 1 to `MAX_IMAGES`.
         seed: 0 or more.
         size: width, height in pixels.
-        progress: called in this thread with the number of images drawn so far.
 
     Raises:
         DataError: the folder holds data, or an argument is out of its bounds.
@@ -110,19 +103,16 @@ def write_sample(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            drawn = 0
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress("sample", images) as advance:
             for count in pool.map(lambda views: _write_lesion(staging, views, seed, size), lesions):
-                drawn += count
-                if progress is not None:
-                    progress(drawn)
+                advance(count)
         (folder / "images").mkdir(exist_ok=True)
         flush_all(folder)
         for row in rows:
             os.replace(staging / f"{row.image}.jpg", folder / "images" / f"{row.image}.jpg")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    write_text(folder / "diagnoses.csv", _as_csv(rows))
+    write_text(folder / "diagnoses.csv", csv_text(COLUMNS, [row[:6] for row in rows]))
     labels = [label_of(row.dx) for row in rows]
     return SampleReport(folder, images, len(lesions), {label: labels.count(label) for label in LABELS})
 
@@ -194,22 +184,11 @@ def _refuse_occupied(folder: Path) -> None:
         )
 
 
-def _as_csv(rows: list[SampleRow]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(row[: len(COLUMNS)] for row in rows)
-    return text.getvalue()
-
-
 def _write_lesion(folder: Path, views: list[SampleRow], seed: int, size: tuple[int, int]) -> int:
     """Draw a lesion, write each photograph of it, and return their number."""
     index = views[0].lesion
     lesion = draw_lesion(views[0].dx, np.random.default_rng((seed, index, 1)), size[1])
     for row in views:
         picture = draw_view(lesion, np.random.default_rng((seed, index, 2, row.view)), size)
-        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 90))
-        if not done:
-            raise OSError(f"OpenCV could not encode {row.image}")
-        (folder / f"{row.image}.jpg").write_bytes(jpeg.tobytes())
+        (folder / f"{row.image}.jpg").write_bytes(encode_jpeg(picture, 90))
     return len(views)
