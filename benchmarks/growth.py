@@ -23,11 +23,11 @@ import pandas as pd
 from benchmarks.stages import NO_GATE, SKINLESION, run_stages, total
 from benchmarks.whole_process import measure
 from skinlesion.data.derived_files import COLUMNS as DERIVED_COLUMNS
-from skinlesion.data.examined_files import FILE_COLUMNS
+from skinlesion.data.examined_files import FILE_COLUMNS, SUBJECT_COLUMNS, settings_of
 from skinlesion.data.images.near_duplicates import PAIR_COLUMNS, DuplicateTables
 from skinlesion.data.images.perceptual_hash import BITS
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
-from skinlesion.data.manifest import held_out_rows, read_manifest, training_rows, version
+from skinlesion.data.manifest import held_out_rows, read_manifest, training_rows, trusted_manifest, version
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import BUCKETS, bucket_of
@@ -35,6 +35,8 @@ from skinlesion.foundation.tables import BucketTable, empty, write_table
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import INDEX_COLUMNS, rows_in_a_part
 from skinlesion.network.frozen_part import frozen_part_path
+from skinlesion.prediction.measurable import measurable
+from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
@@ -104,6 +106,7 @@ def _write_past(folder: Path, rows: int) -> None:
         }
     )
     dataset.mkdir()
+    models.mkdir()
     diagnoses.to_csv(layout.diagnoses(dataset), index=False)
     _link(layout.images(dataset), names, folder / "small")
     _link(layout.processed(dataset), names, folder / "small")
@@ -112,8 +115,11 @@ def _write_past(folder: Path, rows: int) -> None:
         if stage == "resize":
             _write_resize_table(config, names)
         measure([SKINLESION, stage, f"--dataset={dataset}", f"--models={models}", "--quiet", *_given()])
+    for path in (folder / "few" / "models").glob(f"{layout.built_model(models).stem}.*"):
+        shutil.copy2(path, models)
     _write_activations(config, folder / "few" / "dataset")
-    _write_candidate(config)
+    _write_candidate(config, folder / "few" / "models")
+    run_stages(folder, SETTINGS)  # the night before: each stage has met this state once
 
 
 def _given() -> list[str]:
@@ -121,11 +127,9 @@ def _given() -> list[str]:
 
 
 def _train_on_few(folder: Path) -> None:
-    """Leave a model in folder/models that really was built, trained and evaluated, and some small images."""
+    """Leave a model in folder/few/models that really was built, trained and evaluated, and some small images."""
     few = folder / "few"
     write_sample(few / "dataset", images=60, seed=0, size=(96, 72))
-    (few / "models").symlink_to(folder / "models")
-    (folder / "models").mkdir()
     run_stages(few, SETTINGS | {"epochs": 1, "head_epochs": 1})
     shutil.copytree(
         layout.processed(few / "dataset"), folder / "small", ignore=shutil.ignore_patterns("output", "augmented")
@@ -165,9 +169,11 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "height": 224,
             "format": "JPEG",
             "reason": "",
-            "settings": config.fingerprint("ingest"),
+            "settings": settings_of(config),
             **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
             "look": _descriptors(generator, len(names)),
+            **dict.fromkeys(SUBJECT_COLUMNS, ""),
+            "age": float("nan"),
         }
     )
     DuplicateTables(layout.tables(config.dataset, "duplicates")).write(empty(PAIR_COLUMNS), table["sha256"].tolist())
@@ -237,24 +243,32 @@ def _batched(values: list[str], size: int) -> Iterator[list[str]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def _write_candidate(config: PipelineConfig) -> None:
-    """Let the model that was trained on few images be the one trained on all."""
-    manifest = read_manifest(config.dataset)
+def _write_candidate(config: PipelineConfig, few: Path) -> None:
+    """Let the model that was trained on few images, in the folder of models few, be the one trained on all."""
+    manifest, split = trusted_manifest(config.dataset, ())
     rows, built = training_rows(manifest), require_built_model(config.models)
-    trained = candidate_in_service(config.models)
+    trained = candidate_in_service(few)
     assert trained is not None
     candidate = candidate_of(config, rows, built)
     shutil.copytree(trained.folder, candidate.folder)
-    changed = {"training_version": version(rows), "origin": origin(config, built)}
+    candidate.registered.unlink()
+    inner = np.arange(len(rows)) % 10 == 0
+    changed = {
+        "run": candidate.run,
+        "training_version": version(rows),
+        "origin": origin(config, built),
+        "split": split,
+        "trained_on": write_trained_on(candidate, rows, inner),
+    }
     record = TrainingRecord.read(candidate.training).model_copy(update=changed)
     record.write(candidate.training)
-    inner = np.arange(len(rows)) % 10 == 0
-    write_trained_on(candidate, rows, inner)
-    key = evaluation_key(config, record, held_out_rows(manifest))
-    MetricsRecord.read(candidate.metrics).model_copy(update={"key": key}).write(candidate.metrics)
-    number = register(config.models, candidate).number
+    held_out = held_out_parts(config, held_out_rows(manifest)).nightly
+    key = evaluation_key(config, record, measurable(config.dataset, held_out, [candidate]).rows)
+    of_all = {"key": key, "run": candidate.run, "training_version": version(rows), "split": split}
+    metrics = MetricsRecord.read(candidate.metrics).model_copy(update=of_all)
+    metrics.write(candidate.metrics)
+    number = register(config.models, candidate, metrics).number
     promote(config.models, number, actor="benchmark", reason="It stands for one that was trained on all images")
-    shutil.rmtree(trained.folder)
 
 
 def _add(dataset: Path, name: str, images: int) -> None:

@@ -137,11 +137,11 @@ def contents_of(folder: Path) -> dict[str, bytes]:
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """Return path -> (SHA-256, mtime in ns) of every file."""
+    """Return path -> (SHA-256, mtime in ns) of every file but the notes of what was seen, which are no results."""
     return {
         str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent != layout.tables(folder, "quiet")
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.stages.data_set import DataSet, detail, digests, jpeg, snapshot
 
 from skinlesion.data import examined_files
-from skinlesion.data.examined_files import FileStat
+from skinlesion.data.images.listed_files import FileStat
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import Shard

@@ -10,6 +10,7 @@ from tests.stages.data_set import DataSet, jpeg
 from tests.strange_files import NOT_READABLE, STRANGE, make_strange, refuse_to_open, sparse, watched
 
 from skinlesion.data import examined_files
+from skinlesion.data.images.listed_files import list_files
 from skinlesion.data.report.contents import DataReport
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -92,7 +93,7 @@ def test_a_file_that_changes_between_listing_and_reading_waits_for_the_next_nigh
 ) -> None:
     image = few.rows()[0]["image"]
     few.touch(image)
-    path, listing = few.original(f"{image}.jpg"), examined_files._list_files
+    path, listing = few.original(f"{image}.jpg"), list_files
     content = path.read_bytes()
 
     def and_then(*arguments: object) -> object:
@@ -105,7 +106,7 @@ def test_a_file_that_changes_between_listing_and_reading_waits_for_the_next_nigh
         return listed
 
     with watched(few.folder), monkeypatch.context() as patch:
-        patch.setattr(examined_files, "_list_files", and_then)
+        patch.setattr(examined_files, "list_files", and_then)
         ingest(few.config())
     assert set(few.refusals()) == {image}
     few.put(f"{image}.jpg", content)

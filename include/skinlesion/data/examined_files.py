@@ -6,7 +6,6 @@ row is valid while the file has the size and the times of the row.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,7 @@ import pandas as pd
 from skinlesion.data.images.colour import CONVERSION_VERSION
 from skinlesion.data.images.dicom import DicomFile, Subject, is_dicom
 from skinlesion.data.images.file import ImageHeader, ImageRefused, check_decodes, check_header, read_header
-from skinlesion.data.images.formats import image_name
-from skinlesion.data.images.listing import found_in, printable
+from skinlesion.data.images.listed_files import FileStat, bucket_of_file, list_files
 from skinlesion.data.images.perceptual_hash import descriptor_of
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.images.statistics import NOT_KNOWN, image_statistics
@@ -27,10 +25,9 @@ from skinlesion.data.settings import DataSettings
 from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
-from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import NotAFile, read_file, reason_of
-from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
+from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.foundation.tables import BucketTable, empty
 from skinlesion.foundation.workers import spread
 
@@ -65,15 +62,6 @@ _ROWS_BETWEEN_WRITES: Final = 2048  # bounds what a killed run has to examine ag
 _Row = dict[str, str | int | float]  # of FILE_COLUMNS
 
 
-class FileStat(NamedTuple):
-    """A file under images/: its relative name, its size, and the times by which a change shows."""
-
-    file: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
 class Examined(NamedTuple):
     """What is known of the files under images/.
 
@@ -101,7 +89,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     """
     folder = layout.images(config.dataset)
     buckets = set(shard.buckets())
-    listed, others, unusable = _list_files(config.dataset, buckets)
+    listed, others, unusable = list_files(config.dataset, None if len(buckets) == BUCKETS else buckets)
     table = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS)
     settings = settings_of(config)
     key_of_subjects = SubjectKey(config.dataset)
@@ -119,7 +107,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     is_new = (merged.pop("_merge") == "left_only").to_numpy()
     rows = merged[~is_new].reset_index(drop=True)
     todo = [listed[position] for position in np.flatnonzero(is_new)]
-    todo.sort(key=lambda file: _bucket(file.file))
+    todo.sort(key=lambda file: bucket_of_file(file.file))
     examine = partial(
         _examine,
         folder=folder,
@@ -144,41 +132,8 @@ def settings_of(config: DataSettings) -> str:
 
 def known_of(config: DataSettings, file: str) -> pd.DataFrame:
     """Return what is known of one file, `FILE_COLUMNS`: one row, or none."""
-    known = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS).read([_bucket(file)])
+    known = BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS).read([bucket_of_file(file)])
     return known[known["file"] == file]
-
-
-def _list_files(dataset: Path, buckets: set[int]) -> tuple[list[FileStat], list[str], dict[str, str]]:
-    """Return the image files of some buckets, sorted by name, the names of other files, and `Examined.unusable`.
-
-    Raises DataError when images/ itself may not be listed, OSError when it cannot.
-    """
-    folder = layout.images(dataset)
-    found: list[FileStat] = []
-    unusable: dict[str, str] = {}
-    others: list[str] = []
-    try:
-        for entry in found_in(folder, apart=layout.own_folders(dataset)):
-            name = printable(entry.file)
-            if entry.reason:
-                unusable[name] = printable(entry.reason)
-            elif not entry.is_image:
-                others.append(name)
-            elif name != entry.file:
-                unusable[name] = "its name is not UTF-8 text: rename it"
-            elif _bucket(name) in buckets:
-                try:
-                    stat = os.stat(f"{folder}/{name}")
-                except OSError as error:
-                    unusable[name] = reason_of(error)
-                else:
-                    found.append(FileStat(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-    except PermissionError as error:
-        raise DataError(
-            f"{folder} cannot be listed ({error.strerror}): expected a folder that this user may read and enter. Change its "
-            "permissions, or those of the folders above it."
-        ) from None
-    return sorted(found), others, unusable
 
 
 def _batches(rows: Iterator[_Row], advance: Callable[[int], None]) -> Iterator[pd.DataFrame]:
@@ -194,17 +149,13 @@ def _batches(rows: Iterator[_Row], advance: Callable[[int], None]) -> Iterator[p
 
 
 def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) -> None:
-    bucket_of_row = rows["file"].map(_bucket)
+    bucket_of_row = rows["file"].map(bucket_of_file)
     for bucket in sorted(buckets):
         table.write(bucket, rows[bucket_of_row == bucket].sort_values("file", ignore_index=True))
 
 
-def _bucket(file: str) -> int:
-    return bucket_of(image_name(file))
-
-
 def _buckets(files: pd.Series) -> set[int]:
-    return {_bucket(file) for file in files}
+    return {bucket_of_file(file) for file in files}
 
 
 def _examine(

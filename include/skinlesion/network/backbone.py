@@ -66,16 +66,23 @@ def keras_cache_path() -> Path:
     return Path(home) / "models" / KERAS_FILE
 
 
+def weights_path(config: ModelSettings) -> Path | None:
+    """Return the path where the backbone's initial weights are, or belong; None for random ones."""
+    if config.weights == "random":
+        return None
+    named = {"imagenet": keras_cache_path(), "drawn": DRAWN_FILE}
+    return named.get(config.weights) or Path(config.weights).expanduser()
+
+
 def find_weights(config: ModelSettings) -> BackboneWeights:
     """Return the backbone's initial weights. ImageNet's are downloaded unless they are in Keras's cache.
 
     Raises DataError for a path without a file and WeightsUnavailable if the download fails. Both messages say where to put
     the file.
     """
-    if config.weights == "random":
+    path = weights_path(config)
+    if path is None:
         return BackboneWeights(None, f"random{config.seed}")
-    named = {"imagenet": keras_cache_path(), "drawn": DRAWN_FILE}
-    path = named.get(config.weights) or Path(config.weights).expanduser()
     if not path.is_file():
         if config.weights != "imagenet":
             raise DataError(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
+from skinlesion.data.images.listed_files import COPY, image_of_copy
 from skinlesion.data.split import TRAIN
 from skinlesion.data.training_view import LARGEST_FILE
 from skinlesion.foundation import layout
@@ -27,8 +28,6 @@ from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from Augmentor.Operations import Operation
-
-_SEPARATOR = "__aug"
 
 
 def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
@@ -45,7 +44,7 @@ def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         wanted=wanted,
         settings=config.fingerprint("augment"),
         make=partial(_augment_one, folder=layout.augmented(config.dataset), config=config),
-        image_of=lambda name: name.rpartition(_SEPARATOR)[0],
+        image_of=image_of_copy,
         shard=shard,
         workers=config.workers_used(),
         kind="processes",
@@ -71,7 +70,7 @@ def _wanted(config: PipelineConfig) -> pd.DataFrame:
     copies = [
         pd.DataFrame(
             {
-                "name": images["image"] + f"{_SEPARATOR}{copy:02d}.jpg",
+                "name": images["image"] + f"{COPY}{copy:02d}.jpg",
                 "image": images["image"],
                 "source": images["sha256"],
                 "input": folder + "/" + images["name"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from skinlesion.data.folder import held_for_ingest, require_images
-from skinlesion.data.labels.of_dataset import labels_of_dataset
 from skinlesion.data.sources import collect as collect_from_sources
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.stages.quiet.look import Look
 from skinlesion.stages.settings import PipelineConfig
 
 
@@ -19,12 +19,17 @@ def collect(config: PipelineConfig) -> StageReport:
     with held_for_ingest(config):
         sources = collect_from_sources(config)
         require_images(config.dataset)
-        # Ingest reads the tables again. Here they are checked before reading the images, which takes hours.
-        labels_of_dataset(config)
+        look = Look("collect", config)
+        tables_as_before = look.report() is not None
+        if not tables_as_before:
+            # Ingest reads the tables again. Here they are checked before reading the images, which takes hours.
+            from skinlesion.data.labels.of_dataset import labels_of_dataset
+
+            labels_of_dataset(config)
     arrived = sum(source.arrived for source in sources.values())
     skipped = sum(source.already_there + source.waiting for source in sources.values())
     failed = sum(source.failed for source in sources.values())
-    return StageReport(
+    report = StageReport(
         stage="collect",
         seen=arrived + skipped + failed,
         done=arrived,
@@ -33,3 +38,6 @@ def collect(config: PipelineConfig) -> StageReport:
         seconds=watch.seconds(),
         details={"sources": {name: source.model_dump() for name, source in sources.items()}},
     )
+    if not tables_as_before:
+        look.note(report)
+    return report

@@ -26,7 +26,7 @@ from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.settings import DataSettings
-from skinlesion.data.sources import collect
+from skinlesion.data.sources import any_source, collect
 from skinlesion.data.split import (
     HELD_OUT,
     TRAIN,
@@ -40,6 +40,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.registry.versions import splits_known
+from skinlesion.stages.quiet.look import Look
 from skinlesion.stages.settings import PipelineConfig
 
 _NAMES_LISTED: Final = 5
@@ -59,12 +60,20 @@ def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
             read a second time. A file without a record (it came later, or its part of the table was lost) is still read.
     """
     with held_for_ingest(config):
-        return _ingest(config, prepared)
+        if not any_source(config):
+            return _ingest(config, prepared)
+        sources = {} if prepared else collect(config)
+        look = Look("ingest", config)
+        report = look.report()
+        if report is None:
+            report = _ingest(config, prepared)
+            look.note(report)
+        said: dict[str, JsonValue] = {name: source.model_dump() for name, source in sources.items()}
+        return report.model_copy(update={"details": report.details | {"sources": said}})
 
 
 def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     watch = Stopwatch()
-    sources = {} if prepared else collect(config)
     require_images(config.dataset)
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
@@ -105,7 +114,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
             "notes": list(notes),
             "equal_copies": copies,
             "duplicates": dict(_count_duplicates(catalog, duplicates, pairs, set_aside, decided)),
-            "sources": {name: source.model_dump() for name, source in sources.items()},
+            "sources": {},
             "data_report": str(layout.data_report(config.dataset)),
         },
     )

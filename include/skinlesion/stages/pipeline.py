@@ -8,9 +8,11 @@ from typing import Final
 
 from pydantic import Field, JsonValue
 
+from skinlesion.data.sources import any_source
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.stages.quiet.look import Look
 from skinlesion.stages.settings import PipelineConfig
 
 STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
@@ -40,9 +42,9 @@ class RunReport(Record):
 
 
 def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **options: bool) -> StageReport:
-    """Run one stage, or one shard of it, and return its report.
+    """Run one stage, or one shard of it, and return its report; where nothing is new, it only looks (see `stages.quiet`).
 
-    The module of the stage is imported only now, since some import TensorFlow.
+    The module of the stage is imported only now, since some import TensorFlow, and most pandas.
 
     Args:
         stage: its name.
@@ -50,8 +52,15 @@ def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **
         shard: the slice of the images, for a stage of `SHARDED`; None for all images.
         options: further arguments of the stage, such as `prepared` of ingest.
     """
+    # Where there are sources, the stages that collect look once they have.
+    look = None if stage == "collect" or (stage == "ingest" and any_source(config)) else Look(stage, config, shard)
+    if look is not None and (quiet := look.report()) is not None:
+        return quiet
     function: Callable[..., StageReport] = getattr(importlib.import_module(f"skinlesion.stages.{stage}"), stage)
-    return function(config, **options) if shard is None else function(config, shard, **options)
+    report = function(config, **options) if shard is None else function(config, shard, **options)
+    if look is not None:
+        look.note(report)
+    return report
 
 
 def run_all(

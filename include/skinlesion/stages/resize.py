@@ -13,6 +13,7 @@ from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.colour import CONVERSION_VERSION, CONVERTED
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
+from skinlesion.data.images.listed_files import image_of_resized
 from skinlesion.data.settings import largest_file
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
@@ -45,7 +46,7 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
             quality=config.jpeg_quality,
             max_pixels=config.max_image_pixels,
         ),
-        image_of=lambda name: Path(name).stem,
+        image_of=image_of_resized,
         shard=shard,
         workers=config.workers_used(),
         kind="threads",

@@ -90,6 +90,6 @@ def image_name(file: Path | str) -> str:
 
     What follows the last dot of a number, as in a DICOM file named by its UID, is no suffix.
     """
-    name = Path(file).name
+    name = os.fspath(file).rpartition("/")[2]
     stem, suffix = os.path.splitext(name)
     return stem if _SUFFIX.fullmatch(suffix) else name

@@ -21,7 +21,7 @@ import pandas as pd
 
 from skinlesion.data.images.file import ImageRefused, Pixels, read_header
 from skinlesion.data.images.image_match import FARTHEST_MOVE, LEAST_LIKENESS, LIKENESS_VERSION, grey_image, likeness
-from skinlesion.data.images.perceptual_hash import Descriptors, distances, orientations, parse_descriptors
+from skinlesion.data.images.perceptual_hash import Words, distances, orientations, parse_descriptors
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
@@ -54,19 +54,50 @@ MOST_CANDIDATES: Final = 32
 
 _CONTENTS_BETWEEN_WRITES: Final = 4096
 _HASHES_AT_ONCE: Final = 16_384  # times eight orientations: a megabyte, which a core's cache holds
+_CELL: Final = (
+    MOST_COLOUR + 1
+)  # grey levels: images of like colour are in the same cell of a channel or in the next one
+_CELLS: Final = 255 // _CELL + 1
 _IMAGES_KEPT: Final = 4096  # decoded; 12 kB each
 
 
 class _Contents(NamedTuple):
-    """What is known of each content: SHA-256, a file that has it, its descriptor, long side by short side.
+    """What is known of each content: SHA-256, a file that has it, its hash, its mean red, green and blue, long side by short side.
 
-    They are sorted by green, so that images of similar colour are neighbours.
+    They are sorted by the cell of their colour, a cube of red, green and blue. The hashes are no index: a copy may differ by
+    32 of 128 bits, so whatever parts of a hash are looked up, of 16 bits all words that differ by 4 would be asked for, 2,517
+    of 65,536 in each of eight parts and eight orientations, which is more than all hashes of a million images. The colours of
+    two images are alike in one of some twenty to a hundred.
+
+    Attributes:
+        channels: uint8 (3, n).
+        start: where each cell begins, in the order of the cells, and the end.
     """
 
     sha256: list[str]
     file: list[str]
-    descriptors: Descriptors
+    signs: Words
+    channels: npt.NDArray[np.uint8]
     aspect: npt.NDArray[np.float64]
+    start: npt.NDArray[np.int64]
+
+    def like_in_colour(self, position: int) -> npt.NDArray[np.int64]:
+        """Return the positions of the contents, this one too, of which no channel differs by more than `MOST_COLOUR`."""
+        own = self.channels[:, position].astype(np.int64)
+        low, high = np.maximum(own - MOST_COLOUR, 0), np.minimum(own + MOST_COLOUR, 255)
+        (red, green, blue), (last_red, last_green, last_blue) = low // _CELL, high // _CELL
+        lowest, width = low.astype(np.uint8), (high - low).astype(np.uint8)
+        found = []
+        for of_red in range(red, last_red + 1):
+            for of_green in range(green, last_green + 1):
+                row = (of_red * _CELLS + of_green) * _CELLS
+                first, last = self.start[row + blue], self.start[row + last_blue + 1]
+                # What is below the lowest becomes large, as these numbers have no sign.
+                is_like = self.channels[0, first:last] - lowest[0] <= width[0]
+                is_like &= self.channels[1, first:last] - lowest[1] <= width[1]
+                is_like &= self.channels[2, first:last] - lowest[2] <= width[2]
+                found.append(np.flatnonzero(is_like) + first)
+        return np.concatenate(found)
 
 
 def find_near_duplicates(config: DataSettings, files: pd.DataFrame) -> pd.DataFrame:
@@ -190,36 +221,38 @@ class DuplicateTables:
 def _contents(readable: pd.DataFrame, is_new: npt.NDArray[np.bool_]) -> tuple[_Contents, npt.NDArray[np.int64]]:
     """Return the contents, and the rank of each among the new ones, -1 for one that is known."""
     descriptors = parse_descriptors(readable["look"].tolist())
-    order = np.argsort(descriptors.colour[:, 1], kind="stable")
+    red, green, blue = (descriptors.colour.astype(np.int64) // _CELL).T
+    cell = (red * _CELLS + green) * _CELLS + blue
+    order = np.argsort(cell, kind="stable")
     sides = readable[["width", "height"]].to_numpy(dtype=np.float64)
     rank = np.full(len(readable), -1, dtype=np.int64)
     rank[is_new] = np.argsort(np.argsort(readable["sha256"].to_numpy(dtype=object)[is_new]))
     contents = _Contents(
         sha256=readable["sha256"].iloc[order].tolist(),
         file=readable["file"].iloc[order].tolist(),
-        descriptors=Descriptors(descriptors.signs[order], descriptors.colour[order]),
+        signs=descriptors.signs[order],
+        channels=np.ascontiguousarray(descriptors.colour[order].T),
         aspect=(sides.max(axis=1) / sides.min(axis=1))[order],
+        start=np.searchsorted(cell[order], np.arange(_CELLS**3 + 1)),
     )
     return contents, rank[order]
 
 
 def _candidates(position: int, *, contents: _Contents, rank: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return this content paired with the contents before it whose descriptors are nearest; known ones come first."""
-    signs, colour = contents.descriptors.signs, contents.descriptors.colour
+    signs = contents.signs
     oriented = orientations(signs[position : position + 1])[0]
-    own, green = colour[position].astype(np.int16), colour[:, 1]
-    first = int(np.searchsorted(green, max(0, own[1] - MOST_COLOUR), side="left"))
-    last = int(np.searchsorted(green, min(255, own[1] + MOST_COLOUR), side="right"))
+    like = contents.like_in_colour(position)
+    like = like[rank[like] < rank[position]]
     of_name = contents.sha256.__getitem__
     found = []
-    for start in range(first, last, _HASHES_AT_ONCE):
-        part = slice(start, min(last, start + _HASHES_AT_ONCE))
-        bits = distances(signs[part], oriented)
-        near = np.flatnonzero((bits <= MOST_BITS) & (rank[part] < rank[position]))
-        here = near + start
-        is_like = np.abs(colour[here].astype(np.int16) - own).max(axis=1) <= MOST_COLOUR
-        is_like &= np.abs(np.log(contents.aspect[here] / contents.aspect[position])) <= np.log(MOST_ASPECT)
-        found += list(zip(bits[near][is_like].tolist(), here[is_like].tolist(), strict=True))
+    for start in range(0, len(like), _HASHES_AT_ONCE):
+        here = like[start : start + _HASHES_AT_ONCE]
+        bits = distances(signs[here], oriented)
+        is_near = bits <= MOST_BITS
+        near, here = bits[is_near], here[is_near]
+        is_like = np.abs(np.log(contents.aspect[here] / contents.aspect[position])) <= np.log(MOST_ASPECT)
+        found += list(zip(near[is_like].tolist(), here[is_like].tolist(), strict=True))
     nearest = [other for _, other in sorted(found)[:MOST_CANDIDATES]]
     # The likeness depends a little on which of the two is registered to the other, so that must not depend on the order of
     # arrival.

@@ -1,0 +1,170 @@
+"""What the stages of the models look at: build, embed, train, evaluate and promote; as `of_data` for the others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from skinlesion.foundation import layout
+from skinlesion.foundation.shard import Shard
+from skinlesion.foundation.stage_report import StageReport
+from skinlesion.network.built_model import BuiltModel, read_built_model
+from skinlesion.registry import signature
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.versions import splits_known
+from skinlesion.stages.quiet.sights import Noted, Seen, Sights, digest, line_of
+
+_MODELS: Final = "models"
+
+_MIRROR: Final = "mlflow"
+
+_LARGE: Final = 1_000_000
+"""Bytes from which a file of an earlier candidate or release is compared by its inode, size and times."""
+
+
+def of_weights(see: Sights, shard: Shard) -> Seen:
+    """Return what build depends on."""
+    from skinlesion.network import accelerator
+    from skinlesion.network.backbone import weights_path
+
+    path = weights_path(see.config)
+    return (see.content(path) if path is not None else {}) | {"accelerator": str(accelerator.is_there())}
+
+
+def built(see: Sights, shard: Shard, known: Noted) -> Seen:
+    """Return the built model, and its frozen part as embed runs it."""
+    return _built(see)
+
+
+def _built(see: Sights) -> Seen:
+    model = (layout.built_model(see.models), BuiltModel.path(see.models))
+    frozen = sorted(layout.features(see.dataset).glob("*/frozen_part.*"))
+    return see.content(*model, *frozen)
+
+
+def built_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return what `built` does; None where the model is not the one that its record names."""
+    return _built(see) if read_built_model(see.models) is not None else None
+
+
+def of_training_files(see: Sights, shard: Shard) -> Seen:
+    """Return what embed depends on."""
+    model = (layout.built_model(see.models), BuiltModel.path(see.models))
+    return see.content(layout.manifest(see.dataset), *model)
+
+
+def embedded(see: Sights, shard: Shard, known: Noted) -> Seen:
+    """Return the parts of the stored activations, and their indexes."""
+    found: Seen = {}
+    for folder in _stores(see):
+        indexes = sorted(folder.glob("part-*.parquet"))
+        parts = {f"{path.stem}.npy" for path in indexes}
+        lines = [line for line in see.folder(folder) if line.partition("\0")[0] in parts]
+        found |= see.content(*indexes) | {see.name(folder): digest(lines)}
+    return found
+
+
+def embedded_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return what `embedded` does, by the indexes."""
+    import pyarrow.parquet as pq
+
+    found: Seen = {}
+    for folder in _stores(see):
+        indexes = sorted(folder.glob("part-*.parquet"))
+        lines = []
+        for path in indexes:
+            row = (
+                pq.read_table(path, columns=["part_size", "part_mtime_ns"], partitioning=None)
+                .slice(0, 1)
+                .to_pylist()[0]
+            )
+            lines.append(line_of(f"{path.stem}.npy", row["part_size"], row["part_mtime_ns"]))
+        found |= see.content(*indexes) | {see.name(folder): digest(lines)}
+    return found
+
+
+def _stores(see: Sights) -> list[Path]:
+    features = layout.features(see.dataset)
+    return sorted(path for path in features.iterdir() if path.is_dir()) if features.is_dir() else []
+
+
+def of_training(see: Sights, shard: Shard) -> Seen:
+    """Return what training depends on, besides the model in service where it goes on from one."""
+    tables = (layout.manifest(see.dataset), layout.split(see.dataset), layout.catalog(see.dataset))
+    return see.content(*tables) | of_training_files(see, shard)
+
+
+def trained(see: Sights, shard: Shard, known: Noted) -> Seen:
+    """Return the candidate that training leaves, and what else it goes by: the model in service after a warm start."""
+    return _candidate(see, known.report)
+
+
+def trained_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return what `trained` does; None where the candidate is not whole."""
+    found = _candidate(see, report)
+    return found if found["candidate"] == "whole" else None
+
+
+def _candidate(see: Sights, report: StageReport) -> Seen:
+    candidate = Candidate(layout.candidate(see.models, str(report.details["run"])))
+    record = candidate.read_training()
+    found = see.content(candidate.training) | {"candidate": "whole" if record is not None else "damaged"}
+    found["interrupted"] = str(candidate.backup.exists()) + digest(_hidden(candidate.folder.parent))
+    in_registry = [one.version for one in splits_known(see.models)]
+    found["split"] = "" if record is None or in_registry in ([], [record.split]) else str(in_registry)
+    if record is None or record.warm_start is not None:
+        found |= _in_service(see)
+    return found
+
+
+def _hidden(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith(".")] if folder.is_dir() else []
+
+
+def _in_service(see: Sights) -> Seen:
+    link = layout.release_in_service(see.models)
+    target = str(link.readlink()) if link.is_symlink() else ""
+    return {"in service": target} | (see.files(see.models / target) if target else {})
+
+
+def of_models(see: Sights, shard: Shard) -> Seen:
+    """Return all that evaluating, judging and promoting depend on: the data's tables, and everything under models/."""
+    keys = sorted(signature.key_folder().glob("*.pem"))
+    plan = see.config.change_plan
+    found = of_training(see, shard) | {f"key {path.name}": _state_of(path) for path in keys}
+    return found | see.content(plan) | {_MODELS: _tree(see)}
+
+
+def settled(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return nothing; None where the stage did something, so that only its next run finds all as it leaves it."""
+    return {} if report.done == 0 and before[_MODELS] == _tree(see) else None
+
+
+def _tree(see: Sights) -> str:
+    """Return the digest of the models folder: of each file its content, of old candidates' and releases' large ones the state."""
+    link = layout.release_in_service(see.models)
+    in_service = os.path.realpath(link)
+    lines = []
+    for parent, folders, names in os.walk(see.models):
+        folders.sort()
+        if parent == str(see.models) and _MIRROR in folders:
+            folders.remove(_MIRROR)
+        is_old = Path(parent).parent.name in ("candidates", "releases") and parent != in_service
+        for path in (Path(parent, name) for name in (*folders, *names) if not name.endswith(".lock")):
+            if path.is_symlink():
+                lines.append(f"{see.name(path)}\0{path.readlink()}")
+            elif path.is_dir():
+                lines.append(see.name(path))
+            else:
+                state = (
+                    _state_of(path) if is_old and path.stat().st_size > _LARGE else see.content(path)[see.name(path)]
+                )
+                lines.append(f"{see.name(path)}\0{state}")
+    mirrored = see.content(see.models / _MIRROR / "mirrored.json")
+    return digest([*lines, *mirrored.values()])
+
+
+def _state_of(path: Path) -> str:
+    state = path.stat()
+    return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
