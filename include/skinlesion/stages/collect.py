@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skinlesion.data.folder import held_for_ingest, require_images
+from skinlesion.data.labels import review_log
 from skinlesion.data.labels.of_dataset import labels_of_dataset
 from skinlesion.data.sources import collect as collect_from_sources
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -20,6 +21,7 @@ def collect(config: PipelineConfig) -> StageReport:
         sources = collect_from_sources(config)
         require_images(config.dataset)
         # Ingest reads the tables again. Here they are checked before reading the images, which takes hours.
+        review_log.write_table(config.dataset)
         labels_of_dataset(config)
     arrived = sum(source.arrived for source in sources.values())
     skipped = sum(source.already_there + source.waiting for source in sources.values())
