@@ -35,6 +35,13 @@ class DataSettings(RunSettings):
         "What the diagnoses of labels/review.csv are worth, which people gave who looked at the image. With `win` they come before "
         "all other tables; with `ask` an image is set aside where a table gives it another class; with `ignore` they are not read.",
     )
+    review_queue: int = setting(
+        200,
+        "Review queue",
+        "Number of images that the night puts before people on the page Review, the likeliest errors first. 0 makes no queue.",
+        ge=0,
+        le=5000,
+    )
     max_image_pixels: int = setting(
         100_000_000,
         "Largest image (pixels)",

@@ -14,7 +14,7 @@ from skinlesion.data.labels.image_name import alike, full_size_name, matched_ali
 from skinlesion.data.labels.joined import Labels, join_tables
 from skinlesion.data.labels.review_log import diagnosed
 from skinlesion.data.labels.table_file import SUFFIXES
-from skinlesion.data.labels.vocabulary import read_vocabulary
+from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -78,7 +78,7 @@ def labels_of_dataset(config: DataSettings) -> Labels:
     deciding = review if is_reviewed and config.review_labels == "win" else None
     has_main = tables[0].parent == config.dataset
     others = [path for path in _in_labels(config.dataset) if not _is_table(path)]
-    own = next((path for path in others if path.name.lower() == VOCABULARY), None)
+    own = _vocabulary_in(others)
     vocabulary = None if own is None else read_vocabulary(own)
     supplements = [*(tables[1:] if has_main else ()), *((review,) if is_reviewed else ())]
     labels = join_tables(tables, supplements, config.actinic_keratosis, vocabulary, deciding)
@@ -90,6 +90,16 @@ def labels_of_dataset(config: DataSettings) -> Labels:
             f"Not read in labels/: {', '.join(unread[:_NAMES_LISTED])}{more}. Tables are {', '.join(SUFFIXES)}."
         )
     return labels
+
+
+def vocabulary_of(dataset: Path) -> Vocabulary:
+    """Return the user's own words; none without a table of them. Raises DataError as `read_vocabulary` does."""
+    own = _vocabulary_in(_in_labels(dataset))
+    return Vocabulary() if own is None else read_vocabulary(own)
+
+
+def _vocabulary_in(paths: list[Path]) -> Path | None:
+    return next((path for path in paths if path.name.lower() == VOCABULARY), None)
 
 
 def _notes_of_review(dataset: Path, labels: Labels) -> list[str]:

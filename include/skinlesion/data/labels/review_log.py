@@ -119,7 +119,7 @@ def note(
 
 
 def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]]) -> int:
-    """Add what a person said elsewhere, each the fields of an entry from `what` on, in one step; return how many are new.
+    """Add what people said elsewhere, each the fields of an entry from `by` on, in one step; return how many are new.
 
     What counts already, by the same person and with the same words, is not added again.
     """
@@ -128,9 +128,8 @@ def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]]) -> in
         counts = standing(entries)
         new: list[ReviewEntry] = []
         for fields in said:
-            entry = ReviewEntry.model_validate(
-                {"number": len(entries) + len(new) + 1, "at": _now(), "by": plain(by), **fields}
-            )
+            words = {name: plain(str(fields.get(name, default))) for name, default in (("by", by), ("why", ""))}
+            entry = ReviewEntry.model_validate({**fields, **words, "number": len(entries) + len(new) + 1, "at": _now()})
             before = counts.get(next(iter(entry.images)))
             if before is None or any(
                 getattr(before, name) != getattr(entry, name) for name in ("by", "what", "dx", "why")
