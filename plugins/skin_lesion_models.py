@@ -1,4 +1,4 @@
-"""The page of the skin-lesion models: "Models" in Airflow's navigation, and the tab "Skin lesion model" on each run of a DAG.
+"""The pages of the skin-lesion models: "Models" and "Review" in Airflow's navigation, and the tab "Skin lesion model" on each run of a DAG.
 
 Airflow loads this file in all its processes, so it imports nothing: the page itself, skin_lesion_page/, is loaded by the API
 server when somebody first asks for it.
@@ -63,6 +63,13 @@ class SkinLesionModels(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "skin-lesion-models",
+        },
+        {
+            "name": "Review",
+            "href": f"{PREFIX[1:]}/review",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "skin-lesion-review",
         },
         {
             "name": "Skin lesion model",

@@ -197,7 +197,7 @@ def files_page() -> str:
             "",
             "The names are relative to the folders that the settings `dataset` and `models` name. Only `images/`, "
             "`diagnoses.csv` and `labels/` are yours; everything else is derived from them. Of what is derived, keep "
-            "`split.parquet`, `split_history.jsonl` and the whole models folder in your back-up: nothing can make them again.",
+            "`split.parquet`, `split_history.jsonl`, `review_history.jsonl` and the whole models folder in your back-up: nothing can make them again.",
             "",
             "## The data set",
             "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, FastAPI, Form, HTTPException, Query, Request, Response
@@ -12,12 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import shown, switched_off, trend_chart, version_file
+from skin_lesion_page import pages, review, shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.comparison import compared
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
-from skinlesion.foundation import html_page, layout
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion.change_plan.document import document
 from skinlesion.promotion.change_plan.stored import note_decisions
@@ -46,16 +46,12 @@ HEADERS: Final = {
 }
 """Headers of every answer that does not set its own."""
 
-HERE: Final = Path(__file__).parent
 STATIC: Final = {
     "page.css": "text/css; charset=utf-8",
     "mode.js": "text/javascript; charset=utf-8",
     "own_page.js": "text/javascript; charset=utf-8",
-}
-TEMPLATES: Final = html_page.environment(HERE / "templates")
-TEMPLATES.filters |= {
-    "when": shown.when,
-    "number": shown.number,
+    "review.css": "text/css; charset=utf-8",
+    "review.js": "text/javascript; charset=utf-8",
 }
 
 Number = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -66,7 +62,8 @@ router = APIRouter()
 def application() -> FastAPI:
     """Return the page as an application. All of it, its own description included, asks for a login."""
     app = FastAPI(dependencies=[MAY_READ], openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.include_router(router)
+    app.include_router(review.router)
+    app.include_router(router)  # its last address is whatever no other has
     app.middleware("http")(_with_headers)
     app.exception_handler(AnyHTTPException)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -82,7 +79,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
     champion = registry.champion
     number = champion.number if champion is not None else None
     charts = [trend_chart.chart(title, registry.trend(name), number) for name, title in FIGURES.items()]
-    return _page(
+    return pages.page(
         request,
         "models.html.j2",
         registry=registry,
@@ -103,7 +100,7 @@ def history(request: Request, page: Number = 1) -> Response:
     """Show who did what, when, and why."""
     registry = _registry()
     entries = shown.page_of(registry.history, page, ENTRIES_ON_A_PAGE)
-    return _page(request, "history.html.j2", registry=registry, entries=entries)
+    return pages.page(request, "history.html.j2", registry=registry, entries=entries)
 
 
 @router.get("/compare")
@@ -120,8 +117,8 @@ def run(request: Request, dag_id: str = "", run_id: str = "") -> Response:
     """Say why a run of a DAG failed, else lead to the version that it is about: the tab on the run."""
     failure, version = failure_of(dag_id, run_id), version_of_run(_registry(), dag_id, run_id)
     if version is not None and failure is None:
-        return RedirectResponse(f"{_base(request)}/versions/{version.number}", 303)
-    return _page(
+        return RedirectResponse(f"{pages.base(request)}/versions/{version.number}", 303)
+    return pages.page(
         request,
         "run.html.j2",
         dag_id=dag_id,
@@ -139,7 +136,7 @@ def data_report_failed() -> Response:
     path = layout.failed_data_report(_dataset())
     if not path.is_file():
         raise HTTPException(404, "No data have failed their checks since they passed them.")
-    return version_file.answer_with(path, "Data that did not pass", TEMPLATES)
+    return version_file.answer_with(path, "Data that did not pass", pages.TEMPLATES)
 
 
 @router.get("/change_plan.html")
@@ -158,7 +155,7 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
     documents = [name for name in files if not name.endswith(".png")]
     if file and file not in documents:
         raise HTTPException(404, f"Version {number} has no such file.")
-    return _page(
+    return pages.page(
         request,
         "version.html.j2",
         registry=registry,
@@ -184,7 +181,7 @@ def file(number: int, name: str) -> Response:
     path = report_file(registry, number, name)
     if path is None:
         raise HTTPException(404, f"Version {number} has no such file.")
-    return version_file.answer_with(path, f"Version {number}", TEMPLATES)
+    return version_file.answer_with(path, f"Version {number}", pages.TEMPLATES)
 
 
 @router.post("/versions/{number:int}/in-service", dependencies=[MAY_SWITCH, OWN_FORM])
@@ -203,7 +200,7 @@ def put_in_service(
     else:
         promote(registry.models, number, actor=actor, reason=reason, instead_of=instead_of)
     note_decisions(registry.models, number)
-    return RedirectResponse(f"{_base(request)}/", 303)
+    return RedirectResponse(f"{pages.base(request)}/", 303)
 
 
 @router.get("/{name:path}")
@@ -211,7 +208,7 @@ def static(name: str) -> Response:
     """Return the page's own style or script. Without a login nobody learns which files there are."""
     if name not in STATIC:
         raise HTTPException(404, "There is no such page.")
-    return FileResponse(HERE / "static" / name, media_type=STATIC[name])
+    return FileResponse(pages.HERE / "static" / name, media_type=STATIC[name])
 
 
 def _registry() -> Registry:
@@ -227,17 +224,6 @@ def _known(registry: Registry, number: int) -> Version:
     if found is None:
         raise HTTPException(404, f"There is no version {number}.")
     return found
-
-
-def _base(request: Request) -> str:
-    """Where the page begins, with the prefix of [api] base_url."""
-    return str(request.scope["root_path"])
-
-
-def _page(request: Request, template: str, status: int = 200, **content: Any) -> HTMLResponse:
-    base = _base(request)
-    page = TEMPLATES.get_template(template).render(base=base, airflow=base.rpartition("/")[0], **content)
-    return HTMLResponse(page, status)
 
 
 class SwitchForm(NamedTuple):
@@ -296,4 +282,4 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 def _error(request: Request, status: int, sentence: str) -> Response:
-    return _page(request, "error.html.j2", status, sentence=sentence)
+    return pages.page(request, "error.html.j2", status, sentence=sentence)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from airflow.models.dag import DagModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from skin_lesion_page.access import PROMOTE
+from skin_lesion_page.access import PROMOTE, RETRAIN
 from skinlesion.registry.snapshot import Registry
-
-RETRAIN: Final = "skin_lesion_retrain"
 
 
 class Notice(NamedTuple):

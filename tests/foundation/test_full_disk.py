@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion.foundation import atomic
+from skinlesion.foundation import append_log, atomic
 from skinlesion.foundation.tables import write_table
 from skinlesion.network.feature_store import FeatureStore
-from skinlesion.registry import append_log, history
+from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 
 OLD = b"what was there before"

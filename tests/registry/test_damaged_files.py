@@ -11,10 +11,10 @@ from tests.registry.test_damage import Harm, as_folder, each, release, two, writ
 from tests.registry.test_switch import models, put, served
 from tests.registry.trained import trained
 
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import append_log, atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion.decide import judge_once, newest
-from skinlesion.registry import append_log, history, in_service, versions
+from skinlesion.registry import history, in_service, versions
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.restore import restore

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from tests.stages.data_set import jpeg
 from tests.trained import config_of, options
 from typer.testing import CliRunner
 
 from skinlesion.command_line.main import app
+from skinlesion.data.catalog import read_catalog
+from skinlesion.data.labels.review_log import note
 from skinlesion.data.manifest import read_manifest
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.review import making
+from skinlesion.review.queue import read_queue, thumbnail, thumbnails
 from skinlesion.review.suspects import COLUMNS
-from skinlesion.stages.review import labelled, likely_wrong
+from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.review import labelled, make_queue, review
 
 
 def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trained: Path, tmp_path: Path) -> None:
@@ -36,6 +44,65 @@ def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trai
     assert {path: path.stat().st_mtime_ns for path in stored} == written  # nothing was computed again
 
 
+def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Path) -> None:
+    config = config_of(copy_of_trained, review_queue=6)
+    dataset = config.dataset
+    catalog = read_catalog(dataset)
+    twin, other = catalog["image"].iloc[0], "twin"
+    shutil.copyfile(layout.images(dataset) / catalog["file"].iloc[0], layout.images(dataset) / "twin.jpg")
+    dx = "nv" if catalog["dx"].iloc[0] != "nv" else "mel"
+    with layout.diagnoses(dataset).open("a") as table:
+        table.write(f"{other},{dx},L{',' * (layout.diagnoses(dataset).read_text().splitlines()[0].count(',') - 2)}\n")
+    (layout.images(dataset) / "unlabelled.jpg").write_bytes(jpeg(5))
+    for stage in ("ingest", "resize", "organize"):
+        run_stage(stage, config)
+    report = review(config)
+    queue = read_queue(dataset)
+    assert queue is not None
+    assert {one.image for one in queue.asked[:2]} == {twin, other}  # labels that contradict each other come first
+    assert queue.asked[0].reason.startswith("It is set aside: the same picture as")
+    assert {"mel", "nv", "bcc", "scc", "ak", "bkl", "df", "vasc"} <= {one.dx for one in queue.choices}
+    rows = read_manifest(dataset).set_index("image")
+    for one in queue.asked[2:]:
+        if one.image == "unlabelled":
+            continue
+        group = rows.at[one.image, "group"]
+        assert sum(one.probabilities.values()) == pytest.approx(1, abs=0.01)
+        assert {rows.at[near.image, "group"] for near in one.neighbours}.isdisjoint({group})
+        assert {rows.at[mate.image, "group"] for mate in one.lesion} <= {group}
+    assert (report.done, report.seen) == (len(queue.asked), queue.labelled)
+    shown = {one.content for one in queue.asked}
+    shown |= {picture.content for one in queue.asked for picture in (*one.lesion, *one.neighbours)}
+    assert {path.stem for path in thumbnails(dataset).iterdir()} == shown
+    assert thumbnail(dataset, queue.asked[0].content) is not None
+    assert (review(config).done, review(config).skipped) == (0, len(queue.asked))
+
+    first = queue.asked[0]
+    note(dataset, "ann", "cannot tell", {first.image: first.content})
+    assert review(config).done
+    again = read_queue(dataset)
+    assert again is not None
+    assert first.image not in {one.image for one in again.asked}
+    assert review(config_of(copy_of_trained, review_queue=0)).done == 0
+
+
+@pytest.mark.parametrize("rows", [3, 50])
+def test_the_nearest_are_of_other_lesions_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(making, "_BLOCK", rows)
+    draws = np.random.default_rng(0)
+    pooled = draws.normal(size=(40, 6)).astype(np.float32)
+    pooled[7] = pooled[3] * 1.01
+    pooled[8] = pooled[3] * 1.02
+    groups = np.arange(40)
+    groups[8] = groups[3]
+    near = making.nearest(pooled, np.array([3, 20]), groups)
+    assert near.shape == (2, making.NEIGHBOURS)
+    assert near[0, 0] == 7
+    assert 8 not in near[0]
+    few = making.nearest(pooled[:3], np.array([0]), np.array([0, 0, 1]))
+    assert few.tolist() == [[2]]
+
+
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Run organize first"):
-        likely_wrong(config_of(tmp_path))
+        make_queue(config_of(tmp_path), 5)

@@ -1,4 +1,4 @@
-"""`skinlesion review`: which labels people should look at."""
+"""`skinlesion review`: which labels people should look at, and what they say elsewhere than on the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from skinlesion.command_line.options import Dataset, Models, Settings, config_of, out, show_log
 from skinlesion.foundation import atomic
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.spreadsheet import csv_text
 from skinlesion.foundation.terminal import print_whole
 
@@ -18,14 +19,9 @@ _SHOWN = 20
 review_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Labels that are likely wrong, for people who can mend them.",
+    help="Labels that are likely wrong: what to look at, and what people say who looked.",
     pretty_exceptions_enable=False,
 )
-
-
-@review_app.callback()
-def options() -> None:
-    """Keep `list` a command of its own: Typer makes a single command the group itself."""
 
 
 @review_app.command("list", rich_help_panel="Look")
@@ -36,16 +32,17 @@ def list_suspects(
     models: Models = None,
     settings: Settings = None,
 ) -> None:
-    """List the images whose diagnosis is likely wrong, each with its reason; the tables of labels stay as they are.
+    """List the images whose diagnosis is likely wrong, each with its reason, and make the queue of the page Review anew.
 
-    Every label is judged by models that saw no picture of its lesion. To mend one, correct its row in the table that it comes
-    from; the next run learns from it.
+    Every label is judged by models that saw no picture of its lesion. The labels stay as they are: to mend one, say so on the
+    page or with `skinlesion review import`, or correct its row in the table that it comes from; the next run learns from it.
     """
     from skinlesion.review.suspects import COLUMNS
-    from skinlesion.stages.review import likely_wrong
+    from skinlesion.stages.review import make_queue
 
     show_log(quiet=True)
-    found = likely_wrong(config_of(dataset, models, settings))
+    config = config_of(dataset, models, settings)
+    _, found = make_queue(config, config.review_queue)
     if output is not None:
         atomic.write_text(output.absolute(), csv_text([*COLUMNS], found.head(most).astype(str).values.tolist()))
     if found.empty:
@@ -58,3 +55,54 @@ def list_suspects(
     rest = min(most, len(found)) - _SHOWN
     more = f"; {rest} more are in {output}" if output is not None and rest > 0 else ""
     print_whole(out, f"{len(found)} labels are doubted, of which the likeliest errors stand first{more}.")
+
+
+@review_app.command("export", rich_help_panel="Label elsewhere")
+def export_queue(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table to fill in (.csv), or tasks for Label Studio (.json).")
+    ],
+    dataset: Dataset = None,
+    settings: Settings = None,
+) -> None:
+    """Write the queue of images for people who label elsewhere; `skinlesion review import` takes their answers.
+
+    In the table they fill in the column dx with a diagnosis or with `cannot tell`. For Label Studio the labelling interface is written
+    beside the tasks (.xml); serve it the data set's images/ as local files.
+    """
+    from skinlesion.review.exchange import as_csv, as_tasks, labelling_interface
+
+    folder = config_of(dataset, None, settings).dataset
+    match file.suffix.lower():
+        case ".csv":
+            text = as_csv(folder)
+        case ".json":
+            text = as_tasks(folder)
+            atomic.write_text(file.absolute().with_suffix(".xml"), labelling_interface(folder))
+        case suffix:
+            raise DataError(f"{file} ends in {suffix or 'nothing'}; expected .csv, or .json for Label Studio.")
+    atomic.write_text(file.absolute(), text)
+    out.print(f"{file}", markup=False)
+
+
+@review_app.command("import", rich_help_panel="Label elsewhere")
+def import_answers(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The table with the columns image and dx, or Label Studio's export (.json)."
+        ),
+    ],
+    by: Annotated[str, typer.Option(help="Who said it, where the file does not say.", show_default="this user")] = "",
+    dataset: Dataset = None,
+    settings: Settings = None,
+) -> None:
+    """Note what people said of images elsewhere, all of it or nothing; the next run learns from it.
+
+    Answers that count already are not noted again, so that a file may be taken twice.
+    """
+    from skinlesion.registry.history import this_user
+    from skinlesion.review.exchange import take
+
+    new, every = take(config_of(dataset, None, settings), file, by or this_user())
+    out.print(f"{new} of {every} answers in {file} are new and were noted.", markup=False)

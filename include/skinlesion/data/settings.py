@@ -29,6 +29,19 @@ class DataSettings(RunSettings):
         "What `ak` counts as, and `akiec` where no table says which of its two diagnoses an image shows. `indeterminate`, as "
         "in the ISIC Archive, is the class unknown.",
     )
+    review_labels: Literal["win", "ask", "ignore"] = setting(
+        "win",
+        "Labels of reviews",
+        "What the diagnoses of labels/review.csv are worth, which people gave who looked at the image. With `win` they come before "
+        "all other tables; with `ask` an image is set aside where a table gives it another class; with `ignore` they are not read.",
+    )
+    review_queue: int = setting(
+        200,
+        "Review queue",
+        "Number of images that the night puts before people on the page Review, the likeliest errors first. 0 makes no queue.",
+        ge=0,
+        le=5000,
+    )
     max_image_pixels: int = setting(
         100_000_000,
         "Largest image (pixels)",

@@ -56,6 +56,21 @@ def split_history(dataset: Path) -> Path:
     return dataset / "split_history.jsonl"
 
 
+def review_history(dataset: Path) -> Path:
+    """Return the path of the history of what people said of images when they looked at them."""
+    return dataset / "review_history.jsonl"
+
+
+def review_table(dataset: Path) -> Path:
+    """Return the path of the table of labels that follows from the history of reviews."""
+    return labels(dataset) / "review.csv"
+
+
+def review_queue(dataset: Path) -> Path:
+    """Return the folder of the queue of images that people should look at, with its thumbnails."""
+    return dataset / "tables" / "review"
+
+
 def subject_key(dataset: Path) -> Path:
     """Return the path of the key by which ids of patients in DICOM files get their names."""
     return dataset / "subject.key"

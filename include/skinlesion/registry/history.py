@@ -10,11 +10,10 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator
 
-from skinlesion.foundation import layout
+from skinlesion.foundation import append_log, layout
+from skinlesion.foundation.append_log import Lines
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.run_names import with_runs_in_words
-from skinlesion.registry import append_log
-from skinlesion.registry.append_log import Lines
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import FIGURES

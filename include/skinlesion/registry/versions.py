@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
 from skinlesion.data.split_version import KnownSplit, SplitVersion
-from skinlesion.foundation import layout
+from skinlesion.foundation import append_log, layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.registry import append_log
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.model_files import REGISTERED

@@ -10,12 +10,12 @@ from skinlesion.data.folder import held_for_ingest
 from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_sides, own_groups
 from skinlesion.data.split_table import SplitTable, impossible, known_in, read_unchecked
 from skinlesion.data.split_version import KnownSplit, SplitVersion
-from skinlesion.foundation import layout
+from skinlesion.foundation import append_log, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.tables import empty
 from skinlesion.prediction.measurable import UnknownWhatWasLearnt, learnt_among, read_learnt
-from skinlesion.registry import append_log, history
+from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.versions import splits_known

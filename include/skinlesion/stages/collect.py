@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skinlesion.data.folder import held_for_ingest, require_images
+from skinlesion.data.labels import review_log
 from skinlesion.data.sources import collect as collect_from_sources
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.stages.quiet.look import Look
@@ -19,6 +20,7 @@ def collect(config: PipelineConfig) -> StageReport:
     with held_for_ingest(config):
         sources = collect_from_sources(config)
         require_images(config.dataset)
+        review_log.write_table(config.dataset)
         look = Look("collect", config)
         tables_as_before = look.report() is not None
         if not tables_as_before:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,13 @@ from skinlesion.data.folder import held_for_ingest, require_images
 from skinlesion.data.images.formats import image_name
 from skinlesion.data.images.listing import CANNOT_LIST
 from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
+from skinlesion.data.labels import review_log
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
 from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
+from skinlesion.data.labels.review_log import ReviewEntry, said
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.settings import DataSettings
 from skinlesion.data.sources import any_source, collect
@@ -75,16 +78,19 @@ def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
 def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     watch = Stopwatch()
     require_images(config.dataset)
+    review_log.write_table(config.dataset)
     labels = labels_of_dataset(config)
     atomic.remove_partials(config.dataset)
     files, read, others, unusable = examined_files(config, again=config.force and not prepared)
     catalog, copies, notes = _catalog(config, labels, files, unusable)
+    reviewed = review_log.diagnosed(config.dataset) if config.review_labels == "win" else {}
+    _refuse_other_pictures(catalog, reviewed)
     before = read_split(config.dataset, splits_known(config.models))
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
     duplicates = duplicate_sets(catalog["sha256"], pairs)
     usable = catalog["refused"] == ""
-    conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable])
+    conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable], reviewed)
     catalog.loc[conflicts.index, "refused"] = conflicts
     set_aside = catalog.index.isin(conflicts.index)
     usable &= ~set_aside
@@ -161,6 +167,18 @@ def _catalog(
     rows = rows[~is_repeated]
     catalog = rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
     return catalog, copies + int(is_repeated.sum()), labels.notes + notes
+
+
+def _refuse_other_pictures(catalog: pd.DataFrame, reviewed: Mapping[str, ReviewEntry]) -> None:
+    """Refuse in the catalog each image whose file is not the one that the person who gave the diagnosis looked at."""
+    rows = catalog[(catalog["refused"] == "") & catalog["image"].isin(reviewed)]
+    for index, image, content in zip(rows.index, rows["image"], rows["sha256"], strict=True):
+        entry = reviewed[image]
+        if entry.images[image] not in ("", content):
+            catalog.loc[index, "refused"] = (
+                f"its file is another than the one that {entry.by} looked at and {said(entry)} (entry {entry.number} of the "
+                "reviews): look at it again, or undo the entry"
+            )
 
 
 def _names(files: pd.Series, labelled: pd.Series) -> list[str]:

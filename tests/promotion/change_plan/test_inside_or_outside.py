@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from skinlesion.data.labels import review_log
 from skinlesion.promotion.approval_text import approval_text
+from skinlesion.promotion.change_plan.document import record_page
 from skinlesion.promotion.change_plan.record import record_path
 from skinlesion.promotion.decide import note_answer
 from skinlesion.registry import history
@@ -57,6 +59,23 @@ def test_corrected_labels_are_counted_by_diagnosis(nights: Nights) -> None:
     counts = {one.diagnosis: (one.before, one.gained, one.lost, one.now) for one in record.data.counts}
     assert counts == {"nv": (6, 0, 3, 3), "mel": (0, 2, 0, 2), "bkl": (0, 1, 0, 1)}
     assert [one.sentence for one in record.findings] == ["3 training images have another diagnosis."]
+
+
+def test_a_label_that_a_person_corrected_who_looked_is_counted_as_theirs(nights: Nights) -> None:
+    nights.in_service()
+    corrected = nights.rows()
+    corrected.loc[[0, 1], ["dx", "label"]] = ["mel", "malignant"]
+    dataset, (one, other) = nights.config().dataset, corrected["image"].head(2)
+    review_log.note(dataset, "ann", "labelled", {one: ""}, dx="mel")
+    review_log.note(dataset, "ben", "labelled", {other: ""}, dx="bcc")  # the table says something else by now
+    two = nights.trained("two", corrected)
+    nights.asked(two)
+    record = nights.record(two)
+    assert [(found.diagnosis, found.images, found.by) for found in record.data.relabellings] == [("mel", 2, {"ann": 1})]
+    assert [found.sentence for found in record.findings] == [
+        "2 training images have another diagnosis (in reviews: ann 1)."
+    ]
+    assert '<td class="words">ann 1</td>' in record_page(record)
 
 
 def test_after_a_warm_start_an_image_counts_as_it_is_labelled_now(nights: Nights) -> None:

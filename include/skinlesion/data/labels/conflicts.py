@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import pandas as pd
@@ -12,21 +13,35 @@ NO_DIAGNOSIS: Final = ("", "unknown")
 """The values of a table without a diagnosis; the class may still be known (ISIC 2020)."""
 
 
-def conflicting_diagnoses(images: pd.DataFrame, duplicates: pd.Series) -> pd.Series:
+def conflicting_diagnoses(
+    images: pd.DataFrame, duplicates: pd.Series, reviewed: Collection[str] = frozenset()
+) -> pd.Series:
     """Return the reason of each image that is set aside, by the index of its row.
 
     All images of a set of duplicates are set aside when two of them differ in diagnosis or in class. When only some of them
-    have a diagnosis, those without one are set aside.
+    have a diagnosis, those without one are set aside. Where people looked at some and agree, those keep their diagnosis.
 
     images: columns image, dx, label. duplicates: the name of each image's set of duplicates, aligned, as `duplicate_sets`
-    returns it.
+    returns it. reviewed: the names of the images to which people who looked gave the diagnosis.
     """
     shared = images[duplicates.duplicated(keep=False) & (duplicates != "")]
     reasons: dict[object, str] = {}
     for _, same in shared.sort_values("image").groupby(duplicates[shared.index], sort=True):
         if same["dx"].nunique() > 1 or same["label"].nunique() > 1:
-            reasons.update(_reasons(same))
+            looked_at = same[same["image"].isin(reviewed)]
+            agree = looked_at["dx"].nunique() == 1 and looked_at["label"].nunique() == 1
+            reasons.update(_beside_a_review(same, looked_at.iloc[0]) if agree else _reasons(same))
     return pd.Series(reasons, dtype="str").sort_index()
+
+
+def _beside_a_review(same: pd.DataFrame, looked_at: pd.Series) -> dict[object, str]:
+    """Return the index and the reason of the images of a set that differ from one that a person looked at."""
+    differs = (same["dx"] != looked_at["dx"]) | (same["label"] != looked_at["label"])
+    return {
+        index: f"the same picture as {looked_at['image']}, which a person looked at and called {_diagnosis(looked_at)}; the tables "
+        f"say {_diagnosis(row) or 'nothing'} here"
+        for index, row in same[differs].iterrows()
+    }
 
 
 def _reasons(same: pd.DataFrame) -> dict[object, str]:

@@ -17,6 +17,7 @@ from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.identities import one_id_each
 from skinlesion.data.labels.image_name import alike
 from skinlesion.data.labels.layouts import TEXTS, LabelTable, lacks_columns, of_images, read_table
+from skinlesion.data.labels.overruled import overruled
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
@@ -76,6 +77,8 @@ class Labels:
         refined: number of images to which one table gives a finer diagnosis than another, by (coarser, finer).
         conflicts: the first `CONFLICTS_LISTED` conflicts.
         conflict_counts: number of all conflicts, by what they are about.
+        decided: what the other tables say and what the deciding table says, by image, where the two differ; the former is
+            empty without a diagnosis.
         notes: sentences on how ids and names were read, where that is more than taking them as they are.
     """
 
@@ -84,6 +87,7 @@ class Labels:
     refined: Counter[tuple[str, str]]
     conflicts: list[Conflict]
     conflict_counts: Counter[str]
+    decided: dict[str, tuple[str, str]]
     notes: list[str]
 
     @property
@@ -97,6 +101,7 @@ def join_tables(
     supplements: Collection[Path] = (),
     actinic_keratosis: str = "indeterminate",
     vocabulary: Vocabulary | None = None,
+    deciding: Path | None = None,
 ) -> Labels:
     """Return tables of any layout joined by the image's name; a smaller copy (`_downsampled`) and its original are one.
 
@@ -111,7 +116,8 @@ def join_tables(
     id that several patients have is numbered within the patient: it becomes the pair of both.
 
     supplements: paths of tables that only add to the others; an image that only they name need not be there.
-    actinic_keratosis: the setting of this name. vocabulary: the user's own words.
+    actinic_keratosis: the setting of this name. vocabulary: the user's own words. deciding: path of the table whose diagnosis
+    counts whatever the others say.
 
     Raises DataError when a table cannot be used or contradicts itself, or when none gives a diagnosis.
     """
@@ -120,7 +126,7 @@ def join_tables(
         header = [tables[0].layout.image, *tables[0].layout.fields.values()]
         every = "" if len(tables) == 1 else f" (nor does any other of {len(tables)} tables give a diagnosis)"
         raise DataError(f"{paths[0]} {lacks_columns(['dx'], header)}{every}")
-    join = _Join(tables, actinic_keratosis)
+    join = _Join(tables, actinic_keratosis, deciding)
     rows = join.rows()
     named = [path not in supplements for path in paths]
     rows["expected"] = join.named_by(named)
@@ -130,6 +136,7 @@ def join_tables(
         refined=join.refined,
         conflicts=join.conflicts,
         conflict_counts=join.conflict_counts,
+        decided=join.decided,
         notes=join.notes,
     )
 
@@ -140,13 +147,15 @@ class _Join:
     Codes number the different values of a column; -1 stands for a value that is not given.
     """
 
-    def __init__(self, tables: Sequence[LabelTable], actinic_keratosis: str) -> None:
+    def __init__(self, tables: Sequence[LabelTable], actinic_keratosis: str, deciding: Path | None) -> None:
         self.refined: Counter[tuple[str, str]] = Counter()
         self.conflicts: list[Conflict] = []
         self.conflict_counts: Counter[str] = Counter()
         self.notes = [note for table in tables for note in table.notes]
         self._actinic_keratosis = actinic_keratosis
         paths = [table.path for table in tables]
+        self._deciding = paths.index(deciding) if deciding in paths else -1
+        self.decided: dict[str, tuple[str, str]] = {}
         short = [path.name for path in paths]
         self.names = [str(path) if short.count(path.name) > 1 else path.name for path in paths]
         self._all = pd.concat([table.rows for table in tables], ignore_index=True)
@@ -312,7 +321,11 @@ class _Join:
     def _diagnosis(self) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return the dx of each image, and the reason where the tables leave it open."""
         codes, values = self._codes("dx")
-        dx = self._agreed("dx").to_numpy(dtype=object)
+        if self._deciding >= 0:
+            codes, differ = overruled(codes, self._image, self._table == self._deciding, self._count)
+            names, said = self._all["image"].to_numpy()[self._first_row], [*values, ""]
+            self.decided = {str(names[image]): (said[before], said[dx]) for image, before, dx in differ.tolist()}
+        dx = _texts(values, self._first(codes)).to_numpy(dtype=object)
         disputed = np.full(self._count, "", dtype=object)
         disputed_images = self._disputed(codes, self._first(codes))
         if not len(disputed_images):

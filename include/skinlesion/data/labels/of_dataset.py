@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,9 @@ import pandas as pd
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.image_name import alike, full_size_name, matched_alike
 from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.review_log import diagnosed
 from skinlesion.data.labels.table_file import SUFFIXES
-from skinlesion.data.labels.vocabulary import read_vocabulary
+from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -21,6 +23,7 @@ VOCABULARY: Final = "vocabulary.csv"
 """The table in labels/ of the user's own words."""
 
 _NAMES_LISTED: Final = 5
+_CHANGES_NAMED: Final = 12
 _NO_TABLES: Final = ("license", "licence", "readme", "attribution", "notice")
 """How the names of files begin that nobody takes for tables."""
 
@@ -67,12 +70,19 @@ def labels_of_dataset(config: DataSettings) -> Labels:
 
     Raises DataError as `label_tables`, `read_vocabulary` and `join_tables` do.
     """
+    review = layout.review_table(config.dataset)
+    is_reviewed = layout.review_history(config.dataset).exists()
     tables = label_tables(config.dataset)
+    if is_reviewed and config.review_labels == "ignore":
+        tables = [path for path in tables if path != review]
+    deciding = review if is_reviewed and config.review_labels == "win" else None
     has_main = tables[0].parent == config.dataset
     others = [path for path in _in_labels(config.dataset) if not _is_table(path)]
-    own = next((path for path in others if path.name.lower() == VOCABULARY), None)
+    own = _vocabulary_in(others)
     vocabulary = None if own is None else read_vocabulary(own)
-    labels = join_tables(tables, tables[1:] if has_main else [], config.actinic_keratosis, vocabulary)
+    supplements = [*(tables[1:] if has_main else ()), *((review,) if is_reviewed else ())]
+    labels = join_tables(tables, supplements, config.actinic_keratosis, vocabulary, deciding)
+    labels.notes.extend(_notes_of_review(config.dataset, labels))
     unread = [path.name for path in others if path != own and not path.name.lower().startswith(_NO_TABLES)]
     if unread:
         more = f" and {len(unread) - _NAMES_LISTED} more" if len(unread) > _NAMES_LISTED else ""
@@ -80,6 +90,34 @@ def labels_of_dataset(config: DataSettings) -> Labels:
             f"Not read in labels/: {', '.join(unread[:_NAMES_LISTED])}{more}. Tables are {', '.join(SUFFIXES)}."
         )
     return labels
+
+
+def vocabulary_of(dataset: Path) -> Vocabulary:
+    """Return the user's own words; none without a table of them. Raises DataError as `read_vocabulary` does."""
+    own = _vocabulary_in(_in_labels(dataset))
+    return Vocabulary() if own is None else read_vocabulary(own)
+
+
+def _vocabulary_in(paths: list[Path]) -> Path | None:
+    return next((path for path in paths if path.name.lower() == VOCABULARY), None)
+
+
+def _notes_of_review(dataset: Path, labels: Labels) -> list[str]:
+    """Return a sentence on the images to which people who looked gave another diagnosis than the tables, and who they are."""
+    if not labels.decided:
+        return []
+    said = diagnosed(dataset)
+    becomes = Counter(labels.decided.values())
+    people = Counter(said[image].by for image in labels.decided if image in said)
+    changes = ", ".join(
+        f"{before or 'none'} became {dx} {count:,}" for (before, dx), count in becomes.most_common(_CHANGES_NAMED)
+    )
+    more = f" and {len(becomes) - _CHANGES_NAMED} more kinds" if len(becomes) > _CHANGES_NAMED else ""
+    by = ", ".join(f"{name} {count:,}" for name, count in people.most_common(_NAMES_LISTED))
+    return [
+        f"{len(labels.decided):,} images have another diagnosis than the tables give them, because people looked at them "
+        f"({layout.review_table(dataset).name}): {changes}{more}. Said by {by}."
+    ]
 
 
 def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> tuple[pd.DataFrame, list[str]]:

@@ -54,17 +54,19 @@ def contact_sheet(folder: Path, files: list[str], *, max_pixels: int, workers: i
     return encode_jpeg(sheet, QUALITY)
 
 
-def thumbnails(folder: Path, files: list[str], *, max_pixels: int, workers: int) -> list[bytes | None]:
-    """Return a JPEG of each file, its long side THUMBNAIL_SIDE pixels; None where the file cannot be shown."""
-    show = partial(_thumbnail, folder=folder, max_pixels=max_pixels)
+def thumbnails(
+    folder: Path, files: list[str], *, max_pixels: int, workers: int, side: int = THUMBNAIL_SIDE
+) -> list[bytes | None]:
+    """Return a JPEG of each file, its long side at most `side` pixels; None where the file cannot be shown."""
+    show = partial(_thumbnail, folder=folder, max_pixels=max_pixels, side=side)
     return list(spread(show, files, workers=workers, kind="threads"))
 
 
-def _thumbnail(file: str, *, folder: Path, max_pixels: int) -> bytes | None:
-    pixels = _pixels(file, folder=folder, side=THUMBNAIL_SIDE, max_pixels=max_pixels)
+def _thumbnail(file: str, *, folder: Path, max_pixels: int, side: int) -> bytes | None:
+    pixels = _pixels(file, folder=folder, side=side, max_pixels=max_pixels)
     if pixels is None:
         return None
-    scale = THUMBNAIL_SIDE / max(pixels.shape[:2])
+    scale = min(1.0, side / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     return encode_jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False), QUALITY)
 

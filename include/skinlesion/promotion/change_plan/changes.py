@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import JsonValue
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.image_name import full_size_name
+from skinlesion.data.labels.review_log import diagnosed
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.measurable import read_learnt
 from skinlesion.promotion.change_plan.plan import KINDS, ChangePlan, kind_of_setting, shapes_the_model, shown
@@ -163,6 +165,15 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
         .sort_values(["now", "diagnosis", "source"], ascending=[False, True, True])
     )
     columns = ["dx_before", "label_before", "dx_now", "label_now"]
+    reviewed = diagnosed(dataset)
+    people = pd.Series(
+        [
+            reviewed[image].by if image in reviewed and reviewed[image].dx == dx else ""
+            for image, dx in zip(both["image_now"], both["dx_now"], strict=True)
+        ],
+        index=both.index,
+    )
+    by = both[relabelled].groupby([*columns, people[relabelled].rename("by")]).size()
     sizes = both[relabelled].groupby(columns).size().sort_values(ascending=False, kind="stable")
     pairs = sizes.rename(index="images").reset_index()
     return DataChange(
@@ -179,6 +190,7 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
                 diagnosis=row["dx_now"],
                 class_now=row["label_now"],
                 images=int(row["images"]),
+                by={name: int(count) for name, count in by.loc[tuple(row[name] for name in columns)].items() if name},
             )
             for row in pairs.to_dict("records")
         ),
@@ -187,11 +199,16 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
 
 def _corrected(data: DataChange) -> str:
     other = [one for one in data.relabellings if one.diagnosis_before != one.diagnosis]
-    return _count(
+    said = Counter[str]()
+    for one in other:
+        said.update(one.by)
+    by = ", ".join(f"{name} {count:,}" for name, count in said.most_common())
+    sentence = _count(
         sum(one.images for one in other),
         "training image has another diagnosis",
         "training images have another diagnosis",
     )
+    return f"{sentence.removesuffix('.')} (in reviews: {by})." if by else sentence
 
 
 def _taxonomy(change: Change) -> str:

@@ -37,13 +37,14 @@ class CountOfImages(RecordPart):
 
 
 class Relabelled(RecordPart):
-    """Images whose diagnosis or class was corrected: from what, to what, and how many."""
+    """Images whose diagnosis or class was corrected: from what, to what, how many, and by whom where people looked at them."""
 
     diagnosis_before: str
     class_before: str
     diagnosis: str
     class_now: str
     images: int
+    by: dict[str, int] = Field(default_factory=dict)
 
 
 class DataChange(RecordPart):

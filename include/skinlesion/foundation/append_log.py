@@ -39,14 +39,16 @@ class Lines(Generic[Row]):
         return list(self.records)
 
 
-def append(path: Path, record: Record) -> None:
-    """Add a line and bring it to the disk, all of it, or raise OSError. The caller holds the registry's lock.
+def append(path: Path, *records: Record) -> None:
+    """Add a line for each record and bring them to the disk, all of them, or raise OSError. The caller holds the lock of who writes the file.
 
     What a power cut left of a line that was being written goes.
     """
+    if not records:
+        return
     content = path.read_bytes() if path.exists() else b""
     end, tail = _last_line(content)
-    line = record.line().encode() + b"\n"
+    line = b"".join(record.line().encode() + b"\n" for record in records)
     if tail and not _is_torn(tail):  # a whole line, which somebody's editor left without a line break
         end, line = len(content), b"\n" + line
     elif tail:
@@ -54,17 +56,17 @@ def append(path: Path, record: Record) -> None:
     atomic.append(path, line, after=end)
 
 
-def read(path: Path, of_line: Callable[[bytes, Path, int], Row]) -> Lines[Row]:
-    """Return what a file holds, nothing if there is none.
+def read(path: Path, of_line: Callable[[bytes, Path, int], Row], remedy: str = REMEDY) -> Lines[Row]:
+    """Return what a file holds, nothing if there is none. remedy: what a person does about a file that cannot be read.
 
     What a power cut left of the last line is left out and logged: nobody was told that it had been written.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return Lines((), (f"{path} is a link to nothing. {REMEDY}",) if path.is_symlink() else ())
+        return Lines((), (f"{path} is a link to nothing. {remedy}",) if path.is_symlink() else ())
     except OSError as error:
-        return Lines((), (f"{path} cannot be read ({error.strerror}); expected a file of JSON lines. {REMEDY}",))
+        return Lines((), (f"{path} cannot be read ({error.strerror}); expected a file of JSON lines. {remedy}",))
     end, tail = _last_line(content)
     if tail and _is_torn(tail):
         log.warning("%s: the last line is not whole and is left out", path)
