@@ -83,6 +83,11 @@ class Candidate:
         return self.folder / model_files.PREDICTIONS
 
     @property
+    def picture_statistics(self) -> Path:
+        """Measures of the held-out images: brightness, contrast, colours, size."""
+        return self.folder / model_files.PICTURE_STATISTICS
+
+    @property
     def report(self) -> Path:
         """The report for people."""
         return self.folder / model_files.REPORT

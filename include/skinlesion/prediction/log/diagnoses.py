@@ -143,5 +143,8 @@ def joined(entries: pd.DataFrame, found: list[LateDiagnosis]) -> pd.Series:
     """Return the diagnosis of each entry (columns case and picture), empty where none came; a picture's before its case's."""
     of_case = {one.case: one.dx for one in found if one.case}
     of_picture = {one.picture: one.dx for one in found if one.picture}
-    by_picture = entries["picture"].map(of_picture)
-    return by_picture.where(by_picture.notna(), entries["case"].map(of_case)).fillna("").astype("str")
+    if not found:
+        return pd.Series("", index=entries.index, dtype="str")
+    pairs = zip(entries["picture"], entries["case"], strict=True)
+    dx = [of_picture.get(picture) or of_case.get(case, "") for picture, case in pairs]
+    return pd.Series(dx, index=entries.index, dtype="str")
