@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import shown, switched_off, trend_chart, version_file
+from skin_lesion_page import in_use, shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
@@ -101,6 +101,12 @@ def history(request: Request, page: Number = 1) -> Response:
     registry = _registry()
     entries = shown.page_of(registry.history, page, ENTRIES_ON_A_PAGE)
     return _page(request, "history.html.j2", registry=registry, entries=entries)
+
+
+@router.get("/in-use")
+def model_in_use(request: Request) -> Response:
+    """Show what the monitor found: alarms, performance, and how far the weeks lie from the held-out images."""
+    return _page(request, "in_use.html.j2", **in_use.content(PipelineConfig.of({}).models))
 
 
 @router.get("/run")
