@@ -20,11 +20,16 @@ from skin_lesion_dag_settings import (
     trigger_form,
 )
 from skin_lesion_parameters import known_parameters
+from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import PipelineConfig
 
 log = logging.getLogger("skin_lesion_retrain")  # not the name that Airflow gives the module
+
+
+NOT_ITS = {*PromotionSettings.own_fields(), *MonitorSettings.own_fields()}
+"""Settings of the other DAGs."""
 
 
 def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
@@ -46,7 +51,7 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     max_active_tasks=BUCKETS,  # as many shards as there may be
-    params=trigger_form(name for name in PipelineConfig.model_fields if name not in PromotionSettings.own_fields()),
+    params=trigger_form(name for name in PipelineConfig.model_fields if name not in NOT_ITS),
     deadline=deadline(hours=8),
     **DAG_DEFAULTS,
     tags=["skin-lesion", "retraining"],

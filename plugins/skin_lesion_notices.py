@@ -97,6 +97,11 @@ def superseded(sentence: str, link: str) -> None:
     tell("superseded", "A version of the skin-lesion classifier was not put in service", f"{sentence} {link}")
 
 
+def in_use(sentence: str, remedy: str, link: str) -> None:
+    """Notify people that what the model in use sees or says is not what it was measured on, and what to do."""
+    tell("in_use", "The skin-lesion classifier in use: an alarm", f"{sentence} {remedy} {link}", level=logging.WARNING)
+
+
 def tell(event: str, subject: str, text: str, *, level: int = logging.INFO) -> None:
     """Log a notice, and send it by each connection there is. A notice that cannot be sent is logged and never ends a run."""
     log.log(level, "%s", text)

@@ -8,6 +8,7 @@ own_form.py      check that a change comes from this page's own form (CSRF)
 version_file.py  a version's report, plots and figures, unable to act on behalf of the person who views them
 run_version.py   which version a run of a DAG is about, and why it failed
 switched_off.py  which of the two nightly DAGs is paused
+in_use.py        the page "In use": what the monitor found in the prediction log
 trend_chart.py   a figure over the nights, as SVG
 shown.py         how numbers and times are written; a page of a long list
 """

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import pages, review, shown, switched_off, trend_chart, version_file
+from skin_lesion_page import in_use, pages, review, shown, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.comparison import compared
 from skin_lesion_page.own_form import OWN_FORM, form_token
@@ -109,7 +109,13 @@ def compare(request: Request, first: Number, second: Number) -> Response:
     registry = _registry()
     for number in (first, second):
         _known(registry, number)
-    return _page(request, "compare.html.j2", found=compared(registry.models, first, second))
+    return pages.page(request, "compare.html.j2", found=compared(registry.models, first, second))
+
+
+@router.get("/in-use")
+def model_in_use(request: Request) -> Response:
+    """Show what the monitor found: alarms, performance, and how far the weeks lie from the held-out images."""
+    return pages.page(request, "in_use.html.j2", **in_use.content(PipelineConfig.of({}).models))
 
 
 @router.get("/run")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
-DAG_IDS = {"skin_lesion_predict", "skin_lesion_promote", "skin_lesion_retrain"}
+DAG_IDS = {"skin_lesion_monitor", "skin_lesion_predict", "skin_lesion_promote", "skin_lesion_retrain"}
 
 POOLS = {"default_pool"}
 """The pools that exist: Airflow's own. A DAG that uses another needs it made where the services start."""
@@ -36,6 +36,11 @@ def retrain(bag: DagBag) -> DAG:
 @pytest.fixture(scope="session")
 def promote(bag: DagBag) -> DAG:
     return bag.dags["skin_lesion_promote"]
+
+
+@pytest.fixture(scope="session")
+def monitor(bag: DagBag) -> DAG:
+    return bag.dags["skin_lesion_monitor"]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from skin_lesion_dag_settings import FIRST
+from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.stages.settings import SECTION_OF, PipelineConfig
@@ -22,6 +23,7 @@ OF_A_PREDICTION = ("max_image_pixels", "min_image_side", "shards", "workers")
 PLACES = {
     "dataset", "models", "prediction_folders", "drop_folder", "object_store", "object_store_endpoint", "isic_address",
     "challenge_address", "dataverse_address", "change_plan",
+    "prediction_log",
 }  # fmt: skip
 """The settings that say what a worker reads, writes or asks: the installation sets them, and no run."""
 
@@ -68,11 +70,15 @@ ACCEPTED = [
 
 
 @pytest.fixture
-def field(retrain: Any, promote: DAG) -> Callable[[str], Any]:
+def field(retrain: Any, promote: DAG, monitor: DAG) -> Callable[[str], Any]:
     """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
     return lambda name: copy.deepcopy(
-        (promote if name in PromotionSettings.own_fields() else retrain).params.get_param(name)
-    )
+        (
+            promote if name in PromotionSettings.own_fields()
+            else monitor if name in MonitorSettings.own_fields()
+            else retrain
+        ).params.get_param(name)
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", IN_A_FORM)
@@ -131,10 +137,12 @@ def test_the_form_offers_the_file_of_weights_that_the_installation_names(monkeyp
         trigger_form(["weights"])["weights"].resolve("/data/other.h5")
 
 
-def test_the_forms_have_nothing_else(retrain: Any, promote: DAG) -> None:
+def test_the_forms_have_nothing_else(retrain: Any, promote: DAG, monitor: DAG) -> None:
     of_promotion = set(PromotionSettings.own_fields()) - PLACES - SEALED
-    assert set(retrain.params) | of_promotion == set(IN_A_FORM)
-    assert set(retrain.params).isdisjoint(of_promotion)
+    of_monitor = set(MonitorSettings.own_fields()) - PLACES
+    assert set(retrain.params) | of_promotion | of_monitor == set(IN_A_FORM)
+    assert set(retrain.params).isdisjoint(of_promotion | of_monitor)
+    assert set(monitor.params) == {*of_monitor, "actinic_keratosis"}
     assert set(promote.params) == {"version", *of_promotion, "workers"}
 
 

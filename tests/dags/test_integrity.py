@@ -144,9 +144,9 @@ def test_a_dag_runs_once_at_a_time_from_a_fixed_date(each_dag: Any) -> None:
     assert each_dag.start_date < datetime(2026, 2, 1, tzinfo=UTC)
 
 
-def test_the_nightly_dag_alone_waits_to_be_switched_on(each_dag: Any) -> None:
+def test_the_dags_with_a_timetable_alone_wait_to_be_switched_on(each_dag: Any) -> None:
     is_paused = each_dag.is_paused_upon_creation is not False
-    assert is_paused == (each_dag.dag_id == "skin_lesion_retrain")
+    assert is_paused == (each_dag.dag_id in ("skin_lesion_retrain", "skin_lesion_monitor"))
 
 
 def test_as_many_shards_run_at_once_as_there_may_be(each_dag: Any) -> None:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from skinlesion.command_line.change_plan import change_plan
 from skinlesion.command_line.data import fetch, labels, sample
+from skinlesion.command_line.in_use import diagnoses, log_app, monitor
 from skinlesion.command_line.models import models_app
 from skinlesion.command_line.options import Models, Quiet, Settings, config_of, err, key_values, out, shard_of, show_log
 from skinlesion.command_line.review import review_app
@@ -113,9 +114,11 @@ app.command(rich_help_panel="Look")(metrics)
 app.command("settings", rich_help_panel="Look")(list_settings)
 app.command(rich_help_panel="Look")(why)
 app.command("change-plan", rich_help_panel="Look")(change_plan)
+app.command(rich_help_panel="Look")(monitor)
 app.add_typer(models_app, name="models", rich_help_panel="Decide")
 app.add_typer(split_app, name="split", rich_help_panel="Decide")
 app.add_typer(review_app, name="review", rich_help_panel="Data")
+app.add_typer(log_app, name="log", rich_help_panel="Data")
 
 
 @app.command(rich_help_panel="Predict")
@@ -249,7 +252,7 @@ def weights(
     out.print(config.weights, markup=False)
 
 
-for _command in (sample, labels, fetch):
+for _command in (sample, labels, fetch, diagnoses):
     app.command(rich_help_panel="Data")(_command)
 for _stage in (*PREPARING, *STAGES):
     app.command(_stage, help=STAGE_HELP[_stage], rich_help_panel="One stage alone")(stage_command(_stage))

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from pathlib import Path
-from typing import Final
 
-from skinlesion.foundation import atomic, layout
-from skinlesion.foundation.lock import locked
-from skinlesion.foundation.regular_file import read_file
-
-_MOST: Final = 4096
-_LOCK_WAIT: Final = 60.0
+from skinlesion.foundation import layout
+from skinlesion.foundation.drawn_key import drawn_key, read_key
 
 
 class SubjectKey:
@@ -30,30 +24,15 @@ class SubjectKey:
         """Return the name for an id of a kind (`patient`, `lesion`); empty for an id that is empty."""
         if not identifier:
             return ""
-        key = self._read() or self._draw()
+        key = drawn_key(self._path, "subject")
         digest = hmac.new(key, f"{what}\0{identifier}".encode(), hashlib.sha256).hexdigest()
         return self._mark(key) + digest[:16]
 
     def mark(self) -> str:
         """Return how the names of this key begin; where no key was drawn, what no name begins with."""
-        key = self._read()
+        key = read_key(self._path)
         return self._mark(key) if key else "\0"
 
     @staticmethod
     def _mark(key: bytes) -> str:
         return f"dicom_{hashlib.sha256(key).hexdigest()[:6]}_"
-
-    def _read(self) -> bytes:
-        try:
-            return read_file(self._path, most=_MOST)
-        except FileNotFoundError:
-            return b""
-
-    def _draw(self) -> bytes:
-        """Draw a key; where another thread or machine draws one at the same time, the first counts for all."""
-        with locked(self._path.parent, "subject", wait=_LOCK_WAIT):
-            if not self._read():
-                with atomic.replacing(self._path) as partial:
-                    partial.touch(mode=0o600)
-                    partial.write_bytes(secrets.token_hex(32).encode())
-        return self._read()

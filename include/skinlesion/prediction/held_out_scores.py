@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinlesion.data.images import statistics
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
@@ -24,6 +25,9 @@ from skinlesion.registry.candidate import Candidate
 
 PREDICTION_COLUMNS: Final = {"image": "str", "sha256": "str", "label": "str", "group": "str", **ANSWER_COLUMNS}
 """Columns of predictions.parquet."""
+
+STATISTICS_COLUMNS: Final = {"sha256": "str", "width": "int32", "height": "int32", **statistics.COLUMNS}
+"""Columns of picture_statistics.parquet: the size of the image file, and measures of the 224x224 pixels that the model saw."""
 
 
 def probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -64,30 +68,46 @@ def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFr
 
 def answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
     """Return the candidate's answers for these files of the manifest, in their order, predicted anew."""
+    return measured_answers_of(config, candidate, rows)[0]
+
+
+def measured_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> tuple[Answers, pd.DataFrame]:
+    """Return the same, and measures of each picture as the model saw it, `statistics.COLUMNS`."""
     return _asked(config, candidate, [file.read for file in view_files(config.dataset, rows)])
 
 
 def answers_for_pictures(config: RunSettings, candidate: Candidate, pictures: Sequence[Pixels]) -> Answers:
     """Return the candidate's answers for images, RGB, uint8 arrays of shape (224, 224, 3), in their order."""
-    return _asked(config, candidate, [partial(_as_it_is, picture) for picture in pictures])
+    return _asked(config, candidate, [partial(_as_it_is, picture) for picture in pictures])[0]
 
 
-def _asked(config: RunSettings, candidate: Candidate, pictures: Sequence[Callable[[], Pixels]]) -> Answers:
+def _asked(
+    config: RunSettings, candidate: Candidate, pictures: Sequence[Callable[[], Pixels]]
+) -> tuple[Answers, pd.DataFrame]:
     classifiers = OneForEachThread(classifier_of(candidate.tflite))
 
-    def one(picture: Callable[[], Pixels]) -> Answer:
-        return classifiers.get()(picture())
+    def one(picture: Callable[[], Pixels]) -> tuple[Answer, dict[str, float]]:
+        pixels = picture()
+        return classifiers.get()(pixels), statistics.image_statistics(pixels)
 
-    answers = []
+    answers, measures = [], []
     with progress("evaluate", len(pictures)) as advance:
-        for answer in spread(one, pictures, workers=config.workers_used(), kind="threads"):
+        for answer, measured in spread(one, pictures, workers=config.workers_used(), kind="threads"):
             answers.append(answer)
+            measures.append(measured)
             advance(1)
-    return Answers.of(answers)
+    return Answers.of(answers), pd.DataFrame(measures, columns=list(statistics.COLUMNS), dtype="float32")
 
 
 def _as_it_is(picture: Pixels) -> Pixels:
     return picture
+
+
+def write_statistics(candidate: Candidate, rows: pd.DataFrame, measures: pd.DataFrame, catalog: pd.DataFrame) -> None:
+    """Store the measures of these rows' pictures beside the candidate, with the sizes that the catalog has."""
+    sizes = catalog.set_index("image")[["width", "height"]].reindex(rows["image"]).fillna(0).reset_index(drop=True)
+    table = pd.concat([rows["sha256"].reset_index(drop=True), sizes, measures], axis=1)
+    write_table(candidate.picture_statistics, table, STATISTICS_COLUMNS)
 
 
 def write_answers(candidate: Candidate, rows: pd.DataFrame, answers: Answers) -> None:

@@ -59,6 +59,9 @@ class Candidate:
     )
     metrics = CandidateFile(model_files.METRICS, "What evaluate measured.")
     predictions = CandidateFile(model_files.PREDICTIONS, "The probabilities of the held-out images.")
+    picture_statistics = CandidateFile(
+        model_files.PICTURE_STATISTICS, "Measures of the held-out images: brightness, contrast, colours, size."
+    )
     report = CandidateFile(model_files.REPORT, "The report for people.")
     gallery = CandidateFile(
         model_files.GALLERY, "The held-out images, where they are too many for the report; else missing."

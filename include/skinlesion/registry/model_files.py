@@ -43,6 +43,9 @@ METRICS: Final = "metrics.json"
 PREDICTIONS: Final = "predictions.parquet"
 """The answers for the held-out images."""
 
+PICTURE_STATISTICS: Final = "picture_statistics.parquet"
+"""Measures of the held-out images as the model saw them, with which the monitor compares images in use."""
+
 VERDICT: Final = "verdict.json"
 """What the gate said."""
 

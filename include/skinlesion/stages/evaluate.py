@@ -29,7 +29,13 @@ from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
 from skinlesion.prediction.decision import DecisionRule, rule_beside
-from skinlesion.prediction.held_out_scores import answers_for_pictures, answers_of, stored_answers_of, write_answers
+from skinlesion.prediction.held_out_scores import (
+    answers_for_pictures,
+    measured_answers_of,
+    stored_answers_of,
+    write_answers,
+    write_statistics,
+)
 from skinlesion.prediction.measurable import Measurable, measurable
 from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.registry.candidate import Candidate
@@ -147,7 +153,7 @@ def _current_metrics(candidate: Candidate, key: str) -> MetricsRecord | None:
         log.warning("evaluate: %s It is written anew", error)
         set_aside(candidate.metrics)
         return None
-    is_written = candidate.report.is_file() and candidate.model_card.is_file()
+    is_written = all(path.is_file() for path in (candidate.report, candidate.model_card, candidate.picture_statistics))
     return metrics if metrics is not None and metrics.key == key and is_written else None
 
 
@@ -169,9 +175,10 @@ def _evaluate(
     rule = rule_beside(candidate.h5)
     threshold, rows = rule.malignant_threshold, own.rows
     labels, lesions = rows["label"].map(LABELS.index).to_numpy(dtype=np.int64), rows["group"].tolist()
-    answers = answers_of(config, candidate, rows)
+    answers, measures = measured_answers_of(config, candidate, rows)
     write_answers(candidate, rows, answers)
     catalog = read_catalog(config.dataset)
+    write_statistics(candidate, rows, measures, catalog)
     scored = ScoredImages.of(labels, answers.probabilities, lesions)
     figures = model_metrics(scored, rule, answers, rows["dx"].tolist())
     report = copy_report(config.dataset, catalog, candidate.data_report)

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.settings import DataSettings
 from skinlesion.data.sources.settings import SourceSettings
+from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.evaluation.settings import EvaluationSettings
 from skinlesion.foundation.settings import Folders, RunSettings, Settings, setting
 from skinlesion.network.settings import ModelSettings
@@ -77,7 +78,13 @@ class AugmentationSettings(DataSettings):
 
 
 class PipelineConfig(
-    AugmentationSettings, CheckSettings, SourceSettings, TrainingSettings, EvaluationSettings, PromotionSettings
+    AugmentationSettings,
+    CheckSettings,
+    SourceSettings,
+    TrainingSettings,
+    EvaluationSettings,
+    MonitorSettings,
+    PromotionSettings,
 ):
     """All settings of a run. It is an instance of every section, so that a stage passes it on as the section it needs."""
 
@@ -94,6 +101,7 @@ SECTIONS: Final[tuple[type[Settings], ...]] = (
     DecisionSettings,
     EvaluationSettings,
     PromotionSettings,
+    MonitorSettings,
     SourceSettings,
     RunSettings,
 )

@@ -24,7 +24,7 @@ CHECKS = [
 ]  # fmt: skip
 
 POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
-UPLOADS = ("/v1/predict", "/v1/grad-cam")
+POSTS = ("/v1/predict", "/v1/grad-cam", "/v1/diagnoses")
 READING = ("/v1/model", "/v1/model/card", "/healthz", "/readyz", "/metrics")
 
 
@@ -36,13 +36,13 @@ def described(shared: Served) -> OpenApiSchema:
 def test_no_operation_is_left_out(described: OpenApiSchema) -> None:
     operations = [one.ok() for one in described.get_all_operations() if isinstance(one, Ok)]
     found = {(operation.method.upper(), operation.path) for operation in operations}
-    assert found == {("POST", path) for path in UPLOADS} | {("GET", path) for path in READING}
+    assert found == {("POST", path) for path in POSTS} | {("GET", path) for path in READING}
 
 
 @pytest.mark.parametrize("examples", [12, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE])
-@pytest.mark.parametrize("path", UPLOADS)
-def test_whatever_is_uploaded_the_answer_is_as_described(
+@pytest.mark.parametrize("path", POSTS)
+def test_whatever_is_sent_the_answer_is_as_described(
     described: OpenApiSchema, path: str, mode: schemathesis.GenerationMode, examples: int
 ) -> None:
     send(described[path]["POST"], mode, examples)

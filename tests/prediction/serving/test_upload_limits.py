@@ -52,7 +52,7 @@ def test_one_image_may_not_be_as_large_as_an_upload(shared: Served) -> None:
 
 def test_a_thousand_parts_are_too_many(shared: Served) -> None:
     found = problem(post(shared, b"".join(part(f"{number}.jpg", b"x") for number in range(1000)) + END), 413)
-    assert "more than 64 parts" in found["detail"]
+    assert "more than 64 images" in found["detail"]
 
 
 def test_an_upload_that_takes_too_long_is_ended(models: Models) -> None:

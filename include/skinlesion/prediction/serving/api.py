@@ -12,16 +12,23 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from pydantic import ValidationError
 
 from skinlesion.data.images.file import ImageRefused
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import pixels_for_model
+from skinlesion.prediction.log import diagnoses as late_diagnoses
+from skinlesion.prediction.log.diagnoses import diagnosis_of
+from skinlesion.prediction.log.writer import PredictionLog
 from skinlesion.prediction.serving import metrics as metrics_text
 from skinlesion.prediction.serving.documents import (
     NOTICE,
     PREDICTIONS_EXAMPLE,
     UPLOAD,
+    LateDiagnoses,
     Model,
+    Noted,
     Overlay,
     Predictions,
     problems,
@@ -31,10 +38,13 @@ from skinlesion.prediction.serving.image_queue import ImageAnswer, ImageQueue
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.model_watch import ModelWatch
 from skinlesion.prediction.serving.page import card_page
-from skinlesion.prediction.serving.problem import Problem
+from skinlesion.prediction.serving.problem import Problem, busy, too_large
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.upload import Buffered, Upload, read_uploads
+
+LARGEST_BODY: Final = 1_000_000
+"""Bytes of the diagnoses of a request; a thousand have a tenth of it."""
 
 LONGEST_LIST: Final = 20
 """Images that the answer names when none of a request's images can be used."""
@@ -50,10 +60,12 @@ class Api:
         images: ImageQueue,
         grad_cam: GradCamProcess,
         metrics: Metrics,
+        prediction_log: PredictionLog | None,
         *,
         min_side: int,
     ) -> None:
         """min_side: shortest side of an image that is accepted, in pixels."""
+        self._log = prediction_log
         self._settings = settings
         self._watch = watch
         self._images = images
@@ -84,6 +96,23 @@ class Api:
             openapi_extra={"requestBody": UPLOAD},
             tags=["predictions"],
         )(self.grad_cam)
+        router.post(
+            "/v1/diagnoses",
+            summary="Note diagnoses that came after the answers",
+            response_model=Noted,
+            responses=problems(401, 403, 404, 413, 421, 422, 503),
+            openapi_extra={
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": LateDiagnoses.model_json_schema(ref_template="#/components/schemas/{model}")
+                        }
+                    },
+                }
+            },
+            tags=["predictions"],
+        )(self.diagnoses)
         router.get(
             "/v1/model",
             summary="The model that answers",
@@ -120,10 +149,11 @@ class Api:
         """
         model = self._watch.current()
         with self._buffered.request() as reserve:
-            uploads = await read_uploads(request, self._settings, reserve)
+            sent = await read_uploads(request, self._settings, reserve)
             start = time.perf_counter()
-            answers = await self._images.predict(model, uploads)
+            answers = await self._images.predict(model, sent.images)
         _refuse_if_none_is_usable(answers)
+        await self._note(answers, sent.case)
         document = {
             "model": _name(model),
             "predictions": [answer.document for answer in answers],
@@ -134,6 +164,52 @@ class Api:
         self._metrics.prediction.observe(seconds)
         return _json(body, {"Server-Timing": f"predict;dur={seconds * 1000:.2f}"})
 
+    async def _note(self, answers: list[ImageAnswer], case: str) -> None:
+        """Put the answers into the prediction log, if there is one, and into each the name that its picture has there."""
+        entries = [(answer, answer.entry) for answer in answers if answer.entry is not None]
+        if self._log is not None and await self._log.note([entry for _, entry in entries], case):
+            for answer, entry in entries:
+                answer.document["logged"] = entry["picture"]
+
+    async def diagnoses(self, request: Request) -> Response:
+        """Note diagnoses that came after the answers, all of them or none: of a case, or of a picture by its `logged`."""
+        if self._log is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                "no-log",
+                "This server keeps no prediction log: its setting `log` names the folder of one.",
+            )
+        try:
+            sent = LateDiagnoses.model_validate_json(await self._body(request))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the body"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-diagnoses", f"{where}: {first['msg']}.") from None
+        folder, key = self._log.folder, self._log.key
+        try:
+            found = [
+                diagnosis_of(key, f"diagnoses.{at}", case=one.case, picture=one.picture, dx=one.dx, day=one.date)
+                for at, one in enumerate(sent.diagnoses)
+            ]
+            noted = await run_in_threadpool(late_diagnoses.add, folder, found)
+        except DataError as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-diagnoses", str(error)) from None
+        except OSError as error:
+            raise busy(
+                f"The diagnoses could not be noted ({error.strerror or error}). Send them again later."
+            ) from None
+        return _json(json.dumps({"noted": noted}).encode())
+
+    async def _body(self, request: Request) -> bytes:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise too_large(
+                    f"The body is larger than {LARGEST_BODY:,} bytes. Send the diagnoses in several requests."
+                )
+        return body
+
     async def grad_cam(
         self, request: Request, label: Annotated[Literal["benign", "malignant", "unknown"], Query()] = "malignant"
     ) -> Response:
@@ -143,7 +219,7 @@ class Api:
         """
         model = self._watch.current()
         with self._buffered.request() as reserve:
-            uploads = await read_uploads(request, self._settings, reserve)
+            uploads = (await read_uploads(request, self._settings, reserve)).images
             if len(uploads) > 1:
                 raise Problem(
                     HTTPStatus.UNPROCESSABLE_ENTITY, "one-image", f"Expected one image, found {len(uploads)}."

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,9 +17,10 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from skinlesion.data.settings import DataSettings
+from skinlesion.prediction.log.writer import PredictionLog
 from skinlesion.prediction.serving import page
 from skinlesion.prediction.serving.api import Api
-from skinlesion.prediction.serving.documents import NOTICE, ProblemDocument
+from skinlesion.prediction.serving.documents import NOTICE, OneDiagnosis, ProblemDocument
 from skinlesion.prediction.serving.front import App, Front, failed
 from skinlesion.prediction.serving.grad_cam_process import GradCamProcess, Overlay
 from skinlesion.prediction.serving.image_queue import ImageQueue
@@ -54,7 +56,11 @@ def create_app(
             metrics.serving(model.version)
 
     watch = ModelWatch(config.models, settings.threads_used(), loaded=loaded)
-    images = ImageQueue(settings, metrics, min_side=config.min_image_side)
+    prediction_log = PredictionLog(Path(settings.log).absolute(), days=settings.log_days) if settings.log else None
+    if prediction_log is not None:
+        metrics.logging(lambda: prediction_log.entries, lambda: prediction_log.missing)
+    key = prediction_log.key if prediction_log is not None else None
+    images = ImageQueue(settings, metrics, min_side=config.min_image_side, key=key)
     grad_cam = GradCamProcess(
         metrics, seconds=settings.grad_cam_seconds, most_waiting=settings.grad_cam_waiting, overlay=overlay
     )
@@ -68,19 +74,21 @@ def create_app(
             watching.cancel()
             images.close()
             grad_cam.close()
+            if prediction_log is not None:
+                prediction_log.close()
 
     app = FastAPI(
         title="Skin-lesion classifier",
         version="1",
         description=f"{NOTICE} Predictions of dermoscopic images: benign, malignant, unknown. Images are processed in "
-        "memory and never stored.",
+        "memory and never stored; where the prediction log is on, answers are noted without them.",
         # FastAPI's documentation pages load scripts from another server.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=running,
     )
-    api = Api(settings, watch, images, grad_cam, metrics, min_side=config.min_image_side)
+    api = Api(settings, watch, images, grad_cam, metrics, prediction_log, min_side=config.min_image_side)
     app.include_router(api.router())
     app.include_router(page.router())
     _describe(app, needs_token=token is not None)
@@ -131,7 +139,8 @@ def _describe(app: FastAPI, *, needs_token: bool) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+            for model in (ProblemDocument, OneDiagnosis):
+                schemas[model.__name__] = model.model_json_schema()
             if needs_token:
                 document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 for path, operations in document["paths"].items():

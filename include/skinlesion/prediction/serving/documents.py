@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from skinlesion.prediction.learnt import Learnt
-from skinlesion.prediction.serving.upload import FIELD
+from skinlesion.prediction.serving.upload import CASE, FIELD
 
 NOTICE: Final = "Research and education only. Not a medical device."
 
@@ -62,6 +62,10 @@ class ImagePrediction(BaseModel):
     learnt_because: str | None = Field(default=None, description="The same for people; empty if it did not.")
     label: str | None = Field(default=None, description="The most probable class.")
     probabilities: Probabilities | None = None
+    logged: str | None = Field(
+        default=None,
+        description="The name of the picture in the prediction log, for a later diagnosis; null if it is not noted.",
+    )
     refused: str | None = Field(default=None, description="Why the image cannot be used.")
 
 
@@ -78,6 +82,31 @@ class Predictions(BaseModel):
     model: ModelName
     predictions: list[ImagePrediction]
     notice: str = NOTICE
+
+
+class OneDiagnosis(BaseModel):
+    """A diagnosis of a case, or of one picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    case: str = Field(default="", description="The id of the case, as it was sent with the images.")
+    picture: str = Field(default="", description="The picture, as `logged` named it in its answer.")
+    dx: str = Field(description="A code such as mel, or a name of the ISIC Archive's taxonomy.")
+    date: str = Field(default="", description="Day of the diagnosis, such as 2026-11-30; today without one.")
+
+
+class LateDiagnoses(BaseModel):
+    """Diagnoses that came after the answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    diagnoses: list[OneDiagnosis] = Field(min_length=1)
+
+
+class Noted(BaseModel):
+    """How many diagnoses were noted."""
+
+    noted: int
 
 
 class Overlay(BaseModel):
@@ -180,7 +209,12 @@ UPLOAD: Final = {
                         "minItems": 1,
                         "items": {"type": "string", "format": "binary"},
                         "description": "Image files: JPEG, PNG, TIFF, WebP, BMP or GIF.",
-                    }
+                    },
+                    CASE: {
+                        "type": "string",
+                        "maxLength": 100,
+                        "description": "Your id of the case that the images show, of which the prediction log keeps a keyed hash.",
+                    },
                 },
             }
         }
@@ -197,7 +231,7 @@ _PROBLEMS: Final = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
     403: "A page of another site sent the request.",
-    404: "The model has no model card.",
+    404: "The model has no model card, or the server keeps no prediction log.",
     405: "The path does not accept this method.",
     408: "The upload takes too long.",
     413: "The upload, an image or the number of images is larger than the server accepts.",

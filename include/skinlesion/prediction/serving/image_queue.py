@@ -16,6 +16,7 @@ from skinlesion.data.images.file import ImageRefused
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.classifier import pixels_of, usable_header
 from skinlesion.prediction.learnt import SENTENCES
+from skinlesion.prediction.log.entries import Entry, LogKey, entry_of
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.problem import busy
 from skinlesion.prediction.serving.served_model import ServedModel
@@ -32,17 +33,22 @@ DECIMALS: Final = 6
 
 @dataclass(frozen=True)
 class ImageAnswer:
-    """The part of a response that belongs to one image. If the image is refused, `document` says why."""
+    """The part of a response that belongs to one image. If the image is refused, `document` says why.
+
+    entry: for the prediction log; None without one.
+    """
 
     document: dict[str, Any]
     is_refused: bool
+    entry: Entry | None = None
 
 
 class ImageQueue:
     """Predicts images on threads of its own, so that the event loop stays free to answer."""
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics, *, min_side: int) -> None:
-        """min_side: shortest side of an image that is accepted, in pixels."""
+    def __init__(self, settings: ServerSettings, metrics: Metrics, *, min_side: int, key: LogKey | None = None) -> None:
+        """min_side: shortest side of an image that is accepted, in pixels. key: of the prediction log, None without one."""
+        self._key = key
         threads = settings.threads_used()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._most_waiting = settings.waiting_images
@@ -98,7 +104,10 @@ class ImageQueue:
                 for label, probability in zip(LABELS, answer.probabilities, strict=True)
             },
         }
-        return ImageAnswer(document, is_refused=False)
+        entry = None
+        if self._key is not None:
+            entry = entry_of(self._key, model.version, model.number, answer, header, pixels, upload.content)
+        return ImageAnswer(document, is_refused=False, entry=entry)
 
     def close(self) -> None:
         """Start no further image."""

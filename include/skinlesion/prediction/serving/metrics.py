@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -58,6 +59,17 @@ class Metrics:
         self.refused_models = Counter(
             "skinlesion_model_loads_refused", "Models in service that could not be loaded.", registry=self.registry
         )
+
+    def logging(self, entries: Callable[[], int], missing: Callable[[], int]) -> None:
+        """Show how much is in the prediction log, as these count it."""
+        noted = Gauge(
+            "skinlesion_log_entries", "Answers noted in the prediction log since the start.", registry=self.registry
+        )
+        noted.set_function(entries)
+        gap = Gauge(
+            "skinlesion_log_missing", "Answers since the start that are not in the log.", registry=self.registry
+        )
+        gap.set_function(missing)
 
     def serving(self, version: str) -> None:
         """Record that this version answers from now on."""

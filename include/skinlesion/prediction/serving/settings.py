@@ -88,6 +88,15 @@ class ServerSettings(BaseSettings):
         title="Look for another model every (seconds)",
         description="How soon a promotion or a rollback takes effect.",
     )
+    log: str = Field(
+        default="",
+        title="Prediction log",
+        description="Folder in which each answer is noted, without pictures, names and free text (docs/how-to/in-use.md). Empty: "
+        "nothing is noted.",
+    )
+    log_days: int = Field(
+        default=365, ge=1, title="Prediction log: kept (days)", description="Older entries and diagnoses are removed."
+    )
     grad_cam_seconds: float = Field(
         default=60,
         gt=0,

@@ -8,17 +8,21 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from skinlesion.prediction.log.entries import is_case
 from skinlesion.prediction.serving.problem import Problem, busy, malformed, too_large
 from skinlesion.prediction.serving.settings import MIB, ServerSettings
 
 FIELD: Final = "images"
 """The field of the form whose parts are the image files."""
+
+CASE: Final = "case"
+"""The field of the form that may have the caller's id of the case that all images show."""
 
 LONGEST_NAME: Final = 200
 """Longest file name in an answer, in characters."""
@@ -30,6 +34,13 @@ class Upload:
 
     name: str
     content: bytes
+
+
+class Sent(NamedTuple):
+    """What a form brought: its images, and the caller's id of their case, empty without one."""
+
+    images: list[Upload]
+    case: str
 
 
 class Buffered:
@@ -60,8 +71,8 @@ class Buffered:
             self.bytes -= reserved
 
 
-async def read_uploads(request: Request, settings: ServerSettings, reserve: Callable[[int], None]) -> list[Upload]:
-    """Return the images of a request.
+async def read_uploads(request: Request, settings: ServerSettings, reserve: Callable[[int], None]) -> Sent:
+    """Return the images of a request, and their case.
 
     A request whose headers announce more than the server accepts is refused before its body is read. Raises Problem when
     the request is too large, too slow or malformed, or has no image.
@@ -79,7 +90,7 @@ async def read_uploads(request: Request, settings: ServerSettings, reserve: Call
         if not form.is_complete:  # Starlette takes a form that is cut off for a whole one
             raise malformed("The body ends before the form does: the closing boundary is missing.")
 
-    form = _ImageForm(request.headers, body(), max_files=settings.max_images, max_fields=settings.max_images)
+    form = _ImageForm(request.headers, body(), max_files=settings.max_images + 1, max_fields=settings.max_images)
     try:
         async with asyncio.timeout(settings.upload_seconds), aclosing(form.stream):
             parts = await form.parse()
@@ -113,7 +124,9 @@ class _ImageForm(MultiPartParser):
 
     def on_part_begin(self) -> None:
         if len(self.items) >= self.max_files:
-            raise too_large(f"The form has more than {self.max_files} parts. Send the images in several requests.")
+            raise too_large(
+                f"The form has more than {self.max_files - 1} images and a case. Send the images in several requests."
+            )
         super().on_part_begin()
 
     def on_end(self) -> None:
@@ -133,14 +146,24 @@ def _check_headers(request: Request, settings: ServerSettings) -> None:
         raise _upload_too_large(settings)
 
 
-async def _images(parts: FormData, settings: ServerSettings) -> list[Upload]:
-    uploads = []
+async def _images(parts: FormData, settings: ServerSettings) -> Sent:
+    uploads, case = [], ""
     for field, part in parts.multi_items():
+        if field == CASE and isinstance(part, str) and not case:
+            if not is_case(part):
+                raise Problem(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    "no-case",
+                    f"The field `{CASE}` is no id of a case: expected 1 to 100 printable characters.",
+                )
+            case = part
+            continue
         if field != FIELD or isinstance(part, str):
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "unexpected-part",
-                f"A part of the form is named {field[:50]!r} or is no file; expected image files in the field `{FIELD}`.",
+                f"A part of the form is named {field[:50]!r} or is no file; expected image files in the field `{FIELD}`, and at most one "
+                f"field `{CASE}` with text.",
             )
         name = "".join(one if one.isprintable() else "�" for one in (part.filename or "")[:LONGEST_NAME])
         if (part.size or 0) > settings.max_image_bytes:
@@ -154,7 +177,9 @@ async def _images(parts: FormData, settings: ServerSettings) -> list[Upload]:
             "no-image",
             f"The form has no image: expected files in the field `{FIELD}`.",
         )
-    return uploads
+    if len(uploads) > settings.max_images:
+        raise too_large(f"The form has more than {settings.max_images} images. Send them in several requests.")
+    return Sent(uploads, case)
 
 
 def _upload_too_large(settings: ServerSettings) -> Problem:

@@ -1,0 +1,34 @@
+"""Monitor: read the prediction log, compare it with the model's held-out images, and write what was found for the page."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from skinlesion.data.catalog import read_catalog
+from skinlesion.evaluation.in_use import record
+from skinlesion.evaluation.in_use.monitor import class_of_files, monitor
+from skinlesion.evaluation.in_use.record import Alarm, MonitorRecord
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
+from skinlesion.stages.settings import PipelineConfig
+
+
+class Monitored(NamedTuple):
+    """What was found, and which alarms are new since the monitor ran last."""
+
+    found: MonitorRecord
+    new: list[Alarm]
+
+
+def run_monitor(config: PipelineConfig) -> Monitored:
+    """Write models/monitor.json. Raises DataError if there is no log, or a file of it is damaged."""
+    catalog = read_catalog(config.dataset) if layout.catalog(config.dataset).is_file() else None
+    known = {} if catalog is None else class_of_files(catalog)
+    found = monitor(config, known, config.actinic_keratosis)
+    path, before = record.path(config.models), set[tuple[str, str, str]]()
+    with suppress(DataError):  # a damaged one is written anew, and its alarms are given again
+        last = MonitorRecord.read_if_there(path)
+        before = {alarm.key for alarm in last.alarms} if last is not None else before
+    found.write(path)
+    return Monitored(found, [alarm for alarm in found.alarms if alarm.key not in before])

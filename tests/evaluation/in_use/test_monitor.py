@@ -1,0 +1,233 @@
+"""What the monitor says of logs of which the truth is known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.evaluation.in_use.logs import FIRST, InUse, in_use
+
+from skinlesion.command_line.main import main
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.evaluation.in_use import record
+from skinlesion.evaluation.in_use.estimate import figures_of
+from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, MonitorRecord
+from skinlesion.foundation.errors import DataError
+from skinlesion.prediction.log import diagnoses
+from skinlesion.prediction.log.entries import LogKey
+from skinlesion.prediction.log.gaps import GapCount
+from skinlesion.registry.figure import Figure
+from skinlesion.stages.monitor import run_monitor
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> InUse:
+    return in_use(tmp_path)
+
+
+def test_weeks_like_the_held_out_images_give_no_alarm_and_estimates_that_hold_the_truth(used: InUse) -> None:
+    weeks = [used.week(number) for number in range(10)]
+    found = used.monitor()
+    assert (found.entries, len(found.weeks), found.missing) == (2000, 10, 0)
+    assert found.alarms == found.past == ()
+    assert found.weeks[0].monday == f"{FIRST:%Y-%m-%d}"
+    held = 0
+    for week, seen in zip(weeks, found.weeks, strict=True):
+        assert seen.images == seen.cases == 200
+        assert set(seen.effects) == set(SIGNALS)
+        assert seen.called_malignant == pytest.approx((week["decision"] == "malignant").mean())
+        labels = week["label"].map(LABELS.index).to_numpy()
+        true = figures_of(labels[np.newaxis], week[list(LABELS)].to_numpy(), 0.2)
+        for name in PERFORMANCE:
+            figure = seen.estimated[name]
+            assert figure.low is not None and figure.high is not None
+            held += figure.low <= true[name][0] <= figure.high
+    assert held >= 26, "of 30 intervals that hold the truth in 95 of 100 cases"
+
+
+def test_what_stays_gives_one_alarm_that_names_it_and_widens_what_is_estimated(used: InUse) -> None:
+    for number in range(3):
+        used.week(number)
+    for number in range(3, 6):
+        used.week(number, brightness=-1.0)
+    found = used.monitor()
+    (alarm,) = found.alarms
+    assert (alarm.signal, alarm.side) == ("brightness", "below")
+    assert found.weeks[3].monday <= alarm.since <= found.weeks[4].monday
+    assert "standard deviations" in alarm.sentence and "below the held-out images" in alarm.sentence
+    assert "camera" in alarm.remedy
+    before, after = found.weeks[2], found.weeks[5]
+    assert before.moved < 0.1 < after.moved
+    assert wide(after.estimated["balanced_accuracy"]) > 1.5 * wide(before.estimated["balanced_accuracy"])
+
+
+def wide(figure: Figure) -> float:
+    assert figure.low is not None and figure.high is not None
+    return figure.high - figure.low
+
+
+def test_one_strange_week_and_a_week_that_is_not_over_give_none_and_what_has_passed_is_kept(used: InUse) -> None:
+    for number, shift in enumerate((0.0, -1.0, 0.0, -1.0, -1.0, 0.0, -1.0, -1.0)):
+        used.week(number, brightness=shift, count=100)
+    found = used.monitor(now=FIRST.replace(day=2 + 3, month=4), monitor_effect=0.5)
+    assert [week.is_over for week in found.weeks] == [True] * 4 + [False] * 4
+    assert found.alarms == found.past == ()
+    found = used.monitor(now=FIRST.replace(month=4, day=16), monitor_effect=0.5)
+    assert [alarm.signal for alarm in found.past] == ["brightness"]
+    assert found.alarms == ()
+
+
+def test_few_pictures_give_no_alarm(used: InUse) -> None:
+    for number in range(4):
+        used.week(number, 49, brightness=-5)
+    assert used.monitor().alarms == ()
+    assert used.monitor(monitor_cases=20).alarms != ()
+
+
+def test_a_hundred_pictures_of_one_case_are_no_hundred_observations(used: InUse) -> None:
+    for number in range(3):
+        one = pd.concat([used.pictures(1, brightness=-3)] * 100, ignore_index=True)
+        used.week(number, cases=[f"{number:032x}"] * 100, table=one)
+        assert used.monitor().weeks[number].cases == 1
+    assert used.monitor().alarms == ()
+
+
+def test_what_is_small_and_stays_is_found_over_eight_weeks(used: InUse) -> None:
+    for number in range(8):
+        used.week(number, saturation=0.3)
+    (alarm,) = used.monitor(monitor_weeks=20).alarms
+    assert alarm.signal == "saturation" and "8 weeks" in alarm.sentence
+
+
+def test_each_version_is_compared_with_its_own_images_and_one_without_says_why(used: InUse) -> None:
+    used.version("second")
+    used.week(0)
+    used.week(0, 100, version="second")
+    used.week(1, version="gone")
+    found = used.monitor()
+    assert [(week.monday, week.version, week.images) for week in found.weeks] == [
+        ("2026-03-02", "first", 200),
+        ("2026-03-02", "second", 100),
+        ("2026-03-09", "gone", 200),
+    ]
+    assert found.weeks[2].effects == {} and "Evaluate" in found.weeks[2].note
+    assert set(found.reference) == {"first", "second"}
+
+
+def test_what_the_model_learnt_from_is_in_no_figure(used: InUse) -> None:
+    used.week(0)
+    used.week(0, 50, learnt="same file", brightness=-5)
+    used.week(1, 50, learnt="same file")
+    found = used.monitor()
+    assert [(week.images, week.learnt) for week in found.weeks] == [(200, 50), (0, 50)]
+    assert abs(found.weeks[0].effects["brightness"].value) < 0.4
+    assert "learnt from all pictures" in found.weeks[1].note
+
+
+# --- Diagnoses -------------------------------------------------------------------------------------------------------
+
+
+def test_late_diagnoses_and_those_of_the_data_set_measure_and_too_few_are_not_shown(used: InUse) -> None:
+    week = used.week(0, 400)
+    key, dx = LogKey.of(used.folder), {"malignant": "mel", "benign": "nv", "unknown": "ak"}
+    late = [
+        diagnoses.diagnosis_of(key, "", picture=row["picture"], dx=dx[row["label"]])
+        for _, row in week.head(300).iterrows()
+    ]
+    diagnoses.add(used.folder, late)
+    (found,) = used.monitor().weeks
+    assert found.diagnosed == 300
+    known = week.head(300)
+    true = figures_of(
+        known["label"].map(LABELS.index).to_numpy()[np.newaxis],
+        known[list(LABELS)].to_numpy(np.float32).astype(float),
+        0.2,
+    )
+    for name in ("malignant_auroc", "sensitivity"):
+        assert found.measured[name].value == pytest.approx(float(true[name][0]), abs=1e-3)
+        assert found.measured[name].is_shown == ((known["label"] == "malignant").sum() >= 20)
+    diagnoses.keep(used.folder, lambda one: False)
+    assert used.monitor().weeks[0].diagnosed == 0
+
+
+def test_a_picture_of_the_data_set_joins_it_by_its_file(used: InUse) -> None:
+    sha256 = "ab" * 32
+    used.week(0, files=[LogKey.of(used.folder).of_file(sha256), *(["0" * 32] * 199)])
+    assert used.monitor({sha256: "malignant"}).weeks[0].diagnosed == 1
+    assert used.monitor({"cd" * 32: "malignant"}).weeks[0].diagnosed == 0
+
+
+def test_a_loss_that_is_measured_gives_an_alarm_although_nothing_else_has_changed(used: InUse) -> None:
+    key, dx = LogKey.of(used.folder), {"malignant": "mel", "benign": "nv", "unknown": "ak"}
+    for number in range(2):
+        week = used.week(number, 400)
+        wrong = week["label"].sample(frac=1, random_state=1).tolist()  # nothing to do with the pictures
+        late = [
+            diagnoses.diagnosis_of(key, "", picture=one, dx=dx[label])
+            for one, label in zip(week["picture"], wrong, strict=True)
+        ]
+        diagnoses.add(used.folder, late)
+    found = used.monitor()
+    assert {"malignant_auroc", "sensitivity"} & {alarm.signal for alarm in found.alarms}
+    assert all("rollback" in alarm.remedy for alarm in found.alarms)
+    assert any("sooner for those that were excised" in warning for warning in found.warnings)
+
+
+# --- The record ------------------------------------------------------------------------------------------------------
+
+
+def test_an_alarm_is_new_once_and_again_where_the_record_was_damaged(used: InUse) -> None:
+    for number in range(3):
+        used.week(number, brightness=-1)
+    config = used.settings(dataset=used.folder / "none")
+    assert [alarm.signal for alarm in run_monitor(config).new] == ["brightness"]
+    assert run_monitor(config).new == []
+    path = record.path(used.models)
+    assert MonitorRecord.read(path).alarms[0].signal == "brightness"
+    path.write_text("{")
+    assert len(run_monitor(config).new) == 1
+    used.week(3, brightness=-1)
+    assert run_monitor(config).new == [], "it still is the same alarm"
+
+
+def test_gaps_of_the_log_are_said(used: InUse) -> None:
+    used.week(0)
+    GapCount(used.folder).add(50)
+    found = used.monitor()
+    assert found.missing == 50
+    assert "50 answers (20.0%) are known not to be in the log" in found.warnings[0]
+
+
+def test_an_empty_log_is_none_to_speak_of_and_without_a_log_the_error_says_what_to_do(
+    used: InUse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert used.monitor().weeks == ()
+    with pytest.raises(DataError, match="holds no prediction log"):
+        used.monitor(prediction_log=str(tmp_path))
+    monkeypatch.delenv("SKINLESION_SERVE_LOG", raising=False)
+    with pytest.raises(DataError, match="SKINLESION_SERVE_LOG=FOLDER"):
+        used.monitor(prediction_log="")
+
+
+def test_the_commands_say_what_there_is(
+    used: InUse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def called(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["skinlesion", *words, "--log", str(used.folder)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+        return " ".join(capsys.readouterr().out.split())
+
+    key = LogKey.of(used.folder)
+    for number in range(2):
+        used.week(number, brightness=-2, cases=[key.of_case(str(one % 50)) for one in range(200)])
+    said = called("monitor", "--models", str(used.models), "--dataset", str(tmp_path / "none"))
+    assert "ALARM since" in said and "Brightness lies" in said
+    (tmp_path / "late.csv").write_text("case,dx,date\n7,mel,2026-04-01\n")
+    assert called("diagnoses", str(tmp_path / "late.csv")).startswith("1 diagnoses noted")
+    assert "400 answers" in called("log", "show")
+    assert called("log", "forget", "7") == "8 answers removed."
+    assert "0 diagnoses." in called("log", "show")
