@@ -42,8 +42,8 @@ VALID: Final = timedelta(days=7)
 PROMOTION: Final = "promotion"
 """What the DAG that follows a night notes when it found nothing to judge, to ask or to put in service."""
 
-_NOT_SEEN: Final = {"dataset", "models", "workers", "shards", "force"}
-"""Settings that change no result."""
+_NOT_SEEN: Final = {"workers", "shards", "force"}
+"""Settings that change no result. The folders are seen: a report names them, and a data set may have been copied."""
 
 
 class _Looked(NamedTuple):
