@@ -1,12 +1,18 @@
-"""A metrics.json for tests that need one but measure nothing."""
+"""Figures for tests: measured of a few rows, or a metrics.json for those that measure nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from skinlesion.data.finding import LinkedReport, Verdict
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.registry.metrics_record import ClassFigures, DataSummary, MetricsRecord, OperatingPoint, Roc
+from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.registry.metrics_record import ClassFigures, DataSummary, Figures, MetricsRecord, OperatingPoint, Roc
 
 Value = TypeVar("Value")
 
@@ -15,6 +21,13 @@ def known(value: Value | None) -> Value:
     """Return a figure that must have been measured."""
     assert value is not None
     return value
+
+
+def measure_rows(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], lesions: Sequence[str], **options: Any
+) -> Figures:
+    """Return what `measure` returns of these labels, probabilities and lesions."""
+    return measure(ScoredImages.of(labels, probabilities, lesions), **options)
 
 
 def metrics_record(

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.simulated import scored
-from tests.measured import known, metrics_record
+from tests.measured import known, measure_rows, metrics_record
 
 from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import ClassCount
 from skinlesion.evaluation.html_report import ReportContext, compared, render_report
-from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.plots import all_pngs
 from skinlesion.evaluation.slices import measure_slices
@@ -69,7 +68,9 @@ class Page(HTMLParser):
 def measured(seed: int = 0, classes: int = 3) -> Figures:
     random = np.random.default_rng(seed)
     labels = random.integers(classes, size=150)
-    return measure(labels, random.dirichlet([1, 1, 1], size=150), [str(at // 2) for at in range(150)], resamples=30)
+    return measure_rows(
+        labels, random.dirichlet([1, 1, 1], size=150), [str(at // 2) for at in range(150)], resamples=30
+    )
 
 
 def in_service(**changes: Any) -> ModelInService:

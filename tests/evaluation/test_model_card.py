@@ -13,7 +13,7 @@ from tests.measured import known, metrics_record
 from tests.training_record import training_record
 
 from skinlesion.data.labels.classes import LABELS, ClassCount
-from skinlesion.evaluation.metrics import measure_scored
+from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.model_card import SECTIONS, CardContext, code, render_model_card, text
 from skinlesion.evaluation.model_metrics import model_metrics
 from skinlesion.evaluation.paired import paired_differences
@@ -102,7 +102,7 @@ def whole() -> str:
     curves = robustness(sample, names, np.tile(images.probabilities[:9], (18, 1)), images.labels)
     other = scored(seed=1).probabilities[np.argsort(scored(seed=1).labels, kind="stable")]
     paired = paired_differences(images, ScoredImages(images.labels, other, images.groups), (0.2, 0.2))
-    service = ModelInService(**dict(measure_scored(images)), run="older")
+    service = ModelInService(**dict(measure(images)), run="older")
     return card(metrics_of(images, RULE, robustness=curves, paired=paired, model_in_service=service))
 
 

@@ -10,7 +10,7 @@ from benchmarks.interval_coverage import lesions_of, simulated
 from tests.measured import known
 
 from skinlesion.evaluation.lesion_bootstrap import bca
-from skinlesion.evaluation.metrics import draw_figures, measure_scored
+from skinlesion.evaluation.metrics import draw_figures, measure
 from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.paired import Decided, compare, paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
@@ -20,7 +20,7 @@ NEW, OLD = simulated(3, lesions_of(0.4))
 
 def test_the_difference_is_that_of_the_figures_and_the_better_model_is_called_better() -> None:
     found = paired_differences(NEW, OLD, (0.12, 0.12))
-    new, old = (measure_scored(model, threshold=0.12, resamples=0) for model in (NEW, OLD))
+    new, old = (measure(model, threshold=0.12, resamples=0) for model in (NEW, OLD))
     for name in ("balanced_accuracy", "malignant_auroc", "macro_f1", "accuracy", "expected_calibration_error"):
         assert found[name].difference == pytest.approx(getattr(new, name) - getattr(old, name))
     for name, share in operating_shares(NEW, 0.12).items():

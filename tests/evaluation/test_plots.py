@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.measured import measure_rows
 
-from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
 from skinlesion.registry.metrics_record import Figures
 
@@ -27,7 +27,7 @@ HISTORY: list[dict[str, Any]] = [
 def measured(classes: int = 3) -> Figures:
     random = np.random.default_rng(0)
     probabilities = random.dirichlet([1, 1, 1], size=60)
-    return measure(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)], resamples=20)
+    return measure_rows(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)], resamples=20)
 
 
 def width(png: bytes) -> int:

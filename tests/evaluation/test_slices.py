@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.evaluation.simulated import scored
 
-from skinlesion.evaluation.metrics import measure_scored
+from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.slices import RESAMPLES_OF_A_SLICE, measure_slices, slice_columns
 from skinlesion.registry.metrics_record import Slice
 
@@ -20,7 +20,7 @@ def test_a_slice_has_the_figures_of_its_own_images() -> None:
     table = pd.DataFrame({"sex": sex}, index=np.arange(400) + 1000)
     female, male = measure_slices(images, table, threshold=0.3)
     part = images.part(np.arange(1, 400, 2))
-    alone = measure_scored(part, threshold=0.3, resamples=RESAMPLES_OF_A_SLICE)
+    alone = measure(part, threshold=0.3, resamples=RESAMPLES_OF_A_SLICE)
     assert (female.column, female.value, male.value) == ("sex", "female", "male")
     assert (female.n, female.n_lesions) == (200, alone.lesions)
     for name in ("balanced_accuracy", "malignant_auroc"):

@@ -114,7 +114,7 @@ def render_gallery(context: ReportContext) -> str:
 
 def _rendered(template: str, context: ReportContext) -> str:
     environment = html_page.environment(Path(__file__).with_name("templates"))
-    environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "spaced": _spaced}
+    environment.filters |= {"figure": figure, "percent": percent, "signed": signed}
     metrics, data = context.metrics, context.metrics.data
     lows, highs = (0.0, *CONFIDENCES), (*CONFIDENCES, 1.0)
     return environment.get_template(template).render(
@@ -221,10 +221,6 @@ def figure(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """Return a share in per cent with one decimal."""
     return NONE if value is None else f"{value:.1%}"
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _png(picture: bytes) -> str:

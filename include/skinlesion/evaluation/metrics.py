@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of, calibration_error
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FigureOfPairs, FiguresOfSums, bca, draw, shifted
 from skinlesion.evaluation.operating_point import operating_shares
-from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
+from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 from skinlesion.evaluation.shares import Interval, Share, mean_interval, recalls
 from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
@@ -30,25 +29,11 @@ SENSITIVITY: Final = 0.95
 
 
 def measure(
-    labels: Ints,
-    probabilities: Floats,
-    lesions: Sequence[str],
-    *,
-    threshold: float | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    scored: ScoredImages, *, threshold: float | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Figures:
     """Return the figures of a model's probabilities, None where a figure is undefined.
 
-    Args:
-        labels: (n,) int64, indices into `LABELS`.
-        probabilities: (n, 3) float64, rows sum to 1, columns in the order of `LABELS`.
-        lesions: n names; images of one lesion are not independent and are resampled together.
-        threshold: of the probability of malignant, fixed beforehand; with it sensitivity and specificity have intervals.
-        resamples: bootstrap resamples; 0 gives no intervals of AUROC, macro F1 and calibration error.
-        seed: of the bootstrap; equal input and seed give equal figures.
-
-    `balanced_accuracy` is the mean recall over the classes present in `labels`, `malignant_auroc` is that of malignant
+    `balanced_accuracy` is the mean recall over the classes that are there, `malignant_auroc` is that of malignant
     against the rest. `expected_calibration_error` is that of the likeliest class in 15 equal-width bins, `reliability` its
     bins. `intervals` are those of `skinlesion.evaluation.shares` and, where a figure is not a share, of
     `skinlesion.evaluation.lesion_bootstrap`; resamples in which a figure is undefined are left out, and a figure that
@@ -56,18 +41,12 @@ def measure(
     The threshold of `specificity_at_95_sensitivity` is chosen on this very set: the figure describes the ROC curve and
     promises nothing for a threshold that was fixed beforehand.
 
-    Raises:
-        DataError: there is no image.
-        ValueError: shapes, labels or probabilities are not as above.
+    Args:
+        scored: the images.
+        threshold: of the probability of malignant, fixed beforehand; with it sensitivity and specificity have intervals.
+        resamples: of the bootstrap; 0 gives no intervals of AUROC, macro F1 and calibration error.
+        seed: of the bootstrap; equal input and seed give equal figures.
     """
-    scored = ScoredImages.of(labels, probabilities, lesions)
-    return measure_scored(scored, threshold=threshold, resamples=resamples, seed=seed)
-
-
-def measure_scored(
-    scored: ScoredImages, *, threshold: float | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Figures:
-    """Return what `measure` returns, for images that were checked already."""
     every = list(range(len(LABELS)))
     present = np.unique(scored.labels).tolist()
     precision, recall, f1, support = precision_recall_fscore_support(

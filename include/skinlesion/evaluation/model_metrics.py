@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skinlesion.evaluation.calibration import calibration_before_and_after
 from skinlesion.evaluation.decisions import abstained, decisions_summary
-from skinlesion.evaluation.metrics import measure_scored
+from skinlesion.evaluation.metrics import measure
 from skinlesion.evaluation.operating_point import operating_point
 from skinlesion.evaluation.risk_coverage import risk_coverage
 from skinlesion.evaluation.scored_images import ScoredImages
@@ -21,7 +21,7 @@ def model_metrics(
     """Return all figures of a model. answers: those of the model for the same images; diagnoses: of the images, where at hand."""
     reasons = abstained(rule, answers.probabilities, answers.known_distances)
     return ModelFigures(
-        **dict(measure_scored(scored, threshold=rule.malignant_threshold)),
+        **dict(measure(scored, threshold=rule.malignant_threshold)),
         operating_point=operating_point(
             scored, rule.malignant_threshold, rule.target_sensitivity, rule.malignant_lesions
         ),

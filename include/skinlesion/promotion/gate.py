@@ -13,6 +13,7 @@ import pandas as pd
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, trusted_manifest, version
 from skinlesion.data.training_view import view_files
+from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of
 from skinlesion.evaluation.paired import Decided
 from skinlesion.evaluation.shares import Share, auroc_lower
 from skinlesion.foundation import layout
@@ -39,7 +40,6 @@ from skinlesion.registry.versions import splits_known
 _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
 _CALIBRATED_DRAWS: Final = 200
-_BINS: Final = 15
 
 
 def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict:
@@ -241,8 +241,9 @@ def _floors(
     config: PromotionSettings, probabilities: npt.NDArray[np.float64], on: OnLesions, *, is_first: bool
 ) -> Iterator[Criterion]:
     from skinlesion.evaluation.metrics import measure
+    from skinlesion.evaluation.scored_images import ScoredImages
 
-    figures = measure(on.labels, probabilities, on.lesions, resamples=0)
+    figures = measure(ScoredImages.of(on.labels, probabilities, on.lesions), resamples=0)
     lesion = np.unique(on.lesions, return_inverse=True)[1].astype(np.int64)
     malignant = on.labels == LABELS.index(MALIGNANT)
     counts = [len(np.unique(lesion[which])) for which in (malignant, ~malignant)]
@@ -280,10 +281,9 @@ def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArra
 
 
 def _calibration_error_by_chance(confidence: npt.NDArray[np.float64]) -> float:
-    """Return the expected calibration error that a perfectly calibrated model shows, with evaluation's number of bins."""
+    """Return the expected calibration error that a perfectly calibrated model shows."""
     drawn = np.random.default_rng(0).random((_CALIBRATED_DRAWS, len(confidence))) < confidence
-    which = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
-    in_bin = np.eye(_BINS)[which]
+    in_bin = np.eye(RELIABILITY_BINS)[bin_of(confidence)]
     return float(np.abs((drawn - confidence) @ in_bin).sum(axis=1).mean() / len(confidence))
 
 

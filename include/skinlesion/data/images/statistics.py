@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import cv2
+import numpy as np
 
 from skinlesion.data.images.file import Pixels
 
@@ -27,18 +28,11 @@ def image_statistics(small: Pixels) -> dict[str, float]:
     Brightness is the luma of ITU-R BT.601; saturation the mean of the largest minus the smallest colour of a pixel,
     which unlike HSV's does not jump in dark pixels.
     """
-    means, spreads = cv2.meanStdDev(small)
-    brightness, brightness_spread = cv2.meanStdDev(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+    # In the order of COLUMNS
+    of_colours = zip(*cv2.meanStdDev(small), strict=True)
+    brightness = cv2.meanStdDev(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
     red, green, blue = cv2.split(small)
     largest, smallest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    return {
-        "brightness": float(brightness[0, 0]),
-        "brightness_spread": float(brightness_spread[0, 0]),
-        "red": float(means[0, 0]),
-        "red_spread": float(spreads[0, 0]),
-        "green": float(means[1, 0]),
-        "green_spread": float(spreads[1, 0]),
-        "blue": float(means[2, 0]),
-        "blue_spread": float(spreads[2, 0]),
-        "saturation": float(cv2.mean(largest)[0] - cv2.mean(smallest)[0]),
-    }
+    pairs = np.array([np.ravel(brightness), *map(np.ravel, of_colours)])
+    values = [*pairs.ravel().tolist(), cv2.mean(largest)[0] - cv2.mean(smallest)[0]]
+    return dict(zip(COLUMNS, values, strict=True))

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from skinlesion.data.images.listing import printable
 from skinlesion.foundation.redaction import without_secrets
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,4 @@ class SourceReport:
 
 
 def _first(reasons: dict[str, str]) -> dict[str, str]:
-    return {_printable(file): _printable(without_secrets(reason)) for file, reason in list(reasons.items())[:LISTED]}
-
-
-def _printable(text: str) -> str:
-    """Return the text with bytes that are no text escaped, as names of files may hold them."""
-    return text.encode(errors="backslashreplace").decode()
+    return {printable(file): printable(without_secrets(reason)) for file, reason in list(reasons.items())[:LISTED]}
