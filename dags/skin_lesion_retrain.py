@@ -128,6 +128,12 @@ def skin_lesion_retrain() -> None:
         get_current_context()["outlet_events"][CANDIDATE].extra = {name: report[name] for name in headline}
         return report
 
+    @report_task(
+        doc_md="Make the queue of images that people should look at; the setting `review_queue` switches it off."
+    )
+    def review() -> Report:
+        return run_stage("review")
+
     shards = collect()
     (
         shards
@@ -140,6 +146,7 @@ def skin_lesion_retrain() -> None:
         >> embed.expand(shard=shards)
         >> train()
         >> evaluate()
+        >> review()
     )
 
 

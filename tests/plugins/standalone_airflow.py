@@ -45,7 +45,7 @@ FAST = {
 
 @dataclass
 class Airflow:
-    """A running Airflow, both DAGs switched on. Its users are ada, an admin, and vic, a viewer."""
+    """A running Airflow, both DAGs switched on. Its users are ada, an admin, ben, a user, and vic, a viewer."""
 
     address: str
     passwords: dict[str, str]
@@ -200,7 +200,7 @@ def running(folder: Path) -> Iterator[Airflow]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:admin,vic:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:admin,ben:user,vic:viewer",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": address,

@@ -22,8 +22,8 @@ PREPARING: Final = ("collect", "examine")
 """The first steps of ingest as stages of their own: the sources are read once, then several workers share the reading of the
 images."""
 
-NIGHTLY: Final = (*PREPARING, *STAGES[:-1])
-"""The stages of the nightly DAG. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
+NIGHTLY: Final = (*PREPARING, *STAGES[:-1], "review")
+"""The stages of the nightly DAG, whose last one makes the queue of the page Review. Promotion has a DAG of its own: it may wait for a person, and the next night must not."""
 
 SHARDED: Final = frozenset({"examine", "resize", "augment", "embed"})
 """The stages that take a shard, so that several workers can share them."""

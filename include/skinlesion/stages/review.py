@@ -67,10 +67,10 @@ def review(config: PipelineConfig) -> StageReport:
     return StageReport(
         stage="review",
         seen=queue.labelled,
-        done=0 if is_current else len(queue.asked),
-        skipped=len(queue.asked) if is_current else 0,
+        done=0 if is_current else queue.labelled,
+        skipped=queue.labelled if is_current else 0,
         seconds=watch.seconds(),
-        details={"doubted": queue.doubted},
+        details={"doubted": queue.doubted, "asked": len(queue.asked)},
     )
 
 

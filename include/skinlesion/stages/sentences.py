@@ -161,6 +161,16 @@ def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
     return f"{version} measured on {where}: {'; '.join(figures)}."
 
 
+def _review(report: StageReport, details: Mapping[str, Any]) -> str:
+    if not report.seen:
+        return "No queue of images to look at is wanted."
+    begins = "" if report.done else "Nothing to do: "
+    return (
+        f"{begins}{_count(details['asked'], 'image')} in the queue of the page Review; of {_count(report.seen, 'image')} with a "
+        f"diagnosis {details['doubted']:,} are doubted."
+    )
+
+
 def _promote(report: StageReport, details: Mapping[str, Any]) -> str:
     return str(details["verdict"])
 
@@ -177,6 +187,7 @@ _SENTENCES: Final[dict[str, Callable[[StageReport, Mapping[str, Any]], str]]] = 
     "train": _train,
     "evaluate": _evaluate,
     "promote": _promote,
+    "review": _review,
 }
 
 

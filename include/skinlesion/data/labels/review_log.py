@@ -11,6 +11,7 @@ import io
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
@@ -32,6 +33,8 @@ LONGEST_REASON: Final = 500
 TABLE_COLUMNS: Final = ("image", "dx", "said", "by", "at", "why", "entry")
 
 _WAIT: Final = 20.0  # seconds for another writer, who needs a few milliseconds
+_KEPT: Final = 1 << 18
+"""Lines that a process keeps as they were read: the page reads the history with each answer."""
 _REMEDY: Final = "Correct the line or restore the file from a back-up: it has what people said of images."
 
 
@@ -71,11 +74,16 @@ class ReviewEntry(Record):
 def read(dataset: Path) -> list[ReviewEntry]:
     """Return the entries, oldest first. Raises DataError if a line does not fit or one is missing."""
     path = layout.review_history(dataset)
-    entries = append_log.read(path, ReviewEntry.of_line, _REMEDY).all()
+    entries = append_log.read(path, _entry_of, _REMEDY).all()
     for place, entry in enumerate(entries, start=1):
         if entry.number != place:
             raise DataError(f"{path}: expected entry {place}, found entry {entry.number}. {_REMEDY}")
     return entries
+
+
+@lru_cache(maxsize=_KEPT)
+def _entry_of(line: bytes, path: Path, number: int) -> ReviewEntry:
+    return ReviewEntry.of_line(line, path, number)
 
 
 def standing(entries: Iterable[ReviewEntry]) -> dict[str, ReviewEntry]:
@@ -250,9 +258,14 @@ def _write_table(dataset: Path, entries: list[ReviewEntry]) -> None:
 
 
 def _line(image: str, entry: ReviewEntry) -> str:
+    return _row(image, entry.dx, entry.what, entry.by, entry.at, entry.why, entry.number)
+
+
+@lru_cache(maxsize=_KEPT)
+def _row(image: str, dx: str, what: str, by: str, at: str, why: str, number: int) -> str:
     # A table's reader takes the suffix of an image file off a name; this one is part of it.
     name = f"{image}.jpg" if Path(image).suffix.lower() in SUFFIXES else image
-    return _csv((name, entry.dx, entry.what, cell(entry.by), entry.at, cell(entry.why), str(entry.number)))
+    return _csv((name, dx, what, cell(by), at, cell(why), str(number)))
 
 
 def _csv(row: Sequence[str]) -> str:
