@@ -108,7 +108,7 @@ def break_stage(broken: str) -> None:
 
 
 def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
-    """Give task, key and value of each XCom, in the order of the shards."""
+    """Return task, key and value of each XCom, in the order of the shards."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -119,7 +119,7 @@ def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
 
 
 def note(run_id: str, state: str) -> str | None:
-    """Give the note that the scheduler makes of a failure; `dag.test()` has the run in no session."""
+    """Return the note that the scheduler makes of a failure; `dag.test()` has the run in no session."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -135,7 +135,7 @@ def note(run_id: str, state: str) -> str | None:
 
 
 def assets(run_id: str) -> dict[str, dict[str, Any]]:
-    """Give what the run said about the assets that it changed."""
+    """Return what the run said about the assets that it changed."""
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select

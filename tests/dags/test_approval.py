@@ -63,7 +63,7 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def answered(bag: DagBag, models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives the registry after an answer and the tasks that follow it."""
+    """Return the registry after an answer and the tasks that follow it."""
 
     def answer(chosen: str, user: dict[str, str] | None) -> Registry:
         from airflow.sdk.exceptions import DownstreamTasksSkipped

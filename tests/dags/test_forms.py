@@ -71,7 +71,7 @@ ACCEPTED = [
 
 @pytest.fixture
 def field(retrain: Any, promote: DAG, monitor: DAG) -> Callable[[str], Any]:
-    """Give a field of the form, apart from the DAG's: to resolve a value sets it."""
+    """Return a field of the form, apart from the DAG's: to resolve a value sets it."""
     return lambda name: copy.deepcopy(
         (
             promote if name in PromotionSettings.own_fields()

@@ -39,7 +39,7 @@ class Night:
     after: bytes | None
 
     def count(self, stage: str, what: str) -> int:
-        """Give `done`, `refused`, ... of a stage, over its shards."""
+        """Return `done`, `refused`, ... of a stage, over its shards."""
         return sum(report[what] for report in self.reports[stage])
 
 

@@ -15,7 +15,7 @@ from skinlesion.stages.settings import PipelineConfig
 
 @pytest.fixture
 def settings_of(retrain: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives the settings under which train works in a run of this type."""
+    """Return the settings under which train works in a run of this type."""
 
     def settings(run_type: str, **params: Any) -> PipelineConfig:
         body: Any = retrain.task_dict["train"].python_callable

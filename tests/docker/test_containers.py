@@ -18,7 +18,7 @@ SENSITIVITY = "SKINLESION_TARGET_SENSITIVITY=0.9"
 
 
 def made(stack: Stack, dataset: str) -> str:
-    """Give the manifest's hash."""
+    """Return the manifest's hash."""
     return stack.inside("scheduler", "sha256sum", f"dataset/{dataset}/manifest.parquet").split()[0]
 
 
@@ -48,7 +48,7 @@ def reference(stack: Stack) -> str:
 
 
 def form(stack: Stack, dag: str = "skin_lesion_retrain") -> dict[str, Any]:
-    """Give what a DAG's trigger form offers."""
+    """Return what a DAG's trigger form offers."""
     params = stack.api("GET", f"/dags/{dag}/details")["params"]
     return {name: param["value"] for name, param in params.items()}
 

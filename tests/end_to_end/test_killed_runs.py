@@ -64,7 +64,7 @@ def kill_when(reached: Callable[[], bool], stage: str, folder: Path, seconds: fl
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Give the content hash of every file of a run that people and later stages see."""
+    """Return the content hash of every file of a run that people and later stages see."""
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)

@@ -40,7 +40,7 @@ def watched(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def images(config: PipelineConfig) -> dict[str, str]:
-    """Give the reason by image, empty for those of which resize made a picture."""
+    """Return the reason by image, empty for those of which resize made a picture."""
     for module, names in ((examined_files, ("read_header", "check_decodes")), (resize, ("read_header", "decode"))):
         for name in names:
             setattr(module, name, watched(getattr(module, name)))

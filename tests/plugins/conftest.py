@@ -43,7 +43,7 @@ def airflow_app(airflow_database: Path) -> Iterator[FastAPI]:
 
 @pytest.fixture(scope="session")
 def token_of(airflow_app: FastAPI) -> Callable[[str], str]:
-    """Gives a user's token, as Airflow's login gives it."""
+    """Return a user's token, as Airflow's login gives it."""
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
     from starlette.testclient import TestClient
 
@@ -58,7 +58,7 @@ def token_of(airflow_app: FastAPI) -> Callable[[str], str]:
 
 @pytest.fixture
 def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable[..., TestClient]:
-    """Gives a client that is logged in as a browser is, by a cookie; nobody without a name.
+    """Return a client that is logged in as a browser is, by a cookie; nobody without a name.
 
     No DAG is paused at first: what other tests left in the database that they share would stand on the pages.
     """

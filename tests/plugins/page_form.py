@@ -16,12 +16,12 @@ FROM_THE_PAGE = {"origin": "http://testserver", "sec-fetch-site": "same-origin"}
 
 
 def fields(html: str) -> dict[str, str]:
-    """Give the hidden fields of the only form."""
+    """Return the hidden fields of the only form."""
     return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', html)}
 
 
 def form_of(browser: TestClient, version: int) -> dict[str, str]:
-    """Give the hidden fields of the form that puts a version in service."""
+    """Return the hidden fields of the form that puts a version in service."""
     answer = browser.get(f"{PAGE}/versions/{version}")
     assert answer.status_code == 200, answer.text
     found = fields(answer.text)

@@ -59,7 +59,7 @@ class Airflow:
         until(what, seconds, self.process, self.log)
 
     def client(self, name: str = "ada") -> httpx.Client:
-        """Give a program that has this user's token."""
+        """Return a program that has this user's token."""
         import httpx
 
         login = {"username": name, "password": self.passwords[name]}
@@ -75,23 +75,23 @@ class Airflow:
         return str(answer.json()["dag_run_id"])
 
     def runs(self, dag: str) -> dict[str, str]:
-        """Give the state of each run, the first one first."""
+        """Return the state of each run, the first one first."""
         with self.client() as client:
             found = client.get(f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "run_after"}).json()["dag_runs"]
         return {run["dag_run_id"]: run["state"] for run in found}
 
     def tasks(self, dag: str, run: str) -> dict[str, str | None]:
-        """Give the state of each task of a run."""
+        """Return the state of each task of a run."""
         with self.client() as client:
             found = client.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").json()["task_instances"]
         return {task["task_id"]: task["state"] for task in found}
 
     def is_waiting(self, promotion: str) -> bool:
-        """Tell whether a promotion waits for a person."""
+        """Return whether a promotion waits for a person."""
         return self.tasks(PROMOTE, promotion).get("approval") == "awaiting_input"
 
     def question(self, promotion: str) -> dict[str, Any]:
-        """Give what a person is asked, as Airflow has it."""
+        """Return what a person is asked, as Airflow has it."""
         with self.client() as client:
             found: dict[str, Any] = client.get(_question(promotion)).json()
         return found
@@ -127,7 +127,7 @@ class Airflow:
         self.wait(is_quiet)
 
     def champion(self) -> int | None:
-        """Give the version in service."""
+        """Return the version in service."""
         champion = Registry.read(self.models).champion
         return champion.number if champion else None
 
@@ -172,7 +172,7 @@ def _unfinished_tasks(database: Path) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Airflow]:
-    """Give an Airflow that keeps all it has in the folder and has begun its first night."""
+    """Return an Airflow that keeps all it has in the folder and has begun its first night."""
     import httpx
 
     home, dataset, models, log = folder / "home", folder / "dataset", folder / "models", folder / "log"

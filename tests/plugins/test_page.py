@@ -32,7 +32,7 @@ def text_of(html: str) -> str:
 
 
 def rows_of(html: str, heading: str) -> list[str]:
-    """Give the rows of the table under a heading."""
+    """Return the rows of the table under a heading."""
     table = html[html.index(heading) :].partition("<tbody>")[2].partition("</tbody>")[0]
     return table.split("<tr>")[1:]
 
@@ -343,7 +343,7 @@ def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestCl
 
 @pytest.fixture
 def pause(browser_of: Callable[..., TestClient]) -> Callable[..., None]:
-    """Gives a function that pauses DAGs as their switch does."""
+    """Return a function that pauses DAGs as their switch does."""
     from airflow.models.dag import DagModel
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session

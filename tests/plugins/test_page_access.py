@@ -57,7 +57,7 @@ FORGED = {
 
 @pytest.fixture
 def unchanged(models: Path) -> Callable[[], bool]:
-    """Tells whether the same is in service, with the same history, as before."""
+    """Return whether the same is in service, with the same history, as before."""
 
     def state() -> tuple[object, ...]:
         return in_service.read(models), tuple(history.read(models))

@@ -100,7 +100,7 @@ def frame_of(page: Page, title: str = TITLE) -> FrameLocator:
 
 
 def is_cut(page: Page) -> bool:
-    """Tell whether a page is wider than the screen."""
+    """Return whether a page is wider than the screen."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
