@@ -171,7 +171,7 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
             "reason": "",
             "settings": settings_of(config),
             **{name: generator.uniform(0, 255, len(names)) for name in STATISTICS},
-            "look": _descriptors(generator, len(names)),
+            "look": descriptors(generator, len(names)),
             **dict.fromkeys(SUBJECT_COLUMNS, ""),
             "age": float("nan"),
         }
@@ -180,7 +180,7 @@ def _write_ingest_table(config: PipelineConfig, names: list[str]) -> None:
     _write_buckets(BucketTable(layout.tables(config.dataset, "ingest"), FILE_COLUMNS), table, names, "file")
 
 
-def _descriptors(generator: np.random.Generator, count: int) -> list[str]:
+def descriptors(generator: np.random.Generator, count: int) -> list[str]:
     """Return descriptors of images that are not alike, in the colours that skin has (HAM10000: green 140, deviation 25)."""
     signs = generator.integers(0, 256, (count, BITS // 8), dtype=np.uint8)
     colours = np.clip(generator.normal((195, 140, 145), 25, (count, 3)), 0, 255).astype(np.uint8)

@@ -182,9 +182,15 @@ def skin_lesion_promote() -> None:
             gate_lost(judgement.sentence, judgement.version, link)
         return {"versions_without_files": [*removed]}
 
-    @report_task(doc_md="Bring MLflow up to date with what is in service.")
+    @report_task(
+        doc_md="Bring MLflow up to date with what is in service; note whether the next night has anything to decide."
+    )
     def log_outcome() -> Report:
-        return mirrored()
+        from skinlesion.stages.pipeline import note_promotion
+
+        report = mirrored()
+        note_promotion(settings())
+        return report
 
     decided, put_in_service = gate(), switch()
     decided >> [log_candidate(), approval, put_in_service]

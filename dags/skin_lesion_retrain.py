@@ -19,6 +19,7 @@ from skin_lesion_dag_settings import (
     report_task,
     trigger_form,
 )
+from skin_lesion_failure import NOTHING_NEW, QUIET
 from skin_lesion_parameters import known_parameters
 from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
@@ -37,15 +38,30 @@ def run_stage(stage: str, shard: str = str(WHOLE), **options: bool) -> Report:
     from skinlesion.stages.pipeline import run_stage
     from skinlesion.stages.sentences import sentence
 
+    part = Shard.of_text(shard)
+    report = run_stage(stage, settings_of_run(), None if part == WHOLE else part, **options)
+    log.info("%s", sentence(report))
+    return report.as_dict() | {"host": socket.gethostname()}
+
+
+def settings_of_run() -> PipelineConfig:
+    """Return the run's parameters as settings; a scheduled night goes on from the model in service."""
     context = get_current_context()
     settings = known_parameters(context)
     if context["dag_run"].run_type == "scheduled" and "SKINLESION_WARM_START" not in os.environ:
         settings["warm_start"] = True
-    config = PipelineConfig.of(settings)
-    part = Shard.of_text(shard)
-    report = run_stage(stage, config, None if part == WHOLE else part, **options)
-    log.info("%s", sentence(report))
-    return report.as_dict() | {"host": socket.gethostname()}
+    return PipelineConfig.of(settings)
+
+
+def is_nothing_new() -> bool:
+    """Return whether the night has nothing to do. Where that cannot be seen, it does its work."""
+    from skinlesion.stages.pipeline import nothing_new
+
+    try:
+        return nothing_new(settings_of_run())
+    except Exception as error:  # whatever it is, the stages meet it themselves
+        log.warning("Whether anything is new could not be seen (%s: %s): every stage runs", type(error).__name__, error)
+        return False
 
 
 @dag(
@@ -60,8 +76,8 @@ def skin_lesion_retrain() -> None:
     """### Retrain the skin-lesion classifier
 
     Collects the images that have arrived, resizes them to 224x224, augments the training part, sorts them by class,
-    retrains a MobileNetV2 classifier, and measures it on lesions that it has never seen. Finished work is not repeated: a
-    night without new images takes seconds. *Research and education only: not a medical device.*
+    retrains a MobileNetV2 classifier, and measures it on lesions that it has never seen. Finished work is not repeated:
+    where one look shows that nothing is new, `collect` is all that runs, and the run's note says so. *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
     - `DataError`: the data or a parameter is wrong; it is not retried. Correct it, then clear the task; or clear `collect`
@@ -73,12 +89,17 @@ def skin_lesion_retrain() -> None:
     **Owner.** skin-lesion-team. **Safe to clear** at any task, any number of times.
     """
 
-    @task(
-        doc_md="Copy new images and labels of the sources into the data set; check the label tables. Returns the shards."
+    @task.short_circuit(
+        doc_md="Copy new images and labels of the sources into the data set; check the label tables. Returns the shards; "
+        "none where one look shows that nothing is new, and then all other tasks are skipped."
     )
     def collect() -> list[str]:
         report, context = run_stage("collect"), get_current_context()
         context["ti"].xcom_push("report", report)  # tasks can be mapped over the return value alone
+        if is_nothing_new():
+            context["ti"].xcom_push(QUIET, NOTHING_NEW)
+            log.info("%s", NOTHING_NEW)
+            return []
         return [str(shard) for shard in Shard.every(context["params"]["shards"])]
 
     @report_task(map_index_template="shard {{ shard }}", doc_md="Read, hash and decode each image file that is new.")

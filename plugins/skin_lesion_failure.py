@@ -1,4 +1,5 @@
-"""What a failed task leaves for people: one sentence at the end of its log, in its run's note and on its run's tab.
+"""What a failed task leaves for people: one sentence at the end of its log, in its run's note and on its run's tab. A night that
+found nothing new says so in its note too.
 
 The sentence is that of the error. The task's process puts it into an XCom before Airflow learns of the failure, and the
 scheduler, which alone may write to the database, makes the note of it when the run has failed. The module is in plugins/, which
@@ -22,6 +23,14 @@ log = logging.getLogger(__name__)
 
 FAILURE: Final = "failure"
 """Key of the XCom of a failed task: {"sentence": what was wrong, "remedy": what to do}."""
+
+QUIET: Final = "quiet"
+"""Key of the XCom of a night with nothing to do: what its note says."""
+
+NOTHING_NEW: Final = (
+    "**Skipped: nothing new.** One look at the labels, the images, the tables and the models showed that no stage has "
+    "anything to do, and no version waits for a verdict, an answer or its place in service."
+)
 
 WIDTH: Final = 92
 """Columns of a log's line, which Airflow shows beside its list of tasks without scrolling."""
@@ -158,6 +167,17 @@ class RunNotes:
             dag_run.note = note_with_failure(dag_run.note, failure)
 
     @hookimpl
+    def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
+        """Say in the run's note that nothing was new, where all but the look was skipped."""
+        from sqlalchemy.orm import object_session
+
+        if not _is_ours(dag_run) or (session := object_session(dag_run)) is None:
+            return
+        said = last_said(dag_run.dag_id, dag_run.run_id, QUIET, session)
+        if said is not None and NOTHING_NEW not in (dag_run.note or ""):
+            dag_run.note = "\n\n".join(filter(None, (dag_run.note, NOTHING_NEW)))[:LONGEST_NOTE]
+
+    @hookimpl
     def on_dag_run_running(self, dag_run: Any, msg: str) -> None:
         """Remove from the note of a run that goes on what was wrong before."""
         if _is_ours(dag_run) and dag_run.note and FAILED in dag_run.note:
@@ -177,14 +197,17 @@ def note_with_failure(note: str | None, failure: Failure) -> str:
 
 def failure_of_run(dag_id: str, run_id: str, session: Any) -> Failure | None:
     """Return what the task of a run says that failed last; None where none has said anything."""
+    found = last_said(dag_id, run_id, FAILURE, session)
+    return found and Failure(found[0], found[1]["sentence"], found[1]["remedy"], found[2])
+
+
+def last_said(dag_id: str, run_id: str, key: str, session: Any) -> tuple[str, Any, datetime] | None:
+    """Return the newest XCom of a run under a key: its task, its value and its time; None where there is none."""
     from airflow.models.xcom import XComModel
 
-    query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key=FAILURE, limit=None)
+    query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key=key, limit=None)
     found = max(session.scalars(query), key=lambda row: row.timestamp, default=None)
-    if found is None:
-        return None
-    said = XComModel.deserialize_value(found)
-    return Failure(found.task_id, said["sentence"], said["remedy"], found.timestamp)
+    return None if found is None else (found.task_id, XComModel.deserialize_value(found), found.timestamp)
 
 
 def _is_ours(dag_run: Any) -> bool:

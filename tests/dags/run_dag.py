@@ -119,7 +119,7 @@ def xcoms(run_id: str) -> list[tuple[str, str, Any]]:
 
 
 def note(run_id: str, state: str) -> str | None:
-    """Return the note that the scheduler makes of a failure; `dag.test()` has the run in no session."""
+    """Return the note that the scheduler makes when a run has ended; `dag.test()` has the run in no session."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -130,6 +130,8 @@ def note(run_id: str, state: str) -> str | None:
         run = session.scalars(select(DagRun).where(DagRun.run_id == run_id)).one()
         if state == "failed":
             RunNotes().on_dag_run_failed(run, "task_failure")
+        else:
+            RunNotes().on_dag_run_success(run, "success")
         found: str | None = run.note
         return found
 

@@ -135,11 +135,36 @@ def promotion(house: House, promotion_asked_again: Night) -> Night:
 
 @pytest.fixture(scope="module")
 def quiet_night(house: House, promotion: Night) -> Night:
+    """The DAG that follows a night has found nothing to decide, with the installation's own settings."""
+    house.promote()
     return house.retrain()
 
 
 @pytest.fixture(scope="module")
-def night_with_a_damaged_image(house: House, quiet_night: Night, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def damaged_night(house: House, quiet_night: Night) -> Night:
+    """Somebody has damaged a file of the model in service; nothing else is new."""
+    rule = (house.models / "in_service").resolve() / "decision_rule.json"
+    rule.chmod(0o644)
+    rule.write_text("{}")
+    return house.retrain()
+
+
+@pytest.fixture(scope="module")
+def damaged_promotion(house: House, damaged_night: Night) -> Night:
+    return house.promote()
+
+
+@pytest.fixture(scope="module")
+def blind_night(house: House, damaged_promotion: Night) -> Night:
+    """Nothing is new, and the notes of what was seen are lost."""
+    shutil.rmtree(house.dataset / "tables" / "quiet")
+    return house.retrain()
+
+
+@pytest.fixture(scope="module")
+def night_with_a_damaged_image(
+    house: House, damaged_promotion: Night, tmp_path_factory: pytest.TempPathFactory
+) -> Night:
     scratch = tmp_path_factory.mktemp("damaged")
     (scratch / "ISIC_8000000.jpg").write_bytes(b"not a picture")
     house.arrive(["ISIC_8000000,nv,IL_8000000,50,female,back"], scratch)
@@ -269,14 +294,35 @@ def test_a_full_disk_at_the_switch_is_retried_and_switches_once(promotion: Night
     assert history[:3] == [("judged", 1), ("judged", 1), ("promoted", 1)]
 
 
-def test_a_night_without_new_images_does_nothing(quiet_night: Night) -> None:
+def test_a_night_without_new_images_is_one_look_and_its_note_says_so(quiet_night: Night) -> None:
     assert quiet_night.state == "success"
+    assert {stage: states[0][0] for stage, states in quiet_night.tasks.items()} == {
+        stage: "success" if stage == "collect" else "skipped" for stage in NIGHTLY
+    }
+    assert quiet_night.after == quiet_night.before
+    assert quiet_night.assets == {}
+    assert quiet_night.note is not None and quiet_night.note.startswith("**Skipped: nothing new.**")
+
+
+def test_a_night_on_which_nothing_can_be_seen_runs_every_stage_and_finds_nothing_to_do(blind_night: Night) -> None:
+    assert blind_night.state == "success"
     for stage in NIGHTLY:
-        (report,) = quiet_night.reports[stage]
+        (report,) = blind_night.reports[stage]
         assert report["done"] == 0, stage
         assert report["skipped"] == report["seen"], stage
         assert report["seen"] > 0 or stage == "collect", stage
-    assert quiet_night.after == quiet_night.before
+    assert blind_night.after == blind_night.before
+    assert blind_night.note is None
+
+
+def test_a_damaged_model_in_service_is_no_quiet_night_and_is_put_there_anew(
+    damaged_night: Night, damaged_promotion: Night, house: House
+) -> None:
+    assert damaged_night.tasks["evaluate"] == [("success", 1)]
+    assert "skin_lesion_candidate" in damaged_night.assets
+    assert damaged_promotion.state == "success"
+    now = Registry.read(house.models).in_service
+    assert now is not None and now.is_whole()
 
 
 def test_a_damaged_image_is_refused_with_its_reason_and_the_run_goes_on(night_with_a_damaged_image: Night) -> None:
@@ -353,7 +399,7 @@ def test_the_note_of_the_run_says_what_was_wrong(night_with_wrong_labels: Night,
     assert note.startswith("**Failed in collect.** ")
     assert "diagnoses.csv" in note
     assert note.endswith("Correct it, then clear the task: what was finished is kept.")
-    assert quiet_night.note is None
+    assert quiet_night.note != note
 
 
 def test_a_task_that_is_tried_again_says_why_under_its_traceback(promotion: Night) -> None:

@@ -17,7 +17,7 @@ from tests.stand_in_verdict import verdict_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
-from skinlesion.promotion.decide import Judgement, judge_once, newest, note_answer, switch_to
+from skinlesion.promotion.decide import Judgement, is_decided, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.on_disk import on_disk
@@ -109,6 +109,39 @@ def test_a_version_that_lost_keeps_its_verdict_until_a_person_has_it_judged_agai
     assert gate.asked == [one]
     assert judged(house, one, again=True).next == "switch"
     assert gate.asked == [one, one]
+
+
+def decided(house: House) -> bool:
+    return is_decided(Registry.read(house.models))
+
+
+def test_a_night_with_nothing_new_is_no_quiet_one_until_the_newest_version_is_decided(
+    house: House, gate: Gate, one: int
+) -> None:
+    assert not decided(house)
+    first = judged(house, one)
+    assert not decided(house)  # it passed, and waits for a person or for the switch
+    put(house, first)
+    assert decided(house)
+    gate.passing = False
+    second = house.add("two")
+    assert not decided(house)
+    judged(house, second)
+    assert decided(house)
+
+
+def test_a_version_that_is_declined_is_decided_and_a_damaged_one_in_service_is_not(
+    house: House, gate: Gate, one: int, two: int
+) -> None:
+    put(house, judged(house, one))
+    judged(house, two)
+    note_answer(house.config, two, "declined", actor="bob", at=history.now(), reason="Not now")
+    assert decided(house)
+    now = in_service.read(house.models)
+    assert now is not None
+    (now.folder / "decision_rule.json").chmod(0o644)
+    (now.folder / "decision_rule.json").write_text("{}")
+    assert not decided(house)
 
 
 @pytest.mark.parametrize("who", [{"actor": "ann"}, RUN], ids=["the next night", "a run that is cleared"])

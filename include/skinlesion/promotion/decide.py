@@ -234,3 +234,13 @@ def newest(registry: Registry) -> Version:
             f"No candidate was evaluated in {registry.models}. Run skin_lesion_retrain, or `skinlesion run`."
         )
     return registry.version(measured[-1])
+
+
+def is_decided(registry: Registry) -> bool:
+    """Return whether nothing is left to judge, to ask or to put in service: the newest version lost, or is or was in service."""
+    version, now = newest(registry), registry.in_service
+    if now is not None and not now.is_whole():
+        return False
+    if version.state in ("champion", "former champion", "rejected"):
+        return True
+    return version.verdict is not None and not version.verdict.passed

@@ -111,7 +111,7 @@ def sign(models: Path, number: int, sha256: Mapping[str, str]) -> None:
     if key.stat().st_mode & 0o007:
         raise DataError(f"{key} can be read by everybody. Make it the owner's alone (chmod 600).")
     files = released(sha256)
-    path, public = _path(models, number), settings.public()
+    path, public = signature_path(models, number), settings.public()
     if public is not None and path.is_file() and not _problem(path, public, files):
         return
     from model_signing import signing
@@ -135,7 +135,8 @@ def carry(models: Path, number: int, sha256: Mapping[str, str], release: Path, o
         others: folders of other releases of these files, which have the signature too.
     """
     found = next(
-        (path for path in (_path(models, number), *(one / SIGNATURE for one in others)) if path.is_file()), None
+        (path for path in (signature_path(models, number), *(one / SIGNATURE for one in others)) if path.is_file()),
+        None,
     )
     if found is not None:
         atomic.write_bytes(release / SIGNATURE, found.read_bytes())
@@ -208,7 +209,8 @@ def _untyped(config: Any) -> Any:
     return config()
 
 
-def _path(models: Path, number: int) -> Path:
+def signature_path(models: Path, number: int) -> Path:
+    """Return the path of the signature of a version."""
     return layout.registry(models) / "signatures" / f"{number}.sig"
 
 

@@ -12,7 +12,8 @@ from skinlesion.data.sources import any_source
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
-from skinlesion.stages.quiet.look import Look
+from skinlesion.stages.quiet.look import PROMOTION, Look
+from skinlesion.stages.quiet.sights import Sights
 from skinlesion.stages.settings import PipelineConfig
 
 STAGES: Final = ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote")
@@ -61,6 +62,31 @@ def run_stage(stage: str, config: PipelineConfig, shard: Shard | None = None, **
     if look is not None:
         look.note(report)
     return report
+
+
+def nothing_new(config: PipelineConfig) -> bool:
+    """Return whether one look shows that no stage of a night has anything to do, and promotion nothing to decide.
+
+    config: the settings of the night; promotion has those of the installation. The sources were asked before.
+    """
+    see, shards = Sights(config), Shard.every(config.shards)
+    if Look(PROMOTION, PipelineConfig.of({}), at=see).report() is None:
+        return False
+    return all(
+        Look(stage, config, shard, at=see).report() is not None
+        for stage in reversed(NIGHTLY[1:])  # the folders of images last
+        for shard in (shards if stage in SHARDED else [None])
+    )
+
+
+def note_promotion(config: PipelineConfig) -> None:
+    """Note for `nothing_new` if promotion has nothing left to decide with these models and these settings of the gate."""
+    from skinlesion.promotion.decide import is_decided
+    from skinlesion.registry.snapshot import Registry
+
+    look = Look(PROMOTION, config)
+    if is_decided(Registry.read(config.models)):
+        look.note(StageReport(stage=PROMOTION, seen=0, done=0, skipped=0, seconds=0))
 
 
 def run_all(

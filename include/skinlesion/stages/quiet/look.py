@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.shard import WHOLE, Shard
@@ -82,7 +83,7 @@ _LOOKED: Final = {
         {"device": "", "parts_compacted": 0, "parts_removed": 0, "stores_removed": 0},
     ),
     "train": _Looked(of_models.of_training, of_models.trained, of_models.trained_as_noted, {}),
-    "evaluate": _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
+    "evaluate": _Looked(of_models.of_training, of_models.evaluated, of_models.evaluated_as_noted, {}),
     "promote": _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
     PROMOTION: _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
 }
@@ -111,6 +112,7 @@ class Look:
             return None
         start = time.monotonic()
         try:
+            atomic.remove_partials(self._path().parent)
             known = Noted.read_if_there(self._path())
             if known is None or not 0 <= time.time() - known.at < VALID.total_seconds():
                 return None

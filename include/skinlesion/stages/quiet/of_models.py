@@ -10,14 +10,19 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.network.built_model import BuiltModel, read_built_model
-from skinlesion.registry import signature
+from skinlesion.registry import history, signature, versions
 from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.model_files import CHANGE_RECORD, CHANGE_RECORD_PAGE, VERDICT
+from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.quiet.sights import Noted, Seen, Sights, digest, line_of
 
 _MODELS: Final = "models"
 
 _MIRROR: Final = "mlflow"
+
+_OF_VERDICT: Final = {VERDICT, CHANGE_RECORD, CHANGE_RECORD_PAGE}
+"""Files beside a candidate that are written once it has been measured."""
 
 _LARGE: Final = 1_000_000
 """Bytes from which a file of an earlier candidate or release is compared by its inode, size and times."""
@@ -118,6 +123,35 @@ def _candidate(see: Sights, report: StageReport) -> Seen:
     return found
 
 
+def evaluated(see: Sights, shard: Shard, known: Noted) -> Seen:
+    """Return the candidate with what was measured of it, and the versions; the history is looked at for damage alone."""
+    return _measured(see, known.report)
+
+
+def evaluated_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return what `evaluated` does; None where something of the candidate or of the registry is damaged."""
+    found = _measured(see, report)
+    return found if (found["candidate"], found["registry"]) == ("whole", "[]") else None
+
+
+def _measured(see: Sights, report: StageReport) -> Seen:
+    folder = layout.candidate(see.models, str(report.details["run"]))
+    names = sorted({path.name for path in folder.iterdir() if path.is_file()} - _OF_VERDICT)
+    registry = Registry.read(see.models)
+    unnoted = registry.in_service is not None and registry.in_service.switch not in {
+        entry.switch for entry in history.lines(see.models).records
+    }
+    said = [*registry.damage, *(["a switch is not noted"] if unnoted else [])]
+    signed = signature.signature_path(see.models, int(str(report.details["version"])))
+    files = see.content(*(folder / name for name in names), versions.path(see.models), signed)
+    return _candidate(see, report) | files | {"files of the candidate": digest(names), "registry": str(said)} | _keys()
+
+
+def _keys() -> Seen:
+    settings = signature.SignatureSettings.of({})
+    return {f"key {path}": _state_of(path) for path in (settings.private(), settings.public()) if path is not None}
+
+
 def _hidden(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".")] if folder.is_dir() else []
 
@@ -129,11 +163,8 @@ def _in_service(see: Sights) -> Seen:
 
 
 def of_models(see: Sights, shard: Shard) -> Seen:
-    """Return all that evaluating, judging and promoting depend on: the data's tables, and everything under models/."""
-    keys = sorted(signature.key_folder().glob("*.pem"))
-    plan = see.config.change_plan
-    found = of_training(see, shard) | {f"key {path.name}": _state_of(path) for path in keys}
-    return found | see.content(plan) | {_MODELS: _tree(see)}
+    """Return all that judging and promoting depend on: the data's tables, and everything under models/."""
+    return of_training(see, shard) | _keys() | see.content(see.config.change_plan) | {_MODELS: _tree(see)}
 
 
 def settled(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:

@@ -55,7 +55,7 @@ class Sights:
         self._folders: dict[tuple[Path, bool], list[str]] = {}
 
     def name(self, path: Path) -> str:
-        """Return a path relative to the folder of the data set or of the models, which may be moved."""
+        """Return a path as the notes name it: below the folder of the data set or of the models."""
         for folder in (self.dataset, self.models):
             if path.is_relative_to(folder):
                 return str(path.relative_to(folder.parent))
