@@ -341,13 +341,14 @@ def size(entries: Annotated[int, typer.Argument()] = 1_000_000) -> None:
 
         script = f"from pathlib import Path; from benchmarks.in_use import simulated_log; simulated_log(Path({name!r}), Path({name!r}) / 'm', {entries})"
         subprocess.run([sys.executable, "-c", script], check=True)  # so that its memory is not counted
+        cpu = time.process_time()
         before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         settings = PipelineConfig.of({"models": folder / "m", "prediction_log": name})
         found = monitor(settings, {}, "indeterminate")
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         typer.echo(
-            f"{found.entries:,} entries, {len(found.weeks)} weeks: {seconds:.1f} s, {peak / 1e6:.2f} GB at most ({before / 1e6:.2f} before)"
+            f"{found.entries:,} entries, {len(found.weeks)} weeks: {seconds:.1f} s ({time.process_time() - cpu:.1f} s of CPU), {peak / 1e6:.2f} GB at most ({before / 1e6:.2f} before)"
         )
 
 

@@ -10,6 +10,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -134,10 +135,11 @@ def bare_loop(model: Path, images: Sequence[bytes], count: int) -> float:
 
 
 @contextmanager
-def serving(models: Path, port: int) -> Iterator[tuple[psutil.Process, float]]:
-    """Run `skinlesion serve`; give its process and how long it took to be ready, in seconds."""
+def serving(models: Path, port: int, log: Path | None = None) -> Iterator[tuple[psutil.Process, float]]:
+    """Run `skinlesion serve`; give its process and how long it took to be ready, in seconds. log: folder of its prediction log."""
     program = Path(sys.executable).with_name("skinlesion")
     command = [str(program), "serve", "--models", str(models), "--port", str(port), "--quiet"]
+    command += ["--set", f"log={log}"] if log is not None else []
     started = time.perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -163,6 +165,9 @@ def measure(
     models: Annotated[Path, typer.Option(help="With a model in service.")] = Path("models"),
     port: Annotated[int, typer.Option()] = 8123,
     requests: Annotated[int, typer.Option(help="Of the last section, over which memory is watched.")] = 20_000,
+    log_rounds: Annotated[
+        int, typer.Option(help="Compare the prediction log on and off in so many rounds, and nothing else.")
+    ] = 0,
 ) -> None:
     """Measure start, latency at 20 requests a second, throughput at saturation beside a bare loop, and memory."""
     images = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES][:300]
@@ -170,6 +175,9 @@ def measure(
         raise typer.BadParameter(f"{folder} holds no images")
     single = [request_of([image]) for image in images]
     eight = [request_of(images[at : at + 8]) for at in range(0, len(images) - 7, 8)] or single
+    if log_rounds:
+        with_and_without_log(models, port, single, log_rounds)
+        return
     tflite = layout.model_in_service(models).with_suffix(".tflite")
     with serving(models, port) as (server, ready):
         typer.echo(f"ready after {ready:.2f} s")
@@ -184,6 +192,31 @@ def measure(
             if quarter:
                 at_saturation(port, single, requests // 4, 4)
             typer.echo(f"after {quarter * requests // 4:,} more requests: {server.memory_info().rss / MEGABYTE:.0f} MB")
+
+
+def with_and_without_log(models: Path, port: int, single: Sequence[bytes], rounds: int) -> None:
+    """Tell latency, throughput and the server's CPU time an image with the prediction log on and off, whose rounds take turns.
+
+    On a machine that others use too, the CPU time alone compares.
+    """
+    names = ("median (ms)", "p99 (ms)", "images/s at saturation", "CPU time an image (ms)")
+    found: dict[str, list[list[float]]] = {"off": [], "on": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            for name in ("off", "on") if number % 2 else ("on", "off"):
+                with serving(models, port, Path(folder) if name == "on" else None) as (server, _):
+                    at_saturation(port, single, 100, 4)
+                    told = sorted(1000 * seconds for seconds in at_a_rate(port, single, 200, 20.0).told)
+                    before = server.cpu_times()
+                    seconds, answers = at_saturation(port, single, 600, 4)
+                    after, count = server.cpu_times(), len(answers.told)
+                    cpu = 1000 * (after.user + after.system - before.user - before.system) / count
+                found[name].append([statistics.median(told), told[int(0.99 * len(told))], count / seconds, cpu])
+                figures = zip(names, found[name][-1], strict=True)
+                typer.echo(f"log {name}: " + ", ".join(f"{what} {value:.2f}" for what, value in figures))
+    off, on = (np.median(np.array(found[name]), axis=0) for name in ("off", "on"))
+    ratios = ", ".join(f"{what} {a / b:.2f}" for what, a, b in zip(names, on, off, strict=True))
+    typer.echo(f"on to off, medians of {rounds} rounds: {ratios}")
 
 
 def _compare(name: str, bare: float, load: Callable[[], tuple[float, Answers]], images: int) -> None:

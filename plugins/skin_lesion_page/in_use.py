@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from skin_lesion_page import trend_chart
-from skinlesion.evaluation.in_use import record
 from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Effect, MonitorRecord, Week
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.snapshot import TrendPoint
@@ -40,7 +40,7 @@ def content(models: Path, now: datetime | None = None) -> dict[str, Any]:
     """Return what the page shows. Where the record is damaged or missing it says so."""
     now = now or datetime.now(UTC)
     try:
-        found = MonitorRecord.read_if_there(record.path(models))
+        found = MonitorRecord.read_if_there(layout.monitored(models))
     except DataError as error:
         return {"found": None, "problem": str(error)}
     if found is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.dags.run_dag import RunDag
 from tests.evaluation.in_use.logs import in_use
 
-from skinlesion.evaluation.in_use import record
 from skinlesion.evaluation.in_use.record import MonitorRecord
+from skinlesion.foundation import layout
 
 
 def test_an_alarm_is_sent_once_and_the_run_succeeds(run_dag: RunDag, tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_an_alarm_is_sent_once_and_the_run_succeeds(run_dag: RunDag, tmp_path: P
     (notice,) = first["notices"]
     assert notice.startswith("Brightness lies") and "camera" in notice
     assert "600 answers in 3 weeks" in first["log"]
-    assert [alarm.signal for alarm in MonitorRecord.read(record.path(used.models)).alarms] == ["brightness"]
+    assert [alarm.signal for alarm in MonitorRecord.read(layout.monitored(used.models)).alarms] == ["brightness"]
     assert run_dag("skin_lesion_monitor", {}, None, environment)["notices"] == []
 
 

@@ -13,8 +13,8 @@ from tests.evaluation.in_use.logs import in_use
 from tests.plugins.page_form import PAGE
 from tests.plugins.test_page import HOSTILE, text_of
 
-from skinlesion.evaluation.in_use import record
 from skinlesion.evaluation.in_use.record import Alarm, MonitorRecord, Week
+from skinlesion.foundation import layout
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -38,7 +38,7 @@ def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(
     for number in range(4):
         used.week(number, brightness=-1)
     found = used.monitor(now=datetime.now(UTC))
-    found.write(record.path(used.models))
+    found.write(layout.monitored(used.models))
     answer = browser_of("vic").get(f"{PAGE}/in-use")
     text = text_of(answer.text)
     assert f"Alarm since the week of {found.alarms[0].since}. Brightness lies" in text
@@ -58,7 +58,7 @@ def test_before_the_monitor_ran_it_says_what_to_do(browser_of: Browser, models: 
 
 
 def test_a_damaged_record_is_named_and_no_error(browser_of: Browser, models: Path) -> None:
-    record.path(models).write_text("{")
+    layout.monitored(models).write_text("{")
     answer = browser_of("vic").get(f"{PAGE}/in-use")
     assert answer.status_code == 200
     assert "monitor.json" in answer.text and "writes it anew" in answer.text
@@ -75,13 +75,13 @@ def made(weeks: int = 0, days: float = 0, text: str = "") -> MonitorRecord:
 
 
 def test_a_record_that_is_old_says_so_and_one_without_weeks_is_shown(browser_of: Browser, models: Path) -> None:
-    made(days=3).write(record.path(models))
+    made(days=3).write(layout.monitored(models))
     text = text_of(browser_of("vic").get(f"{PAGE}/in-use").text)
     assert "The monitor ran last" in text and "The log has no answers yet" in text
 
 
 def test_what_a_record_holds_is_text_and_never_markup(browser_of: Browser, models: Path) -> None:
-    made(weeks=2, text=HOSTILE).write(record.path(models))
+    made(weeks=2, text=HOSTILE).write(layout.monitored(models))
     page = browser_of("vic").get(f"{PAGE}/in-use").text
     assert "<script>alert" not in page and "<img" not in page and "49" not in text_of(page).replace("2026", "")
 
@@ -95,7 +95,7 @@ def test_a_year_of_weeks_is_shown_at_once(browser_of: Browser, tmp_path: Path, m
     monkeypatch.setenv("SKINLESION_MODELS", str(used.models))
     used.week(0)
     found = used.monitor()
-    found.model_copy(update={"weeks": found.weeks * 53}).write(record.path(used.models))
+    found.model_copy(update={"weeks": found.weeks * 53}).write(layout.monitored(used.models))
     client = browser_of("vic")
     client.get(f"{PAGE}/in-use")
     start = time.process_time()

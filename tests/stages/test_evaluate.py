@@ -249,7 +249,7 @@ def test_without_a_trained_candidate_the_error_says_to_train(trained: Path) -> N
 
 def test_metrics_that_cannot_be_read_are_measured_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     candidate = Candidate(tmp_path)
-    for path in (candidate.report, candidate.model_card):
+    for path in (candidate.report, candidate.model_card, candidate.picture_statistics):
         path.touch()
     metrics = metrics_record(key="now")
     metrics.write(candidate.metrics)

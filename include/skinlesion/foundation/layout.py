@@ -148,6 +148,11 @@ def release_in_service(models: Path) -> Path:
     return models / "in_service"
 
 
+def monitored(models: Path) -> Path:
+    """Return the path of what the monitor found last in the prediction log."""
+    return models / "monitor.json"
+
+
 def registry(models: Path) -> Path:
     """Return the folder of the versions and their history."""
     return models / "registry"

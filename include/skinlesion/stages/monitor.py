@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from skinlesion.data.catalog import read_catalog
-from skinlesion.evaluation.in_use import record
 from skinlesion.evaluation.in_use.monitor import class_of_files, monitor
 from skinlesion.evaluation.in_use.record import Alarm, MonitorRecord
 from skinlesion.foundation import layout
@@ -26,7 +25,7 @@ def run_monitor(config: PipelineConfig) -> Monitored:
     catalog = read_catalog(config.dataset) if layout.catalog(config.dataset).is_file() else None
     known = {} if catalog is None else class_of_files(catalog)
     found = monitor(config, known, config.actinic_keratosis)
-    path, before = record.path(config.models), set[tuple[str, str, str]]()
+    path, before = layout.monitored(config.models), set[tuple[str, str, str]]()
     with suppress(DataError):  # a damaged one is written anew, and its alarms are given again
         last = MonitorRecord.read_if_there(path)
         before = {alarm.key for alarm in last.alarms} if last is not None else before

@@ -12,9 +12,9 @@ from tests.evaluation.in_use.logs import FIRST, InUse, in_use
 
 from skinlesion.command_line.main import main
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.in_use import record
 from skinlesion.evaluation.in_use.estimate import figures_of
 from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, MonitorRecord
+from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.entries import LogKey
@@ -185,7 +185,7 @@ def test_an_alarm_is_new_once_and_again_where_the_record_was_damaged(used: InUse
     config = used.settings(dataset=used.folder / "none")
     assert [alarm.signal for alarm in run_monitor(config).new] == ["brightness"]
     assert run_monitor(config).new == []
-    path = record.path(used.models)
+    path = layout.monitored(used.models)
     assert MonitorRecord.read(path).alarms[0].signal == "brightness"
     path.write_text("{")
     assert len(run_monitor(config).new) == 1

@@ -31,6 +31,8 @@ def effects(seen: Seen, reference: Reference, level: float = LEVEL) -> dict[str,
     mean, error = _mean_and_error(seen.signals, seen.groups)
     expected, its_error = _mean_and_error(reference.seen.signals, reference.seen.groups)
     spread = np.maximum(reference.seen.signals.std(axis=0), [SMALLEST_SPREAD.get(name, 1e-3) for name in SIGNALS])
+    # At least what as many cases like the held-out ones would have: a week without any answer withheld varies in nothing.
+    error = np.maximum(error, spread / np.sqrt(seen.independent))
     value = (mean - expected) / spread
     reach = norm.ppf((1 + level) / 2) * np.sqrt(error**2 + its_error**2) / spread
     return {

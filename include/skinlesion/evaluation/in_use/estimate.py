@@ -30,6 +30,7 @@ CHANCE: Final = {"malignant_auroc": 0.5, "balanced_accuracy": 1 / 3, "sensitivit
 
 _M: Final = LABELS.index(MALIGNANT)
 _AT_ONCE: Final = 4_000_000
+_DRAWN_IMAGES: Final = 80_000  # of many images the labels' chance is small, and the calibration's is drawn all the same
 _SMALLEST: Final = 1e-6
 _NEWTON_STEPS: Final = 10
 _RIDGE: Final = 1.0
@@ -139,7 +140,7 @@ class Estimator:
     def __call__(self, seen: Seen, moved: float) -> dict[str, Figure]:
         """Return the estimated figures with 95 % intervals. moved: how far the pictures have moved, 0 to 1."""
         draws: dict[str, list[Floats]] = {name: [] for name in PERFORMANCE}
-        each = DRAWS // CALIBRATIONS
+        each = int(np.clip(_DRAWN_IMAGES // max(len(seen.probabilities), 1), 4, DRAWS // CALIBRATIONS))
         at_once = min(CALIBRATIONS, max(1, _AT_ONCE // (each * max(len(seen.probabilities), 1))))
         for start in range(1, CALIBRATIONS + 1, at_once):
             several = range(start, min(start + at_once, CALIBRATIONS + 1))
@@ -152,7 +153,7 @@ class Estimator:
         for name, parts in draws.items():
             values = np.concatenate(parts)
             values = np.clip(values[np.isfinite(values)], 0, 1)
-            if len(values) < DRAWS // 2:
+            if len(values) < each * CALIBRATIONS / 2:
                 found[name] = Figure()
                 continue
             low, high = np.quantile(values, [0.025, 0.975])
@@ -166,7 +167,7 @@ class Estimator:
     def _drawn(self, probabilities: Floats, groups: Ints, count: int) -> Ints:
         """Return `count` draws of a class for each image (count, n); images of a group are drawn together."""
         ends = np.cumsum(probabilities, axis=1)[:, :-1]
-        chance = self._random.random((count, int(groups.max()) + 1))[:, groups]
+        chance = self._random.random((count, int(groups.max()) + 1), dtype=np.float32)[:, groups]
         return np.asarray((chance > ends[:, 0]).astype(np.int8) + (chance > ends[:, 1]), dtype=np.int8)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Final
 
 from pydantic import ConfigDict, Field
@@ -124,8 +123,3 @@ class MonitorRecord(Record):
     alarms: tuple[Alarm, ...]
     past: tuple[Alarm, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def path(models: Path) -> Path:
-    """Return the path of what the monitor found last."""
-    return models / "monitor.json"
