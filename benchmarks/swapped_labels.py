@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.command_line.options import config_of
-from skinlesion.review.suspects import label_quality, out_of_fold, suspects
+from skinlesion.data.review.suspects import label_quality, out_of_fold, suspects
 from skinlesion.stages.review import Labelled, labelled
 
 SHARE: Final = 0.05

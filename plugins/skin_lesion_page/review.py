@@ -30,8 +30,8 @@ from skinlesion.data.labels.review_log import (
     standing,
     undo,
 )
+from skinlesion.data.review.queue import Asked, Choice, ReviewQueue, read_queue, thumbnail
 from skinlesion.foundation.errors import DataError
-from skinlesion.review.queue import Asked, Choice, ReviewQueue, read_queue, thumbnail
 from skinlesion.stages.settings import PipelineConfig
 
 ON_A_PAGE: Final = 50

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from skinlesion.review import queue as stored
-from skinlesion.review.queue import Asked, Choice, Picture, ReviewQueue
+from skinlesion.data.review import queue as stored
+from skinlesion.data.review.queue import Asked, Choice, Picture, ReviewQueue
 
 CHOICES = (
     Choice(dx="nv", title="nevus", label="benign"),

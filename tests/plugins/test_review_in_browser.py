@@ -41,8 +41,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A queue of drawn pictures."""
     import cv2
 
+    from skinlesion.data.review import queue as stored
     from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
-    from skinlesion.review import queue as stored
 
     folder = tmp_path / "dataset"
     folder.mkdir()

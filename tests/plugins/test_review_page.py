@@ -14,8 +14,8 @@ from tests.plugins.review_folder import asked, content_of, picture
 from tests.plugins.test_page_access import BY_NOBODY, FORGED
 
 from skinlesion.data.labels import review_log
+from skinlesion.data.review import queue as stored
 from skinlesion.foundation import layout
-from skinlesion.review import queue as stored
 
 if TYPE_CHECKING:
     from httpx import Response

@@ -17,11 +17,11 @@ from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.review_log import note
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.review import making
+from skinlesion.data.review.queue import read_queue, thumbnail, thumbnails
+from skinlesion.data.review.suspects import COLUMNS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.review import making
-from skinlesion.review.queue import read_queue, thumbnail, thumbnails
-from skinlesion.review.suspects import COLUMNS
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.review import labelled, make_queue, review
 from skinlesion.stages.sentences import sentence

@@ -37,7 +37,7 @@ def list_suspects(
     Every label is judged by models that saw no picture of its lesion. The labels stay as they are: to mend one, say so on the
     page or with `skinlesion review import`, or correct its row in the table that it comes from; the next run learns from it.
     """
-    from skinlesion.review.suspects import COLUMNS
+    from skinlesion.data.review.suspects import COLUMNS
     from skinlesion.stages.review import make_queue
 
     show_log(quiet=True)
@@ -70,7 +70,7 @@ def export_queue(
     In the table they fill in the column dx with a diagnosis or with `cannot tell`. For Label Studio the labelling interface is written
     beside the tasks (.xml); serve it the data set's images/ as local files.
     """
-    from skinlesion.review.exchange import as_csv, as_tasks, labelling_interface
+    from skinlesion.data.review.exchange import as_csv, as_tasks, labelling_interface
 
     folder = config_of(dataset, None, settings).dataset
     match file.suffix.lower():
@@ -101,8 +101,8 @@ def import_answers(
 
     Answers that count already are not noted again, so that a file may be taken twice.
     """
+    from skinlesion.data.review.exchange import take
     from skinlesion.registry.history import this_user
-    from skinlesion.review.exchange import take
 
     new, every = take(config_of(dataset, None, settings), file, by or this_user())
     out.print(f"{new} of {every} answers in {file} are new and were noted.", markup=False)

@@ -15,6 +15,11 @@ from skinlesion.data.images.near_duplicates import DuplicateTables
 from skinlesion.data.labels.review_log import read, standing
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.report.thumbnails import thumbnails
+from skinlesion.data.review import making
+from skinlesion.data.review.queue import ReviewQueue, read_queue
+from skinlesion.data.review.queue import path as queue_path
+from skinlesion.data.review.queue import thumbnails as thumbnail_folder
+from skinlesion.data.review.suspects import out_of_fold, suspects
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.settings import fingerprint
@@ -23,11 +28,6 @@ from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
-from skinlesion.review import making
-from skinlesion.review.queue import ReviewQueue, read_queue
-from skinlesion.review.queue import path as queue_path
-from skinlesion.review.queue import thumbnails as thumbnail_folder
-from skinlesion.review.suspects import out_of_fold, suspects
 from skinlesion.stages.embed import store_activations
 from skinlesion.stages.settings import PipelineConfig
 

@@ -16,11 +16,11 @@ from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.labels.of_dataset import vocabulary_of
 from skinlesion.data.labels.review_log import ReviewEntry, note_all, read, standing
 from skinlesion.data.labels.table_file import read_cells
+from skinlesion.data.review.queue import Asked, ReviewQueue, read_queue
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.spreadsheet import csv_text
-from skinlesion.review.queue import Asked, ReviewQueue, read_queue
 
 COLUMNS: Final = ("image", "file", "labels", "suggested", "reason", "dx", "by", "why")
 """Of the table. `labels` is what the labels say; `dx`, `by` and `why` are for who looks."""

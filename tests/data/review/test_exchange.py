@@ -16,10 +16,10 @@ from tests.plugins.review_folder import asked
 
 from skinlesion.data.catalog import COLUMNS
 from skinlesion.data.labels import review_log
+from skinlesion.data.review.exchange import as_csv, as_tasks, labelling_interface, take
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.review.exchange import as_csv, as_tasks, labelling_interface, take
 
 FILES = {"a": "sub/a.jpg", "b": "b.jpg", "=c": "=c.png", "d.v2": "d.v2.jpg", "gone": ""}
 

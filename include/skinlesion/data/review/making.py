@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.labels.diagnosis import label_of
-from skinlesion.review.queue import Asked, Choice, Picture
-from skinlesion.review.suspects import Floats, OutOfFold
+from skinlesion.data.review.queue import Asked, Choice, Picture
+from skinlesion.data.review.suspects import Floats, OutOfFold
 
 TITLES: Final = {
     "mel": "melanoma",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesion.review.suspects import LEAST_LESIONS, OutOfFold, label_quality, out_of_fold, suspects
+from skinlesion.data.review.suspects import LEAST_LESIONS, OutOfFold, label_quality, out_of_fold, suspects
 
 NO_PAIRS = pd.DataFrame({"first": [], "second": []})
 
