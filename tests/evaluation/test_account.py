@@ -9,7 +9,7 @@ from tests.measured import known
 from skinlesion.evaluation.account import account
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.registry.figure import FEWEST_LESIONS, Figure
-from skinlesion.registry.told import DECISIONS, NO_ANSWER, PREVALENCES, Account
+from skinlesion.registry.group_decisions import DECISIONS, NO_ANSWER, PREVALENCES, Account
 
 
 def of(malignant: list[str], others: list[str]) -> Account:

@@ -9,7 +9,7 @@ from tests.evaluation.test_html_report import HOSTILE, Page, context
 
 from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, MOST_WITHIN, Seen, is_beside
 from skinlesion.evaluation.html_report import render_gallery, render_report
-from skinlesion.registry.told import DECISIONS
+from skinlesion.registry.group_decisions import DECISIONS
 
 SEEN = [
     Seen("I1", "mel", "malignant", "benign", 0.95, b"1"),

@@ -33,7 +33,7 @@ from skinlesion.prediction.classifier import Answer, classifier_of
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.learnt import LearntPictures
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.told import DECISIONS
+from skinlesion.registry.group_decisions import DECISIONS
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.calibration import calibrate, divide_logits

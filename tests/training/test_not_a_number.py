@@ -17,7 +17,7 @@ from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Classifier, predict
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.promotion.gate import _calibration
-from skinlesion.registry.told import NO_ANSWER
+from skinlesion.registry.group_decisions import NO_ANSWER
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.stages.train import _require_parity
 from skinlesion.training.inner_fold import measure_inner_fold

@@ -1,4 +1,4 @@
-"""What people are told of each class and diagnosis, and what a decision is worth where malignancy is rarer."""
+"""The decisions of a model by class and diagnosis, and what a decision is worth where malignancy is rarer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 from skinlesion.evaluation.shares import Interval, Share
 from skinlesion.registry.figure import Figure
-from skinlesion.registry.told import DECISIONS, PREVALENCES, Account, AtPrevalence, Told
+from skinlesion.registry.group_decisions import DECISIONS, PREVALENCES, Account, AtPrevalence, GroupDecisions
 
 
 def account(scored: ScoredImages, decided: Sequence[str], threshold: float) -> Account:
@@ -19,7 +19,7 @@ def account(scored: ScoredImages, decided: Sequence[str], threshold: float) -> A
     found = (scored.predicted == LABELS.index(MALIGNANT))[malignant]
     labels = np.asarray(LABELS)[scored.labels]
     return Account(
-        classes=tuple(told(scored, names, labels, labels, threshold)),
+        classes=tuple(group_decisions(scored, names, labels, labels, threshold)),
         threshold=threshold,
         likeliest=figure_of(Share.of(found, scored.groups[malignant])),
         likeliest_count=int(found.sum()),
@@ -36,9 +36,9 @@ def account(scored: ScoredImages, decided: Sequence[str], threshold: float) -> A
     )
 
 
-def told(
+def group_decisions(
     scored: ScoredImages, decided: np.ndarray, names: np.ndarray, labels: np.ndarray, threshold: float
-) -> list[Told]:
+) -> list[GroupDecisions]:
     """Return what is said of the images of each name, those of malignant diagnoses first, then by number of lesions.
 
     decided, names, labels: (n,) str: the decision, the name of the group and the class of each image.
@@ -49,7 +49,7 @@ def told(
         at = names == name
         shares = {one: Share.of(holds[at], scored.groups[at]) for one, holds in outcomes.items()}
         rows.append(
-            Told(
+            GroupDecisions(
                 name=name,
                 label=str(labels[at][0]),
                 images=int(at.sum()),

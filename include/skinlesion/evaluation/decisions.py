@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 
 from skinlesion.data.labels.classes import LABELS, UNKNOWN
-from skinlesion.evaluation.account import account, told
+from skinlesion.evaluation.account import account, group_decisions
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 from skinlesion.prediction.decision import DecisionRule
+from skinlesion.registry.group_decisions import NO_ANSWER
 from skinlesion.registry.metrics_record import Decisions, SmokeKind, SmokeSet
-from skinlesion.registry.told import NO_ANSWER
 
 UNLIKE: Final = "unlike the training images"
 UNSURE: Final = "confidence too low"
@@ -55,7 +55,7 @@ def decisions_summary(
         account=account(scored, decided, threshold),
         diagnoses=()
         if diagnoses is None
-        else tuple(told(scored, names, np.asarray(diagnoses, dtype=np.str_), labels, threshold)),
+        else tuple(group_decisions(scored, names, np.asarray(diagnoses, dtype=np.str_), labels, threshold)),
     )
 
 

@@ -16,8 +16,8 @@ from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
 from skinlesion.prediction.decision import chosen
 from skinlesion.registry.figure import FEWEST_LESIONS, NONE, Figure, signed
+from skinlesion.registry.group_decisions import DECISIONS, GroupDecisions
 from skinlesion.registry.metrics_record import MetricsRecord, ModelFigures, Slice, compared_figure
-from skinlesion.registry.told import DECISIONS, Told
 
 REFUSED_SHOWN: Final = 200
 """Refused images that are listed by name; the rest are counted, which keeps the file small."""
@@ -164,9 +164,9 @@ def threshold_chosen(metrics: ModelFigures) -> str:
     return chosen(point.target_sensitivity, point.chosen_on_lesions)
 
 
-def diagnosis(told: Told) -> str:
+def diagnosis(group: GroupDecisions) -> str:
     """Return the name of a diagnosis for people."""
-    return NAMES.get(told.name, told.name) if told.name else "not recorded"
+    return NAMES.get(group.name, group.name) if group.name else "not recorded"
 
 
 def by_column(slices: Iterable[Slice]) -> dict[str, list[Slice]]:

@@ -19,8 +19,8 @@ from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
 from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.figure import FEWEST_LESIONS, signed
+from skinlesion.registry.group_decisions import DECISIONS
 from skinlesion.registry.metrics_record import MetricsRecord
-from skinlesion.registry.told import DECISIONS
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.versions import FIGURES
 

@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     Attributes:
         probabilities: float32, shape (3,), in `LABELS`' order: the mean over the orientations that the decision rule asks for.
         distance: how unlike the training images the image is; None if the model does not measure it.
-        decision: one of `told.DECISIONS`, by the decision rule.
+        decision: one of `group_decisions.DECISIONS`, by the decision rule.
         reason: the reason for the decision, a sentence for a person.
         learnt: whether the model learnt from this picture.
     """

@@ -18,8 +18,8 @@ from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry.figure import FEWEST_LESIONS
+from skinlesion.registry.group_decisions import NO_ANSWER
 from skinlesion.registry.model_files import RULE_FILE
-from skinlesion.registry.told import NO_ANSWER
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -28,7 +28,7 @@ RAREST: Final = 0.01
 
 
 class Decision(NamedTuple):
-    """The answer, one of `told.DECISIONS`, and the reason for it: a sentence for a person."""
+    """The answer, one of `group_decisions.DECISIONS`, and the reason for it: a sentence for a person."""
 
     decision: str
     reason: str

@@ -15,7 +15,7 @@ from skinlesion.data.labels.classes import MALIGNANT, ClassCount
 from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation.record import Record
 from skinlesion.registry.figure import Figure, Part
-from skinlesion.registry.told import Account, Told
+from skinlesion.registry.group_decisions import Account, GroupDecisions
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 """Low and high end."""
@@ -212,7 +212,7 @@ class Decisions(Part):
     abstained_share: dict[str, float]
     unknown_share: float
     account: Account
-    diagnoses: tuple[Told, ...] = ()
+    diagnoses: tuple[GroupDecisions, ...] = ()
 
 
 class ModelFigures(Figures):

@@ -18,7 +18,7 @@ from skinlesion.foundation.tables import read_table
 from skinlesion.prediction.decision import DecisionRule, rule_beside
 from skinlesion.prediction.held_out_scores import STATISTICS_COLUMNS, stored_table
 from skinlesion.registry.candidate import Candidate
-from skinlesion.registry.told import NO_ANSWER
+from skinlesion.registry.group_decisions import NO_ANSWER
 
 SMALLEST_SPREAD: Final = {"size": 0.1, "no_answer": 0.1, "called_malignant": 0.1}
 """Smallest standard deviation that counts, of signals that may be the same in all held-out images."""

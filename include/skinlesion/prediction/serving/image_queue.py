@@ -22,7 +22,7 @@ from skinlesion.prediction.serving.problem import busy
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.upload import Upload
-from skinlesion.registry.told import DECISIONS
+from skinlesion.registry.group_decisions import DECISIONS
 
 LARGE_PIXELS: Final = 6_000_000
 """Images with more pixels are decoded one at a time: a PNG of 25 million pixels takes 450 MB while it is decoded."""

@@ -15,7 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from skinlesion.registry.told import DECISIONS
+from skinlesion.registry.group_decisions import DECISIONS
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -1,4 +1,4 @@
-"""What people are told: the decisions of a model for groups of held-out images, and the one account of the malignant ones.
+"""The decisions of a model for groups of held-out images, and the one account of the malignant ones.
 
 The sentences here are the only ones: report, card, prediction page and API show them as they are.
 """
@@ -26,7 +26,7 @@ PREVALENCES: Final = (0.01, 0.03, 0.10)
 """Shares of malignant lesions where such a tool would be used; in a collection of excised lesions it is far higher."""
 
 
-class Told(RecordPart):
+class GroupDecisions(RecordPart):
     """What is said of a group of held-out images.
 
     Attributes:
@@ -70,34 +70,34 @@ class Account(RecordPart):
         at_prevalence: of 100 so decided so many are malignant.
     """
 
-    classes: tuple[Told, ...]
+    classes: tuple[GroupDecisions, ...]
     threshold: float
     likeliest: Figure
     likeliest_count: int
     at_prevalence: tuple[AtPrevalence, ...]
 
     @property
-    def malignant(self) -> Told | None:
+    def malignant(self) -> GroupDecisions | None:
         """What is said of the malignant images; None without any."""
         return next((one for one in self.classes if one.label == MALIGNANT), None)
 
     @property
     def sentence(self) -> str:
         """How the three shares of malignant images that people mix up differ."""
-        told = self.malignant
-        if told is None:
+        group = self.malignant
+        if group is None:
             return "No malignant lesion is held out, so nothing is known of how many are found."
-        at, decided = told.shares["at_threshold"], told.shares[MALIGNANT]
+        at, decided = group.shares["at_threshold"], group.shares[MALIGNANT]
         few = ""
         if decided.has_too_few:
-            lesions = "1 lesion is" if told.lesions == 1 else f"{told.lesions} lesions are"
+            lesions = "1 lesion is" if group.lesions == 1 else f"{group.lesions} lesions are"
             few = f" No share is given: {lesions} too few to judge one."
         return (
-            f"Three counts of the same {_count(told.images, 'malignant image')} answer three questions. Malignant is the likeliest "
+            f"Three counts of the same {_count(group.images, 'malignant image')} answer three questions. Malignant is the likeliest "
             f"of the {len(LABELS)} classes for {_counted(self.likeliest_count, self.likeliest)} (recall). Its probability reaches the "
-            f"threshold of {self.threshold:.3f} for {_counted(told.counts['at_threshold'], at)} (sensitivity), whether or not the model "
-            f"answers. People are told “malignant” for {_counted(told.counts[MALIGNANT], decided)} (decision): below the threshold it "
-            f"is not said, and {told.counts[NO_ANSWER]} get no answer.{few}"
+            f"threshold of {self.threshold:.3f} for {_counted(group.counts['at_threshold'], at)} (sensitivity), whether or not the model "
+            f"answers. People are told “malignant” for {_counted(group.counts[MALIGNANT], decided)} (decision): below the threshold it "
+            f"is not said, and {group.counts[NO_ANSWER]} get no answer.{few}"
         )
 
     def meaning(self, decision: str) -> str:
@@ -111,8 +111,8 @@ class Account(RecordPart):
                 f"Of 100 pictures that are called {decision}, {first[1].of_100} are malignant where {_prevalence(first[0])} "
                 f"lesions is malignant; {rest}."
             )
-        told = self.malignant
-        share = told.shares[decision].of_100 if told is not None else "not measured"
+        group = self.malignant
+        share = group.shares[decision].of_100 if group is not None else "not measured"
         says = "get no answer" if decision == NO_ANSWER else "are called unknown"
         return f"It does not mean benign. Of 100 pictures of malignant lesions so many {says}: {share}."
 
