@@ -317,7 +317,7 @@ def test_it_stands_in_the_navigation_and_on_each_run(
     plugins = browser_of().get("/api/v2/plugins", headers=headers, params={"limit": 100}).json()["plugins"]
     plugin = next(one for one in plugins if one["name"] == "skin_lesion_models")
     assert browser_of().get("/api/v2/plugins/importErrors", headers=headers).json()["import_errors"] == []
-    assert [view["destination"] for view in plugin["external_views"]] == ["nav", "dag_run"]
+    assert [view["destination"] for view in plugin["external_views"]] == ["nav", "nav", "dag_run"]
     for view in plugin["external_views"]:
         assert len(view["name"]) <= 8 or view["destination"] != "nav"  # else the navigation cuts it
         assert not view["href"].startswith("/")  # the prefix comes before it
