@@ -152,17 +152,17 @@ def _asked(found: ReviewQueue | None, image: str) -> Asked | None:
 def _todo(found: ReviewQueue, entries: Sequence[ReviewEntry], name: str) -> list[Asked]:
     """Return the images that are open for this person, in the order in which to show them.
 
-    Of several people who work at the same time each gets other ones; when theirs are done, those of the others.
+    Who works alone begins at the top. Of several people each begins elsewhere, who came last the farthest from the first.
     """
     counts = standing(entries)
     undone = {entry.undoes for entry in entries}
     skips = (one for one in entries if one.what == "skipped" and one.by == name and one.at >= found.at)
     skipped = {image for one in skips if one.number not in undone for image in one.images}
     since = (datetime.now(UTC) - WORKS_STILL).isoformat(timespec="seconds")
-    people = sorted({name, *(one.by for one in entries if one.at >= since)})
-    mine = people.index(name)
+    people = list(dict.fromkeys([*(one.by for one in entries if one.at >= since), name]))
+    begins = people.index(name) * len(found.asked) // len(people)
     is_open = [one for one in enumerate(found.asked) if one[1].image not in counts and one[1].image not in skipped]
-    return [one for _, one in sorted(is_open, key=lambda each: each[0] % len(people) != mine)]
+    return [one for _, one in sorted(is_open, key=lambda each: (each[0] - begins) % len(found.asked))]
 
 
 def _keyed(found: ReviewQueue | None, asked: Asked | None) -> list[Keyed]:

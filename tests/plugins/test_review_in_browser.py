@@ -187,6 +187,16 @@ def test_two_people_review_and_the_next_night_learns_from_it(airflow: Airflow, c
     for frame in frames:
         frame.locator("h1").wait_for()
     seen: list[set[str]] = [set(), set()]
+    # Both opened the first image; who answers second is told so.
+    assert frames[0].locator("h1").inner_text() == frames[1].locator("h1").inner_text()
+    for page, frame in zip((one, other), frames, strict=True):
+        frame.locator("h1").focus()
+        page.keyboard.press("x")
+        airflow.wait(lambda: len(review_log.read(airflow.dataset)) == 1, 60)
+    frames[1].get_by_text("after you opened this image").wait_for()
+    frames[1].get_by_role("link", name="Review", exact=True).click()
+    frames[0].locator("h1", has_not_text=queue[0].image).wait_for()
+    frames[1].locator("h1", has_not_text=queue[0].image).wait_for()
     for _ in range(10):
         for who, page in enumerate((one, other)):
             heading = frames[who].locator("h1")

@@ -10,18 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.stages.data_set import jpeg
-from tests.trained import config_of, options
+from tests.trained import OTHER_SEED, candidate_of, config_of, options
 from typer.testing import CliRunner
 
 from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.review_log import note
-from skinlesion.data.manifest import read_manifest
+from skinlesion.data.manifest import held_out_rows, read_manifest, version
 from skinlesion.data.review import making
 from skinlesion.data.review.queue import read_queue, thumbnail, thumbnails
 from skinlesion.data.review.suspects import COLUMNS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.registry.snapshot import Registry
+from skinlesion.stages.evaluate import metrics_of
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.review import labelled, make_queue, review
 from skinlesion.stages.sentences import sentence
@@ -89,6 +91,26 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     assert again is not None
     assert first.image not in {one.image for one in again.asked}
     assert review(config_of(copy_of_trained, review_queue=0)).done == 0
+
+
+def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_champion(copy_of_trained: Path) -> None:
+    config = config_of(copy_of_trained, seed=OTHER_SEED, max_relabelled_share=1)
+    rows = held_out_rows(read_manifest(config.dataset))
+    image = rows.loc[rows["label"] == "benign", "image"].iloc[0]
+    run = candidate_of(copy_of_trained, 2).run
+    before = metrics_of(config, run)
+    note(config.dataset, "ann", "labelled", {image: ""}, dx="mel", before="nv")
+    for stage in ("ingest", "resize", "organize", "evaluate"):
+        run_stage(stage, config)
+    rows = held_out_rows(read_manifest(config.dataset))
+    assert rows.set_index("image").at[image, "dx"] == "mel"
+    after = metrics_of(config, run)
+    assert after.held_out_version == version(rows) != before.held_out_version
+    assert before.model_in_service is not None
+    assert after.model_in_service is not None
+    assert after.model_in_service != before.model_in_service  # measured by the new label too
+    points = Registry.read(config.models).trend("malignant_auroc")
+    assert points[-1].held_out_version == after.held_out_version  # the chart breaks here
 
 
 @pytest.mark.parametrize("rows", [3, 50])
