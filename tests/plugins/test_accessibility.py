@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import sync_playwright
+from tests.evaluation.in_use.logs import in_use
 from tests.plugins.page_form import PAGE
 from tests.plugins.test_agreement import NO_DISTANCE, Case, add
 
+from skinlesion.foundation import layout
 from skinlesion.registry.switch import promote
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ def test_axe_finds_nothing_serious(
     first, _ = add(models, "first", Case(300), two_classifiers / "b")
     promote(models, first, actor="ann", reason="It is the first")
     few, _ = add(models, "few", Case(3, warnings=(NO_DISTANCE,)), two_classifiers / "a")
+    used = in_use(tmp_path / "used")
+    for number in range(4):
+        used.week(number, brightness=-1)
+    used.monitor(now=datetime.now(UTC)).write(layout.monitored(models))
     client = browser_of("ada")
     style = f"<style>{client.get(f'{PAGE}/page.css').text}</style></head>"
     with sync_playwright() as playwright:
@@ -48,6 +55,7 @@ def test_axe_finds_nothing_serious(
         for path in (
             "/",
             "/history",
+            "/in-use",
             f"/compare?first={first}&second={few}",
             *(
                 f"/versions/{number}{name}"
