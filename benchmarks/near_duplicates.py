@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +17,8 @@ from benchmarks.growth import descriptors
 from skinlesion.data.images import near_duplicates
 from skinlesion.data.images.near_duplicates import MOST_BITS, MOST_CANDIDATES, MOST_COLOUR
 from skinlesion.data.images.perceptual_hash import BITS, distances, orientations, parse_descriptors
+from skinlesion.foundation.cores import cores_allowed
+from skinlesion.foundation.workers import spread
 
 
 def main(
@@ -35,7 +38,8 @@ def main(
     seconds = time.process_time() - start
     typer.echo(f"{1000 * seconds / copies:.2f} ms of processor for one more image at {known:,}")
     start = time.process_time()
-    others = sum(sorted(found[one]) != sorted(_full(one, contents, rank)) for one in new)
+    full = spread(partial(_full, contents=contents, rank=rank), new, workers=cores_allowed(), kind="threads")
+    others = sum(sorted(found[one]) != sorted(pairs) for one, pairs in zip(new, full, strict=True))
     seconds = time.process_time() - start
     typer.echo(f"{1000 * seconds / copies:.2f} ms for one by the full search")
     typer.echo(
