@@ -56,6 +56,10 @@ def split_history(dataset: Path) -> Path:
     return dataset / "split_history.jsonl"
 
 
+REVIEW_STORE: Final = "-review"
+"""End of the name of the store of activations by which labels are judged; training does not read it."""
+
+
 def review_history(dataset: Path) -> Path:
     """Return the path of the history of what people said of images when they looked at them."""
     return dataset / "review_history.jsonl"

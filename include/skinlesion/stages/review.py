@@ -146,7 +146,9 @@ def labelled(config: PipelineConfig) -> Labelled:
     """
     manifest, built = read_manifest(config.dataset), require_built_model(config.models)
     originals = manifest[manifest["copy"] == 0]
-    store = FeatureStore(layout.features(config.dataset) / f"{activations_key(built.weights_key, POOLED, 1)}-review")
+    store = FeatureStore(
+        layout.features(config.dataset) / f"{activations_key(built.weights_key, POOLED, 1)}{layout.REVIEW_STORE}"
+    )
     todo = originals[~originals["sha256"].isin(store.index()["sha256"])].drop_duplicates("sha256")
     if not todo.empty:
         store_activations(config, built, POOLED, 1, store, view_files(config.dataset, todo))

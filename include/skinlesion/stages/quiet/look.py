@@ -84,6 +84,7 @@ _LOOKED: Final = {
     ),
     "train": _Looked(of_models.of_training, of_models.trained, of_models.trained_as_noted, {}),
     "evaluate": _Looked(of_models.of_training, of_models.evaluated, of_models.evaluated_as_noted, {}),
+    "review": _Looked(of_models.of_labelled, of_models.queued, of_models.queued_as_noted, {}),
     "promote": _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
     PROMOTION: _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
 }

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from skinlesion.data.review.queue import path as queue_path
+from skinlesion.data.review.queue import thumbnails
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
@@ -60,9 +62,13 @@ def of_training_files(see: Sights, shard: Shard) -> Seen:
 
 
 def embedded(see: Sights, shard: Shard, known: Noted) -> Seen:
-    """Return the parts of the stored activations, and their indexes."""
+    """Return the parts of the activations that training reads, and their indexes."""
+    return _stored(see, _stores(see, of_review=False))
+
+
+def _stored(see: Sights, stores: list[Path]) -> Seen:
     found: Seen = {}
-    for folder in _stores(see):
+    for folder in stores:
         indexes = sorted(folder.glob("part-*.parquet"))
         parts = {f"{path.stem}.npy" for path in indexes}
         lines = [line for line in see.folder(folder) if line.partition("\0")[0] in parts]
@@ -75,7 +81,7 @@ def embedded_as_noted(see: Sights, shard: Shard, report: StageReport, before: Se
     import pyarrow.parquet as pq
 
     found: Seen = {}
-    for folder in _stores(see):
+    for folder in _stores(see, of_review=False):
         indexes = sorted(folder.glob("part-*.parquet"))
         lines = []
         for path in indexes:
@@ -89,9 +95,11 @@ def embedded_as_noted(see: Sights, shard: Shard, report: StageReport, before: Se
     return found
 
 
-def _stores(see: Sights) -> list[Path]:
+def _stores(see: Sights, *, of_review: bool) -> list[Path]:
+    """Return the stores of activations that training reads, or those of the reviews."""
     features = layout.features(see.dataset)
-    return sorted(path for path in features.iterdir() if path.is_dir()) if features.is_dir() else []
+    folders = sorted(path for path in features.iterdir() if path.is_dir()) if features.is_dir() else []
+    return [path for path in folders if path.name.endswith(layout.REVIEW_STORE) == of_review]
 
 
 def of_training(see: Sights, shard: Shard) -> Seen:
@@ -150,6 +158,27 @@ def _measured(see: Sights, report: StageReport) -> Seen:
 def _keys() -> Seen:
     settings = signature.SignatureSettings.of({})
     return {f"key {path}": _state_of(path) for path in (settings.private(), settings.public()) if path is not None}
+
+
+def of_labelled(see: Sights, shard: Shard) -> Seen:
+    """Return what the queue of reviews depends on."""
+    tables = (layout.catalog(see.dataset), layout.review_history(see.dataset))
+    return see.content(*tables) | of_training_files(see, shard) | see.files(layout.tables(see.dataset, "duplicates"))
+
+
+def queued(see: Sights, shard: Shard, known: Noted) -> Seen:
+    """Return the queue with its pictures, and the activations by which labels are judged."""
+    return _queue(see)
+
+
+def queued_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+    """Return what `queued` does."""
+    return _queue(see)
+
+
+def _queue(see: Sights) -> Seen:
+    pictures = {"pictures of the queue": digest(see.folder(thumbnails(see.dataset)))}
+    return see.content(queue_path(see.dataset)) | pictures | _stored(see, _stores(see, of_review=True))
 
 
 def _hidden(folder: Path) -> list[str]:
