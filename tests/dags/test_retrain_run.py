@@ -335,9 +335,8 @@ def test_a_damaged_image_is_refused_with_its_reason_and_the_run_goes_on(night_wi
     ((reason, count),) = ingest["refused_because"].items()
     assert "not a readable image" in reason
     assert count == 1
-    assert {stage: night.count(stage, "done") for stage in NIGHTLY if stage != "examine"} == {
-        stage: 0 for stage in NIGHTLY if stage != "examine"
-    }
+    quiet = set(NIGHTLY) - {"examine", "review"}  # of what is set aside, some may be for people to look at
+    assert {stage: night.count(stage, "done") for stage in quiet} == dict.fromkeys(quiet, 0)
 
 
 def test_new_images_are_worked_on_in_two_shards(night_on_two_shards: Night) -> None:

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NAME: Final = "frozen_part.tflite"
+
 _LONGEST_DIGEST: Final = 1000
 
 
 def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: int) -> Path:
     """Return the path of the .tflite file that maps an image to the activations of the layer `cut`."""
-    return layout.features(dataset) / activations_key(weights_key, cut, orientations) / "frozen_part.tflite"
+    return layout.features(dataset) / activations_key(weights_key, cut, orientations) / NAME
 
 
 def is_whole(path: Path) -> bool:

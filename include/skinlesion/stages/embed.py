@@ -23,7 +23,8 @@ from skinlesion.network import accelerator, quiet_tensorflow
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import BuiltModel, require_built_model
 from skinlesion.network.feature_store import Activations, FeatureStore, remove_abandoned, rows_in_a_part
-from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
+from skinlesion.network.frozen_part import NAME as FROZEN_PART
+from skinlesion.network.frozen_part import is_whole, write_frozen_part
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
 from skinlesion.stages.settings import PipelineConfig
 
@@ -93,7 +94,7 @@ def store_activations(
         results = _on_tensorflow(config, cut, ways, files)
         device = "TensorFlow on a GPU"
     else:
-        results = _on_litert(config, _frozen_part_file(config, built.weights_key, cut, ways), ways, files)
+        results = _on_litert(config, _frozen_part_file(config, cut, store.folder / FROZEN_PART), ways, files)
         device = f"LiteRT on {config.workers_used()} threads"
     with progress("embed", len(files)) as advance, ThreadPoolExecutor(1) as storing:
         _store(store, files, results, storing, advance)
@@ -146,9 +147,8 @@ def _store(
         writing.result()
 
 
-def _frozen_part_file(config: PipelineConfig, weights_key: str, cut: str, ways: int) -> Path:
-    """Return the .tflite file of the frozen part, which is written again if it was removed or damaged since build."""
-    path = frozen_part_path(config.dataset, weights_key, cut, ways)
+def _frozen_part_file(config: PipelineConfig, cut: str, path: Path) -> Path:
+    """Return the .tflite file of the frozen part, which is written if build left none or if it was damaged since."""
     if not is_whole(path):
         quiet_tensorflow.load()
         from skinlesion.network.classifier import load_classifier

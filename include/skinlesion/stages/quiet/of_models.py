@@ -46,7 +46,7 @@ def built(see: Sights, shard: Shard, known: Noted) -> Seen:
 
 def _built(see: Sights) -> Seen:
     model = (layout.built_model(see.models), BuiltModel.path(see.models))
-    frozen = sorted(layout.features(see.dataset).glob("*/frozen_part.*"))
+    frozen = [path for folder in _stores(see, of_review=False) for path in sorted(folder.glob("frozen_part.*"))]
     return see.content(*model, *frozen)
 
 
