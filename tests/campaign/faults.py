@@ -256,7 +256,8 @@ def _leave_to_the_dead(fault: Fault) -> None:
                 is_lost = stat.S_ISREG(state.st_mode) and synced != (state.st_mtime_ns, size)
                 if fault.kind == "power" and is_lost:
                     # What was appended to a file that is on the disk is lost, not what the disk has of it already.
-                    kept = synced[1] if synced is not None and synced[1] < size else 0
+                    # Nothing is overwritten in place, so a file that has not shrunk begins with what was synced.
+                    kept = synced[1] if synced is not None and synced[1] <= size else 0
                     path.chmod(0o644)
                     os.truncate(path, (kept + size) // 2)
                     path.chmod(stat.S_IMODE(state.st_mode))
