@@ -81,8 +81,8 @@ def train(config: PipelineConfig) -> StageReport:
         record = _train_beside(config, rows, split, built, candidate)
     elif record is None:
         record = _train(config, rows, split, built, candidate, warm)
-    else:  # left by a training that was killed after its record was written
-        shutil.rmtree(candidate.backup, ignore_errors=True)
+    if candidate.backup.exists():  # perhaps of a training that was killed after its record was written
+        shutil.rmtree(candidate.backup)
     details: dict[str, JsonValue] = {
         "run": candidate.run,
         "epochs": len(record.history),
@@ -182,7 +182,6 @@ def _train(
         sha256=candidate.digests(),
     )
     record.write(candidate.training)
-    shutil.rmtree(candidate.backup, ignore_errors=True)
     return record
 
 

@@ -116,7 +116,8 @@ def trained(see: Sights, shard: Shard, known: Noted) -> Seen:
 def trained_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
     """Return what `trained` does; None where the candidate is not whole."""
     found = _candidate(see, report)
-    return found if found["candidate"] == "whole" else None
+    is_interrupted = Candidate(layout.candidate(see.models, str(report.details["run"]))).backup.exists()
+    return found if found["candidate"] == "whole" and not is_interrupted else None
 
 
 def _candidate(see: Sights, report: StageReport) -> Seen:
