@@ -172,8 +172,9 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
             for image, dx in zip(both["image_now"], both["dx_now"], strict=True)
         ],
         index=both.index,
+        name="by",
     )
-    by = both[relabelled].groupby([*columns, people[relabelled].rename("by")]).size()
+    by = both[relabelled].groupby([*columns, people[relabelled]]).size()
     sizes = both[relabelled].groupby(columns).size().sort_values(ascending=False, kind="stable")
     pairs = sizes.rename(index="images").reset_index()
     return DataChange(
