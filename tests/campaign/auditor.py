@@ -230,8 +230,9 @@ class Auditor:
             if at is None:
                 break
             folder = self.models / "candidates" / at
-            found |= self.data.trained.get(at) or {row["sha256"] for row in table(folder / "trained_on.parquet")}
-            self.data.trained[at] = found.copy()
+            own = self.data.trained.get(at) or {row["sha256"] for row in table(folder / "trained_on.parquet")}
+            self.data.trained[at] = own
+            found |= own
             start = record(folder / "training.json").get("warm_start")
             at = start["from"] if start else None
         return found
