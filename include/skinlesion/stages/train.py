@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import training_rows, trusted_manifest, version
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import quiet_tensorflow
@@ -206,6 +207,7 @@ def _export(
         save_model(model, path)
         loaded = load_classifier(path)
         _require_parity(path.name, expected, np.asarray(loaded(images.astype(np.float32), training=False)))
+    set_aside(candidate.feature_distance)
     candidate.feature_distance.unlink(missing_ok=True)
     if distance is not None:
         distance.write(candidate.feature_distance)
