@@ -123,7 +123,18 @@ def note(
                 f"{now.by} {said(now)} at {now.at[11:16]} UTC, after you opened this image. What you said was not noted. "
                 "Look at it again: you may say otherwise."
             )
-        return _append(dataset, entries, by, what, images=dict(images), dx=dx, before=before, why=plain(why))
+        entry = ReviewEntry(
+            number=len(entries) + 1,
+            at=_now(),
+            by=plain(by),
+            what=what,
+            images=dict(images),
+            dx=dx,
+            before=before,
+            why=plain(why),
+        )
+        _add(dataset, entries, entry)
+        return entry
 
 
 def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]]) -> int:
@@ -143,8 +154,7 @@ def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]]) -> in
                 getattr(before, name) != getattr(entry, name) for name in ("by", "what", "dx", "why")
             ):
                 new.append(entry)
-        append_log.append(layout.review_history(dataset), *new)
-        _write_table(dataset, [*entries, *new])
+        _add(dataset, entries, *new)
         return len(new)
 
 
@@ -162,7 +172,11 @@ def undo(dataset: Path, by: str, number: int) -> ReviewEntry:
             )
         if any(one.undoes == number for one in entries):
             raise DataError(f"Entry {number} was undone before.")
-        return _append(dataset, entries, by, "undone", images=entry.images, undoes=number)
+        undone = ReviewEntry(
+            number=len(entries) + 1, at=_now(), by=plain(by), what="undone", images=entry.images, undoes=number
+        )
+        _add(dataset, entries, undone)
+        return undone
 
 
 def last_of(entries: Sequence[ReviewEntry], by: str) -> ReviewEntry | None:
@@ -206,32 +220,10 @@ def plain(why: str) -> str:
     return " ".join("".join(letters).split())[:LONGEST_REASON]
 
 
-def _append(
-    dataset: Path,
-    entries: list[ReviewEntry],
-    by: str,
-    what: What,
-    *,
-    images: dict[str, str],
-    dx: str = "",
-    before: str = "",
-    why: str = "",
-    undoes: int | None = None,
-) -> ReviewEntry:
-    entry = ReviewEntry(
-        number=len(entries) + 1,
-        at=_now(),
-        by=plain(by),
-        what=what,
-        images=images,
-        dx=dx,
-        before=before,
-        why=why,
-        undoes=undoes,
-    )
-    append_log.append(layout.review_history(dataset), entry)
-    _write_table(dataset, [*entries, entry])
-    return entry
+def _add(dataset: Path, entries: list[ReviewEntry], *new: ReviewEntry) -> None:
+    """Add new entries to those that are there, and write the table anew. The caller holds the lock."""
+    append_log.append(layout.review_history(dataset), *new)
+    _write_table(dataset, [*entries, *new])
 
 
 def _now() -> str:

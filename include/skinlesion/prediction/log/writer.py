@@ -200,5 +200,5 @@ class PredictionLog:
                 )
         except OSError as error:
             log.warning("The journals of the prediction log wait to be stored as tables: %s", error)
-        except Exception:
+        except Exception:  # nobody asks this thread what came of it, so it would be lost
             log.exception("The journals of the prediction log could not be stored as tables; they are kept")

@@ -116,15 +116,14 @@ def trained(see: Sights, shard: Shard, known: Noted) -> Seen:
 def trained_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
     """Return what `trained` does; None where the candidate is not whole."""
     found = _candidate(see, report)
-    is_interrupted = Candidate(layout.candidate(see.models, str(report.details["run"]))).backup.exists()
-    return found if found["candidate"] == "whole" and not is_interrupted else None
+    return found if (found["candidate"], found["interrupted"]) == ("whole", "False") else None
 
 
 def _candidate(see: Sights, report: StageReport) -> Seen:
     candidate = Candidate(layout.candidate(see.models, str(report.details["run"])))
     record = candidate.read_training()
     found = see.content(candidate.training) | {"candidate": "whole" if record is not None else "damaged"}
-    found["interrupted"] = str(candidate.backup.exists()) + digest(_hidden(candidate.folder.parent))
+    found |= {"interrupted": str(candidate.backup.exists()), "hidden": digest(_hidden(candidate.folder.parent))}
     in_registry = [one.version for one in splits_known(see.models)]
     found["split"] = "" if record is None or in_registry in ([], [record.split]) else str(in_registry)
     if record is None or record.warm_start is not None:
