@@ -181,6 +181,7 @@ def _judged(
     reference, estimator = of_version
     seen = answered.seen.part(rows)
     found = effects(seen, reference)
+    distance = moved(found)
     signals = dict(zip(SIGNALS, seen.signals.mean(axis=0).tolist(), strict=True))
     has_label = together[answered.labels[together] >= 0]
     changes = {
@@ -188,8 +189,8 @@ def _judged(
         "no_answer": signals["no_answer"],
         "called_malignant": signals["called_malignant"],
         "effects": found,
-        "moved": moved(found),
-        "estimated": estimator(seen, moved(found)),
+        "moved": distance,
+        "estimated": estimator(seen, distance),
         "measured": measured(
             answered.seen.part(has_label), answered.labels[has_label], reference.rule.malignant_threshold
         ),
