@@ -24,7 +24,7 @@ def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: An
         positions=np.arange(rows),
         batch_size=batch_size,
         images=images,
-        seed=seed,
+        seed=[seed],
         **replay,
     )
 
@@ -47,7 +47,7 @@ def test_every_orientation_is_taken_in_training_and_the_original_one_in_the_inne
 
     rows = np.arange(5)
     targets = [Targets(np.zeros(5, dtype=np.int64), np.ones(3, dtype=np.float32))]
-    training = OneViewAnEpoch(Orientations(), targets, rows, batch_size=2, images=rows, seed=0)
+    training = OneViewAnEpoch(Orientations(), targets, rows, batch_size=2, images=rows, seed=[0])
     seen = set()
     for epoch in range(40):
         training.start_epoch(epoch)
@@ -214,7 +214,7 @@ def test_an_epoch_takes_only_the_rows_at_its_positions() -> None:
     images = np.array([0, 0, 1, 1])
     source = ArraySource(np.arange(9, dtype=np.float32)[:, np.newaxis])
     targets = Targets(np.arange(9) % 3, np.array([1, 2, 3], dtype=np.float32))
-    data = OneViewAnEpoch(source, [targets], np.array([8, 3, 5, 1]), batch_size=4, images=images, seed=0)
+    data = OneViewAnEpoch(source, [targets], np.array([8, 3, 5, 1]), batch_size=4, images=images, seed=[0])
     seen = set()
     for number in range(30):
         data.start_epoch(number)

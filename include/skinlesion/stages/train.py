@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import training_rows, trusted_manifest, version
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import atomic
 from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -129,16 +129,10 @@ def _train(
     import keras
     import tensorflow as tf
 
-    from skinlesion.network.classifier import load_classifier
     from skinlesion.training.calibration import calibrate
-    from skinlesion.training.fit import fit_phase
     from skinlesion.training.inner_fold import choose_inner_fold
-    from skinlesion.training.phases import (
-        TrainingSet,
-        class_weights,
-        phases_from_activations,
-        phases_from_image_data_generator,
-    )
+    from skinlesion.training.phases import TrainingSet, class_weights
+    from skinlesion.training.tails import train_tails
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -147,14 +141,7 @@ def _train(
         inner = warm.inner_fold(rows, inner)
     data = TrainingSet(rows, inner, class_weights(rows, config.class_weighting), warm)
     warnings = _warnings(data)
-    model = load_classifier(warm.champion.h5 if warm is not None else layout.built_model(config.models))
-    if config.loader == "image-data-generator":
-        phases = phases_from_image_data_generator(config, model, data)
-    else:
-        phases = phases_from_activations(config, model, built, data)
-    history: list[dict[str, JsonValue]] = []
-    for number, make_phase in enumerate(phases, start=1):
-        history += fit_phase(config, model, make_phase(), number, candidate.backup / f"phase-{number}")
+    model, history = train_tails(config, built, data, candidate.backup)
     images = _some_images(config, data)
     require_numbers(np.asarray(model(images.astype(np.float32), training=False)))
     rule, distance = calibrate(config, model, data)

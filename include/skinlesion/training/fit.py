@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 from pydantic import JsonValue
@@ -18,8 +18,6 @@ from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
-
-_TRAINED: Final = {"head": "the head", "tail": "the layers above the cut", "full": "the whole network"}
 
 
 def fit_phase(
@@ -47,7 +45,7 @@ def fit_phase(
         first = training.state.epoch + 1
         log.info(
             "Training %s, %s; what stands beside the loss is measured on the inner fold",
-            _TRAINED[phase.name],
+            phase.trained,
             f"from epoch {first} of {phase.epochs} on" if first > 1 else f"for at most {phase.epochs} epochs",
         )
         _compile(folded.model, phase, config)

@@ -35,6 +35,8 @@ WARM_RATE: Final = 0.1
 FEWEST_STEPS: Final = 20
 """Smallest number of steps in an epoch. With few images the batches are smaller than the setting, so that it is reached."""
 
+_TRAINED: Final = {"head": "the head", "tail": "the layers above the cut", "full": "the whole network"}
+
 POOLING_BATCH: Final = 128
 """Images in a batch when pooled vectors are computed from stored activations."""
 
@@ -54,7 +56,8 @@ class Phase:
     """A part of training with its own data, layers and learning rate.
 
     Attributes:
-        name: for logs and the history.
+        name: for progress and the history.
+        trained: what is trained, as in "Training the head".
         part: the part of the network that is fed and trained.
         trainable_from: the layer after which layers are trained; None trains all.
         loss_weights: weight of the loss of each output of the part.
@@ -65,6 +68,7 @@ class Phase:
     """
 
     name: str
+    trained: str
     part: keras.Model
     trainable_from: str | None
     loss_weights: Sequence[float]
@@ -146,11 +150,18 @@ def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32
 
 
 def phases_from_activations(
-    config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet
+    config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet, tail_number: int = 1
 ) -> Sequence[Callable[[], Phase]]:
     """Return functions that make the phases of training from the activations that embed stored.
 
     A phase is made when its turn comes, since it may depend on what the phases before it trained.
+
+    Args:
+        config: the settings.
+        model: the network with one tail.
+        built: the record of the built model.
+        data: the training rows.
+        tail_number: which of several tails the network is for, from 1. Each takes the images in an order of its own.
     """
     cut = config.stored_cut
     if cut is None:
@@ -182,12 +193,14 @@ def phases_from_activations(
         targets = [data.targets] if fine is None else [data.targets, fine]
         shares = [1.0] if fine is None else [1 - config.diagnosis_share, config.diagnosis_share]
         warm = data.warm_start
+        which = "" if tail_number == 1 else f" {tail_number}"
         return Phase(
-            name=name,
+            name=name + which,
+            trained=_TRAINED[name] + (f" (tail{which})" if which else ""),
             part=part,
             trainable_from=first,
             loss_weights=shares,
-            training=_epochs(config, data, source, targets),
+            training=_epochs(config, data, source, targets, tail_number),
             inner_fold=_inner_fold(config, data, source),
             epochs=epochs if warm is None else config.warm_epochs,
             learning_rate=rate * config.learning_rate * (1 if warm is None else WARM_RATE),
@@ -232,7 +245,8 @@ def phases_from_image_data_generator(
     def phase(name: str, trainable_from: str | None, epochs: int, rate: int) -> Phase:
         inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows), orientations=1))
         training = GeneratorEpochs(config, data, folder)
-        return Phase(name, model, trainable_from, [1.0], training, inner, epochs, rate * config.learning_rate)
+        learning_rate = rate * config.learning_rate
+        return Phase(name, _TRAINED[name], model, trainable_from, [1.0], training, inner, epochs, learning_rate)
 
     if config.fine_tune == "none":
         return [lambda: phase("head", POOLED, config.epochs, HEAD_RATE)]
@@ -278,7 +292,7 @@ class GeneratorEpochs(keras.utils.PyDataset):
 
 
 def _epochs(
-    config: TrainingSettings, data: TrainingSet, source: InputSource, targets: Sequence[Targets]
+    config: TrainingSettings, data: TrainingSet, source: InputSource, targets: Sequence[Targets], tail_number: int
 ) -> OneViewAnEpoch:
     positions = data.fit_positions
     images = pd.factorize(data.rows["image"].iloc[positions])[0].astype(np.int64)
@@ -288,9 +302,8 @@ def _epochs(
     count = int(images.max()) + 1
     if new is not None and replayed is not None:
         count = min(count, len(np.unique(images[new])) + replayed)
-    return OneViewAnEpoch(
-        source, targets, positions, batch_size_used(config, count), images, config.seed, new, replayed
-    )
+    seed = [config.seed] if tail_number == 1 else [config.seed, tail_number]
+    return OneViewAnEpoch(source, targets, positions, batch_size_used(config, count), images, seed, new, replayed)
 
 
 def _inner_fold(config: TrainingSettings, data: TrainingSet, source: InputSource) -> Batches:

@@ -130,7 +130,7 @@ class OneViewAnEpoch(Batches):
         positions: npt.NDArray[np.int64],
         batch_size: int,
         images: npt.NDArray[np.int64],
-        seed: int,
+        seed: Sequence[int],
         new: npt.NDArray[np.bool_] | None = None,
         replayed: int | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class OneViewAnEpoch(Batches):
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the order and the views of this epoch, counted from 0."""
-        draws = np.random.default_rng([self._seed, epoch])
+        draws = np.random.default_rng([*self._seed, epoch])
         views = self._first + draws.integers(self._views)
         taken = self._always
         if self._replayed:

@@ -34,6 +34,16 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         "The last frozen layer when the tail is fine-tuned. A later layer is faster and learns less.",
         makes_stale=("train",),
     )
+    tails: int = setting(
+        2,
+        "Tails",
+        "Number of tails: the layers above the cut are trained as often, one after another and each on the images in another "
+        "order, and the model averages them. Training takes as many times as long, a prediction about {} times for two. "
+        "Without a tail that is fine-tuned from stored activations there is one.",
+        makes_stale=("train",),
+        ge=1,
+        le=4,
+    )
     stored_ways: int = setting(
         8,
         "Orientations stored",
@@ -151,3 +161,8 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         if self.loader == "image-data-generator":
             return None
         return self.cut if self.fine_tune == "tail" else POOLED
+
+    @property
+    def tails_used(self) -> int:
+        """Number of tails of the network that these settings train."""
+        return self.tails if self.stored_cut == self.cut else 1

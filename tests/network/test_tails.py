@@ -1,0 +1,102 @@
+"""Tests of networks with several tails."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.network.backbone import BackboneWeights
+from skinlesion.network.classifier import build_classifier, load_classifier, save_model
+from skinlesion.network.feature_distance import with_features
+from skinlesion.network.grad_cam import GradCam
+from skinlesion.network.litert import LiteRTModel, convert_to_litert
+from skinlesion.network.tails import join_tails, take_tail
+from skinlesion.stages.settings import PipelineConfig
+
+CUT = "block_13_project_BN"
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype(np.float32)
+
+
+def network(change: float = 0.0) -> keras.Model:
+    """Return a network whose layers above the cut are changed."""
+    made = build_classifier(PipelineConfig.of({"weights": "random"}), BackboneWeights(None, "random0"))
+    layers = made.layers[made.layers.index(made.get_layer(CUT)) + 1 :]
+    draws = np.random.default_rng(1)
+    for layer in layers if change else ():
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            layer.set_weights([w + change * draws.normal(size=w.shape) * (w.std() + 0.1) for w in layer.get_weights()])
+    return made
+
+
+def logits(model: keras.Model) -> npt.NDArray[np.float64]:
+    """Return the logits less their mean, which the softmax does not see."""
+    logarithms: npt.NDArray[np.float64] = np.log(np.asarray(model(IMAGES, training=False), dtype=np.float64))
+    return np.asarray(logarithms - logarithms.mean(axis=1, keepdims=True))
+
+
+@pytest.fixture(scope="module")
+def tails() -> list[keras.Model]:
+    return [network(), network(0.2), network(0.4)]
+
+
+@pytest.fixture(scope="module")
+def joined(tails: list[keras.Model]) -> keras.Model:
+    return join_tails(tails, CUT)
+
+
+def test_the_logits_are_the_mean_of_those_of_the_tails(tails: list[keras.Model], joined: keras.Model) -> None:
+    each = [logits(model) for model in tails]
+    assert np.abs(each[0] - each[1]).max() > 0.01, "the tails differ"
+    np.testing.assert_allclose(logits(joined), np.mean(each, axis=0), atol=1e-5)
+
+
+def test_one_tail_is_the_network_itself(tails: list[keras.Model]) -> None:
+    assert join_tails(tails[:1], CUT) is tails[0]
+
+
+def test_the_frozen_part_is_there_once(tails: list[keras.Model], joined: keras.Model) -> None:
+    names = [layer.name for layer in joined.layers]
+    assert names.count(CUT) == 1 and "Conv1" in names
+    assert [name for name in names if name.startswith("Conv_1_tail_")] == ["Conv_1_tail_2", "Conv_1_tail_3"]
+    assert not any(name.startswith(("Conv1_tail", f"{CUT}_tail")) for name in names)
+
+
+def test_tails_are_taken_back_and_joined_again(joined: keras.Model) -> None:
+    taken = [network() for _ in range(3)]
+    for number, into in enumerate(taken, start=1):
+        take_tail(joined, into, number, tails=3)
+    np.testing.assert_allclose(logits(join_tails(taken, CUT)), logits(joined), atol=1e-5)
+    np.testing.assert_array_equal(
+        taken[1].get_layer("Conv_1").get_weights()[0], network(0.2).get_layer("Conv_1").get_weights()[0]
+    )
+
+
+def test_a_single_tail_is_taken_back_whole() -> None:
+    into = network(0.2)
+    take_tail(network(), into, 1, tails=1)
+    np.testing.assert_array_equal(logits(into), logits(network()))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_it_is_saved_and_loaded_with_the_bounds_for_files_from_outside(
+    joined: keras.Model, suffix: str, tmp_path: Path
+) -> None:
+    save_model(joined, tmp_path / f"model{suffix}")
+    np.testing.assert_allclose(logits(load_classifier(tmp_path / f"model{suffix}")), logits(joined), atol=1e-6)
+
+
+def test_litert_answers_alike(joined: keras.Model, tmp_path: Path) -> None:
+    convert_to_litert(with_features(joined), tmp_path / "model.tflite")
+    found = LiteRTModel(tmp_path / "model.tflite")(IMAGES[0].astype(np.uint8))
+    np.testing.assert_allclose(found, np.asarray(joined(IMAGES, training=False))[0], atol=1e-4)
+
+
+def test_the_heat_map_is_that_of_all_tails(tails: list[keras.Model], joined: keras.Model) -> None:
+    image = IMAGES[0].astype(np.uint8)
+    heat = {label: GradCam(joined)(image, label).heat for label in LABELS}
+    label = max(LABELS, key=lambda label: float(heat[label].sum()))
+    assert heat[label].shape == (224, 224) and heat[label].max() > 0.9
+    assert not np.allclose(heat[label], GradCam(tails[0])(image, label).heat, atol=0.05)
