@@ -86,7 +86,7 @@ def _loaded_once(load: Any) -> Any:
     known: dict[str, Any] = {}
 
     def loaded(path: Path) -> Any:
-        if sys._getframe(1).f_code.co_name == "_train" or not path.is_file():
+        if sys._getframe(1).f_code.co_name == "train_tails" or not path.is_file():
             return load(path)
         key = hashlib.sha256(path.read_bytes()).hexdigest()
         if key not in known:

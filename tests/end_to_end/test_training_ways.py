@@ -118,27 +118,32 @@ def test_another_seed_trains_other_weights(trained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fine_tune", "changed"),
+    ("fine_tune", "phases", "changed"),
     [
-        ("tail", {"block_16_project"}),
-        pytest.param("full", {"Conv1", "block_16_project"}, marks=pytest.mark.slow),
+        ("tail", ["head", "tail", "head 2", "tail 2"], {"block_16_project", "block_16_project_tail_2"}),
+        pytest.param("full", ["head", "full"], {"Conv1", "block_16_project"}, marks=pytest.mark.slow),
     ],
 )
 def test_fine_tuning_changes_the_layers_behind_its_cut_and_no_others(
-    learned: Path, fine_tune: str, changed: set[str]
+    learned: Path, fine_tune: str, phases: list[str], changed: set[str]
 ) -> None:
-    config = config_of(learned, fine_tune=fine_tune, stored_ways=1, epochs=1, head_epochs=1, batch_size=16)
+    options: dict[str, Any] = {"fine_tune": fine_tune, "stored_ways": 1, "epochs": 1, "head_epochs": 1}
+    config = config_of(learned, cut="block_15_add", batch_size=16, **options)
     run_stage("build", config)
     candidate = train(config)
     built = keras.models.load_model(layout.built_model(config.models), compile=False)
     tuned = keras.models.load_model(candidate.keras, compile=False)
     history = json.loads(candidate.training.read_text())["history"]
-    assert [row["phase"] for row in history] == ["head", fine_tune]
+    assert [row["phase"] for row in history] == phases
     kernels = {
-        name: [model.get_layer(name).get_weights()[0] for model in (built, tuned)]
-        for name in ("Conv1", "block_16_project")
+        layer.name: layer.get_weights()[0]
+        for layer in tuned.layers
+        if layer.name.startswith(("Conv1", "block_16_project")) and "BN" not in layer.name and layer.weights
     }
-    assert {name for name, pair in kernels.items() if not np.array_equal(*pair)} == changed
+    before = {name: built.get_layer(name.removesuffix("_tail_2")).get_weights()[0] for name in kernels}
+    assert {name for name, kernel in kernels.items() if not np.array_equal(kernel, before[name])} == changed
+    if fine_tune == "tail":
+        assert not np.array_equal(kernels["block_16_project"], kernels["block_16_project_tail_2"])
 
 
 def test_all_three_files_of_a_candidate_give_the_same_probabilities(trained: Path) -> None:

@@ -37,9 +37,9 @@ class TrainingSettings(DecisionSettings, ModelSettings):
     tails: int = setting(
         2,
         "Tails",
-        "Number of tails: the layers above the cut are trained as often, one after another and each on the images in another "
-        "order, and the model averages them. Training takes as many times as long, a prediction about {} times for two. "
-        "Without a tail that is fine-tuned from stored activations there is one.",
+        "How often the layers above the cut are trained, one tail after another, each on the images in another order. The "
+        "model averages its tails. With two, training takes twice as long and a prediction half as much longer. There is one "
+        "where no tail is fine-tuned from stored activations.",
         makes_stale=("train",),
         ge=1,
         le=4,

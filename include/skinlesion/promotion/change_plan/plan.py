@@ -55,6 +55,7 @@ KIND_OF_SETTING: Final[dict[str, Kind]] = {
     "dense_units": "architecture",
     "fine_tune": "architecture",
     "cut": "architecture",
+    "tails": "architecture",
     "loader": "architecture",
     "actinic_keratosis": "taxonomy",
     **dict.fromkeys(
