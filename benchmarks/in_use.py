@@ -56,7 +56,7 @@ FIRST: Final = 4 * 86_400_000_000 + 100 * WEEK  # a Monday
 MALIGNANT: Final = LABELS.index("malignant")
 RULE: Final = DecisionRule.of(
     {
-        "version": 1, "temperature": 1.0, "views": 1, "malignant_threshold": 0.2, "target_sensitivity": 0.95,
+        "version": 1, "temperature": 1.0, "malignant_threshold": 0.2, "target_sensitivity": 0.95,
         "least_confidence": 0.0, "coverage": 1.0, "most_distance": None, "class_shares": [0.7, 0.2, 0.1], "inner_fold": {},
     },
     "the simulation's rule",

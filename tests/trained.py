@@ -16,7 +16,7 @@ from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
 
 SETTINGS = {
-    "weights": "random", "fine_tune": "none", "copies": 0, "epochs": 2, "robustness_lesions": 4, "workers": 2,
+    "weights": "random", "fine_tune": "none", "mirrored": False, "copies": 0, "epochs": 2, "robustness_lesions": 4, "workers": 2,
     "gate_min_auroc": 0, "gate_min_sensitivity": 0, "gate_max_calibration_error": 1,
 }  # fmt: skip
 """Quick ones, with a gate that lets a model pass which has learned next to nothing."""

@@ -15,7 +15,6 @@ from skinlesion.stages.settings import PipelineConfig
 RULE: dict[str, JsonValue] = {
     "version": 1,
     "temperature": 1.0,
-    "views": 1,
     "malignant_threshold": 0.2,
     "target_sensitivity": 0.95,
     "least_confidence": 0.0,

@@ -16,6 +16,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "epochs": 2,
     "dense_units": 4,
     "stored_ways": 1,
+    "mirrored": False,
     "robustness_lesions": 0,
     "workers": 1,
     "warm_start": True,
@@ -49,7 +50,6 @@ CHANGES: Final[dict[str, tuple[Any, ...]]] = {
     "require_approval": (False, False, True),
     "stored_ways": (1, 2),
     "epochs": (1, 2),
-    "prediction_views": (1, 2),
     "force": (False, False, True),
 }
 FAULTS: Final = (

@@ -120,14 +120,14 @@ def test_another_seed_trains_other_weights(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("fine_tune", "phases", "changed"),
     [
-        ("tail", ["head", "tail", "head 2", "tail 2"], {"block_16_project", "block_16_project_tail_2"}),
+        ("tail", ["head", "tail", "head 2", "tail 2"], {"block_16_project", "block_16_project_branch_2"}),
         pytest.param("full", ["head", "full"], {"Conv1", "block_16_project"}, marks=pytest.mark.slow),
     ],
 )
 def test_fine_tuning_changes_the_layers_behind_its_cut_and_no_others(
     learned: Path, fine_tune: str, phases: list[str], changed: set[str]
 ) -> None:
-    options: dict[str, Any] = {"fine_tune": fine_tune, "stored_ways": 1, "epochs": 1, "head_epochs": 1}
+    options: dict[str, Any] = {"fine_tune": fine_tune, "stored_ways": 1, "epochs": 1, "head_epochs": 1, "tails": 2}
     config = config_of(learned, cut="block_15_add", batch_size=16, **options)
     run_stage("build", config)
     candidate = train(config)
@@ -140,10 +140,10 @@ def test_fine_tuning_changes_the_layers_behind_its_cut_and_no_others(
         for layer in tuned.layers
         if layer.name.startswith(("Conv1", "block_16_project")) and "BN" not in layer.name and layer.weights
     }
-    before = {name: built.get_layer(name.removesuffix("_tail_2")).get_weights()[0] for name in kernels}
+    before = {name: built.get_layer(name.removesuffix("_branch_2")).get_weights()[0] for name in kernels}
     assert {name for name, kernel in kernels.items() if not np.array_equal(kernel, before[name])} == changed
     if fine_tune == "tail":
-        assert not np.array_equal(kernels["block_16_project"], kernels["block_16_project_tail_2"])
+        assert not np.array_equal(kernels["block_16_project"], kernels["block_16_project_branch_2"])
 
 
 def test_all_three_files_of_a_candidate_give_the_same_probabilities(trained: Path) -> None:

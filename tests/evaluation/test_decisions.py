@@ -9,7 +9,7 @@ from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.prediction.decision import DecisionRule
 
 RULE = DecisionRule(
-    temperature=1.0, views=1, malignant_threshold=0.3, target_sensitivity=0.95, least_confidence=0.6, coverage=0.9,
+    temperature=1.0, malignant_threshold=0.3, target_sensitivity=0.95, least_confidence=0.6, coverage=0.9,
     most_distance=5.0, class_shares=(1 / 3, 1 / 3, 1 / 3),
 )  # fmt: skip
 PROBABILITIES = np.array([[0.9, 0.05, 0.05], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.4, 0.35, 0.25], [0.1, 0.1, 0.8]])

@@ -26,7 +26,7 @@ from skinlesion.registry.metrics_record import DiagnosisCount, MetricsRecord, Mo
 
 HOSTILE = "<script>alert('x')</script> | **bold** [link](http://evil.example) `code`\n# heading"
 RULE = DecisionRule(
-    temperature=1.4, views=2, malignant_threshold=0.2, target_sensitivity=0.95, least_confidence=0.4, coverage=0.9,
+    temperature=1.4, malignant_threshold=0.2, target_sensitivity=0.95, least_confidence=0.4, coverage=0.9,
     most_distance=7.5, class_shares=(0.5, 0.3, 0.2), inner_fold={"ece_before": 0.1, "ece_after": 0.02},
 )  # fmt: skip
 

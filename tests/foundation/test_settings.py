@@ -105,9 +105,9 @@ FILES_OF = {
     },
     "build": {"dense_units", "dropout", "seed"},
     "train": {
-        "loader", "fine_tune", "cut", "tails", "stored_ways", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
+        "loader", "fine_tune", "cut", "tails", "mirrored", "stored_ways", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
         "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
-        "target_sensitivity", "coverage", "prediction_views",
+        "target_sensitivity", "coverage",
     },
 }  # fmt: skip
 VERSION_OF = {"resize": resize.VERSION}

@@ -1,4 +1,4 @@
-"""Tests of networks with several tails."""
+"""Tests of networks with several branches."""
 
 from pathlib import Path
 
@@ -31,9 +31,9 @@ def network(change: float = 0.0) -> keras.Model:
     return made
 
 
-def logits(model: keras.Model) -> npt.NDArray[np.float64]:
+def logits(model: keras.Model, images: npt.NDArray[np.float32] = IMAGES) -> npt.NDArray[np.float64]:
     """Return the logits less their mean, which the softmax does not see."""
-    logarithms: npt.NDArray[np.float64] = np.log(np.asarray(model(IMAGES, training=False), dtype=np.float64))
+    logarithms: npt.NDArray[np.float64] = np.log(np.asarray(model(images, training=False), dtype=np.float64))
     return np.asarray(logarithms - logarithms.mean(axis=1, keepdims=True))
 
 
@@ -44,31 +44,46 @@ def tails() -> list[keras.Model]:
 
 @pytest.fixture(scope="module")
 def joined(tails: list[keras.Model]) -> keras.Model:
-    return join_tails(tails, CUT)
+    return join_tails(tails, CUT, branches=3, mirrored=True)
 
 
-def test_the_logits_are_the_mean_of_those_of_the_tails(tails: list[keras.Model], joined: keras.Model) -> None:
-    each = [logits(model) for model in tails]
+def test_the_logits_are_the_mean_of_those_of_the_tails_the_second_with_the_image_mirrored(
+    tails: list[keras.Model], joined: keras.Model
+) -> None:
+    each = [logits(tails[0]), logits(tails[1], IMAGES[:, :, ::-1]), logits(tails[2])]
     assert np.abs(each[0] - each[1]).max() > 0.01, "the tails differ"
+    assert np.abs(logits(tails[1]) - each[1]).max() > 1e-3, "so does the mirrored image"
     np.testing.assert_allclose(logits(joined), np.mean(each, axis=0), atol=1e-5)
 
 
-def test_one_tail_is_the_network_itself(tails: list[keras.Model]) -> None:
-    assert join_tails(tails[:1], CUT) is tails[0]
+def test_one_branch_is_the_network_itself(tails: list[keras.Model]) -> None:
+    assert join_tails(tails[:1], CUT, branches=1, mirrored=False) is tails[0]
 
 
-def test_the_frozen_part_is_there_once(tails: list[keras.Model], joined: keras.Model) -> None:
+def test_one_tail_sees_the_image_and_its_mirror_image(tails: list[keras.Model]) -> None:
+    alone = join_tails(tails[:1], "block_6_project_BN", branches=2, mirrored=True)
+    expected = (logits(tails[0]) + logits(tails[0], IMAGES[:, :, ::-1])) / 2
+    np.testing.assert_allclose(logits(alone), expected, atol=1e-5)
+    np.testing.assert_allclose(logits(alone, IMAGES[:, :, ::-1]), expected, atol=1e-5)
+
+
+def test_without_mirroring_all_branches_share_one_frozen_part(tails: list[keras.Model]) -> None:
+    plain = join_tails(tails[:2], CUT, branches=2, mirrored=False)
+    np.testing.assert_allclose(logits(plain), (logits(tails[0]) + logits(tails[1])) / 2, atol=1e-5)
+    assert not [layer.name for layer in plain.layers if layer.name.endswith("_mirrored")]
+
+
+def test_tails_that_see_the_image_alike_share_a_frozen_part(tails: list[keras.Model], joined: keras.Model) -> None:
     names = [layer.name for layer in joined.layers]
-    assert names.count(CUT) == 1 and "Conv1" in names
-    assert [name for name in names if name.startswith("Conv_1_tail_")] == ["Conv_1_tail_2", "Conv_1_tail_3"]
-    assert not any(name.startswith(("Conv1_tail", f"{CUT}_tail")) for name in names)
+    assert {name for name in names if name.startswith(CUT)} == {CUT, f"{CUT}_mirrored"}
+    assert [name for name in names if name.startswith("Conv_1_branch_")] == ["Conv_1_branch_2", "Conv_1_branch_3"]
 
 
 def test_tails_are_taken_back_and_joined_again(joined: keras.Model) -> None:
     taken = [network() for _ in range(3)]
     for number, into in enumerate(taken, start=1):
-        take_tail(joined, into, number, tails=3)
-    np.testing.assert_allclose(logits(join_tails(taken, CUT)), logits(joined), atol=1e-5)
+        take_tail(joined, into, number, branches=3, mirrored=True)
+    np.testing.assert_allclose(logits(join_tails(taken, CUT, branches=3, mirrored=True)), logits(joined), atol=1e-5)
     np.testing.assert_array_equal(
         taken[1].get_layer("Conv_1").get_weights()[0], network(0.2).get_layer("Conv_1").get_weights()[0]
     )
@@ -76,7 +91,7 @@ def test_tails_are_taken_back_and_joined_again(joined: keras.Model) -> None:
 
 def test_a_single_tail_is_taken_back_whole() -> None:
     into = network(0.2)
-    take_tail(network(), into, 1, tails=1)
+    take_tail(network(), into, 1, branches=1, mirrored=False)
     np.testing.assert_array_equal(logits(into), logits(network()))
 
 

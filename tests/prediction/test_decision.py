@@ -15,7 +15,6 @@ from skinlesion.prediction.decision import DecisionRule, confidence, rule_beside
 CONTENT: dict[str, Any] = {
     "version": 1,
     "temperature": 1.3,
-    "views": 1,
     "malignant_threshold": 0.06,
     "target_sensitivity": 0.95,
     "malignant_lesions": 3,
@@ -106,8 +105,7 @@ def test_a_model_without_a_rule_is_refused_with_what_is_missing_and_what_to_do(t
         ("[]", "object"),
         ("{}", "`temperature` is missing"),
         (json.dumps(CONTENT | {"version": 2}), "`version` does not fit"),
-        (json.dumps({name: CONTENT[name] for name in CONTENT if name != "views"}), "`views` is missing"),
-        (json.dumps(CONTENT | {"views": 3}), "`views` does not fit"),
+        (json.dumps({name: CONTENT[name] for name in CONTENT if name != "coverage"}), "`coverage` is missing"),
         (json.dumps(CONTENT | {"malignant_threshold": "0.1"}), "`malignant_threshold` does not fit"),
         (json.dumps(CONTENT | {"least_confidence": float("nan")}), "`least_confidence` does not fit"),
         (json.dumps(CONTENT | {"temperature": True}), "`temperature` does not fit"),
@@ -131,9 +129,9 @@ def test_a_file_that_does_not_fit_is_named_with_its_field_and_what_to_do(
 
 
 def test_a_rule_within_another_document_is_read_as_strictly() -> None:
-    assert DecisionRule.of(CONTENT, "the record").views == 1
-    with pytest.raises(DataError, match="the record: the field `views` does not fit"):
-        DecisionRule.of(CONTENT | {"views": "1"}, "the record")
+    assert DecisionRule.of(CONTENT, "the record").temperature == CONTENT["temperature"]
+    with pytest.raises(DataError, match="the record: the field `temperature` does not fit"):
+        DecisionRule.of(CONTENT | {"temperature": "1"}, "the record")
 
 
 @pytest.mark.parametrize(

@@ -227,20 +227,6 @@ def test_pictures_that_show_no_lesion_get_no_answer(candidate: Candidate, images
     assert np.mean(held_out) <= 0.15
 
 
-def test_views_are_averaged_and_the_rule_is_for_them(
-    config: PipelineConfig, small: Candidate, network: keras.Model, images: list[Pixels]
-) -> None:
-    one = classifier_of(small.tflite)()
-    DecisionRule.read(small.decision_rule).model_copy(update={"views": 2}).write(small.decision_rule)
-    two = classifier_of(small.tflite)()
-    mirrored = np.ascontiguousarray(images[0][:, ::-1])
-    expected = (one(images[0]).probabilities + one(mirrored).probabilities) / 2
-    assert two(images[0]).probabilities == pytest.approx(expected, abs=1e-6)
-    assert two(mirrored).probabilities == pytest.approx(expected, abs=1e-6)
-    chosen = PipelineConfig.of(config.model_dump() | {"prediction_views": 2})
-    assert calibrate(chosen, network, data_of(chosen))[0].views == 2
-
-
 def test_a_model_without_a_rule_is_refused(small: Candidate) -> None:
     small.decision_rule.unlink()
     with pytest.raises(DataError, match=r"decision_rule\.json is missing"):
@@ -251,7 +237,7 @@ def test_the_rule_of_a_candidate_keeps_the_bytes_that_older_programs_wrote(candi
     content = json.loads(candidate.decision_rule.read_text())
     assert candidate.decision_rule.read_text() == json.dumps(content, indent=1)
     assert list(content) == [
-        "version", "temperature", "views", "malignant_threshold", "target_sensitivity", "malignant_lesions",
+        "version", "temperature", "malignant_threshold", "target_sensitivity", "malignant_lesions",
         "least_confidence", "coverage", "most_distance", "class_shares", "distance", "inner_fold", "warnings",
     ]  # fmt: skip
     assert list(content["distance"]) == ["file", "layers"]

@@ -1,8 +1,13 @@
-"""Several tails in one network: the layers above the cut more than once, and one softmax over the mean of their logits.
+"""A network of several branches: one softmax over the mean of what several tails, or one tail of two views, say.
 
-The tails share the frozen part, so that an image passes it once. Each is trained by itself, as the mean of networks that were
-trained apart errs less than one of them (docs/experiments.md). The result is still a backbone, a Dense layer, a Dropout layer
-and a softmax over three classes; the Dense layer is as wide as those of the tails together.
+A *tail* is what lies above the cut. Several that were trained apart err less in the mean than one of them, and so does one
+tail that sees an image and its mirror image (docs/experiments.md). Here the mean is inside the network, so that each of its
+files gives it. The result is still a backbone, a Dense layer, a Dropout layer and a softmax over three classes; the Dense
+layer is as wide as those of the branches together, and the logits are the mean of theirs.
+
+No layer mirrors the image: a convolution of the mirrored image is the mirror image of a convolution with the mirrored kernel,
+and the mean over all places is the same for both. So the kernels and the paddings of every second branch are mirrored. Branches
+that see the image alike share their frozen part.
 """
 
 from __future__ import annotations
@@ -15,72 +20,132 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-_HIDDEN, _DROPOUT, _SOFTMAX = "head_dense", "head_dropout", "probabilities"
+_HIDDEN, _DROPOUT, _SOFTMAX, _MIRRORED = "head_dense", "head_dropout", "probabilities", "_mirrored"
 JOINED: Final = "heads"
-"""Name of the layer that joins the outputs of the tails' Dense layers."""
+"""Name of the layer that joins the outputs of the branches' Dense layers."""
 
 
-def join_tails(networks: Sequence[keras.Model], cut: str) -> keras.Model:
-    """Return one classifier whose logits are the mean of those of several, which agree up to the layer `cut`.
+def join_tails(tails: Sequence[keras.Model], cut: str, branches: int, mirrored: bool) -> keras.Model:
+    """Return one classifier whose logits are the mean of those of several branches.
 
-    It shares the layers of the first network but its last one; those of the tails after it end in "_tail_2" and so on.
+    It shares the layers of the first network but its last one. The names of copied layers end in "_branch_2" and so on, in a
+    second frozen part in "_mirrored".
+
+    Args:
+        tails: networks that agree up to the layer `cut`; the branches take turns of them.
+        cut: the last layer of the frozen part.
+        branches: how many there are.
+        mirrored: whether every second branch sees the image mirrored.
     """
     import keras
 
-    first = networks[0]
-    if len(networks) == 1:
+    first = tails[0]
+    if branches == 1:
         return first
+    image, below = first.inputs[0], {False: first.get_layer(cut).output}
+    networks = [tails[branch % len(tails)] for branch in range(branches)]
     hidden = [first.get_layer(_HIDDEN).output]
     for number, network in enumerate(networks[1:], start=2):
-        hidden.append(_copy_tail(network, cut, number, on=first.get_layer(cut).output))
+        mirror = _is_mirrored(number, mirrored)
+        if mirror not in below:
+            below[mirror] = _copy(network, network.layers[0].name, cut, image, _MIRRORED, mirror)
+        hidden.append(_copy(network, cut, _HIDDEN, below[mirror], _suffix(number), mirror))
     dropout, softmax = first.get_layer(_DROPOUT), first.get_layer(_SOFTMAX)
     joined = keras.layers.Concatenate(name=JOINED)(hidden)
     dropped = type(dropout).from_config(dropout.get_config())(joined)
     last = type(softmax).from_config(softmax.get_config())
-    model = keras.Model(first.inputs[0], last(dropped), name=first.name)
+    model = keras.Model(image, last(dropped), name=first.name)
     heads = [network.get_layer(_SOFTMAX).get_weights() for network in networks]
     kernel = np.concatenate([kernel for kernel, _ in heads]) / len(heads)
     last.set_weights([kernel, np.mean([bias for _, bias in heads], axis=0)])
     return model
 
 
-def take_tail(joined: keras.Model, into: keras.Model, number: int, tails: int) -> None:
-    """Set the weights of a network, in place, to those of one tail of several, so that it can be trained by itself.
+def take_tail(joined: keras.Model, into: keras.Model, number: int, branches: int, mirrored: bool) -> None:
+    """Set the weights of a network, in place, to those of one branch, so that its tail can be trained by itself.
 
-    The mean of the logits of all tails that are taken so is that of the joined network.
+    The mean of the logits of all branches that are taken so is that of the joined network.
 
     Args:
-        joined: what `join_tails` returned for this number of tails.
+        joined: what `join_tails` returned.
         into: a network as build writes it.
-        number: of the tail, from 1.
-        tails: how many there are.
+        number: of the branch, from 1.
+        branches: how many there are.
+        mirrored: whether every second branch sees the image mirrored; `into` never does.
     """
-    if tails == 1:
+    if branches == 1:
         into.set_weights(joined.get_weights())
         return
     names = {layer.name for layer in joined.layers}
     for layer in into.layers:
-        own = _name(layer.name, number)
+        own = layer.name + _suffix(number)
         if layer.name == _SOFTMAX:
             kernel, bias = joined.get_layer(_SOFTMAX).get_weights()
-            layer.set_weights([np.split(kernel, tails)[number - 1] * np.float32(tails), bias])
+            layer.set_weights([np.split(kernel, branches)[number - 1] * np.float32(branches), bias])
         elif layer.weights:
-            layer.set_weights(joined.get_layer(own if own in names else layer.name).get_weights())
+            found = joined.get_layer(own if own in names else layer.name).get_weights()
+            is_own = own in names and _is_mirrored(number, mirrored)
+            layer.set_weights(_mirrored_weights(layer, found) if is_own else found)
 
 
-def _copy_tail(network: keras.Model, cut: str, number: int, on: Any) -> Any:
-    """Return the output of copies of the layers from the cut to the Dense layer, which take the tensor `on`."""
-    copies = {id(network.get_layer(cut).output): on}
+def _is_mirrored(number: int, mirrored: bool) -> bool:
+    return mirrored and number % 2 == 0
+
+
+def _suffix(number: int) -> str:
+    return "" if number == 1 else f"_branch_{number}"
+
+
+def _copy(network: keras.Model, start: str, end: str, on: Any, suffix: str, mirrored: bool) -> Any:
+    """Return the output of copies of the layers after `start` up to `end`, which take the tensor `on`."""
+    copies = {id(network.get_layer(start).output): on}
     names = [layer.name for layer in network.layers]
-    for layer in network.layers[names.index(cut) + 1 : names.index(_HIDDEN) + 1]:
-        copy = type(layer).from_config(layer.get_config() | {"name": _name(layer.name, number)})
+    for layer in network.layers[names.index(start) + 1 : names.index(end) + 1]:
         several = isinstance(layer.input, list)
-        copied = copy([copies[id(one)] for one in layer.input] if several else copies[id(layer.input)])
-        copies[id(layer.output)] = copied
-        copy.set_weights(layer.get_weights())
-    return copies[id(network.get_layer(_HIDDEN).output)]
+        inputs = [copies[id(one)] for one in layer.input] if several else copies[id(layer.input)]
+        config = layer.get_config() | {"name": layer.name + suffix}
+        weights = layer.get_weights()
+        if mirrored:
+            inputs, config = _mirrored_layer(layer, inputs, config)
+            weights = _mirrored_weights(layer, weights)
+        copy = type(layer).from_config(config)
+        copies[id(layer.output)] = copy(inputs)
+        copy.set_weights(weights)
+    return copies[id(network.get_layer(end).output)]
 
 
-def _name(layer: str, tail: int) -> str:
-    """Return the name of a layer in a tail; that of the first one is its own."""
-    return layer if tail == 1 else f"{layer}_tail_{tail}"
+def _mirrored_layer(layer: keras.layers.Layer, inputs: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return inputs and configuration of a layer's mirrored copy, which pads on the other side where the sides differ.
+
+    With a stride of two and "same", Keras pads an even width on the right alone.
+    """
+    import keras
+
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        rows, (left, right) = layer.padding
+        return inputs, config | {"padding": (rows, (right, left))}
+    if _is_convolution(layer) and layer.padding == "same" and layer.strides[1] > 1:
+        (top, bottom), (left, right) = (
+            _same_padding(size, kernel, stride)
+            for size, kernel, stride in zip(layer.input.shape[1:3], layer.kernel_size, layer.strides, strict=True)
+        )
+        padded = keras.layers.ZeroPadding2D(((top, bottom), (right, left)), name=f"{config['name']}_pad")(inputs)
+        return padded, config | {"padding": "valid"}
+    return inputs, config
+
+
+def _mirrored_weights(layer: keras.layers.Layer, weights: list[Any]) -> list[Any]:
+    """Return the weights with the kernel of a convolution, (height, width, ...), mirrored from left to right."""
+    return [weights[0][:, ::-1], *weights[1:]] if _is_convolution(layer) else weights
+
+
+def _is_convolution(layer: keras.layers.Layer) -> bool:
+    import keras
+
+    return isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return what "same" adds before and behind, as TensorFlow defines it."""
+    added = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return added // 2, added - added // 2

@@ -21,7 +21,6 @@ from skinlesion.data.images.file import (
     read_header,
     to_model_size,
 )
-from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError
@@ -46,7 +45,7 @@ class Answer(NamedTuple):
     """A model's answer for an image.
 
     Attributes:
-        probabilities: float32, shape (3,), in `LABELS`' order: the mean over the orientations that the decision rule asks for.
+        probabilities: float32, shape (3,), in `LABELS`' order.
         distance: how unlike the training images the image is; None if the model does not measure it.
         decision: one of `group_decisions.DECISIONS`, by the decision rule.
         reason: the reason for the decision, a sentence for a person.
@@ -77,11 +76,10 @@ class Classifier:
 
         content: of its file, by which it is known whether the model learnt from it.
         """
-        outputs = [self._model.run(oriented(image, orientation)) for orientation in range(self.rule.views)]
-        probabilities = np.mean([output[0] for output in outputs], axis=0)
+        probabilities, *others = self._model.run(image)
         if not np.isfinite(probabilities).all():
             raise NoNumber("The model's answer for it is not a number. Train the model again, or use another version.")
-        distance = float(np.mean([output[1] for output in outputs])) if self._model.outputs > 1 else None
+        distance = float(others[0].item()) if others else None
         distances = None if distance is None else np.array([distance])
         decision = self.rule.decide(probabilities[np.newaxis], distances)[0]
         learnt: Learnt = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,6 @@ class DecisionRule(Record):
 
     Attributes:
         temperature: what training's logits were divided by. The model's files have it folded in.
-        views: number of orientations that are averaged (test-time augmentation). The thresholds are for this number.
         malignant_threshold: the operating point: the least P(malignant) that is called malignant. It was chosen to find
             `target_sensitivity` of the malignant images.
         target_sensitivity: share of the malignant images, 0..1.
@@ -68,7 +67,6 @@ class DecisionRule(Record):
 
     format_version: int = Field(default=1, alias="version")
     temperature: float
-    views: Literal[1, 2, 4]
     malignant_threshold: float
     target_sensitivity: float
     malignant_lesions: int | None = None

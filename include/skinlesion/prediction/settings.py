@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import BeforeValidator
-
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.settings import setting
-
-ViewCount = Annotated[
-    Literal[1, 2, 4], BeforeValidator(lambda value: int(value) if value in ("1", "2", "4") else value)
-]
-"""Number of orientations that test-time augmentation averages; text from `--set` and the environment is taken too."""
 
 
 class DecisionSettings(DataSettings):
@@ -36,11 +27,4 @@ class DecisionSettings(DataSettings):
         makes_stale=("train",),
         gt=0.5,
         le=1,
-    )
-    prediction_views: ViewCount = setting(
-        1,
-        "Orientations averaged",
-        "Number of flipped orientations over which a prediction averages (test-time augmentation). Two take twice as long, "
-        "four take four times as long.",
-        makes_stale=("train",),
     )

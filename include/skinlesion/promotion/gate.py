@@ -230,10 +230,10 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
         start = time.perf_counter()
         model(image)
         seconds.append(time.perf_counter() - start)
-    found = float(np.median(seconds)) * 1000 * rule_beside(candidate.h5).views
+    found = float(np.median(seconds)) * 1000
     measured = f"A prediction takes {found:.0f} ms on one core"
     return _at_most(
-        "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer orientations or a faster machine"
+        "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer tails or a faster machine"
     )
 
 

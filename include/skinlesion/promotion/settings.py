@@ -104,7 +104,7 @@ class PromotionSettings(RunSettings):
     gate_max_latency: float = setting(
         500,
         "Gate: slowest prediction (ms)",
-        "Largest median time for one image on one core of this machine, all its orientations included.",
+        "Largest median time for one image on one core of this machine.",
         gt=0,
         le=60_000,
     )

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from skinlesion.data.images.orientation import oriented
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.evaluation.calibration import calibration_error
@@ -86,7 +85,6 @@ def calibrate(
         most = float(np.quantile(distances, 1 - UNLIKE_SHARE * unanswered, method="higher"))
     rule = DecisionRule(
         temperature=temperature,
-        views=config.prediction_views,
         malignant_threshold=malignant_threshold(probabilities, labels, config.target_sensitivity),
         target_sensitivity=config.target_sensitivity,
         malignant_lesions=int(data.rows["group"].iloc[inner[labels == LABELS.index(MALIGNANT)]].nunique()),
@@ -115,23 +113,15 @@ class _Network:
     def __init__(self, config: TrainingSettings, model: keras.Model) -> None:
         content = converted(with_features(model))
         self._models = OneForEachThread(lambda: LiteRTModel(content))
-        self._views = config.prediction_views
         self._workers = config.workers_used()
 
     def scores(self, files: Sequence[ViewFile]) -> tuple[Floats, Floats]:
-        """Return the log-probabilities (n, views, 3) and the features (n, views, d) of n files."""
-
-        def one(file: ViewFile) -> list[list[npt.NDArray[np.float32]]]:
-            image = file.read()
-            return [self._models.get().run(oriented(image, way)) for way in range(self._views)]
-
-        outputs = self._spread(one, files)
-        probabilities = np.array([[view[0] for view in views] for views in outputs]).reshape(
-            -1, self._views, len(LABELS)
-        )
-        features = np.array([[view[1] for view in views] for views in outputs]).reshape(-1, self._views, _FEATURES)
+        """Return the log-probabilities (n, 3) and the features (n, d) of n files."""
+        outputs = self._spread(lambda file: self._models.get().run(file.read()), files)
+        probabilities = np.array([output[0] for output in outputs], dtype=np.float64).reshape(-1, len(LABELS))
+        features = np.array([output[1] for output in outputs]).reshape(-1, _FEATURES)
         require_numbers(probabilities, features)
-        return np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY)), features
+        return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)), features
 
     def features(self, files: Sequence[ViewFile]) -> tuple[Floats, Floats]:
         """Return the features (n, d) of n files, and those of the same images as another camera would show them."""
@@ -172,16 +162,15 @@ def _distance(
     Args:
         network: the classifier.
         files: training originals.
-        of_inner: features (n, views, d) of the inner fold, whose distances are returned. If it is empty those of the files
-            are returned.
+        of_inner: features (n, d) of the inner fold, whose distances are returned. If it is empty those of the files are
+            returned.
     """
     if len(files) < FEWEST_SAMPLED:
         return None, None
     originals, shifted = network.features(files)
-    unseen = of_inner if len(of_inner) else originals[:, np.newaxis]
-    distance = FeatureDistance.fit(originals, shifted, unseen[:, 0])
-    views = [distance(unseen[:, view]) for view in range(unseen.shape[1])]
-    return distance, np.asarray(np.mean(views, axis=0))
+    unseen = of_inner if len(of_inner) else originals
+    distance = FeatureDistance.fit(originals, shifted, unseen)
+    return distance, distance(unseen)
 
 
 def _figures(

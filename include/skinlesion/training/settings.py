@@ -35,14 +35,21 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         makes_stale=("train",),
     )
     tails: int = setting(
-        2,
+        1,
         "Tails",
         "How often the layers above the cut are trained, one tail after another, each on the images in another order. The "
-        "model averages its tails. With two, training takes twice as long and a prediction half as much longer. There is one "
-        "where no tail is fine-tuned from stored activations.",
+        "model averages its tails. With two, training takes twice as long. There is one where no tail is fine-tuned from stored "
+        "activations.",
         makes_stale=("train",),
         ge=1,
         le=4,
+    )
+    mirrored: bool = setting(
+        True,
+        "Mirrored too",
+        "The model averages over the image and its mirror image, inside each of its files. A prediction takes twice as long. "
+        "With several tails every second one sees the image mirrored.",
+        makes_stale=("train",),
     )
     stored_ways: int = setting(
         8,
@@ -166,3 +173,8 @@ class TrainingSettings(DecisionSettings, ModelSettings):
     def tails_used(self) -> int:
         """Number of tails of the network that these settings train."""
         return self.tails if self.stored_cut == self.cut else 1
+
+    @property
+    def branches(self) -> int:
+        """Number of branches of the trained network; see `skinlesion.network.tails`."""
+        return max(self.tails_used, 2 if self.mirrored else 1)

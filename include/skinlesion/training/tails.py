@@ -34,7 +34,7 @@ def train_tails(
     for tail in range(1, config.tails_used + 1):
         network = load_classifier(layout.built_model(config.models))
         if champion is not None:
-            take_tail(champion, network, tail, config.tails_used)
+            take_tail(champion, network, tail, config.branches, config.mirrored)
         if config.loader == "image-data-generator":
             phases = phases_from_image_data_generator(config, network, data)
         else:
@@ -43,4 +43,4 @@ def train_tails(
             history += fit_phase(config, network, make_phase(), number, backup / f"phase-{number}")
         phases_before += len(phases)
         networks.append(network)
-    return join_tails(networks, config.cut), history
+    return join_tails(networks, config.cut, config.branches, config.mirrored), history

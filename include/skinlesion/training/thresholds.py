@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.special import softmax
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 
@@ -31,7 +31,7 @@ def fit_temperature(log_probabilities: Floats, labels: Ints) -> float:
     Unlike in that paper its logarithm has a prior, `PRIOR_DEVIATION`.
 
     Args:
-        log_probabilities: (n, views, 3). The tempered probabilities are averaged over the views.
+        log_probabilities: (n, 3).
         labels: (n,).
     """
     rows = np.arange(len(labels))
@@ -44,14 +44,13 @@ def fit_temperature(log_probabilities: Floats, labels: Ints) -> float:
 
 
 def tempered(log_probabilities: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """Return the probabilities (n, 3) after the logits were divided by the temperature, averaged over the views.
+    """Return the probabilities (n, 3) after the logits were divided by the temperature.
 
     Args:
-        log_probabilities: (n, views, 3).
+        log_probabilities: (n, 3).
         temperature: above 1 it makes probabilities less confident.
     """
-    scaled = log_softmax(np.asarray(log_probabilities, dtype=np.float64) / temperature, axis=2)
-    return np.asarray(np.exp(logsumexp(scaled, axis=1) - np.log(scaled.shape[1])))
+    return np.asarray(softmax(np.asarray(log_probabilities, dtype=np.float64) / temperature, axis=1))
 
 
 def malignant_threshold(probabilities: Floats, labels: Ints, sensitivity: float) -> float:

@@ -56,12 +56,13 @@ KIND_OF_SETTING: Final[dict[str, Kind]] = {
     "fine_tune": "architecture",
     "cut": "architecture",
     "tails": "architecture",
+    "mirrored": "architecture",
     "loader": "architecture",
     "actinic_keratosis": "taxonomy",
     **dict.fromkeys(
         ("held_out_fraction", "max_image_pixels", "min_image_side", "near_duplicates", "jpeg_quality"), "preprocessing"
     ),
-    **dict.fromkeys(("target_sensitivity", "coverage", "prediction_views"), "thresholds"),
+    **dict.fromkeys(("target_sensitivity", "coverage"), "thresholds"),
 }
 """The kind of a change of a setting; `settings` for one that is not named."""
 
