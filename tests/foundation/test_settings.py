@@ -116,7 +116,7 @@ FINGERPRINTS = {
     "resize": "2348f208abf475ff",
     "augment": "9c563d831662332e",
     "build": "41f986e8a0dfcd70",
-    "train": "afb6d5ec7f286942",
+    "train": "77294fcf6d1e6c89",
 }
 SECTION_OF_STAGE: dict[str, type[Settings]] = {
     "ingest": DataSettings,
