@@ -39,6 +39,7 @@ from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS
 from skinlesion.evaluation.in_use.reference import Reference, Seen
 from skinlesion.evaluation.no_lesions import smoke_set
 from skinlesion.foundation import layout
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.tables import write_table
 from skinlesion.network.litert import OneForEachThread
 from skinlesion.prediction.classifier import classifier_of, pixels_of, usable_header
@@ -165,7 +166,7 @@ def asked(candidate: Candidate, contents: Sequence[bytes]) -> pd.DataFrame:
     for content in contents:
         header = usable_header(content, max_pixels=10**8, min_side=32)
         pixels = pixels_of(content, header)
-        rows.append(entry_of(key, candidate.run, 1, classifiers.get()(pixels), header, pixels, content))
+        rows.append(entry_of(key, candidate.run, 1, classifiers.get()(pixels), header, pixels, sha256_of(content)))
     return pd.DataFrame(rows).astype({"distance": "float64"})
 
 

@@ -135,11 +135,11 @@ def bare_loop(model: Path, images: Sequence[bytes], count: int) -> float:
 
 
 @contextmanager
-def serving(models: Path, port: int, log: Path | None = None) -> Iterator[tuple[psutil.Process, float]]:
-    """Run `skinlesion serve`; give its process and how long it took to be ready, in seconds. log: folder of its prediction log."""
+def serving(models: Path, port: int, **settings: object) -> Iterator[tuple[psutil.Process, float]]:
+    """Run `skinlesion serve` with these settings; give its process and how long it took to be ready, in seconds."""
     program = Path(sys.executable).with_name("skinlesion")
     command = [str(program), "serve", "--models", str(models), "--port", str(port), "--quiet"]
-    command += ["--set", f"log={log}"] if log is not None else []
+    command += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     started = time.perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -168,6 +168,10 @@ def measure(
     log_rounds: Annotated[
         int, typer.Option(help="Compare the prediction log on and off in so many rounds, and nothing else.")
     ] = 0,
+    shadow_rounds: Annotated[
+        int,
+        typer.Option(help="The same of a candidate in the shadow; the log is on in all rounds. A version must wait."),
+    ] = 0,
 ) -> None:
     """Measure start, latency at 20 requests a second, throughput at saturation beside a bare loop, and memory."""
     images = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES][:300]
@@ -175,8 +179,8 @@ def measure(
         raise typer.BadParameter(f"{folder} holds no images")
     single = [request_of([image]) for image in images]
     eight = [request_of(images[at : at + 8]) for at in range(0, len(images) - 7, 8)] or single
-    if log_rounds:
-        with_and_without_log(models, port, single, log_rounds)
+    if log_rounds or shadow_rounds:
+        with_and_without("shadow" if shadow_rounds else "log", models, port, single, shadow_rounds or log_rounds)
         return
     tflite = layout.model_in_service(models).with_suffix(".tflite")
     with serving(models, port) as (server, ready):
@@ -194,8 +198,8 @@ def measure(
             typer.echo(f"after {quarter * requests // 4:,} more requests: {server.memory_info().rss / MEGABYTE:.0f} MB")
 
 
-def with_and_without_log(models: Path, port: int, single: Sequence[bytes], rounds: int) -> None:
-    """Tell latency, throughput and the server's CPU time an image with the prediction log on and off, whose rounds take turns.
+def with_and_without(what: str, models: Path, port: int, single: Sequence[bytes], rounds: int) -> None:
+    """Tell latency, throughput and the server's CPU time an image with the log, or the shadow, on and off, whose rounds take turns.
 
     On a machine that others use too, the CPU time alone compares.
     """
@@ -204,19 +208,31 @@ def with_and_without_log(models: Path, port: int, single: Sequence[bytes], round
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for name in ("off", "on") if number % 2 else ("on", "off"):
-                with serving(models, port, Path(folder) if name == "on" else None) as (server, _):
+                log = {"log": folder} if what == "shadow" or name == "on" else {}
+                with serving(models, port, **log, shadow=what == "shadow" and name == "on") as (server, _):
                     at_saturation(port, single, 100, 4)
                     told = sorted(1000 * seconds for seconds in at_a_rate(port, single, 200, 20.0).told)
                     before = server.cpu_times()
                     seconds, answers = at_saturation(port, single, 600, 4)
                     after, count = server.cpu_times(), len(answers.told)
                     cpu = 1000 * (after.user + after.system - before.user - before.system) / count
+                    shadowed = _shadowed(port) if what == "shadow" else ""
                 found[name].append([statistics.median(told), told[int(0.99 * len(told))], count / seconds, cpu])
                 figures = zip(names, found[name][-1], strict=True)
-                typer.echo(f"log {name}: " + ", ".join(f"{what} {value:.2f}" for what, value in figures))
+                typer.echo(f"{what} {name}: " + ", ".join(f"{one} {value:.2f}" for one, value in figures) + shadowed)
     off, on = (np.median(np.array(found[name]), axis=0) for name in ("off", "on"))
-    ratios = ", ".join(f"{what} {a / b:.2f}" for what, a, b in zip(names, on, off, strict=True))
+    ratios = ", ".join(f"{one} {a / b:.2f}" for one, a, b in zip(names, on, off, strict=True))
     typer.echo(f"on to off, medians of {rounds} rounds: {ratios}")
+
+
+def _shadowed(port: int) -> str:
+    """Return how many pictures the candidate was asked about, and how many were dropped."""
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    return "".join(
+        f", {one.removeprefix('skinlesion_')}"
+        for one in lines
+        if one.startswith("skinlesion_shadow_") and "_total" in one
+    )
 
 
 def _compare(name: str, bare: float, load: Callable[[], tuple[float, Answers]], images: int) -> None:

@@ -102,6 +102,7 @@ def skin_lesion_promote() -> None:
         from skinlesion.promotion.approval_text import approval_text
         from skinlesion.promotion.decide import judge_once, newest
         from skinlesion.registry.snapshot import Registry
+        from skinlesion.stages.monitor import refresh_agreement
 
         context = get_current_context()
         config = settings()
@@ -111,6 +112,7 @@ def skin_lesion_promote() -> None:
         dag_run = f"{context['dag_run'].dag_id} {context['dag_run'].run_id}"
         judgement = judge_once(config, number, actor=this_run(), again=asked_for is not None, dag_run=dag_run)
         log.info("%s", judgement.sentence)
+        refresh_agreement(config)
         context["ti"].xcom_push("judgement", judgement.model_dump(mode="json"))
         context["ti"].xcom_push(
             "for_approval", approval_text(Registry.read(config.models), judgement, report_link(number))

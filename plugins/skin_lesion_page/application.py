@@ -17,6 +17,7 @@ from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.comparison import compared
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of, version_of_run
+from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion.change_plan.document import document
@@ -168,6 +169,7 @@ def version(request: Request, user: GetUserDep, number: int, file: str = "") -> 
         paused=switched_off.notices(registry) if found.verdict is None else [],
         version=found,
         verdict=read_verdict(registry.models, found.run, number),
+        shadow=ShadowRecord.known(registry.models, number),
         figure_titles=FIGURES,
         titles=KNOWN,
         documents=documents,

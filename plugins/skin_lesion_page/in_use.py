@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from skin_lesion_page import trend_chart
-from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Effect, MonitorRecord, Week
+from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Effect, MonitorRecord, ShadowRecord, Week
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry.figure import Figure
@@ -59,6 +59,7 @@ def content(models: Path, now: datetime | None = None) -> dict[str, Any]:
         "signals": [(title, [_cell(week.effects.get(name)) for week in columns]) for name, title in SIGNALS.items()],
         "past": found.past[::-1][:PAST],
         "reference": found.reference,
+        "shadow": ShadowRecord.known(models),
     }
 
 

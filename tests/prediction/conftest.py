@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.prediction.real_server import Models, Served, served
+from tests.prediction.real_server import Models, Served, add_candidate, served
 
 from skinlesion.prediction.serving.grad_cam_process import Overlay
+from skinlesion.registry.switch import promote
 
 
 @pytest.fixture
@@ -21,6 +22,15 @@ def models(empty_models: Models) -> Models:
     """Return a models folder with version a in service, with `RULE`."""
     empty_models.switch_to("a")
     return empty_models
+
+
+@pytest.fixture
+def waiting(two_classifiers: Path, tmp_path: Path) -> Path:
+    """Return a models folder with version 1, run-a, in service, and version 2, run-b, that waits."""
+    for name in ("a", "b"):
+        add_candidate(tmp_path / "models", two_classifiers, name, f"run-{name}")
+    promote(tmp_path / "models", 1, actor="test", reason="test")
+    return tmp_path / "models"
 
 
 @pytest.fixture(scope="module")

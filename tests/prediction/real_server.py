@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 from pydantic import SecretStr
+from tests.training_record import write_training_record
 from tests.two_classifiers import RULE
 
 from skinlesion.data.images.file import encode_jpeg
@@ -29,8 +30,10 @@ from skinlesion.prediction.serving.grad_cam_process import Overlay
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry import model_files
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
+from skinlesion.registry.register import register
 from skinlesion.registry.release import name_release_files, put_in_service, write_record
 from skinlesion.stages.settings import PipelineConfig
 
@@ -101,6 +104,16 @@ class Models:
         name_release_files(self.folder)
         self.releases.append(release)
         return release
+
+
+def add_candidate(models: Path, two_classifiers: Path, name: str, run: str) -> Candidate:
+    """Register a candidate that is one of the two classifiers, and return it."""
+    candidate = Candidate(layout.candidate(models, run))
+    shutil.copytree(two_classifiers / name, candidate.folder)
+    (candidate.folder / model_files.TFLITE).rename(candidate.tflite)
+    write_training_record(candidate)
+    register(models, candidate)
+    return candidate
 
 
 @dataclass

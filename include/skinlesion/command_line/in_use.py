@@ -29,11 +29,12 @@ def monitor(dataset: Dataset = None, models: Models = None, log: Folder = None, 
 
     Writes models/monitor.json. An alarm is no failure: the exit status is 0.
     """
-    from skinlesion.evaluation.in_use.record import PERFORMANCE
+    from skinlesion.evaluation.in_use.record import PERFORMANCE, ShadowRecord
     from skinlesion.stages.monitor import run_monitor
 
     show_log(quiet=True)
-    found, _ = run_monitor(config_of(dataset, models, _with_log(log, settings)))
+    config = config_of(dataset, models, _with_log(log, settings))
+    found, _ = run_monitor(config)
     table = Table("Week", "Version", "Answers", "No answer", *PERFORMANCE.values())
     for week in found.weeks[-12:]:
         figures = [
@@ -52,6 +53,8 @@ def monitor(dataset: Dataset = None, models: Models = None, log: Folder = None, 
         print_whole(out, f"ALARM since {alarm.since}: {alarm.sentence} {alarm.remedy}", style="red", indent=2)
     if not found.alarms:
         print_whole(out, "No alarm.")
+    for agreement in ShadowRecord.known(config.models)[0][-1:]:
+        print_whole(out, " ".join(agreement.sentences))
 
 
 def diagnoses(

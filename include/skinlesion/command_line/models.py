@@ -13,6 +13,7 @@ from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
 from skinlesion.command_line.options import Dataset, Models, out
+from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.promotion.change_plan.stored import note_decisions
@@ -116,7 +117,13 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             result = {"yes": "holds", "no": "LOST"}.get(criterion.says, criterion.says)
             print_whole(out, f"  {result:<16} {criterion.title}: {criterion.sentence}", indent=19)
         print_whole(out, "")
-    print_whole(out, *_reference(registry), "")
+    agreements, problem = ShadowRecord.known(registry.models, number)
+    for one in agreements:
+        table = Table(*one.table[0])
+        for row in one.table[1:]:
+            table.add_row(*row)
+        print_whole(out, " ".join(one.sentences), table, "")
+    print_whole(out, *([problem] if problem else []), *_reference(registry), "")
     for entry in registry.of_version(number):
         _print_entry(entry)
     registry.require_whole()

@@ -157,6 +157,11 @@ def monitored(models: Path) -> Path:
     return models / "monitor.json"
 
 
+def shadowed(models: Path) -> Path:
+    """Return the path of what candidates in the shadow said beside the answers, as it was compared last."""
+    return models / "shadow.json"
+
+
 def registry(models: Path) -> Path:
     """Return the folder of the versions and their history."""
     return models / "registry"

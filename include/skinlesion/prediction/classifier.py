@@ -23,6 +23,7 @@ from skinlesion.data.images.file import (
 )
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.settings import DataSettings
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import read_file, reason_of
 from skinlesion.foundation.workers import spread
@@ -71,10 +72,10 @@ class Classifier:
         self.rule = rule
         self._learnt = learnt
 
-    def __call__(self, image: Pixels, content: bytes | None = None) -> Answer:
+    def __call__(self, image: Pixels, sha256: str | None = None) -> Answer:
         """Return the answer for an image, RGB, a uint8 array of shape (224, 224, 3). Raises NoNumber.
 
-        content: of its file, by which it is known whether the model learnt from it.
+        sha256: of its file, by which it is known whether the model learnt from it.
         """
         probabilities, *others = self._model.run(image)
         if not np.isfinite(probabilities).all():
@@ -83,8 +84,8 @@ class Classifier:
         distances = None if distance is None else np.array([distance])
         decision = self.rule.decide(probabilities[np.newaxis], distances)[0]
         learnt: Learnt = ""
-        if self._learnt is not None and content is not None:
-            learnt = self._learnt.of_picture(content, image)
+        if self._learnt is not None and sha256 is not None:
+            learnt = self._learnt.of_picture(sha256, image)
         return Answer(probabilities, distance, *decision, learnt)
 
 
@@ -144,12 +145,12 @@ def model_file(models: Path) -> Path:
             "--model; `skinlesion models list` shows those that are not in service."
         )
     now.require_whole()
-    signature.require(now.folder, now.sha256, now.version)
+    signature.require(now.folder / signature.SIGNATURE, now.sha256, now.version)
     return now.tflite
 
 
-def read_for_model(path: Path, config: DataSettings) -> tuple[Pixels, bytes]:
-    """Return the image in a file as the model sees it, see `pixels_for_model`, and the file's content. Raises ImageRefused."""
+def read_for_model(path: Path, config: DataSettings) -> tuple[Pixels, str]:
+    """Return the image in a file as the model sees it, see `pixels_for_model`, and the file's SHA-256. Raises ImageRefused."""
     try:
         content = read_file(path, most=config.largest_file)
     except OSError as error:
@@ -159,7 +160,7 @@ def read_for_model(path: Path, config: DataSettings) -> tuple[Pixels, bytes]:
     header = usable_header(content, max_pixels=config.max_image_pixels, min_side=config.min_image_side)
     if IGNORED in header.format:
         log.warning("%r: %s", str(path), header.format.partition(", ")[2])
-    return pixels_of(content, header), content
+    return pixels_of(content, header), sha256_of(content)
 
 
 def pixels_for_model(content: bytes, *, max_pixels: int, min_side: int) -> Pixels:

@@ -5,7 +5,6 @@ A model knows the pictures that it learnt from, so what it says about one of the
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -62,9 +61,9 @@ class LearntPictures:
         contents = np.array(sorted({int(one[:16], 16) for one in sha256}), dtype=np.uint64)
         return cls(contents, parse_descriptors(sorted({look for look in looks if look})))
 
-    def of_picture(self, content: bytes, pixels: Pixels) -> Learnt:
-        """Return whether a picture is one of these. content: of its file; pixels: RGB uint8, of any size."""
-        key = np.uint64(int.from_bytes(hashlib.sha256(content).digest()[:8], "big"))
+    def of_picture(self, sha256: str, pixels: Pixels) -> Learnt:
+        """Return whether a picture is one of these. sha256: of its file, in hex digits; pixels: RGB uint8, of any size."""
+        key = np.uint64(int(sha256[:16], 16))
         at = int(np.searchsorted(self.contents, key))
         if at < len(self.contents) and self.contents[at] == key:
             return "same file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.promotion.decide import Judgement
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.snapshot import Registry
@@ -30,8 +31,19 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
     verdict = read_verdict(registry.models, version.run, version.number)
     sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
     lines += ["", *(f"- {sentence}" for sentence in sentences)]
+    lines += _shadow(registry, version.number)
     lines += [
         "",
         f"[The report]({link}). Approve: it replaces the model in service. Reject, or no answer: nothing changes.",
     ]
     return "\n".join(lines)
+
+
+def _shadow(registry: Registry, number: int) -> list[str]:
+    """Return what the version said of real pictures in the shadow; none where nothing is known of it."""
+    found, problem = ShadowRecord.known(registry.models, number)
+    lines = ["", problem] if problem else []
+    for one in found:
+        heading, *rows = ("| " + " | ".join(row) + " |" for row in one.table)
+        lines += ["", " ".join(one.sentences), "", heading, "|" + "---|" * len(one.table[0]), *rows]
+    return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self, overload
 
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.errors import DataError
 from skinlesion.registry import model_files
 from skinlesion.registry.model_files import DISTANCE_FILE, LEARNT_FILE, RULE_FILE
 from skinlesion.registry.training_record import TrainingRecord
@@ -85,6 +86,24 @@ class Candidate:
         except OSError:
             return None
         return record if record.sha256 == digests else None
+
+    def released(self, name: str) -> Path:
+        """Return the path of a file by its name in a release."""
+        return self.tflite if name == model_files.TFLITE else self.folder / name
+
+    def verified(self, name: str, expected: str) -> bytes:
+        """Return the content of a file, by its name in a release. Raises DataError if it is missing or has another SHA-256."""
+        path = self.released(name)
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(f"{path} is missing. Restore the file, or train the version again.") from None
+        if (found := sha256_of(content)) != expected:
+            raise DataError(
+                f"{path} was altered: its SHA-256 is {found}, expected {expected} as it was registered. Restore the file, or train "
+                "the version again."
+            )
+        return content
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of the files that make the model, by name."""

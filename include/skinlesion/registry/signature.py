@@ -140,23 +140,23 @@ def carry(models: Path, number: int, sha256: Mapping[str, str], release: Path, o
     )
     if found is not None:
         atomic.write_bytes(release / SIGNATURE, found.read_bytes())
-    require(release, sha256, number)
+    require(release / SIGNATURE, sha256, number)
 
 
-def require(release: Path, sha256: Mapping[str, str], number: int) -> None:
-    """Raise DataError if the signature of a release does not verify, or if there is none and one is required.
+def require(signature: Path, sha256: Mapping[str, str], number: int) -> None:
+    """Raise DataError if the signature of a version does not verify, or if there is none and one is required.
 
     Args:
-        release: folder of the release.
-        sha256: of each of its files, by name; the caller has compared the files.
+        signature: path of it, in a release or in the registry (`signature_path`).
+        sha256: of each of the version's files, by its name in a release; the caller has compared the files.
         number: of the version.
     """
     settings = SignatureSettings.of({})
-    public, signature = settings.public(), release / SIGNATURE
+    public = settings.public()
     if public is None:
         return
     if not signature.is_file():
-        what = f"Version {number} in {release} is not signed ({SIGNATURE} is missing)"
+        what = f"Version {number} is not signed ({signature} is missing)"
         if settings.require_signature:
             raise DataError(
                 f"{what}, and this installation requires signatures. Evaluate the version again, which signs it, and promote it."

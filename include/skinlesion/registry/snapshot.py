@@ -164,6 +164,19 @@ class Registry:
         """The version in service, None if none is."""
         return next((version for version in self.versions if version.state == "champion"), None)
 
+    @property
+    def waiting(self) -> Version | None:
+        """The newest version that may come into service after the one that is: neither lost nor declined, and newer."""
+        now = self.in_service
+        return next(
+            (
+                one
+                for one in self.versions
+                if now is not None and one.number > now.version and one.state == "candidate" and one.has_files
+            ),
+            None,
+        )
+
     def version(self, number: int) -> Version:
         """Return a version by its number. Raises DataError if there is none."""
         found = next((version for version in self.versions if version.number == number), None)

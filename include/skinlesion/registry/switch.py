@@ -21,9 +21,10 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.registry import history, in_service, lost, signature
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
-from skinlesion.registry.model_files import RULE_FILE, TFLITE, TFLITE_OF_CANDIDATE, released
+from skinlesion.registry.model_files import RULE_FILE, released
 from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
 from skinlesion.registry.snapshot import Registry, Version
 
@@ -255,7 +256,7 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
     folder.mkdir(parents=True)
     others = [one.folder for one in in_service.releases(models) if one.sha256 == served and one.folder != folder]
     for name, expected in served.items():
-        own = layout.candidate(models, version.run) / (TFLITE_OF_CANDIDATE if name == TFLITE else name)
+        own = Candidate(layout.candidate(models, version.run)).released(name)
         _copy_verified([own, *(one / name for one in others)], folder / name, expected, version.number)
     signature.carry(models, version.number, served, folder, others)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from contextlib import suppress
 from typing import NamedTuple
 
 from skinlesion.data.catalog import read_catalog
+from skinlesion.evaluation.in_use.agreement import compare_shadow
 from skinlesion.evaluation.in_use.monitor import class_of_files, monitor
 from skinlesion.evaluation.in_use.record import Alarm, MonitorRecord
+from skinlesion.evaluation.in_use.settings import SERVERS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages.settings import PipelineConfig
+
+log = logging.getLogger(__name__)
 
 
 class Monitored(NamedTuple):
@@ -21,13 +27,27 @@ class Monitored(NamedTuple):
 
 
 def run_monitor(config: PipelineConfig) -> Monitored:
-    """Write models/monitor.json. Raises DataError if there is no log, or a file of it is damaged."""
-    catalog = read_catalog(config.dataset) if layout.catalog(config.dataset).is_file() else None
-    known = {} if catalog is None else class_of_files(catalog)
+    """Write models/monitor.json and models/shadow.json. Raises DataError if there is no log, or a file of it is damaged."""
+    known = _known(config)
     found = monitor(config, known, config.actinic_keratosis)
     path, before = layout.monitored(config.models), set[tuple[str, str, str]]()
     with suppress(DataError):  # a damaged one is written anew, and its alarms are given again
         last = MonitorRecord.read_if_there(path)
         before = {alarm.key for alarm in last.alarms} if last is not None else before
     found.write(path)
+    compare_shadow(config, known, config.actinic_keratosis).write(layout.shadowed(config.models))
     return Monitored(found, [alarm for alarm in found.alarms if alarm.key not in before])
+
+
+def refresh_agreement(config: PipelineConfig) -> None:
+    """Write models/shadow.json anew where a prediction log is named. What is wrong with the log is logged: no promotion depends on it."""
+    if config.prediction_log or os.environ.get(SERVERS):
+        try:
+            compare_shadow(config, _known(config), config.actinic_keratosis).write(layout.shadowed(config.models))
+        except (DataError, OSError) as error:
+            log.warning("What the candidate said in the shadow could not be brought up to date: %s", error)
+
+
+def _known(config: PipelineConfig) -> dict[str, str]:
+    catalog = read_catalog(config.dataset) if layout.catalog(config.dataset).is_file() else None
+    return {} if catalog is None else class_of_files(catalog)

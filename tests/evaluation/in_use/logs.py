@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from tests.two_classifiers import RULE
 
@@ -37,7 +38,7 @@ class InUse:
     folder: Path
     models: Path
     random: np.random.Generator
-    entries: int = 0
+    entries: int = 1
 
     def settings(self, **more: Any) -> PipelineConfig:
         return PipelineConfig.of({"models": self.models, "prediction_log": str(self.folder), **more})
@@ -95,9 +96,24 @@ class InUse:
         found = found.assign(
             id=ids, at=at, version=version, number=1, learnt=learnt, format="JPEG", file=files or names, picture=names
         )
-        found["case"] = "" if cases is None else cases
+        found = found.assign(case="" if cases is None else cases, beside=0)
         write_table(parts(self.folder) / f"week-{number}-{self.entries}.parquet", found, COLUMNS)
         return found
+
+    def beside(
+        self,
+        answers: pd.DataFrame,
+        decision: str | pd.Series | npt.NDArray[np.str_],
+        *,
+        number: int = 2,
+        version: str = "second",
+        learnt: str = "no",
+    ) -> None:
+        """Log what a candidate in the shadow decided beside some answers, one decision for each of them."""
+        ids = np.arange(self.entries, self.entries + len(answers))
+        self.entries += len(answers)
+        found = answers.assign(beside=answers["id"], id=ids, number=number, version=version, learnt=learnt)
+        write_table(parts(self.folder) / f"beside-{self.entries}.parquet", found.assign(decision=decision), COLUMNS)
 
 
 def in_use(folder: Path, seed: int = 0) -> InUse:

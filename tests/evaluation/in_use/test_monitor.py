@@ -12,8 +12,10 @@ from tests.evaluation.in_use.logs import FIRST, InUse, in_use
 
 from skinlesion.command_line.main import main
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.evaluation.in_use.estimate import figures_of
+from skinlesion.evaluation.in_use.estimate import figures_of, measured
 from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, MonitorRecord
+from skinlesion.evaluation.in_use.reference import Seen
+from skinlesion.evaluation.shares import Share
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.log import diagnoses
@@ -151,6 +153,17 @@ def test_late_diagnoses_and_those_of_the_data_set_measure_and_too_few_are_not_sh
         assert found.measured[name].is_shown == ((known["label"] == "malignant").sum() >= 20)
     diagnoses.keep(used.folder, lambda one: False)
     assert used.monitor().weeks[0].diagnosed == 0
+
+
+def test_of_few_malignant_lesions_that_are_all_found_the_sensitivity_is_not_sure() -> None:
+    # A bootstrap, which was here before, sees no variation and leaves the interval without width.
+    labels = np.repeat([0, 1], [40, 24])
+    probabilities = np.where(labels[:, np.newaxis] == 1, [0.2, 0.8, 0.0], [0.8, 0.2, 0.0])
+    seen = Seen(probabilities, np.zeros((64, 1)), np.arange(64))
+    found = measured(seen, labels, 0.5)["sensitivity"]
+    assert (found.value, found.high, found.lesions) == (1, 1, 24)
+    assert found.low is not None and found.low < 0.9
+    assert found.low == pytest.approx(Share.of(np.ones(24, np.bool_), np.arange(24)).interval()[0])
 
 
 def test_a_picture_of_the_data_set_joins_it_by_its_file(used: InUse) -> None:

@@ -1,8 +1,9 @@
 """Kill a server under load, again and again: `python -m tests.prediction.log.killed MODELS LOG_FOLDER TRIALS`.
 
 Each server is forked from this process, so that it starts fast. What was answered is counted here, on the other side of the
-connection, and looked for in the log: it writes a line of JSON with `answered`, `entries`, `missing` (as the log counts them) and
-`lost`, pictures that an answer named as logged and that are not there.
+connection, and looked for in the log: it writes a line of JSON with `answered`, `entries`, `missing` (as the log counts them),
+`lost`, pictures that an answer named as logged and that are not there, `beside`, what a candidate in the shadow said, and `strays`, how
+much of it is beside no answer or twice beside one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import psutil
 from tests.prediction.real_server import drawn
 
 from skinlesion.prediction.log.gaps import read_gaps
-from skinlesion.prediction.log.reading import read_log
+from skinlesion.prediction.log.reading import read_log, read_shadow
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -32,7 +33,7 @@ CLIENTS = 4
 
 def server_on(models: Path, folder: Path) -> tuple[int, int]:
     """Start a server; return its process and its port."""
-    settings = ServerSettings.of({"port": 0, "threads": 2, "log": str(folder)})
+    settings = ServerSettings.of({"port": 0, "threads": 2, "log": str(folder), "shadow": True})
     listener = listening_socket(settings)
     port = listener.getsockname()[1]
     process = os.fork()
@@ -81,12 +82,14 @@ def main(models: Path, folder: Path, trials: int) -> None:
         os.waitpid(process, 0)
         for client in clients:
             client.join()
-    table = read_log(folder)
+    table, beside = read_log(folder), read_shadow(folder)
     found = {
         "answered": len(logged),
         "entries": len(table),
         "missing": sum(gap.answers for gap in read_gaps(folder)),
         "lost": len({one for one in logged if one} - set(table["picture"])),
+        "beside": len(beside),
+        "strays": len(set(beside["beside"]) - set(table["id"])) + int(beside["beside"].duplicated().sum()),
     }
     sys.stdout.write(json.dumps(found))
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.in_use.record import PERFORMANCE
 from skinlesion.evaluation.in_use.reference import Reference, Seen
-from skinlesion.evaluation.scored_images import Floats, Ints
+from skinlesion.evaluation.metrics import fewest_lesions, intervals
+from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
 from skinlesion.registry.figure import Figure
 
 DRAWS: Final = 200
@@ -171,33 +172,18 @@ class Estimator:
         return np.asarray((chance > ends[:, 0]).astype(np.int8) + (chance > ends[:, 1]), dtype=np.int8)
 
 
-def measured(seen: Seen, labels: Ints, threshold: float, *, seed: int = 0) -> dict[str, Figure]:
-    """Return the figures of images with known classes, with 95 % intervals from a bootstrap over cases; empty without any.
+def measured(seen: Seen, labels: Ints, threshold: float) -> dict[str, Figure]:
+    """Return the figures of images with known classes, with the 95 % intervals of `metrics.intervals`; empty without any.
 
     Each says on how many cases of the rarest class it rests, so that too few are not shown.
     """
     if not len(labels):
         return {}
-    cases = [len(np.unique(seen.groups[labels == k])) for k in range(len(LABELS))]
-    of_others = len(np.unique(seen.groups[labels != _M]))
-    rests_on = {
-        "malignant_auroc": min(cases[_M], of_others),
-        "balanced_accuracy": min(count for count in cases if count),
-        "sensitivity": cases[_M],
+    scored = ScoredImages(labels, seen.probabilities, seen.groups)
+    points = figures_of(labels[np.newaxis], seen.probabilities, threshold)
+    found = intervals(scored, threshold)
+    return {
+        name: Figure.of(float(points[name][0]), found[name], fewest_lesions(scored, name))
+        for name in PERFORMANCE
+        if np.isfinite(points[name][0])
     }
-    random = np.random.default_rng(seed)
-    rows_of = np.split(np.argsort(seen.groups, kind="stable"), np.cumsum(np.bincount(seen.groups))[:-1])
-    point = figures_of(labels[np.newaxis], seen.probabilities, threshold)
-    draws: dict[str, list[float]] = {name: [] for name in PERFORMANCE}
-    for _ in range(DRAWS):
-        rows = np.concatenate([rows_of[one] for one in random.integers(len(rows_of), size=len(rows_of))])
-        drawn = figures_of(labels[rows][np.newaxis], seen.probabilities[rows], threshold)
-        for name in PERFORMANCE:
-            draws[name].append(float(drawn[name][0]))
-    found = {}
-    for name, several in draws.items():
-        known = np.array([value for value in several if np.isfinite(value)])
-        if np.isfinite(point[name][0]) and len(known):
-            low, high = np.quantile(known, [0.025, 0.975])
-            found[name] = Figure(value=float(point[name][0]), low=float(low), high=float(high), lesions=rests_on[name])
-    return found

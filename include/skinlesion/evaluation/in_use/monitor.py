@@ -38,7 +38,8 @@ READ: Final = (
 )  # fmt: skip
 
 _DAY: Final = 86_400_000_000
-_LEARNT: Final = ("same file", "nearly the same picture")
+LEARNT: Final = ("same file", "nearly the same picture")
+"""What an entry says where the model learnt from the picture."""
 
 
 class Versions:
@@ -85,9 +86,13 @@ class Answered(NamedTuple):
     @classmethod
     def of(cls, table: pd.DataFrame, labels: Ints) -> Answered:
         """Return the entries of a log, `READ`, with their classes. Answers of a case, or else of a picture, are one group."""
-        groups = pd.factorize(table["case"].where(table["case"] != "", table["picture"]))[0]
-        is_learnt = table["learnt"].isin(_LEARNT).to_numpy(dtype=np.bool_)
-        return cls(table[["at", "version", "number"]], Seen.of(table, groups), labels, is_learnt)
+        is_learnt = table["learnt"].isin(LEARNT).to_numpy(dtype=np.bool_)
+        return cls(table[["at", "version", "number"]], Seen.of(table, groups_of(table)), labels, is_learnt)
+
+
+def groups_of(table: pd.DataFrame) -> Ints:
+    """Return the group of each entry, a number: that of its case or, without one, of its picture."""
+    return np.asarray(pd.factorize(table["case"].where(table["case"] != "", table["picture"]))[0], dtype=np.int64)
 
 
 def monitor(
@@ -105,7 +110,7 @@ def monitor(
     """
     now, folder = now or datetime.now(UTC), settings.log_folder()
     table, late, versions = read_log(folder, READ), diagnoses.read(folder), Versions(settings.models)
-    answered = Answered.of(table, _labels(folder, table, late, known, actinic_keratosis))
+    answered = Answered.of(table, labels_of(folder, table, late, known, actinic_keratosis))
     entries = len(table)
     del table  # its texts take most of the memory
     judged = weeks_of(answered, versions, now)
@@ -125,7 +130,7 @@ def monitor(
     )
 
 
-def _labels(
+def labels_of(
     folder: Path,
     table: pd.DataFrame,
     late: list[diagnoses.LateDiagnosis],

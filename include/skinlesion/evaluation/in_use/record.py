@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Final
 
 from pydantic import ConfigDict, Field
 
+from skinlesion.foundation import layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.registry.figure import Figure
+from skinlesion.registry.group_decisions import DECISIONS
 
 SIGNALS: Final = {
     "p_malignant": "P(malignant)",
@@ -123,3 +127,90 @@ class MonitorRecord(Record):
     alarms: tuple[Alarm, ...]
     past: tuple[Alarm, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+class Agreement(Part):
+    """What a candidate in the shadow said of real pictures, beside the answers of the version in service.
+
+    Attributes:
+        number: of the candidate. against: of the version that answered. Both as in the registry.
+        first, last: days (UTC) of the first and the last picture.
+        pictures, cases: on which it is compared; without a case a picture counts as one.
+        not_asked: answers of that time that the log has without the candidate's.
+        learnt: pictures that either learnt from; they are left out.
+        alike: share of the pictures on which both decided alike.
+        counts: pictures by the decision of the version in service, then by that of the candidate.
+        differ: pictures on which they differ. diagnosed: how many of these have a diagnosis.
+        right, right_in_service: shares of the diagnosed ones on which either is right; no answer is not right.
+    """
+
+    number: int
+    against: int
+    first: str
+    last: str
+    pictures: int
+    cases: int
+    not_asked: int
+    learnt: int
+    alike: Figure
+    counts: dict[str, dict[str, int]]
+    differ: int
+    diagnosed: int
+    right: Figure
+    right_in_service: Figure
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What it says, for people."""
+        candidate, other = f"version {self.number}", f"version {self.against}"
+        said = [
+            f"In the shadow of {other}, from {self.first} to {self.last}, {candidate} was asked about {self.pictures:,} real pictures of "
+            f"{self.cases:,} cases. Share decided alike: {self.alike.text}."
+        ]
+        if self.not_asked:
+            said.append(f"About {self.not_asked:,} more of that time it was not asked.")
+        if self.learnt:
+            said.append(f"{self.learnt:,} more, from which one of the two learnt, are left out.")
+        if not self.differ:
+            said.append("They differ on none.")
+        elif not self.diagnosed:
+            said.append(f"They differ on {self.differ:,}, and of none of these a diagnosis has come in.")
+        else:
+            said.append(
+                f"They differ on {self.differ:,}; of {self.diagnosed:,} of these a diagnosis has come in. Share of them right: {candidate} "
+                f"{self.right.text}, {other} {self.right_in_service.text}."
+            )
+        return tuple(said)
+
+    @property
+    def table(self) -> tuple[tuple[str, ...], ...]:
+        """The counts as a table: a heading, then a line for each decision of the version in service."""
+        heading = (f"version {self.against} / version {self.number}", *DECISIONS.values())
+        rows = [
+            (title, *(f"{self.counts.get(one, {}).get(other, 0):,}" for other in DECISIONS))
+            for one, title in DECISIONS.items()
+            if one in self.counts
+        ]
+        return heading, *rows
+
+
+class ShadowRecord(Record):
+    """What candidates in the shadow said, one agreement for each version that answered beside them, the oldest first.
+
+    Attributes:
+        at: when it was compared, ISO 8601.
+    """
+
+    remedy: ClassVar[str] = "Remove it: the next run of the monitor writes it anew from the prediction log."
+
+    at: str
+    agreements: tuple[Agreement, ...]
+
+    @classmethod
+    def known(cls, models: Path, number: int | None = None) -> tuple[tuple[Agreement, ...], str]:
+        """Return what is known of a candidate, or of all, and why it cannot be read; empty if it can."""
+        try:
+            found = cls.read_if_there(layout.shadowed(models))
+        except DataError as error:
+            return (), str(error)
+        return tuple(one for one in (found.agreements if found else ()) if number in (None, one.number)), ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from pathlib import Path
 from typing import Final
@@ -33,6 +32,7 @@ COLUMNS: Final = {
     "file": "str",
     "picture": "str",
     "case": "str",
+    "beside": "uint64",
 }
 """The columns of the log.
 
@@ -40,7 +40,8 @@ COLUMNS: Final = {
 `number` its number in the registry, 0 without one. `distance` from the training images is NaN where the model does not measure
 it. `learnt` says whether the model learnt from the picture (see `prediction.learnt`). `width` and `height` are the file's, in
 pixels; the statistics are those of the 224x224 pixels that the model saw. `file`, `picture` and `case` are keyed hashes: of the
-file's SHA-256, of those pixels, and of the caller's id of the case (empty without one).
+file's SHA-256, of those pixels, and of the caller's id of the case (empty without one). `beside` is 0 for an answer; for what a
+candidate in the shadow said of the same picture it is the answer's `id`.
 """
 
 KEY_FILE: Final = "log.key"
@@ -93,13 +94,27 @@ def is_case(case: str) -> bool:
 
 
 def entry_of(
-    key: LogKey, version: str, number: int | None, answer: Answer, header: ImageHeader, pixels: Pixels, content: bytes
+    key: LogKey, version: str, number: int | None, answer: Answer, header: ImageHeader, pixels: Pixels, sha256: str
 ) -> Entry:
     """Return the entry for an answer, still without `id`, `at` and `case`.
 
-    pixels: what the model saw; content: of the image file. Of the header only sizes and the name of the format are taken: what
+    pixels: what the model saw; sha256: of the image file. Of the header only sizes and the name of the format are taken: what
     else a file says of itself, a name of its colour profile for example, is free text.
     """
+    return {
+        **said(version, number, answer),
+        "width": header.width,
+        "height": header.height,
+        "format": header.format.partition(",")[0][:20],
+        **{name: round(value, 3) for name, value in statistics.image_statistics(pixels).items()},
+        "file": key.of_file(sha256),
+        "picture": key.of_picture(pixels),
+        "beside": 0,
+    }
+
+
+def said(version: str, number: int | None, answer: Answer) -> Entry:
+    """Return the part of an entry that depends on the model."""
     return {
         "version": version,
         "number": number or 0,
@@ -108,10 +123,4 @@ def entry_of(
         "decision": answer.decision,
         "reason": answer.reason,
         "learnt": answer.learnt,
-        "width": header.width,
-        "height": header.height,
-        "format": header.format.partition(",")[0][:20],
-        **{name: round(value, 3) for name, value in statistics.image_statistics(pixels).items()},
-        "file": key.of_file(hashlib.sha256(content).hexdigest()),
-        "picture": key.of_picture(pixels),
     }

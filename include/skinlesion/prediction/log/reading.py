@@ -26,19 +26,32 @@ _MILLION: Final = 1_000_000
 
 
 def read_log(folder: Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
-    """Return columns of all entries, each once, in the order of time. `id` and `at` are always among them.
+    """Return columns of all answers, each once, in the order of time. `id`, `at` and `beside` are always among them.
 
     It may be read while a server writes it. Raises DataError where there is no log, or a file of it is damaged.
     """
+    return _read(folder, columns, of_shadow=False)
+
+
+def read_shadow(folder: Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    """Return the same of what candidates in the shadow said beside the answers."""
+    return _read(folder, columns, of_shadow=True)
+
+
+def _read(folder: Path, columns: Sequence[str], *, of_shadow: bool) -> pd.DataFrame:
     LogKey.of(folder)
-    wanted = {name: dtype for name, dtype in COLUMNS.items() if name in {"id", "at", *columns}}
+    wanted = {name: dtype for name, dtype in COLUMNS.items() if name in {"id", "at", "beside", *columns}}
     found = []
+
+    def take(table: pd.DataFrame) -> None:
+        found.append(table[(table["beside"] != 0) == of_shadow])
+
     for path in sorted(journals(folder).glob("*.jsonl")):
         with suppress(FileNotFoundError):  # it became a Parquet file, which is read below
-            found.append(read_journal(path)[list(wanted)])
+            take(read_journal(path)[list(wanted)])
     for path in sorted(parts(folder).glob("*.parquet")):
         try:
-            found.append(read_table(path, wanted))
+            take(read_table(path, wanted))
         except FileNotFoundError:  # too old, and removed meanwhile
             continue
         except DamagedTable as error:
@@ -64,7 +77,7 @@ def remove_older(folder: Path, days: int) -> None:
 
 
 def forget(folder: Path, case: str) -> int:
-    """Remove all entries and diagnoses of a case, and return the number of the entries. case: the id as the caller sends it.
+    """Remove all entries and diagnoses of a case, and return the number of its answers. case: the id as the caller sends it.
 
     A server may go on writing. Raises DataError where there is no log.
     """
@@ -91,4 +104,4 @@ def forget(folder: Path, case: str) -> int:
 
 
 def _ids(table: pd.DataFrame, case: str) -> list[int]:
-    return [int(one) for one in table.loc[table["case"] == case, "id"]]
+    return [int(one) for one in table.loc[(table["case"] == case) & (table["beside"] == 0), "id"]]

@@ -7,14 +7,16 @@ at most, and not at all while the queue is full or the disk takes nothing. Answe
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import queue
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +48,11 @@ _TICK: Final = 0.5
 
 @dataclass
 class _Batch:
+    """Lines that wait. count: how many answers are in them. tell: called with whether they are written."""
+
     lines: bytes
     count: int
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[bool]
+    tell: Callable[[bool], None]
     gave_up: bool = False
     settled: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,7 +79,7 @@ class PredictionLog:
             ) from None
         self._gaps = GapCount(folder)
         self._waiting: queue.Queue[_Batch | None] = queue.Queue(MOST_WAITING)
-        self._session, self._number = secrets.randbits(40) << 24, 0
+        self._ids = itertools.count((secrets.randbits(40) << 24) + 1)
         self._journal: Journal | None = None
         self._works = True
         self._offset = time.time() - time.monotonic()
@@ -92,26 +95,46 @@ class PredictionLog:
         return self._gaps.count
 
     async def note(self, entries: Sequence[Entry], case: str) -> bool:
-        """Write the entries of a request, and return whether they are written. Never raises for the disk's sake."""
+        """Complete the entries of a request, write them, and return whether they are written. Never raises for the disk's sake."""
         now, loop = int(time.time() * 1e6), asyncio.get_running_loop()
-        hashed, lines = self.key.of_case(case), []
+        done, hashed, lines = loop.create_future(), self.key.of_case(case), []
         for entry in entries:
-            self._number += 1
-            lines.append(json.dumps({"id": self._session + self._number, "at": now, **entry, "case": hashed}) + "\n")
-        batch = _Batch("".join(lines).encode(), len(lines), loop, loop.create_future())
+            entry |= {"id": next(self._ids), "at": now, "case": hashed}
+            lines.append(json.dumps(entry) + "\n")
+
+        def answer(is_written: bool) -> None:
+            if not done.done():
+                done.set_result(is_written)
+
+        def tell(is_written: bool) -> None:
+            with suppress(RuntimeError):  # the server has ended, and nobody waits any more
+                loop.call_soon_threadsafe(answer, is_written)
+
+        batch = _Batch("".join(lines).encode(), len(lines), tell)
         try:
             self._waiting.put_nowait(batch)
         except queue.Full:
             self._gaps.add(batch.count)
             return False
         try:
-            return await asyncio.wait_for(asyncio.shield(batch.done), LONGEST_WAIT)
+            return await asyncio.wait_for(asyncio.shield(done), LONGEST_WAIT)
         except TimeoutError:
             with batch.lock:
                 if not batch.settled:
                     batch.gave_up = True
                     self._gaps.add(batch.count)
             return False
+
+    def note_beside(self, entry: Entry, said: Entry, tell: Callable[[bool], None]) -> None:
+        """Let it be written what a candidate in the shadow said beside an answer, of which this is the entry; see `entries.said`.
+
+        tell: called with whether it is written.
+        """
+        line = json.dumps(entry | said | {"id": next(self._ids), "beside": entry["id"]}) + "\n"
+        try:
+            self._waiting.put_nowait(_Batch(line.encode(), 0, tell))
+        except queue.Full:
+            tell(False)
 
     def close(self) -> None:
         """Write what waits, and store it."""
@@ -163,17 +186,9 @@ class PredictionLog:
     def _settle(self, batch: _Batch, is_written: bool) -> None:
         with batch.lock:
             batch.settled = True
-            if batch.gave_up == is_written:  # counted too early, or not yet
+            if batch.count and batch.gave_up == is_written:  # counted too early, or not yet
                 self._gaps.add(-batch.count if is_written else batch.count)
-
-        def answer() -> None:
-            if not batch.done.done():
-                batch.done.set_result(is_written)
-
-        try:
-            batch.loop.call_soon_threadsafe(answer)
-        except RuntimeError:  # the server has ended
-            log.debug("Nobody waits for this entry any more")
+        batch.tell(is_written)
 
     def _rotate(self, *, now: bool) -> None:
         journal = self._journal

@@ -41,6 +41,7 @@ from skinlesion.prediction.serving.page import card_page
 from skinlesion.prediction.serving.problem import Problem, busy, too_large
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.prediction.serving.shadow import Shadow
 from skinlesion.prediction.serving.upload import Buffered, Upload, read_uploads
 
 LARGEST_BODY: Final = 1_000_000
@@ -61,11 +62,12 @@ class Api:
         grad_cam: GradCamProcess,
         metrics: Metrics,
         prediction_log: PredictionLog | None,
+        shadow: Shadow | None,
         *,
         min_side: int,
     ) -> None:
         """min_side: shortest side of an image that is accepted, in pixels."""
-        self._log = prediction_log
+        self._log, self._shadow = prediction_log, shadow
         self._settings = settings
         self._watch = watch
         self._images = images
@@ -165,11 +167,16 @@ class Api:
         return _json(body, {"Server-Timing": f"predict;dur={seconds * 1000:.2f}"})
 
     async def _note(self, answers: list[ImageAnswer], case: str) -> None:
-        """Put the answers into the prediction log, if there is one, and into each the name that its picture has there."""
+        """Put the answers into the prediction log, if there is one, and into each the name that its picture has there.
+
+        What is in the log the candidate in the shadow is asked about too.
+        """
         entries = [(answer, answer.entry) for answer in answers if answer.entry is not None]
         if self._log is not None and await self._log.note([entry for _, entry in entries], case):
             for answer, entry in entries:
                 answer.document["logged"] = entry["picture"]
+                if self._shadow is not None and answer.pixels is not None:
+                    self._shadow.take(entry, answer.pixels, answer.sha256)
 
     async def diagnoses(self, request: Request) -> Response:
         """Note diagnoses that came after the answers, all of them or none: of a case, or of a picture by its `logged`."""

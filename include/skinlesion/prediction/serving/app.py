@@ -30,6 +30,7 @@ from skinlesion.prediction.serving.own_names import OwnNames
 from skinlesion.prediction.serving.problem import MEDIA_TYPE, Problem
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
+from skinlesion.prediction.serving.shadow import Shadow
 
 
 def create_app(
@@ -59,8 +60,13 @@ def create_app(
     prediction_log = PredictionLog(Path(settings.log).absolute(), days=settings.log_days) if settings.log else None
     if prediction_log is not None:
         metrics.logging(lambda: prediction_log.entries, lambda: prediction_log.missing)
-    key = prediction_log.key if prediction_log is not None else None
-    images = ImageQueue(settings, metrics, min_side=config.min_image_side, key=key)
+    key, shadow = None, None
+    if prediction_log is not None:
+        key = prediction_log.key
+        if settings.shadow:
+            shadow = Shadow(config.models, prediction_log, metrics, seconds=settings.watch_seconds)
+    quiet = shadow.quiet if shadow is not None else None
+    images = ImageQueue(settings, metrics, min_side=config.min_image_side, key=key, quiet=quiet)
     grad_cam = GradCamProcess(
         metrics, seconds=settings.grad_cam_seconds, most_waiting=settings.grad_cam_waiting, overlay=overlay
     )
@@ -74,6 +80,8 @@ def create_app(
             watching.cancel()
             images.close()
             grad_cam.close()
+            if shadow is not None:
+                shadow.close()
             if prediction_log is not None:
                 prediction_log.close()
 
@@ -88,7 +96,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=running,
     )
-    api = Api(settings, watch, images, grad_cam, metrics, prediction_log, min_side=config.min_image_side)
+    api = Api(settings, watch, images, grad_cam, metrics, prediction_log, shadow, min_side=config.min_image_side)
     app.include_router(api.router())
     app.include_router(page.router())
     _describe(app, needs_token=token is not None)

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from skinlesion.data.images.file import ImageRefused
+from skinlesion.data.images.file import ImageRefused, Pixels
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.classifier import pixels_of, usable_header
 from skinlesion.prediction.learnt import SENTENCES
 from skinlesion.prediction.log.entries import Entry, LogKey, entry_of
@@ -35,20 +36,38 @@ DECIMALS: Final = 6
 class ImageAnswer:
     """The part of a response that belongs to one image. If the image is refused, `document` says why.
 
-    entry: for the prediction log; None without one.
+    entry: for the prediction log; None without one. pixels: what the model saw, for the shadow. sha256: of the image's file.
     """
 
     document: dict[str, Any]
     is_refused: bool
     entry: Entry | None = None
+    pixels: Pixels | None = None
+    sha256: str = ""
 
 
 class ImageQueue:
     """Predicts images on threads of its own, so that the event loop stays free to answer."""
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics, *, min_side: int, key: LogKey | None = None) -> None:
-        """min_side: shortest side of an image that is accepted, in pixels. key: of the prediction log, None without one."""
-        self._key = key
+    def __init__(
+        self,
+        settings: ServerSettings,
+        metrics: Metrics,
+        *,
+        min_side: int,
+        key: LogKey | None = None,
+        quiet: threading.Event | None = None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            settings: the number of threads, and of images that may wait.
+            metrics: where images are counted.
+            min_side: shortest side of an image that is accepted, in pixels.
+            key: of the prediction log, None without one.
+            quiet: set while no image is in progress or waits, for the shadow; None without one.
+        """
+        self._key, self._quiet = key, quiet
         threads = settings.threads_used()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._most_waiting = settings.waiting_images
@@ -62,15 +81,19 @@ class ImageQueue:
         """Return an answer for each image, in order. Raises Problem (503) when too many images wait."""
         if self._waiting + len(uploads) > self._most_waiting:
             raise busy("Too many images are waiting for the model. Send the request again in a second.")
-        self._waiting += len(uploads)
-        self._metrics.waiting.set(self._waiting)
+        self._count(len(uploads))
         loop = asyncio.get_running_loop()
         try:
             started = [loop.run_in_executor(self._threads, self._one, model, upload) for upload in uploads]
             return list(await asyncio.gather(*started))
         finally:
-            self._waiting -= len(uploads)
-            self._metrics.waiting.set(self._waiting)
+            self._count(-len(uploads))
+
+    def _count(self, more: int) -> None:
+        self._waiting += more
+        self._metrics.waiting.set(self._waiting)
+        if self._quiet is not None:
+            self._quiet.clear() if self._waiting else self._quiet.set()
 
     def _one(self, model: ServedModel, upload: Upload) -> ImageAnswer:
         start = time.perf_counter()
@@ -82,8 +105,8 @@ class ImageQueue:
                     _give_memory_back()
             else:
                 pixels = pixels_of(upload.content, header)
-            decoded = time.perf_counter()
-            answer = model.answer(pixels, upload.content)
+            decoded, sha256 = time.perf_counter(), sha256_of(upload.content)
+            answer = model.answer(pixels, sha256)
         except ImageRefused as refusal:
             self._metrics.refused.inc()
             return ImageAnswer({"file": upload.name, "refused": str(refusal)}, is_refused=True)
@@ -106,8 +129,8 @@ class ImageQueue:
         }
         entry = None
         if self._key is not None:
-            entry = entry_of(self._key, model.version, model.number, answer, header, pixels, upload.content)
-        return ImageAnswer(document, is_refused=False, entry=entry)
+            entry = entry_of(self._key, model.version, model.number, answer, header, pixels, sha256)
+        return ImageAnswer(document, False, entry, pixels if self._quiet is not None else None, sha256)
 
     def close(self) -> None:
         """Start no further image."""

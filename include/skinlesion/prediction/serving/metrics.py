@@ -60,6 +60,18 @@ class Metrics:
             "skinlesion_model_loads_refused", "Models in service that could not be loaded.", registry=self.registry
         )
 
+        self.shadow = Gauge(
+            "skinlesion_shadow", "1 for the candidate in the shadow.", ["version"], registry=self.registry
+        )
+        self.shadow_answers = Counter(
+            "skinlesion_shadow_answers", "Answers beside which the candidate's were noted.", registry=self.registry
+        )
+        self.shadow_dropped = Counter(
+            "skinlesion_shadow_dropped",
+            "Answers beside which the candidate was not asked or not noted.",
+            registry=self.registry,
+        )
+
     def logging(self, entries: Callable[[], int], missing: Callable[[], int]) -> None:
         """Show how much is in the prediction log, as these count it."""
         noted = Gauge(
@@ -70,6 +82,12 @@ class Metrics:
             "skinlesion_log_missing", "Answers since the start that are not in the log.", registry=self.registry
         )
         gap.set_function(missing)
+
+    def shadowing(self, version: str | None) -> None:
+        """Record which candidate is in the shadow from now on."""
+        self.shadow.clear()
+        if version is not None:
+            self.shadow.labels(version).set(1)
 
     def serving(self, version: str) -> None:
         """Record that this version answers from now on."""

@@ -18,7 +18,7 @@ from skinlesion.registry import in_service, model_files
 
 log = logging.getLogger(__name__)
 
-_Signature = tuple[tuple[str, int, int, int, int], ...]
+Stamps = tuple[tuple[str, int, int, int, int], ...]
 
 _STARTING: Final = "The model is being loaded. Come again in a second."
 
@@ -39,7 +39,7 @@ class ModelWatch:
         self._threads = threads
         self._loaded = loaded
         self._current: ServedModel | None = None
-        self._seen: _Signature | None = None
+        self._seen: Stamps | None = None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self.refused = _STARTING
 
@@ -92,7 +92,7 @@ class ModelWatch:
         if first:
             log.warning("%s", self.refused)
 
-    def _signature(self) -> _Signature:
+    def _signature(self) -> Stamps:
         """Return a value that changes when a file of the model in service does."""
         try:
             now = in_service.read(self._models)
@@ -100,13 +100,19 @@ class ModelWatch:
             now = None
         link = layout.release_in_service(self._models)
         folder = now.folder if now is not None else link
-        found = []
-        for path in (link, *(folder / name for name in (model_files.RECORD, *(now.sha256 if now is not None else ())))):
-            try:
-                stat = path.lstat()
-            except OSError:
-                found.append((str(path), 0, 0, 0, 0))
-            else:
-                # ctime: a file that may be read again has neither another content nor another time of it.
-                found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
-        return tuple(found)
+        names = (model_files.RECORD, *(now.sha256 if now is not None else ()))
+        return stamps(link, *(folder / name for name in names))
+
+
+def stamps(*paths: Path) -> Stamps:
+    """Return a value that changes when one of these files or links does."""
+    found = []
+    for path in paths:
+        try:
+            stat = path.lstat()
+        except OSError:
+            found.append((str(path), 0, 0, 0, 0))
+        else:
+            # ctime: a file that may be read again has neither another content nor another time of it.
+            found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
+    return tuple(found)

@@ -1,12 +1,13 @@
-"""The model in service as the server holds it: verified, in memory, with a classifier for each thread."""
+"""The model in service as the server holds it: verified, in memory, with a classifier for each thread; and a candidate beside it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from skinlesion.prediction.classifier import Answer, Classifier
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.learnt import LearntPictures
 from skinlesion.registry import in_service, model_files, signature
+from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import METRICS, MODEL_CARD
-from skinlesion.registry.versions import FIGURES
+from skinlesion.registry.versions import FIGURES, Registered
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +59,11 @@ class ServedModel:
     card: Path | None
     _idle: queue.SimpleQueue[Classifier]
 
-    def answer(self, pixels: Pixels, content: bytes) -> Answer:
-        """Return the model's answer for an image, RGB, a uint8 array of shape (224, 224, 3); content: of its file."""
+    def answer(self, pixels: Pixels, sha256: str) -> Answer:
+        """Return the model's answer for an image, RGB, a uint8 array of shape (224, 224, 3); sha256: of its file."""
         classifier = self._idle.get()  # one for each thread that predicts
         try:
-            return classifier(pixels, content)
+            return classifier(pixels, sha256)
         finally:
             self._idle.put(classifier)
 
@@ -117,7 +119,7 @@ def load(models: Path, threads: int) -> ServedModel:
             "`skinlesion models promote`. The server loads it by itself."
         )
     contents = {name: now.verified(name) for name in now.sha256}
-    signature.require(now.folder, now.sha256, now.version)
+    signature.require(now.folder / signature.SIGNATURE, now.sha256, now.version)
     rule = _rule(now)
     candidate = layout.candidate(models, now.run)
     return ServedModel(
@@ -129,13 +131,34 @@ def load(models: Path, threads: int) -> ServedModel:
         rule=rule,
         figures=_figures(candidate / METRICS),
         card=_existing(candidate / MODEL_CARD),
-        _idle=_classifiers(contents[now.tflite.name], rule, _learnt(now, contents), str(now.tflite), threads),
+        _idle=_classifiers(contents[now.tflite.name], rule, _learnt(now.folder, contents), str(now.tflite), threads),
     )
 
 
-def _learnt(now: InService, contents: dict[str, bytes]) -> LearntPictures | None:
+class Shadowing(NamedTuple):
+    """A candidate in memory. version, number: as of a `ServedModel`."""
+
+    version: str
+    number: int
+    classifier: Classifier
+
+
+def load_candidate(models: Path, version: Registered) -> Shadowing:
+    """Return a version that is not in service, each file of it checked as `load` does. Raises DataError, which names the file."""
+    candidate, sha256 = Candidate(layout.candidate(models, version.run)), model_files.released(version.sha256)
+    contents = {name: candidate.verified(name, expected) for name, expected in sha256.items()}
+    signature.require(signature.signature_path(models, version.number), sha256, version.number)
+    if missing := in_service.NEEDED - contents.keys():
+        raise DataError(f"{candidate.folder} was registered without {', '.join(sorted(missing))}.")
+    rule = DecisionRule.of(json.loads(contents[model_files.RULE_FILE]), str(candidate.decision_rule))
+    learnt = _learnt(candidate.folder, contents)
+    ready = _classifiers(contents[model_files.TFLITE], rule, learnt, str(candidate.tflite), 1)
+    return Shadowing(version.run, version.number, ready.get())
+
+
+def _learnt(folder: Path, contents: dict[str, bytes]) -> LearntPictures | None:
     content = contents.get(model_files.LEARNT_FILE)
-    return None if content is None else LearntPictures.read(content, str(now.folder / model_files.LEARNT_FILE))
+    return None if content is None else LearntPictures.read(content, str(folder / model_files.LEARNT_FILE))
 
 
 def _classifiers(

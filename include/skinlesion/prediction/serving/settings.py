@@ -97,6 +97,12 @@ class ServerSettings(BaseSettings):
     log_days: int = Field(
         default=365, ge=1, title="Prediction log: kept (days)", description="Older entries and diagnoses are removed."
     )
+    shadow: bool = Field(
+        default=False,
+        title="Shadow",
+        description="Ask the newest candidate that waits for its promotion about each picture too, beside the answers, and note in "
+        "the prediction log what it says; see `log`.",
+    )
     grad_cam_seconds: float = Field(
         default=60,
         gt=0,
@@ -114,9 +120,15 @@ class ServerSettings(BaseSettings):
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """Return the settings: these, else the environment's, else the defaults. Raises DataError, which names each wrong one."""
         try:
-            return cls(**settings)
+            found = cls(**settings)
         except ValidationError as error:
             raise DataError(_problems(error)) from None
+        if found.shadow and not found.log:
+            raise DataError(
+                "Setting `shadow` of the server: what the candidate says goes to the prediction log alone, and there is none. Name "
+                "its folder in the setting `log` (SKINLESION_SERVE_LOG)."
+            )
+        return found
 
     def threads_used(self) -> int:
         """Return the number of threads that predict."""
