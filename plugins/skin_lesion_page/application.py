@@ -88,6 +88,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         charts=[one for one in charts if one is not None],
         frame=trend_chart.FRAME,
         nights=trend_chart.SHOWN,
+        relabelled=[one for one in registry.history if one.relabelled is not None][:NEWEST_ENTRIES],
         titles=FIGURES,
         versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
         entries=registry.history[:NEWEST_ENTRIES],

@@ -30,6 +30,7 @@ class DataAudit:
 
     sides: dict[str, str] = field(default_factory=dict)
     catalog: list[Row] = field(default_factory=list)
+    waiting: set[str] = field(default_factory=set)
     manifest: list[Row] = field(default_factory=list)
     image_of: dict[str, str] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
@@ -38,7 +39,9 @@ class DataAudit:
 
     def look(self, dataset: Path, say: Say, *, finished: bool) -> None:
         """Say what must not be."""
-        self.catalog = [row for row in table(dataset / "catalog.parquet") if not row["refused"]]
+        rows = [row for row in table(dataset / "catalog.parquet") if not row["refused"]]
+        self.catalog = [row for row in rows if row["split"] != "pool"]
+        self.waiting = {row["image"] for row in rows if row["split"] == "pool"}
         self.groups = groups_of(self.catalog)
         self._sides(say)
         self._split(dataset, say, finished)
@@ -107,7 +110,8 @@ class DataAudit:
         if there != files:
             say("orphans", f"the training view has files of no row: {sorted(there - files)[:3]}")
         processed = dataset / "processed_images"
-        strange = [path.name for path in processed.glob("*.jpg") if path.stem not in rows]
+        prepared = rows.keys() | self.waiting
+        strange = [path.name for path in processed.glob("*.jpg") if path.stem not in prepared]
         strange += [
             path.name for path in (processed / "augmented").glob("*") if path.name.partition("__aug")[0] not in rows
         ]

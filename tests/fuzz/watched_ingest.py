@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion.data import examined_files
-from skinlesion.data.catalog import read_catalog
+from skinlesion.data.catalog import accepted, read_catalog
 from skinlesion.data.labels.joined import join_tables
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
@@ -65,8 +65,7 @@ def tables(config: PipelineConfig) -> dict[str, Any]:
     def take(path: Path) -> list[str]:
         layout.diagnoses(config.dataset).write_bytes(path.read_bytes())
         ingest.ingest(config)
-        catalog = read_catalog(config.dataset)
-        return catalog.loc[catalog["refused"] == "", "image"].tolist()
+        return accepted(read_catalog(config.dataset))["image"].tolist()
 
     for folder, function in (("tables_to_read", read), ("tables_to_ingest", take)):
         for path in sorted((config.dataset / folder).iterdir()):

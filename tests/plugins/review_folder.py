@@ -48,7 +48,9 @@ def picture(image: str, dx: str) -> Picture:
 
 def write(dataset: Path, queue: Sequence[Asked], jpeg: bytes = b"\xff\xd8\xff the picture") -> None:
     """Write the queue and a picture of each image in it."""
-    made = ReviewQueue(at=AT, key="key", labelled=1000, doubted=len(queue), choices=CHOICES, asked=tuple(queue))
+    made = ReviewQueue(
+        at=AT, key="key", labelled=1000, doubted=len(queue), waiting=0, choices=CHOICES, asked=tuple(queue)
+    )
     made.write(stored.path(dataset))
     stored.thumbnails(dataset).mkdir(exist_ok=True)
     for one in queue:

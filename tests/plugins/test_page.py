@@ -84,6 +84,23 @@ def test_a_version_that_was_not_judged_or_whose_verdict_is_gone_says_so(
     assert "Version 3 does not pass the gate" in browser_of("vic").get(f"{PAGE}/versions/3").text
 
 
+def test_beside_the_figures_it_says_where_held_out_images_were_relabelled(
+    browser_of: Callable[..., TestClient], models: Path
+) -> None:
+    heading = "Where labels of held-out images changed"
+    assert heading not in browser_of("vic").get(f"{PAGE}/").text
+    moved = history.Relabelled(images=2, by={HOSTILE: 2}, held_out_version="h3ld")
+    entry = history.HistoryEntry(
+        at="2026-07-02T03:00:00+00:00", what="measured by other labels", actor=HOSTILE, version=3,
+        reason=f"Since version 3 was measured, two changed. Said by {HOSTILE} 2", relabelled=moved,
+    )  # fmt: skip
+    history.append(models, entry)
+    page = browser_of("vic").get(f"{PAGE}/").text
+    assert HOSTILE not in page
+    assert "2026-07-02 03:00 UTC : Since version 3 was measured, two changed." in text_of(page[page.index(heading) :])
+    assert "measured by other labels" in browser_of("vic").get(f"{PAGE}/history").text
+
+
 def test_every_figure_is_drawn_over_the_nights_with_its_interval(
     browser_of: Callable[..., TestClient], models: Path
 ) -> None:

@@ -78,6 +78,22 @@ def test_one_image_follows_another_and_what_was_said_is_the_label(browser_of: Br
     assert shown(browser_of("uma"))[0] == "d"  # a skip is for oneself
 
 
+def test_an_image_without_a_diagnosis_shows_what_the_model_in_service_says(browser_of: Browser, dataset: Path) -> None:
+    said = {"malignant": 0.48, "benign": 0.4, "unknown": 0.12}
+    beside = {"lesion": (picture("l", "nv"), picture("m", "")), "neighbours": (picture("n", "mel"),)}
+    new = asked("new", dx="", label="", split="", suggested="", version=7, probabilities=said, **beside)
+    review_folder.write(dataset, [new])
+    ada = browser_of("ada")
+    page = ada.get(REVIEW).text
+    assert "<h2>What version 7 says, which is in service</h2>" in page
+    assert re.findall(r'<th scope="row">(\w+)</th>', page) == ["malignant", "benign", "unknown"]
+    assert "The labels say <strong>nothing</strong>." in page
+    assert 'value="confirmed"' not in page
+    assert {f"/review/pictures/{content_of(one)}" in page for one in ("new", "l", "m", "n")} == {True}
+    assert say(ada, "dx:nv").status_code == 303
+    assert [(one.what, one.dx, one.before) for one in review_log.read(dataset)] == [("labelled", "nv", "")]
+
+
 def test_the_same_may_be_said_of_the_lesions_other_pictures(browser_of: Browser, dataset: Path) -> None:
     ada = browser_of("ada")
     say(ada, "dx:mel", lesion="true")

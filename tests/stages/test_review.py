@@ -15,16 +15,19 @@ from typer.testing import CliRunner
 
 from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
-from skinlesion.data.labels.review_log import note
+from skinlesion.data.labels.classes import LABELS
+from skinlesion.data.labels.review_log import note, undo
 from skinlesion.data.manifest import held_out_rows, read_manifest, version
 from skinlesion.data.review import making
 from skinlesion.data.review.queue import read_queue, thumbnail, thumbnails
 from skinlesion.data.review.suspects import COLUMNS
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.registry.history import Relabelled
 from skinlesion.registry.snapshot import Registry
 from skinlesion.stages.evaluate import metrics_of
 from skinlesion.stages.pipeline import run_stage
+from skinlesion.stages.relabelled import note_relabelled
 from skinlesion.stages.review import labelled, make_queue, review
 from skinlesion.stages.sentences import sentence
 
@@ -69,14 +72,21 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     rows = read_manifest(dataset).set_index("image")
     for one in queue.asked[2:]:
         if one.image == "unlabelled":
+            assert one.reason.startswith(
+                "It has no diagnosis, so nothing learns from it. Version 1, in service, gives malignant "
+            )
+            assert (one.version, set(one.probabilities), len(one.neighbours)) == (1, set(LABELS), making.NEIGHBOURS)
+            assert {near.dx for near in one.neighbours}.isdisjoint({""})
             continue
         group = rows.at[one.image, "group"]
         assert sum(one.probabilities.values()) == pytest.approx(1, abs=0.01)
         assert {rows.at[near.image, "group"] for near in one.neighbours}.isdisjoint({group})
         assert {rows.at[mate.image, "group"] for mate in one.lesion} <= {group}
     assert re.fullmatch(
-        r"\d images in the queue of the page Review; of \d+ images with a diagnosis \d+ are doubted\.", sentence(report)
+        r"\d images in the queue of the page Review; of \d+ images with a diagnosis \d+ are doubted, 1 have none\.",
+        sentence(report),
     )
+    assert "unlabelled" in {one.image for one in queue.asked}
     assert report.done == report.seen == queue.labelled
     shown = {one.content for one in queue.asked}
     shown |= {picture.content for one in queue.asked for picture in (*one.lesion, *one.neighbours)}
@@ -100,9 +110,11 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     run = candidate_of(copy_of_trained, 2).run
     before = metrics_of(config, run)
     note(config.dataset, "ann", "labelled", {image: ""}, dx="mel", before="nv")
-    for stage in ("ingest", "resize", "organize", "evaluate"):
+    for stage in ("ingest", "resize", "organize"):
         run_stage(stage, config)
     rows = held_out_rows(read_manifest(config.dataset))
+    note_relabelled(config, rows)  # the same line is not added again by evaluate
+    run_stage("evaluate", config)
     assert rows.set_index("image").at[image, "dx"] == "mel"
     after = metrics_of(config, run)
     assert after.held_out_version == version(rows) != before.held_out_version
@@ -111,6 +123,24 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     assert after.model_in_service != before.model_in_service  # measured by the new label too
     points = Registry.read(config.models).trend("malignant_auroc")
     assert points[-1].held_out_version == after.held_out_version  # the chart breaks here
+
+    entries = [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    [entry] = entries
+    assert entry.relabelled == Relabelled(images=1, by={"ann": 1}, held_out_version=after.held_out_version)
+    assert (entry.what, entry.actor, entry.version) == ("measured by other labels", "ann", 2)
+    assert entry.reason == (
+        "Since version 2 was measured, held-out images got another class (1): benign became malignant 1. Said by ann 1. Figures of "
+        "before and after do not compare"
+    )
+    undo(config.dataset, "ann", 1)
+    for stage in ("ingest", "resize", "organize"):
+        run_stage(stage, config)
+    rows = held_out_rows(read_manifest(config.dataset))
+    for _ in range(2):  # as if the process had been killed before it measured
+        note_relabelled(config, rows)
+    newest, *others = [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    assert others == entries
+    assert newest.relabelled == Relabelled(images=1, by={"the tables": 1}, held_out_version=before.held_out_version)
 
 
 @pytest.mark.parametrize("rows", [3, 50])
@@ -122,14 +152,14 @@ def test_the_nearest_are_of_other_lesions_in_blocks_of_any_size(monkeypatch: pyt
     pooled[8] = pooled[3] * 1.02
     groups = np.arange(40)
     groups[8] = groups[3]
-    near = making.nearest(pooled, np.array([3, 20]), groups)
+    near = making.nearest(pooled, groups, pooled[[3, 20]], groups[[3, 20]])
     assert near.shape == (2, making.NEIGHBOURS)
     assert near[0, 0] == 7
     assert 8 not in near[0]
-    few = making.nearest(pooled[:3], np.array([0]), np.array([0, 0, 1]))
+    few = making.nearest(pooled[:3], np.array([0, 0, 1]), pooled[:1], np.array([0]))
     assert few.tolist() == [[2]]
 
 
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Run organize first"):
+    with pytest.raises(DataError, match="Run ingest first"):
         make_queue(config_of(tmp_path), 5)

@@ -64,7 +64,7 @@ def test_a_person_settles_what_the_tables_leave_open_and_gives_a_file_without_a_
     (few.folder / "labels" / "other.csv").write_text(f"image,dx\n{image},mel\n")
     few.put("new.jpg", jpeg(77))
     ingest(few.config())
-    assert set(few.refusals()) == {image, "new"}
+    assert set(few.refusals()) == {image}
     say(few, image, "bcc")
     say(few, "new", "df")
     review_log.note(few.folder, "ann", "labelled", {"gone": ""}, dx="df")

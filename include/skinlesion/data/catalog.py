@@ -19,6 +19,9 @@ from skinlesion.foundation.tables import DamagedTable, read_notes, read_table, w
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
 
+POOL: Final = "pool"
+"""The side of an image that has no diagnosis yet: nothing trains on it, is measured on it or counts it."""
+
 COLUMNS: Final = {
     "image": "str",
     "file": "str",
@@ -42,8 +45,8 @@ COLUMNS: Final = {
 }
 """The columns of catalog.parquet, which is sorted by image.
 
-`file` is relative to images/; `refused` is the reason, empty for an accepted image. Text that is not known is empty, numbers
-are 0 (age: NaN).
+`file` is relative to images/; `refused` is the reason, empty for an accepted image and for one that waits for a diagnosis
+(`split` is `POOL`, `label` is empty). Text that is not known is empty, numbers are 0 (age: NaN).
 """
 
 
@@ -88,8 +91,13 @@ def split_of_catalog(dataset: Path) -> SplitVersion:
 
 
 def accepted(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that were not refused."""
-    return catalog[catalog["refused"] == ""]
+    """Return the rows that are trained on or measured on: not refused, and with a diagnosis."""
+    return catalog[(catalog["refused"] == "") & (catalog["split"] != POOL)]
+
+
+def waiting(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images that wait for a diagnosis."""
+    return catalog[catalog["split"] == POOL]
 
 
 def data_version(catalog: pd.DataFrame) -> str:
@@ -121,14 +129,18 @@ def schema() -> DataFrameSchema:
     import pandera.pandas as pandera
 
     is_accepted_consistent = pandera.Check(
-        lambda table: (table["refused"] != "") | ((table["sha256"] != "") & table["split"].isin(SPLITS)),
-        error="an accepted image has a hash and a side",
+        lambda table: (
+            (table["refused"] != "")
+            | ((table["sha256"] != "") & (table["split"] == POOL) & (table["label"] == ""))
+            | ((table["sha256"] != "") & table["split"].isin(SPLITS) & table["label"].isin(LABELS))
+        ),
+        error="an accepted image has a hash, a class and a side, one that waits for a diagnosis a hash alone",
     )
     return pandera.DataFrameSchema(
         {
             "image": pandera.Column("str", pandera.Check.str_length(min_value=1), unique=True),
-            "label": pandera.Column("str", pandera.Check.isin(LABELS)),
-            "split": pandera.Column("str", pandera.Check.isin((*SPLITS, ""))),
+            "label": pandera.Column("str", pandera.Check.isin((*LABELS, ""))),
+            "split": pandera.Column("str", pandera.Check.isin((*SPLITS, POOL, ""))),
             **{
                 name: pandera.Column(dtype)
                 for name, dtype in COLUMNS.items()

@@ -75,7 +75,4 @@ def _notes(usable: pd.DataFrame) -> list[str]:
     if fallback:
         named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())
         notes.append(f"Diagnoses that were not recognised count as unknown: {named}.")
-    blank = int((usable["dx"] == "").sum())
-    if blank:
-        notes.append(f"{blank} images have no diagnosis and count as unknown.")
     return notes

@@ -27,6 +27,7 @@ What = Literal[
     "removed",
     "made the reference",
     "measured on the sealed lesions",
+    "measured by other labels",
 ]
 
 SWITCHES: Final = ("promoted", "rolled back")
@@ -61,13 +62,28 @@ class SealedFigures(RecordPart):
         return f"On {self.lesions} sealed lesions: {'; '.join(both)}."
 
 
+class Relabelled(RecordPart):
+    """Held-out images that have another class than before, so that models are measured by another truth.
+
+    Attributes:
+        images: how many.
+        by: of how many of them somebody said what they show, by their name; the rest is by the tables.
+        held_out_version: names the held-out images with their labels from then on.
+    """
+
+    images: int
+    by: dict[str, int]
+    held_out_version: str
+
+
 class HistoryEntry(Record):
     """One line of the history.
 
     Attributes:
         at: when, ISO 8601, UTC, seconds.
         what: `judged` by the gate; `approved` or `declined` by a person (or by nobody in time); `promoted`, `rolled back`;
-            `removed`: its files went by the retention setting; `made the reference` by a person; `measured on the sealed lesions`, which are opened for it.
+            `removed`: its files went by the retention setting; `made the reference` by a person; `measured on the sealed lesions`, which are opened for it; `measured by other labels`:
+            all versions from then on, as held-out images were relabelled since this one was measured.
         actor: who did it: a user's name, or a run of the DAG in words.
         version: number of the version concerned; for a switch, the one that came into service.
         previous: for a switch, the version that was in service before, for a reference the one before; None if none was.
@@ -75,6 +91,7 @@ class HistoryEntry(Record):
         verdict: what the gate had said of the version by then; None if it was not asked.
         switch: number of the switch, 1, 2, ...; None for what is none.
         sealed: what was measured on the sealed lesions, if that is what happened.
+        relabelled: which held-out images have another class, if that is what happened.
         dag_run: for a verdict, the DAG and Airflow's name of the run that asked for it; None if it was no run.
     """
 
@@ -89,6 +106,7 @@ class HistoryEntry(Record):
     verdict: VerdictSummary | None = None
     switch: int | None = None
     sealed: SealedFigures | None = None
+    relabelled: Relabelled | None = None
     dag_run: str | None = None
 
 

@@ -50,6 +50,7 @@ from skinlesion.registry.metrics_record import (
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord, WarmStartRecord
 from skinlesion.registry.versions import splits_known
+from skinlesion.stages.relabelled import note_relabelled
 from skinlesion.stages.settings import PipelineConfig
 from skinlesion.training.warm_start import candidate_to_evaluate
 
@@ -94,6 +95,8 @@ def evaluate(config: PipelineConfig) -> StageReport:
     rows, key = own.rows, evaluation_key(config, training, own.rows)
     metrics = None if config.force else _current_metrics(candidate, key)
     is_current = metrics is not None
+    if metrics is None:
+        note_relabelled(config, rows)
     sealed = "" if parts.sealed.empty else parts.sentence
     metrics = metrics or _evaluate(config, candidate, training, own, split, key, sealed)
     registered = register(config.models, candidate, metrics)

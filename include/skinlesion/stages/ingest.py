@@ -21,7 +21,7 @@ from skinlesion.data.images.formats import image_name
 from skinlesion.data.images.listing import CANNOT_LIST
 from skinlesion.data.images.near_duplicates import duplicate_sets, find_near_duplicates
 from skinlesion.data.labels import review_log
-from skinlesion.data.labels.classes import LABELS, UNKNOWN
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.conflicts import conflicting_diagnoses
 from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
@@ -89,21 +89,24 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
     duplicates = duplicate_sets(catalog["sha256"], pairs)
-    usable = catalog["refused"] == ""
+    in_pool = catalog["split"] == contract.POOL
+    usable = (catalog["refused"] == "") & ~in_pool
     conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable], reviewed)
     catalog.loc[conflicts.index, "refused"] = conflicts
     set_aside = catalog.index.isin(conflicts.index)
     usable &= ~set_aside
     if not usable.any():
         raise DataError(
-            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, "
-            f"{len(files)} files in images/, all refused ({_most_frequent(catalog['refused'])}). Expected files named as the tables' "
-            "images, and one diagnosis for each picture." + "".join(f" {note}" for note in notes)
+            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, {len(files)} files in images/, "
+            f"{_why_none(catalog['refused'], int(in_pool.sum()))}. Expected files named as the tables' images, and one diagnosis for "
+            "each picture: fill in the column of diagnoses, or put a table that has them into labels/."
+            + "".join(f" {note}" for note in notes)
         )
-    # What is set aside still shows that two lesions are one.
-    grouped = catalog.assign(group=assign_groups(catalog[usable | set_aside], duplicates[usable | set_aside]))
-    catalog.loc[grouped["group"].dropna().index, "group"] = grouped["group"].dropna()
-    split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, set_aside=grouped[set_aside])
+    # What is set aside, or has no diagnosis yet, still shows that two lesions are one, and keeps the side of its group.
+    unused = set_aside | in_pool
+    groups = assign_groups(catalog[usable | unused], duplicates[usable | unused])
+    catalog.loc[groups.index, "group"] = groups
+    split, decisions = assign_sides(catalog[usable], decided, config.held_out_fraction, catalog[unused])
     catalog.loc[usable, "split"] = split
     check_and_report(config, catalog, files, pairs, notes)
     # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
@@ -113,7 +116,7 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
         seen=len(catalog),
         done=read,
         skipped=len(files) - read,
-        refused=int((~usable).sum()),
+        refused=int((catalog["refused"] != "").sum()),
         seconds=watch.seconds(),
         details={
             **_details(catalog, labels, others),
@@ -132,8 +135,9 @@ def _catalog(
     """Return labels and files joined into rows of `catalog.COLUMNS`, the number of files that repeat another's bytes, and
     sentences on how the labels were read.
 
-    The columns group and split are still empty. What is unusable (see `Examined`) becomes a refused row: that of the image
-    whose name it has, or one of its own. A file of equal content and name, or of equal content without a row, is the same image.
+    The columns group and split are still empty, but for images without a diagnosis, which are in the pool. What is unusable (see
+    `Examined`) becomes a refused row: that of the image whose name it has, or one of its own. A file of equal content and name,
+    or of equal content without a row, is the same image.
     """
     files = files.assign(image=_names(files["file"], labels.rows["image"])).sort_values("file")
     several = files["image"].duplicated(keep=False) & (files["sha256"] != "")
@@ -148,22 +152,22 @@ def _catalog(
     if unusable:
         files = pd.concat([files, _rows_of_unusable(unusable, set(files["image"]))])
     labelled, notes = rows_of_files(labels.rows, files["image"])
-    labelled = _with_subjects(config, labelled, files)
     rows = labelled.drop(columns=["row", "expected"]).merge(
         files[["image", "file", "sha256", "size", "width", "height", "format", "reason"]], on="image", how="outer"
     )
-    has_label, has_file = rows["dx"].notna(), rows["file"].notna()
+    has_row, has_file = rows["dx"].notna(), rows["file"].notna()
     texts = [name for name, dtype in contract.COLUMNS.items() if dtype == "str" and name in rows]
     rows[[*texts, "reason"]] = rows[[*texts, "reason"]].fillna("")
     rows[["size", "width", "height"]] = rows[["size", "width", "height"]].fillna(0)
     refused = rows["refused"].where(rows["refused"] != "", rows["reason"])
-    refused = refused.where(has_file | (refused != ""), _no_file(unusable))
-    is_file = ~rows["file"].isin(list(unusable))
-    rows["refused"] = refused.where(has_label | ~is_file, f"no row in {labels.title} names this file")
-    rows["label"] = rows["label"].where(has_label, UNKNOWN)
-    rows["group"] = rows["split"] = ""
+    rows["refused"] = refused.where(has_file | (refused != ""), _no_file(unusable))
+    rows = _with_subjects(config, rows, files)
+    is_waiting = (rows["dx"] == "") & (rows["refused"] == "")
+    rows["label"] = rows["label"].where(rows["dx"] != "", "")
+    rows["split"] = np.where(is_waiting, contract.POOL, "")
+    rows["group"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
-    is_repeated = ~has_label & (rows["sha256"] != "") & rows["sha256"].isin(rows.loc[has_label, "sha256"])
+    is_repeated = ~has_row & (rows["sha256"] != "") & rows["sha256"].isin(rows.loc[has_row, "sha256"])
     rows = rows[~is_repeated]
     catalog = rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
     return catalog, copies + int(is_repeated.sum()), labels.notes + notes
@@ -198,7 +202,7 @@ def _no_file(unusable: dict[str, str]) -> str:
     return f"no file of this name in images/{where}"
 
 
-def _with_subjects(config: DataSettings, labelled: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+def _with_subjects(config: DataSettings, rows: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with what DICOM files say of their subjects, where the tables do not say it.
 
     A patient whom a table names by the id that a file has keeps the table's name for all images.
@@ -208,15 +212,15 @@ def _with_subjects(config: DataSettings, labelled: pd.DataFrame, files: pd.DataF
         is_said |= files[column] != ""
     said = files[is_said][[*SUBJECT_COLUMNS, "age"]]
     if said.empty:
-        return labelled
+        return rows
     key = SubjectKey(config.dataset)
-    in_tables = {key.name_of("patient", patient): patient for patient in labelled["patient_id"].unique() if patient}
+    in_tables = {key.name_of("patient", patient): patient for patient in rows["patient_id"].unique() if patient}
     said = said.assign(patient_id=said["patient_id"].map(lambda name: in_tables.get(name, name)))
-    of_row = said.reindex(labelled["image"]).set_axis(labelled.index)
+    of_row = said.reindex(rows["image"]).set_axis(rows.index)
     for column in SUBJECT_COLUMNS:
-        labelled[column] = labelled[column].where(labelled[column] != "", of_row[column].fillna(""))
-    labelled["age"] = labelled["age"].where(labelled["age"].notna(), of_row["age"])
-    return labelled
+        rows[column] = rows[column].where(rows[column] != "", of_row[column].fillna(""))
+    rows["age"] = rows["age"].where(rows["age"].notna(), of_row["age"])
+    return rows
 
 
 def _rows_of_unusable(unusable: dict[str, str], images: set[str]) -> pd.DataFrame:
@@ -251,7 +255,7 @@ def _details(catalog: pd.DataFrame, labels: Labels, others: list[str]) -> dict[s
         "other_files_named": [*sorted(others, key=_is_hidden)[:_NAMES_LISTED]],
         "classes": by_class,
         "unrecognised_dx": dict(fallback_counts(usable["dx"], listed=100)),
-        "blank_dx": int((usable["dx"] == "").sum()),
+        "waiting": len(contract.waiting(catalog)),
         "layouts": dict(labels.layouts),
         "conflicts": dict(labels.conflict_counts),
         "first_conflicts": [str(conflict) for conflict in labels.conflicts[:10]],
@@ -288,5 +292,12 @@ def _count_duplicates(
     }
 
 
-def _most_frequent(reasons: pd.Series) -> str:
-    return "; ".join(f"{count} times: {reason}" for reason, count in Counter(reasons).most_common(3))
+def _why_none(reasons: pd.Series, waiting: int) -> str:
+    """Return why no image can be used: the most frequent reasons, and how many have no diagnosis."""
+    counts = Counter(reasons[reasons != ""])
+    listed = "; ".join(f"{count} times: {reason}" for reason, count in counts.most_common(3))
+    if not waiting:
+        return f"all refused ({listed})"
+    return f"{waiting} of them without a diagnosis" + (
+        f", {counts.total()} rows or files refused ({listed})" if counts else ""
+    )

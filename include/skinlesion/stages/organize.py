@@ -77,7 +77,7 @@ def organize(config: PipelineConfig) -> StageReport:
 
 def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
     """Return the rows of the manifest with their `source` paths, the number of images left out, and of those refused."""
-    originals = _made(config, "resize", layout.processed(config.dataset))
+    originals = made(config, "resize", layout.processed(config.dataset))
     refused = int((~catalog["image"].isin(originals["image"])).sum())
     named = catalog.assign(original=catalog["sha256"], lesion=own_groups(catalog))[["image", *_OF_CATALOG]]
     rows = originals.assign(copy=0).merge(named, on="image")
@@ -86,7 +86,7 @@ def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame
     is_twin = rows["sha256"].isin(held_out["sha256"])
     twins = rows[(rows["split"] == TRAIN) & is_twin]
     rows = rows[~rows["image"].isin(twins["image"])]
-    copies = _made(config, "augment", layout.augmented(config.dataset))
+    copies = made(config, "augment", layout.augmented(config.dataset))
     copies = copies.assign(copy=copies["name"].str.extract(r"__aug(\d+)\.jpg$", expand=False).astype("int32"))
     in_training = rows.loc[rows["split"] == TRAIN, ["image", *_OF_CATALOG]]
     rows = pd.concat([rows, copies.merge(in_training, on="image")], ignore_index=True)
@@ -95,11 +95,11 @@ def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame
     return rows.astype(COLUMNS), len(twins), refused
 
 
-def _made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
+def made(config: PipelineConfig, stage: str, folder: Path) -> pd.DataFrame:
     """Return the files that a stage made: columns name, image, sha256, source (path)."""
-    made = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read_whole(stage)
-    made = made[made["refused"] == ""]
-    return made[["name", "image", "sha256"]].assign(source=str(folder) + "/" + made["name"])
+    files = BucketTable(layout.tables(config.dataset, stage), FILE_COLUMNS).read_whole(stage)
+    files = files[files["refused"] == ""]
+    return files[["name", "image", "sha256"]].assign(source=str(folder) + "/" + files["name"])
 
 
 def _present(output: Path) -> dict[str, os.stat_result]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import accepted, read_catalog
+from skinlesion.data.catalog import accepted, read_catalog, waiting
 from skinlesion.data.derived_files import COLUMNS, Job, Made, bring_up_to_date, write_made
 from skinlesion.data.images.colour import CONVERSION_VERSION, CONVERTED
 from skinlesion.data.images.file import ImageRefused, check_header, decode, encode_jpeg, read_header, to_model_size
@@ -28,9 +28,10 @@ VERSION: Final = 2
 
 
 def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
-    """Write processed_images/<image>.jpg for each accepted original. Those whose original is gone are removed."""
+    """Write processed_images/<image>.jpg for each original that is accepted or waits for a diagnosis. Others are removed."""
     watch = Stopwatch()
-    images = accepted(read_catalog(config.dataset))
+    catalog = read_catalog(config.dataset)
+    images = pd.concat([accepted(catalog), waiting(catalog)])
     folder = str(layout.images(config.dataset))
     wanted = images[["image"]].assign(source=source_of(images))
     wanted = wanted.assign(name=wanted["image"] + ".jpg", input=folder + "/" + images["file"])

@@ -1,17 +1,20 @@
-"""Review: find the images whose labels are likely wrong, and put them before people who can mend them."""
+"""Review: find the images whose labels are likely wrong, and those that have none, and put them before people."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinlesion.data.catalog import read_catalog
+from skinlesion.data.catalog import read_catalog, waiting
 from skinlesion.data.images.near_duplicates import DuplicateTables
+from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.review_log import read, standing
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.report.thumbnails import thumbnails
@@ -20,15 +23,19 @@ from skinlesion.data.review.queue import ReviewQueue, read_queue
 from skinlesion.data.review.queue import path as queue_path
 from skinlesion.data.review.queue import thumbnails as thumbnail_folder
 from skinlesion.data.review.suspects import out_of_fold, suspects
-from skinlesion.data.training_view import view_files
+from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.foundation import atomic, layout
+from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network.backbone import activations_key
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
+from skinlesion.prediction.classifier import classifier_of, model_file, predict
+from skinlesion.registry import in_service
 from skinlesion.stages.embed import store_activations
+from skinlesion.stages.organize import made
 from skinlesion.stages.settings import PipelineConfig
 
 
@@ -44,11 +51,17 @@ class Labelled(NamedTuple):
     pairs: pd.DataFrame
 
 
-_VERSION: Final = 1
+log = logging.getLogger(__name__)
+
+_VERSION: Final = 2
 """Counts up when another queue is made of the same data."""
 _AT_ONCE: Final = 256  # pictures that are in memory at a time
 _SIDE: Final = 512
 """Pixels on the long side of a picture of the queue."""
+_MOST_JUDGED: Final = 1000
+"""Images without a diagnosis that the model in service is asked about. Of more, these are drawn by a hash: chance is as good."""
+_SHARE_OF_POOL: Final = 4
+"""One of so many images in the queue is one without a diagnosis, while there are enough of both kinds."""
 
 
 def review(config: PipelineConfig) -> StageReport:
@@ -70,7 +83,7 @@ def review(config: PipelineConfig) -> StageReport:
         done=0 if is_current else queue.labelled,
         skipped=queue.labelled if is_current else 0,
         seconds=watch.seconds(),
-        details={"doubted": queue.doubted, "asked": len(queue.asked)},
+        details={"doubted": queue.doubted, "waiting": queue.waiting, "asked": len(queue.asked)},
     )
 
 
@@ -78,27 +91,35 @@ def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataF
     """Return the queue, which is stored with its pictures, and the images whose label is likely wrong, `suspects.COLUMNS`.
 
     Images of which people said something stand in neither. Images that ingest set aside, because their labels contradict each
-    other, come first in the queue; those without a label fill it up.
+    other, come first in the queue; doubted ones and those without a label take turns.
     """
-    rows, pooled, pairs = labelled(config)
     key, catalog, settled = _key(config, size), read_catalog(config.dataset), standing(read(config.dataset))
-    found = out_of_fold(pooled, rows["dx"], rows["group"])
+    rows, files, pairs = _labelled(config, catalog)
+    unlabelled = waiting(catalog)
+    pool, version = _pool(config, unlabelled[~unlabelled["image"].isin(settled)])
+    resized = [ViewFile(Path(path), sha256) for path, sha256 in zip(pool["source"], pool["sha256"], strict=True)]
+    pooled = _activations(config, [*files, *resized])
+    images = pd.concat([rows, pool], ignore_index=True)
+    found = out_of_fold(pooled[: len(rows)], rows["dx"], rows["group"])
     doubted = suspects(rows, found, pairs)
     doubted = doubted[~doubted["image"].isin(settled)].reset_index(drop=True)
     doubted["rank"] = np.arange(1, len(doubted) + 1)
     contradicted = making.set_aside(catalog, making.OPEN, settled).head(size // 2)
-    listed = doubted.head(size - len(contradicted))
-    unlabelled = making.set_aside(catalog, making.UNLABELLED, settled).head(size - len(contradicted) - len(listed))
+    rest = size - len(contradicted)
+    worth = making.worth_most(pool, rows["group"]).head(max(rest // _SHARE_OF_POOL, rest - len(doubted)))
+    listed = doubted.head(rest - len(worth))
     queue = ReviewQueue(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         key=key,
         labelled=len(rows),
         doubted=len(doubted),
+        waiting=len(unlabelled),
         choices=making.choices(rows["dx"], config.actinic_keratosis),
         asked=(
             *making.of_set_aside(contradicted),
-            *making.of_suspects(listed, rows, found, pooled),
-            *making.of_set_aside(unlabelled),
+            *making.mixed(
+                making.of_suspects(listed, found, images, pooled), making.of_pool(worth, version, images, pooled)
+            ),
         ),
     )
     _store_pictures(config, queue, catalog)
@@ -107,15 +128,15 @@ def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataF
 
 
 def _key(config: PipelineConfig, size: int) -> str:
-    """Return what names a queue: the labels and sides of all images, what people said, the backbone and the settings."""
+    """Return what names a queue: all images, what people said, the backbone, the settings; with a pool the model in service."""
     catalog, built = read_catalog(config.dataset), require_built_model(config.models)
     content = pd.util.hash_pandas_object(
         catalog[["image", "sha256", "dx", "label", "group", "split", "refused"]], index=False
     )
     said = len(read(config.dataset))
-    return fingerprint(
-        [_VERSION, size, said, built.weights_key, hashlib.sha256(content.to_numpy().tobytes()).hexdigest()]
-    )
+    parts = [_VERSION, size, said, built.weights_key, hashlib.sha256(content.to_numpy().tobytes()).hexdigest()]
+    now = in_service.read(config.models) if len(waiting(catalog)) else None
+    return fingerprint([*parts, now.run] if now is not None else parts)
 
 
 def _store_pictures(config: PipelineConfig, queue: ReviewQueue, catalog: pd.DataFrame) -> None:
@@ -139,24 +160,58 @@ def _store_pictures(config: PipelineConfig, queue: ReviewQueue, catalog: pd.Data
 
 
 def labelled(config: PipelineConfig) -> Labelled:
-    """Return the originals that have a diagnosis, held out or not, with their activations.
+    """Return the originals that have a diagnosis, held out or not, with their activations."""
+    rows, files, pairs = _labelled(config, read_catalog(config.dataset))
+    return Labelled(rows, _activations(config, files), pairs)
 
-    The activations are those of the built model's backbone. They are kept in a store of their own, which training does not read;
-    a second call computes those of new images alone.
+
+def _labelled(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame, list[ViewFile], pd.DataFrame]:
+    """Return the rows of `Labelled`, the files of the training view that show them, and the pairs of near-duplicates."""
+    manifest = read_manifest(config.dataset)
+    rows = manifest[manifest["copy"] == 0].reset_index(drop=True)
+    files = view_files(config.dataset, rows)
+    pairs, _ = DuplicateTables(layout.tables(config.dataset, "duplicates")).read()
+    return rows.assign(file=rows["image"].map(catalog.set_index("image")["file"])), files, pairs
+
+
+def _pool(config: PipelineConfig, images: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
+    """Return images without a diagnosis with what the model in service says, and its version; None if none could be asked.
+
+    images: rows of the catalog. The result has those that were resized, `_MOST_JUDGED` at most: columns image, file, dx, group,
+    original, sha256 and source (of the resized file), and `LABELS`, the probabilities.
     """
-    manifest, built = read_manifest(config.dataset), require_built_model(config.models)
-    originals = manifest[manifest["copy"] == 0]
+    files = made(config, "resize", layout.processed(config.dataset))[["image", "sha256", "source"]]
+    pool = images.assign(original=images["sha256"])[["image", "file", "dx", "group", "original"]].merge(
+        files, on="image"
+    )
+    pool = pool.sort_values("sha256")
+    pool = pool.iloc[np.argsort(pool["group"].duplicated(), kind="stable")].head(_MOST_JUDGED).reset_index(drop=True)
+    said = np.full((len(pool), len(LABELS)), np.nan)
+    now = in_service.read(config.models) if len(pool) else None
+    try:
+        if now is not None:
+            answers = predict(map(Path, pool["source"]), classifier_of(model_file(config.models)), config)
+            for row, answer in enumerate(answers):
+                said[row] = np.nan if answer.probabilities is None else answer.probabilities
+    except DataError as error:
+        log.warning("Images without a diagnosis are asked in no certain order: %s", error)
+        now = None
+    return pool.assign(**dict(zip(LABELS, said.T, strict=True))), now.version if now is not None else None
+
+
+def _activations(config: PipelineConfig, files: list[ViewFile]) -> npt.NDArray[np.float32]:
+    """Return the pooled activations of these files by the built model's backbone, float32 (n, 1280).
+
+    They are kept in a store of their own, which training does not read; a second call computes those of new files alone.
+    """
+    built = require_built_model(config.models)
     store = FeatureStore(
         layout.features(config.dataset) / f"{activations_key(built.weights_key, POOLED, 1)}{layout.REVIEW_STORE}"
     )
-    todo = originals[~originals["sha256"].isin(store.index()["sha256"])].drop_duplicates("sha256")
-    if not todo.empty:
-        store_activations(config, built, POOLED, 1, store, view_files(config.dataset, todo))
-        store.compact(set(originals["sha256"]))
-    file_of = read_catalog(config.dataset).set_index("image")["file"]
-    rows = originals[originals["dx"] != ""]
-    rows = rows.assign(file=rows["image"].map(file_of)).reset_index(drop=True)
-    every = np.arange(len(rows))
-    pooled = store.open(rows["sha256"].tolist()).take(every, np.zeros_like(every)).astype(np.float32)
-    pairs, _ = DuplicateTables(layout.tables(config.dataset, "duplicates")).read()
-    return Labelled(rows, pooled, pairs)
+    stored = set(store.index()["sha256"])
+    todo = {file.sha256: file for file in files if file.sha256 not in stored}
+    if todo:
+        store_activations(config, built, POOLED, 1, store, list(todo.values()))
+        store.compact({file.sha256 for file in files})
+    every = np.arange(len(files))
+    return store.open([file.sha256 for file in files]).take(every, np.zeros_like(every)).astype(np.float32)

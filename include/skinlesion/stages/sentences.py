@@ -77,8 +77,9 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
     def images(side: str) -> int:
         return sum(sides[side]["images"] for sides in details["classes"].values() if side in sides)
 
+    waiting = f", {details['waiting']:,} without a diagnosis" if details["waiting"] else ""
     parts = [
-        f"{_count(details['accepted'], 'image')} accepted, {report.refused} refused: "
+        f"{_count(details['accepted'], 'image')} accepted, {report.refused} refused{waiting}: "
         f"{images(TRAIN)} to train on, {images(HELD_OUT)} held out."
     ]
     if report.refused:
@@ -99,8 +100,6 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
             f"{_count(len(details['unrecognised_dx']), 'word')} for diagnoses not known: {_count(images_of, 'image')} with them "
             f"count as unknown: {_listed(details['unrecognised_dx'])}. The data report names them."
         )
-    if details["blank_dx"]:
-        parts.append(f"{_count(details['blank_dx'], 'image')} without a diagnosis count as unknown.")
     parts += details["notes"]
     return " ".join(parts)
 
@@ -165,9 +164,10 @@ def _review(report: StageReport, details: Mapping[str, Any]) -> str:
     if not report.seen:
         return "No queue of images to look at is wanted."
     begins = "" if report.done else "Nothing to do: "
+    waiting = f", {details['waiting']:,} have none" if details["waiting"] else ""
     return (
         f"{begins}{_count(details['asked'], 'image')} in the queue of the page Review; of {_count(report.seen, 'image')} with a "
-        f"diagnosis {details['doubted']:,} are doubted."
+        f"diagnosis {details['doubted']:,} are doubted{waiting}."
     )
 
 

@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from skinlesion.data.catalog import read_catalog
+from skinlesion.data.catalog import POOL, read_catalog
 from skinlesion.data.derived_files import COLUMNS
 from skinlesion.data.examined_files import known_of, settings_of
 from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.manifest import read_manifest
+from skinlesion.data.review.queue import read_queue
 from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
@@ -60,12 +61,15 @@ def why(config: PipelineConfig, image: str) -> list[Step]:
 
     image: name of the image, or of its file. Raises DataError if neither the catalog nor images/ knows it.
     """
-    row = _row_of(config, image)
-    steps = [_ingested(config, row)]
+    catalog = read_catalog(config.dataset)
+    row = _row_of(config, catalog, image)
+    steps = [_ingested(config, catalog, row)]
     if row["refused"]:
         return steps
     resized = _table(config, "resize", row["image"])
     steps.append(_resized(config, row, resized))
+    if row["split"] == POOL:
+        return [*steps, _asked(config, row)]
     steps.append(_augmented(config, row, resized))
     listed = _listed(config, row["image"])
     steps.append(_organized(row, resized, listed))
@@ -73,8 +77,7 @@ def why(config: PipelineConfig, image: str) -> list[Step]:
     return [*steps, *_learnt(config, row)]
 
 
-def _row_of(config: PipelineConfig, image: str) -> pd.Series:
-    catalog = read_catalog(config.dataset)
+def _row_of(config: PipelineConfig, catalog: pd.DataFrame, image: str) -> pd.Series:
     name = Path(image).name
     for wanted in (image, name, Path(name).stem):
         found = catalog[(catalog["image"] == wanted) | (catalog["file"] == wanted)]
@@ -87,8 +90,8 @@ def _row_of(config: PipelineConfig, image: str) -> pd.Series:
     )
 
 
-def _ingested(config: PipelineConfig, row: pd.Series) -> Step:
-    of_tables = [f"dx {row['dx']}" if row["dx"] else "no diagnosis", f"so {row['label']}"]
+def _ingested(config: PipelineConfig, catalog: pd.DataFrame, row: pd.Series) -> Step:
+    of_tables = [f"dx {row['dx']}, so {row['label']}" if row["dx"] else "no diagnosis"]
     of_tables += [f"lesion {row['lesion_id']}"] * bool(row["lesion_id"])
     what = ", ".join(of_tables)
     at, content = _written(layout.images(config.dataset) / row["file"]) if row["file"] else "", row["sha256"][:12]
@@ -97,10 +100,13 @@ def _ingested(config: PipelineConfig, row: pd.Series) -> Step:
         return Step("ingest", "stale", f"{changed} The catalog has it with {what}.", content, at)
     if row["refused"]:
         return Step("ingest", "refused", f"{_sentence(row['refused'])} The tables say {what}.", content, at)
-    side = "held out: no model learns it, all are measured on it" if row["split"] == HELD_OUT else "to train on"
-    return Step(
-        "ingest", "done", f"{row['file']} is accepted with {what}. Its group, {row['group']}, is {side}.", content, at
-    )
+    sides = {HELD_OUT: "is held out: no model learns it, all are measured on it", TRAIN: "is to train on"}
+    sides[POOL] = "gets its side of the split with its first diagnosis"
+    of_group = set(catalog.loc[catalog["group"] == row["group"], "split"])
+    side = next(words for side, words in sides.items() if side in of_group)
+    stays = " Without a diagnosis nothing trains on it, is measured on it or counts it." if row["split"] == POOL else ""
+    because = f"{row['file']} is accepted with {what}. Its group, {row['group']}, {side}.{stays}"
+    return Step("ingest", "done", because, content, at)
 
 
 def _why_examined_again(config: PipelineConfig, row: pd.Series) -> str:
@@ -137,6 +143,17 @@ def _resized(config: PipelineConfig, row: pd.Series, resized: pd.DataFrame) -> S
     return Step(
         "resize", "done", f"{one['name']} was made from the original as it is, with these settings.", content, at
     )
+
+
+def _asked(config: PipelineConfig, row: pd.Series) -> Step:
+    queue = read_queue(config.dataset)
+    names = [] if queue is None else [asked.image for asked in queue.asked]
+    if row["image"] not in names:
+        return Step(
+            "review", "not yet", "It is not in the queue of the page Review. A row in a table gives it a diagnosis too."
+        )
+    because = f"It is number {names.index(row['image']) + 1} of {len(names)} in the queue of the page Review, for somebody to say what it shows."
+    return Step("review", "done", because)
 
 
 def _augmented(config: PipelineConfig, row: pd.Series, resized: pd.DataFrame) -> Step:

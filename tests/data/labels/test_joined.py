@@ -204,11 +204,11 @@ def test_a_smaller_copy_and_its_original_are_one_image(join: Join) -> None:
         join("image,dx\nA,nv\nA_downsampled,mel\n")
 
 
-def test_an_image_that_only_a_table_without_diagnoses_names_is_refused(join: Join) -> None:
+def test_an_image_that_only_a_table_without_diagnoses_names_has_none(join: Join) -> None:
     labels = join("image,dx\nA,\n", "image,sex\nA,male\nB,male\n")
     assert values(labels, "image", "label", "refused") == [
         ["A", "unknown", ""],
-        ["B", "unknown", "no table gives this image a diagnosis"],
+        ["B", "unknown", ""],
     ]
 
 

@@ -27,7 +27,7 @@ FEWEST_OF_A_CLASS: Final = 10
 
 NORMAL_95: Final = 1.96
 
-_REPAIR: Final = "Repair or remove the files, or give them rows in the table of diagnoses"
+_REPAIR: Final = "Repair or remove the files, or correct their rows in the table of diagnoses"
 
 
 def check_alone(config: CheckSettings, catalog: pd.DataFrame) -> list[Finding]:
@@ -127,8 +127,8 @@ def _lost(config: CheckSettings, images: pd.DataFrame, accepted: AcceptedData) -
     before = accepted.rows
     lost = before[~is_among(before["image"], images["image"])]
     lost = lost[~is_among(lost["sha256"], images["sha256"])]  # what is left was not just renamed
-    why = pd.Series("gone or refused", index=lost.index)
-    found = "images of the accepted catalog are gone or refused"
+    why = pd.Series("gone, refused or without a diagnosis", index=lost.index)
+    found = "images of the accepted catalog are gone, are refused or have no diagnosis any more"
     check = Check(config, "max_lost_share", "Lost images")
     return check.of_share(lost, why, len(before), found, "Bring the files and their rows back")
 

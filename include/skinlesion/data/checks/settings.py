@@ -54,8 +54,8 @@ class CheckSettings(DataSettings):
     max_lost_share: float = setting(
         0.1,
         "Largest share of lost images",
-        "Largest share of the last accepted catalog's images that are gone or now refused. More means a lost folder or a "
-        "truncated table. 1 switches the check off.",
+        "Largest share of the last accepted catalog's images that are gone, refused or without a diagnosis now. More means "
+        "a lost folder or a truncated table. 1 switches the check off.",
         ge=0,
         le=1,
     )

@@ -9,8 +9,8 @@ import pandas as pd
 
 from skinlesion.data.labels.classes import UNKNOWN
 
-NO_DIAGNOSIS: Final = ("", "unknown")
-"""The values of a table without a diagnosis; the class may still be known (ISIC 2020)."""
+NOT_STATED: Final = "unknown"
+"""What a table says that knows no diagnosis. An image of which no table says anything is in the pool, and contradicts nothing."""
 
 
 def conflicting_diagnoses(
@@ -19,7 +19,7 @@ def conflicting_diagnoses(
     """Return the reason of each image that is set aside, by the index of its row.
 
     All images of a set of duplicates are set aside when two of them differ in diagnosis or in class. When only some of them
-    have a diagnosis, those without one are set aside. Where people looked at some and agree, those keep their diagnosis.
+    have a diagnosis, those that are stated to have none (`unknown`) are set aside. Where people looked at some and agree, those keep their diagnosis.
 
     images: columns image, dx, label. duplicates: the name of each image's set of duplicates, aligned, as `duplicate_sets`
     returns it. reviewed: the names of the images to which people who looked gave the diagnosis.
@@ -39,14 +39,14 @@ def _beside_a_review(same: pd.DataFrame, looked_at: pd.Series) -> dict[object, s
     differs = (same["dx"] != looked_at["dx"]) | (same["label"] != looked_at["label"])
     return {
         index: f"the same picture as {looked_at['image']}, which a person looked at and called {_diagnosis(looked_at)}; the tables "
-        f"say {_diagnosis(row) or 'nothing'} here"
+        f"say {_diagnosis(row)} here"
         for index, row in same[differs].iterrows()
     }
 
 
 def _reasons(same: pd.DataFrame) -> dict[object, str]:
     """Return the index and the reason of those images of one set of duplicates that are set aside."""
-    has_none = same["dx"].isin(NO_DIAGNOSIS) & (same["label"] == UNKNOWN)
+    has_none = (same["dx"] == NOT_STATED) & (same["label"] == UNKNOWN)
     diagnosed = same[~has_none]
     if diagnosed.empty:
         return {}
@@ -55,7 +55,7 @@ def _reasons(same: pd.DataFrame) -> dict[object, str]:
         index: f"the same picture as {first['image']}, which has the diagnosis {_diagnosis(first)}; this one has none"
         for index in same.index[has_none]
     }
-    named = diagnosed.loc[~diagnosed["dx"].isin(NO_DIAGNOSIS), "dx"]
+    named = diagnosed.loc[diagnosed["dx"] != NOT_STATED, "dx"]
     if named.nunique() < 2 and diagnosed["label"].nunique() < 2:
         return reasons
     for index, row in diagnosed.iterrows():
@@ -69,4 +69,4 @@ def _reasons(same: pd.DataFrame) -> dict[object, str]:
 
 
 def _diagnosis(row: pd.Series) -> str:
-    return str(row["label"] if row["dx"] in NO_DIAGNOSIS else row["dx"])
+    return str(row["label"] if row["dx"] == NOT_STATED else row["dx"])

@@ -33,8 +33,6 @@ _AGES_APART: Final = 5.0  # years; `age_approx` is rounded to five
 _SHARE_OF_A_SCOPE: Final = 0.1
 """Share of the rows whose lesion's id has several patients from which ids count as numbered within the patient."""
 
-_NO_DIAGNOSIS: Final = "no table gives this image a diagnosis"
-
 
 @dataclass(frozen=True, slots=True)
 class TableValue:
@@ -165,7 +163,6 @@ class _Join:
             where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
             for column in ("image", "full_size"):
                 self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
-        self._diagnoses = np.array([table.layout.diagnosis.kind != "none" for table in tables])
         if len(tables) > 1:
             self._join_names()
         numbers, images = pd.factorize(self._all["full_size"])
@@ -195,9 +192,6 @@ class _Join:
         rows["label"] = rows["dx"].map(classes).astype("str")
         rows["refused"] = self._agreed("refused")
         rows["refused"] = rows["refused"].where(rows["refused"] != "", pd.Series(disputed, dtype="str"))
-        has_diagnosis = np.zeros(self._count, dtype=bool)
-        has_diagnosis[self._image[self._diagnoses[self._table]]] = True
-        rows["refused"] = rows["refused"].where((rows["refused"] != "") | has_diagnosis, _NO_DIAGNOSIS)
         return rows
 
     def named_by(self, tables: Sequence[bool]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import accepted, class_counts, data_version, is_unmapped
+from skinlesion.data.catalog import accepted, class_counts, data_version, is_unmapped, waiting
 from skinlesion.data.finding import CheckResult, Finding, Verdict
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.labels.classes import LABELS, ClassCount
@@ -102,6 +102,7 @@ class DataReport(Record):
     Attributes:
         verdict: `failed` if a check failed, else `accepted` if the run was asked to accept a failure, else `passed`.
         refused: number of rows and files that were refused.
+        waiting: number of images that wait for a diagnosis; they are in no other figure.
         notes: sentences on how ids, names and files of labels were read.
     """
 
@@ -112,6 +113,7 @@ class DataReport(Record):
     images: int
     lesions: int
     refused: int
+    waiting: int
     notes: list[str]
     checks: list[CheckResult]
     classes: list[ClassCount]
@@ -171,6 +173,7 @@ def contents(
         images=len(images),
         lesions=images["group"].nunique(),
         refused=len(refused),
+        waiting=len(waiting(catalog)),
         notes=list(notes),
         checks=[finding.result() for finding in findings],
         classes=class_counts(images),

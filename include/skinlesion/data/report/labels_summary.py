@@ -49,12 +49,12 @@ class Refinement(RecordPart):
 
 
 class LabelsSummary(Record):
-    """What tables of labels become. Counts are of images that can be used unless they say otherwise.
+    """What tables of labels become. Counts are of images that can be used and have a diagnosis, unless they say otherwise.
 
     Attributes:
         rows: number of images in the tables, refused ones too.
         fallback: diagnoses that count as unknown because they are not recognised.
-        blank: number of images without a diagnosis.
+        waiting: number of images without a diagnosis.
         groups_by: number of groups that are a lesion, else a patient, else an image.
         refused_because: number of refused images by reason.
         notes: sentences on how ids and names were read.
@@ -64,7 +64,7 @@ class LabelsSummary(Record):
     classes: dict[str, int]
     diagnoses: dict[str, int]
     fallback: dict[str, int]
-    blank: int
+    waiting: int
     groups: int
     groups_by: dict[str, int]
     sources: dict[str, int]
@@ -81,7 +81,7 @@ class LabelsSummary(Record):
 def fallback_counts(dx: pd.Series, listed: int) -> dict[str, int]:
     """Return the diagnoses that are `unknown` only because they are not recognised, and the number of images of each.
 
-    The most frequent come first; those beyond `listed` are added up under `(others)`. A blank is not among them.
+    The most frequent come first; those beyond `listed` are added up under `(others)`.
     """
     unrecognised: Counter[str] = Counter()
     for value, count in dx.value_counts(sort=False).items():
@@ -95,16 +95,17 @@ def fallback_counts(dx: pd.Series, listed: int) -> dict[str, int]:
 def labels_summary(labels: Labels, held_out_fraction: float) -> LabelsSummary:
     """Return what the tables become."""
     rows = labels.rows
-    usable = rows[rows["refused"] == ""].assign(sha256="").reset_index(drop=True)
+    is_refused, is_blank = rows["refused"] != "", rows["dx"] == ""
+    usable = rows[~is_refused & ~is_blank].assign(sha256="").reset_index(drop=True)
     usable["group"] = assign_groups(usable)
     usable["split"], _ = assign_sides(usable, empty(DECISION_COLUMNS), held_out_fraction)
     kinds = usable["group"].drop_duplicates().str.split(":", n=1).str[0].value_counts()
     return LabelsSummary(
         rows=len(rows),
         classes={label: int((usable["label"] == label).sum()) for label in LABELS},
-        diagnoses=_counts(usable["dx"].where(usable["dx"] != "", "(blank)").str.slice(0, SHOWN)),
+        diagnoses=_counts(usable["dx"].str.slice(0, SHOWN)),
         fallback=fallback_counts(usable["dx"], listed=1000),
-        blank=int((usable["dx"] == "").sum()),
+        waiting=int((is_blank & ~is_refused).sum()),
         groups=usable["group"].nunique(),
         groups_by={kind: int(kinds.get(kind, 0)) for kind in ("lesion", "patient", "image")},
         sources=_counts(usable["source"].where(usable["source"] != "", _NOT_KNOWN)),
@@ -122,8 +123,8 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> LabelsSummary:
         ],
         conflict_counts=dict(labels.conflict_counts),
         conflicts=labels.conflicts,
-        refused=len(rows) - len(usable),
-        refused_because=dict(Counter(rows.loc[rows["refused"] != "", "refused"]).most_common(_REASONS_LISTED)),
+        refused=int(is_refused.sum()),
+        refused_because=dict(Counter(rows.loc[is_refused, "refused"]).most_common(_REASONS_LISTED)),
         notes=labels.notes,
     )
 
@@ -137,7 +138,8 @@ def print_summary(summary: LabelsSummary, console: Console) -> None:
     print_whole(
         console,
         of_tables,
-        f"\n{_images(summary.rows)}, {summary.refused} of them refused; {summary.groups} groups by {by}",
+        f"\n{_images(summary.rows)}, {summary.refused} of them refused, {summary.waiting} without a diagnosis; {summary.groups} groups "
+        f"by {by}",
     )
     for title, counts, shares in (
         ("class", summary.classes, summary.split.classes),

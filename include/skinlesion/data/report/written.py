@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.catalog import data_version
+from skinlesion.data.catalog import data_version, waiting
 from skinlesion.data.finding import Finding, LinkedReport
 from skinlesion.data.report import thumbnails
 from skinlesion.data.report.contents import DataReport
@@ -78,8 +78,8 @@ def _report_of(dataset: Path, catalog: pd.DataFrame) -> DataReport | None:
         report = DataReport.read(page.with_suffix(".json"))
     except (OSError, DataError):
         return None
-    refused = int((catalog["refused"] != "").sum())
-    is_same = (report.data_version, report.refused) == (data_version(catalog), refused)
+    now = (data_version(catalog), int((catalog["refused"] != "").sum()), len(waiting(catalog)))
+    is_same = (report.data_version, report.refused, report.waiting) == now
     return report if is_same and page.is_file() else None
 
 

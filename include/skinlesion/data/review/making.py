@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.labels.diagnosis import label_of
 from skinlesion.data.review.queue import Asked, Choice, Picture
 from skinlesion.data.review.suspects import Floats, OutOfFold
@@ -29,8 +30,6 @@ TITLES: Final = {
 
 OPEN: Final = ("the tables give it different diagnoses", "the same picture as ", "its file is another than ")
 """How the reasons begin for which ingest sets an image aside that a person can settle."""
-UNLABELLED: Final = ("no row in ", "no table gives this image a diagnosis")
-"""How the reasons begin of images that nobody has given a diagnosis."""
 
 PICTURES_OF_A_LESION: Final = 8
 NEIGHBOURS: Final = 4
@@ -74,52 +73,120 @@ def of_set_aside(rows: pd.DataFrame) -> list[Asked]:
 
 
 def of_suspects(
-    listed: pd.DataFrame, rows: pd.DataFrame, found: OutOfFold | None, pooled: npt.NDArray[np.float32]
+    listed: pd.DataFrame, found: OutOfFold | None, images: pd.DataFrame, pooled: npt.NDArray[np.float32]
 ) -> list[Asked]:
     """Return the images of the list as they stand in the queue.
 
-    listed: of `suspects.COLUMNS`. rows: all images with a diagnosis, as `suspects` takes them. found, pooled: of the same rows,
-    the out-of-fold probabilities and the backbone's pooled activations.
+    listed: of `suspects.COLUMNS`. images: those with a diagnosis, as `suspects` takes them, then those without. found: of those with
+    one, the out-of-fold probabilities. pooled: of all, the backbone's pooled activations.
     """
-    place = pd.Series(np.arange(len(rows)), index=rows["image"])
-    places = place.loc[listed["image"]].to_numpy()
-    groups, _ = pd.factorize(rows["group"])
-    near = nearest(pooled, places, groups)
-    members = {group: np.asarray(at).tolist() for group, at in rows.groupby("group").indices.items()}
-    images, contents, dx = (rows[name].astype(str).tolist() for name in ("image", "original", "dx"))
+    places = pd.Series(np.arange(len(images)), index=images["image"]).loc[listed["image"]].to_numpy()
+    return [
+        Asked(
+            **{name: row[name] for name in ("image", "dx", "label", "split", "suggested", "reason")},
+            content=str(images["original"].iat[at]),
+            probabilities={} if found is None else _likeliest(found.codes, found.probabilities[at]),
+            lesion=lesion,
+            neighbours=neighbours,
+        )
+        for at, row, (lesion, neighbours) in zip(
+            places.tolist(), listed.to_dict("records"), _beside(images, pooled, places), strict=True
+        )
+    ]
 
-    def picture(at: int) -> Picture:
-        return Picture(image=images[at], content=contents[at], dx=dx[at])
 
+def worth_most(pool: pd.DataFrame, labelled: pd.Series) -> pd.DataFrame:
+    """Return the images without a diagnosis in the order in which their labels are worth most, one of a lesion.
+
+    First come lesions of which no picture has a diagnosis, and of each group those whose probability of malignant is nearest to
+    one half. Nothing that was tried beats chance in the AUROC; this gains most in balanced accuracy (docs/experiments.md).
+
+    pool: columns group, sha256, and `LABELS` with the probabilities, NaN where no model was asked. labelled: the groups of the
+    images with a diagnosis.
+    """
+    keys = pool.assign(known=pool["group"].isin(labelled), apart=(pool[MALIGNANT] - 0.5).abs())
+    in_order = keys.sort_values(["known", "apart", "sha256"], na_position="last")
+    return pool.loc[in_order.index[~in_order["group"].duplicated()]]
+
+
+def of_pool(
+    chosen: pd.DataFrame, version: int | None, images: pd.DataFrame, pooled: npt.NDArray[np.float32]
+) -> list[Asked]:
+    """Return images without a diagnosis as they stand in the queue.
+
+    chosen: some of the pool, as `worth_most` takes it. version: that gave the probabilities; None if no model was asked. images,
+    pooled: as for `of_suspects`.
+    """
+    places = pd.Series(np.arange(len(images)), index=images["image"]).loc[chosen["image"]].to_numpy()
     queue = []
-    for number, (at, row) in enumerate(zip(places.tolist(), listed.to_dict("records"), strict=True)):
-        others = [other for other in members[rows["group"].iat[at]] if other != at]
+    rows = zip(chosen.to_dict("records"), _beside(images, pooled, places), strict=True)
+    for row, (lesion, neighbours) in rows:
+        said = np.array([row[label] for label in LABELS], dtype=np.float64)
+        is_said = version is not None and bool(np.isfinite(said).all())
+        of_model = f" Version {version}, in service, gives malignant {row[MALIGNANT]:.0%}." if is_said else ""
+        known = sorted({one.dx for one in lesion} - {""})
+        of_lesion = f" Other pictures of its lesion are {' and '.join(known)}." if known else ""
         queue.append(
             Asked(
-                **{name: row[name] for name in ("image", "dx", "label", "split", "suggested", "reason")},
-                content=contents[at],
-                probabilities={} if found is None else _likeliest(found, found.probabilities[at]),
-                lesion=tuple(map(picture, others[:PICTURES_OF_A_LESION])),
-                neighbours=tuple(map(picture, near[number].tolist())),
+                image=row["image"],
+                content=row["original"],
+                dx="",
+                label="",
+                split="",
+                suggested="",
+                reason=f"It has no diagnosis, so nothing learns from it.{of_model}{of_lesion}",
+                probabilities=_likeliest(LABELS, said) if is_said else {},
+                lesion=lesion,
+                neighbours=neighbours,
+                version=version if is_said else None,
             )
         )
     return queue
 
 
+def mixed(*parts: Sequence[Asked]) -> list[Asked]:
+    """Return the images of all parts, each part in its order and spread evenly over the whole."""
+    placed = [((place + 0.5) / len(part), one) for part in parts for place, one in enumerate(part)]
+    return [one for _, one in sorted(placed, key=lambda each: each[0])]
+
+
+def _beside(
+    images: pd.DataFrame, pooled: npt.NDArray[np.float32], places: npt.NDArray[np.int64]
+) -> list[tuple[tuple[Picture, ...], tuple[Picture, ...]]]:
+    """Return, for each place, the lesion's other pictures, and the pictures with a diagnosis of other lesions that are most alike."""
+    groups, _ = pd.factorize(images["group"])
+    labelled = int((images["dx"] != "").sum())
+    near = nearest(pooled[:labelled], groups[:labelled], pooled[places], groups[places])
+    members = {group: np.asarray(at).tolist() for group, at in pd.Series(groups).groupby(groups).indices.items()}
+    names, contents, dx = (images[name].astype(str).tolist() for name in ("image", "original", "dx"))
+
+    def pictures(rows: list[int]) -> tuple[Picture, ...]:
+        return tuple(Picture(image=names[at], content=contents[at], dx=dx[at]) for at in rows)
+
+    lesions = ([one for one in members[groups[at]] if one != at] for at in places.tolist())
+    return [
+        (pictures(others[:PICTURES_OF_A_LESION]), pictures(alike))
+        for others, alike in zip(lesions, near.tolist(), strict=True)
+    ]
+
+
 def nearest(
-    pooled: npt.NDArray[np.float32], places: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]
+    pooled: npt.NDArray[np.float32],
+    groups: npt.NDArray[np.int64],
+    of_asked: npt.NDArray[np.float32],
+    groups_asked: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Return, for each place, the rows of other groups whose activations are most alike, int64 (n, up to `NEIGHBOURS`).
+    """Return, for each image that is asked, the rows of other groups whose activations are most alike, int64 (n, up to `NEIGHBOURS`).
 
     Alike by the cosine of the difference from the mean. Rows are compared in blocks: memory does not grow with their number.
     """
     mean = pooled.mean(axis=0)
-    asked = _directions(pooled[places], mean)
-    best: Floats = np.empty((len(places), 0))
-    rows = np.empty((len(places), 0), dtype=np.int64)
+    asked = _directions(of_asked, mean)
+    best: Floats = np.empty((len(asked), 0))
+    rows = np.empty((len(asked), 0), dtype=np.int64)
     for start in range(0, len(pooled), _BLOCK):
         alike = asked @ _directions(pooled[start : start + _BLOCK], mean).T
-        alike[groups[places][:, None] == groups[None, start : start + _BLOCK]] = -np.inf
+        alike[groups_asked[:, None] == groups[None, start : start + _BLOCK]] = -np.inf
         here = np.argsort(-alike, axis=1, kind="stable")[:, :NEIGHBOURS]
         best = np.hstack([best, np.take_along_axis(alike, here, 1).astype(np.float64)])
         rows = np.hstack([rows, here + start])
@@ -135,6 +202,6 @@ def _directions(pooled: npt.NDArray[np.float32], mean: npt.NDArray[np.float32]) 
     return (apart / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _likeliest(found: OutOfFold, probabilities: Floats) -> dict[str, float]:
+def _likeliest(codes: Sequence[str], probabilities: Floats) -> dict[str, float]:
     order = np.argsort(-probabilities, kind="stable")
-    return {found.codes[at]: round(float(probabilities[at]), 4) for at in order}
+    return {codes[at]: round(float(probabilities[at]), 4) for at in order}

@@ -35,7 +35,9 @@ class Asked(RecordPart):
         split: its side; empty for an image that is set aside.
         suggested: the likeliest diagnosis otherwise; empty if nothing suggests one.
         reason: why it is asked, in words.
-        probabilities: of the diagnoses by models that saw no picture of the lesion, the likeliest first; empty where none was asked.
+        probabilities: of the diagnoses by models that saw no picture of the lesion, or of the classes by a version; the likeliest
+            first; empty where none was asked.
+        version: the version that was in service and said so; None for the models.
         lesion: the lesion's other pictures.
         neighbours: the pictures of other lesions that the backbone finds most alike, the most alike first.
     """
@@ -50,6 +52,7 @@ class Asked(RecordPart):
     probabilities: dict[str, float]
     lesion: tuple[Picture, ...]
     neighbours: tuple[Picture, ...]
+    version: int | None = None
 
 
 class Choice(RecordPart):
@@ -67,6 +70,7 @@ class ReviewQueue(Record):
         at: when it was made, ISO 8601, UTC.
         key: names what it was made from.
         labelled: how many images have a diagnosis; doubted: how many of them are doubted, of which the queue has the first.
+        waiting: how many images have none, of which the queue has those whose label is worth most.
         choices: the diagnoses, the most frequent first.
         asked: the images, in the order in which people should look at them.
     """
@@ -77,6 +81,7 @@ class ReviewQueue(Record):
     key: str
     labelled: int
     doubted: int
+    waiting: int
     choices: tuple[Choice, ...]
     asked: tuple[Asked, ...]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from skinlesion.data.review.queue import path as queue_path
-from skinlesion.data.review.queue import thumbnails
+from skinlesion.data.review.queue import read_queue, thumbnails
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import Shard
 from skinlesion.foundation.stage_report import StageReport
@@ -163,7 +163,9 @@ def _keys() -> Seen:
 def of_labelled(see: Sights, shard: Shard) -> Seen:
     """Return what the queue of reviews depends on."""
     tables = (layout.catalog(see.dataset), layout.review_history(see.dataset))
-    return see.content(*tables) | of_training_files(see, shard) | see.files(layout.tables(see.dataset, "duplicates"))
+    found = see.content(*tables) | of_training_files(see, shard) | see.files(layout.tables(see.dataset, "duplicates"))
+    queue = read_queue(see.dataset)
+    return found | {"asked": _target(see) if queue is not None and queue.waiting else ""}
 
 
 def queued(see: Sights, shard: Shard, known: Noted) -> Seen:
@@ -185,9 +187,13 @@ def _hidden(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".")] if folder.is_dir() else []
 
 
-def _in_service(see: Sights) -> Seen:
+def _target(see: Sights) -> str:
     link = layout.release_in_service(see.models)
-    target = str(link.readlink()) if link.is_symlink() else ""
+    return str(link.readlink()) if link.is_symlink() else ""
+
+
+def _in_service(see: Sights) -> Seen:
+    target = _target(see)
     return {"in service": target} | (see.files(see.models / target) if target else {})
 
 

@@ -1,0 +1,66 @@
+"""Note in the history that the truth by which models are measured has changed: held-out images were relabelled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import pandas as pd
+
+from skinlesion.data.labels.review_log import diagnosed
+from skinlesion.data.manifest import version
+from skinlesion.foundation import layout
+from skinlesion.prediction.held_out_scores import stored_table
+from skinlesion.registry import history
+from skinlesion.registry.candidate import Candidate
+from skinlesion.registry.history import HistoryEntry, Relabelled
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.switch import writing
+from skinlesion.stages.settings import PipelineConfig
+
+TABLES: Final = "the tables"
+
+
+_NAMED: Final = 5
+"""Reviewers and kinds of changes in a sentence; the others are counted."""
+
+
+def note_relabelled(config: PipelineConfig, rows: pd.DataFrame) -> None:
+    """Add an entry to the history if held-out images have another class than when a version was measured last.
+
+    Call it before anything is measured by the new labels, which replaces the stored ones. A second call adds nothing.
+
+    rows: those of the manifest that are measured on.
+    """
+    known = Registry.read(config.models).known
+    if not known.measured:
+        return
+    number = known.measured[-1]
+    before = stored_table(Candidate(layout.candidate(config.models, known.registered[number].run)))
+    if before is None:
+        return
+    both = rows[["image", "label"]].merge(before[["image", "label"]], on="image", suffixes=("", "_was"))
+    changed = both[both["label"] != both["label_was"]]
+    said = diagnosed(config.dataset) if config.review_labels != "ignore" else {}
+    by = Counter(said[image].by if image in said else TABLES for image in changed["image"])
+    found = Relabelled(images=len(changed), by=dict(by.most_common()), held_out_version=version(rows))
+    with writing(config.models) as registry:
+        last = next((entry for entry in registry.history if entry.relabelled is not None), None)
+        if changed.empty or (last is not None and (last.version, last.relabelled) == (number, found)):
+            return
+        kinds = Counter(f"{was} became {now}" for was, now in zip(changed["label_was"], changed["label"], strict=True))
+        entry = HistoryEntry(
+            at=history.now(),
+            what="measured by other labels",
+            actor=", ".join(list(found.by)[:_NAMED]),
+            version=number,
+            reason=f"Since version {number} was measured, held-out images got another class ({len(changed):,}): {_listed(kinds)}. Said by "
+            f"{_listed(by)}. Figures of before and after do not compare",
+            relabelled=found,
+        )
+        history.append(config.models, entry)
+
+
+def _listed(counts: Counter[str]) -> str:
+    more = f" and {len(counts) - _NAMED} others" if len(counts) > _NAMED else ""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common(_NAMED)) + more
