@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from tests.small_backbone import small_backbone
 
 BATCHES_AN_EPOCH: Final = 2
 MODELS_KEPT: Final = 8
@@ -96,20 +97,6 @@ def _loaded_once(load: Any) -> Any:
         return known[key]
 
     return loaded
-
-
-def small_backbone(weights: Any) -> Any:
-    """Return a network from an image to activations (n, 7, 7, 16) that has the layers which the product asks for by name."""
-    import keras
-
-    layers = keras.layers
-    image = keras.Input((224, 224, 3), name="image")
-    seen = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)
-    seen = layers.AveragePooling2D(32, name="small")(seen)
-    for number, (name, width) in enumerate((("Conv1_relu", 32), ("block_12_add", 96), ("out_relu", 16))):
-        start = keras.initializers.GlorotUniform(seed=number)
-        seen = layers.Conv2D(width, 1, activation="relu", name=name, kernel_initializer=start)(seen)
-    return keras.Model(image, seen, name="small_backbone")
 
 
 def compile_quickly(part: Any, phase: Any, config: Any) -> None:

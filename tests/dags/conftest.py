@@ -58,8 +58,8 @@ def each_dag(request: pytest.FixtureRequest, bag: DagBag) -> Any:
 def run_dag(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDag]:
     """Return a function that runs a DAG once and gives its state, tasks, reports, notices, note and log; see run_dag.py."""
     folder = tmp_path_factory.mktemp("runs")
-    script = Path(__file__).with_name("run_dag.py")
-    process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command, project = [sys.executable, "-m", "tests.dags.run_dag"], Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     requests, answers = process.stdin, process.stdout
 

@@ -1,12 +1,14 @@
 """Run DAGs once with `dag.test()`, each in a process of its own, as a night is one: TensorFlow and Airflow keep state.
 
-A parent process that has imported both, but has used neither, forks one for each run. It reads requests as lines of JSON from
+A parent process that has imported both, and has done once what Airflow would do again in each process, forks one for each run.
+It starts no thread and opens no database, which its children could not share. It reads requests as lines of JSON from
 its standard input, {"dag_id": "skin_lesion_retrain", "settings": {...}, "fail_once": "organize", "environment": {...},
 "summary": FILE, "log": FILE}, and answers each with a line, the exit status. The fixture `run_dag` in conftest.py starts it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,8 +16,11 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
+
+from tests.small_backbone import built_small
 
 
 class RunDag(Protocol):
@@ -169,17 +174,61 @@ def run_in_child(request: dict[str, Any]) -> int:
         os._exit(status)
 
 
-if __name__ == "__main__":
+LATE = (
+    "alembic.command",
+    "hypothesis.extra.pandas",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandera.pandas",
+    "pyarrow.dataset",
+    "skinlesion.evaluation.html_report",
+    "skinlesion.evaluation.plots",
+    "skinlesion.training.calibration",
+    "skinlesion.training.fit",
+    "sklearn.linear_model",
+)
+"""What a run imports in the middle of its work, and takes long."""
+
+
+def warm_up() -> None:
+    """Import what runs import, and let Airflow make the routes of its execution API and the DAGs' schemas once."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # as a task sets it before it imports TensorFlow
 
+    import a2wsgi  # noqa: F401
+    import anyio._backends._asyncio  # noqa: F401
+    import httpx
     import mlflow  # noqa: F401
     import tensorflow  # noqa: F401
-    from airflow.dag_processing.dagbag import DagBag  # noqa: F401
+    from airflow import settings
+    from airflow.dag_processing import collection  # noqa: F401
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk.execution_time import task_runner  # noqa: F401
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
+    from airflow.serialization.serialized_objects import DagSerialization
+    from sqlalchemy.orm import configure_mappers
 
-    from skinlesion.stages import pipeline  # noqa: F401
+    from skinlesion.stages.pipeline import NIGHTLY
 
-    for line in sys.stdin:
-        sys.stderr.flush()
-        sys.stdout.write(f"{run_in_child(json.loads(line))}\n")
-        sys.stdout.flush()
+    for name in (*(f"skinlesion.stages.{stage}" for stage in (*NIGHTLY, "monitor", "promote")), *LATE):
+        import_module(name)
+
+    async def ask() -> None:
+        transport = in_process_api_server().atransport
+        async with httpx.AsyncClient(transport=transport, base_url="http://in-process.invalid") as client:
+            await client.get("/")
+
+    asyncio.run(ask())
+    configure_mappers()
+    for dag in DagBag(settings.DAGS_FOLDER, known_pools={"default_pool"}).dags.values():
+        DagSerialization.to_dict(dag)
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what Airflow says on the standard output is no answer
+    warm_up()
+    with built_small():  # how the network learns is no question of a DAG
+        for line in sys.stdin:
+            sys.stdout.flush()
+            answers.write(f"{run_in_child(json.loads(line))}\n")
+            answers.flush()

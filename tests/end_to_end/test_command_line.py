@@ -4,32 +4,17 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.trained import candidate_of, options
+from tests.trained import candidate_of, options, skinlesion
 
-from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.model_files import REGISTERED, VERDICT
 from skinlesion.stages.pipeline import STAGES
-
-
-def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Call the command in this process, and return its status and what it writes."""
-    command = ["skinlesion", *map(str, arguments)]
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        patch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def test_run_prints_the_figures_the_gates_verdict_and_where_the_model_is(trained: Path) -> None:

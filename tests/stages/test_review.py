@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.small_backbone import WIDTH
 from tests.stages.data_set import jpeg
 from tests.trained import OTHER_SEED, candidate_of, config_of, options
 from typer.testing import CliRunner
@@ -47,7 +48,7 @@ def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trai
     originals = read_manifest(dataset)
     assert sorted(rows["image"]) == sorted(originals.loc[originals["copy"] == 0, "image"])
     assert set(rows["split"]) == {"train", "held_out"}
-    assert pooled.shape == (len(rows), 1280)
+    assert pooled.shape == (len(rows), WIDTH)
     assert {path: path.stat().st_mtime_ns for path in stored} == written  # nothing was computed again
 
 
