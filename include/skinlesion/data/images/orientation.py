@@ -1,7 +1,6 @@
 """The eight orientations of an image: quarter turns and their mirror images.
 
-A dermoscopic image has no up and no left, so each orientation shows the same lesion. Training draws among them, and
-test-time augmentation averages over them.
+A dermoscopic image has no up and no left, so each orientation shows the same lesion. Training draws among them.
 """
 
 from __future__ import annotations
