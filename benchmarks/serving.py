@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -199,30 +199,41 @@ def measure(
 
 
 def with_and_without(what: str, models: Path, port: int, single: Sequence[bytes], rounds: int) -> None:
-    """Tell latency, throughput and the server's CPU time an image with the log, or the shadow, on and off, whose rounds take turns.
+    """Tell latency, throughput and CPU time an image of two servers, one with the log, or the shadow, and one without.
 
-    On a machine that others use too, the CPU time alone compares.
+    They take turns of some seconds, so that what else the machine does falls on both.
     """
-    names = ("median (ms)", "p99 (ms)", "images/s at saturation", "CPU time an image (ms)")
-    found: dict[str, list[list[float]]] = {"off": [], "on": []}
-    with tempfile.TemporaryDirectory() as folder:
+    found: dict[str, Answers] = {"off": Answers(), "on": Answers()}
+    seconds, saturated = {"off": list[float](), "on": list[float]()}, 60
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        servers = {}
+        for at, name in enumerate(found):
+            log = {"log": folder} if what == "shadow" or name == "on" else {}
+            is_shadow = what == "shadow" and name == "on"
+            server, _ = stack.enter_context(serving(models, port + at, **log, shadow=is_shadow))
+            at_saturation(port + at, single, 100, 4)
+            servers[name] = server, port + at, sum(server.cpu_times()[:2])
         for number in range(rounds):
             for name in ("off", "on") if number % 2 else ("on", "off"):
-                log = {"log": folder} if what == "shadow" or name == "on" else {}
-                with serving(models, port, **log, shadow=what == "shadow" and name == "on") as (server, _):
-                    at_saturation(port, single, 100, 4)
-                    told = sorted(1000 * seconds for seconds in at_a_rate(port, single, 200, 20.0).told)
-                    before = server.cpu_times()
-                    seconds, answers = at_saturation(port, single, 600, 4)
-                    after, count = server.cpu_times(), len(answers.told)
-                    cpu = 1000 * (after.user + after.system - before.user - before.system) / count
-                    shadowed = _shadowed(port) if what == "shadow" else ""
-                found[name].append([statistics.median(told), told[int(0.99 * len(told))], count / seconds, cpu])
-                figures = zip(names, found[name][-1], strict=True)
-                typer.echo(f"{what} {name}: " + ", ".join(f"{one} {value:.2f}" for one, value in figures) + shadowed)
-    off, on = (np.median(np.array(found[name]), axis=0) for name in ("off", "on"))
-    ratios = ", ".join(f"{one} {a / b:.2f}" for one, a, b in zip(names, on, off, strict=True))
-    typer.echo(f"on to off, medians of {rounds} rounds: {ratios}")
+                time.sleep(1)  # what waits for the candidate is done
+                found[name].told += at_a_rate(servers[name][1], single, 40, 20.0).told
+                seconds[name].append(at_saturation(servers[name][1], single, saturated, 4)[0])
+        time.sleep(1)
+        figures = {}
+        for name, (server, _, before) in servers.items():
+            told = sorted(1000 * one for one in found[name].told)
+            cpu = 1000 * (sum(server.cpu_times()[:2]) - before) / (len(told) + saturated * rounds)
+            rate = saturated / statistics.median(seconds[name])
+            figures[name] = [statistics.median(told), told[int(0.99 * len(told))], rate, cpu]
+        shadowed = _shadowed(port + 1) if what == "shadow" else ""
+    names = ("median (ms)", "p99 (ms)", "images/s at saturation", "CPU time an image (ms)")
+    for name, values in figures.items():
+        typer.echo(
+            f"{what} {name}: " + ", ".join(f"{one} {value:.2f}" for one, value in zip(names, values, strict=True))
+        )
+    ratios = ", ".join(f"{one} {a / b:.2f}" for one, a, b in zip(names, figures["on"], figures["off"], strict=True))
+    typer.echo(f"on to off, {rounds} rounds that take turns: {ratios}{shadowed}")
 
 
 def _shadowed(port: int) -> str:
