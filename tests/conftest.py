@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from skinlesion.foundation.checksum import sha256_of
 from tests.made_once import MakeOnce
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -134,6 +135,24 @@ def airflow_database(make_once: MakeOnce) -> Path:
 
     shutil.copyfile(make_once("airflow", migrate) / "airflow.db", _HOME / "airflow.db")
     return _HOME / "airflow.db"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _examine_equal_models_once() -> Iterator[None]:
+    """Each file of a model is read by a process of its own before it is loaded; here one of equal content is so once."""
+    from skinlesion.network import model_file
+
+    examine, known = model_file._examine, dict[tuple[str, str], str | None]()
+
+    def examined(path: Path) -> str | None:
+        content = path.suffix, sha256_of(path)
+        if content not in known:
+            known[content] = examine(path)  # raises for a file that is refused, each time
+        return known[content]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_file, "_examine", examined)
+        yield
 
 
 @pytest.fixture(autouse=True)
