@@ -57,7 +57,7 @@ docker-down: ## stop the containers; everything stays in its volumes
 	@tools/docker-down.sh
 
 # One process more than there are cores: many tests wait for a server or for a process that they killed. The tests of a file
-# stay in one process, which makes what they share once.
+# stay in one process, which makes what they share once; so do those of the folders that tests/conftest.py names.
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -12,10 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling
 
+from skinlesion.foundation.checksum import sha256_of
 from tests.made_once import MakeOnce
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -45,18 +49,39 @@ os.environ |= {
     # Gates of the tests are loose; the tests of the plan have plans of their own.
     "SKINLESION_CHANGE_PLAN": str(PROJECT / "tests" / "change_plan.yaml"),
 }
+# With TensorFlow and Airflow loaded, looking for unreachable objects as often as by default takes a twentieth of the time.
+gc.set_threshold(50_000, 20, 20)
 # Airflow puts plugins/ on the path of every component.
 sys.path.append(str(PROJECT / "plugins"))
 
 
-LONGEST = ("dags", "end_to_end")
-"""The folders whose files take longest."""
+TOGETHER = ("dags", "plugins")
+"""The folders whose files share what each test process would make anew: a parent of DAG runs, Airflow's API server."""
+
+LONGEST = ("campaign", "end_to_end", "fuzz", "promotion", "serving", "stages", "tools")
+"""The other folders that have files which take long."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the longest files begin first, so that no process is still at one when the others have nothing left."""
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    """Let the longest begin first, so that no process is still at one when the others have nothing left."""
+    folders = {name: number for number, name in enumerate(TOGETHER)} | dict.fromkeys(LONGEST, len(TOGETHER))
+    items.sort(key=lambda item: folders.get(item.path.parent.name, len(folders)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a test process all tests of a file, and those of a folder of `TOGETHER`."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+
+    def unit(test: str) -> str:
+        file = Path(test.partition("::")[0])
+        return str(file.parent if file.parent.name in TOGETHER else file)
+
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = unit
+    return scheduler
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +159,24 @@ def airflow_database(make_once: MakeOnce) -> Path:
 
     shutil.copyfile(make_once("airflow", migrate) / "airflow.db", _HOME / "airflow.db")
     return _HOME / "airflow.db"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _examine_equal_models_once() -> Iterator[None]:
+    """Each file of a model is read by a process of its own before it is loaded; here one of equal content is so once."""
+    from skinlesion.network import model_file
+
+    examine, known = model_file._examine, dict[tuple[str, str], str | None]()
+
+    def examined(path: Path) -> str | None:
+        content = path.suffix, sha256_of(path)
+        if content not in known:
+            known[content] = examine(path)  # raises for a file that is refused, each time
+        return known[content]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_file, "_examine", examined)
+        yield
 
 
 @pytest.fixture(autouse=True)

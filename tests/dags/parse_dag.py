@@ -1,8 +1,12 @@
-"""Parse a DAG file as a fresh DAG processor would, and print what that took as JSON. Called by test_integrity.py."""
+"""Parse each DAG file as a fresh DAG processor would, and write what that took as JSON: python parse_dag.py FOLDER FILE...
+
+A file is parsed in a process that was forked for it. Called by test_integrity.py.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -13,15 +17,20 @@ from unittest.mock import Mock
 EMPTY_DAG = "from airflow.sdk import dag, task\n@dag\ndef empty():\n    pass\nempty()\n"
 
 
-def parse(file: str) -> dict[str, Any]:
-    """Parse the file after Airflow itself, and an empty DAG, are loaded."""
+def load_airflow() -> None:
+    """Load Airflow itself, and parse an empty DAG."""
     from airflow.dag_processing.dagbag import DagBag
-    from airflow.sdk.execution_time import context
 
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.py"
         empty.write_text(EMPTY_DAG)
         assert list(DagBag(empty).dags) == ["empty"]
+
+
+def parse(file: str) -> dict[str, Any]:
+    """Parse the file after `load_airflow`."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk.execution_time import context
 
     touched: list[str] = []
 
@@ -53,5 +62,10 @@ def parse(file: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    found = parse(sys.argv[1])
-    Path(sys.argv[2]).write_text(json.dumps(found))
+    load_airflow()
+    for file in sys.argv[2:]:
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0, file
+        else:
+            (Path(sys.argv[1]) / f"{Path(file).stem}.json").write_text(json.dumps(parse(file)))
+            os._exit(0)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.end_to_end import slow_stage
 
 from skinlesion.data.manifest import read_manifest, training_rows
 from skinlesion.data.sources.drawn.sample import write_sample
@@ -20,7 +21,6 @@ from skinlesion.foundation import layout
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.registry.candidate import Candidate
 
-SLOW_STAGE = Path(__file__).with_name("slow_stage.py")
 SETTINGS = {"weights": "random", "copies": 2, "epochs": 4, "head_epochs": 2, "patience": 9, "workers": 1}
 BEFORE = {
     "resize": "ingest",
@@ -31,36 +31,34 @@ BEFORE = {
 }
 
 
-def start(stages: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
-    settings = SETTINGS | {"dataset": str(folder / "dataset"), "models": str(folder / "models")}
-    return subprocess.Popen(
-        [sys.executable, str(SLOW_STAGE), stages, str(seconds), json.dumps(settings)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def settings_of(folder: Path) -> dict[str, Any]:
+    return SETTINGS | {"dataset": str(folder / "dataset"), "models": str(folder / "models")}
 
 
 def run(stages: str, folder: Path) -> str:
-    process = start(stages, folder, 0)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+    output = folder / "output.txt"
+    process = slow_stage.process(stages, 0, settings_of(folder), output)
+    process.start()
+    process.join(300)
+    assert process.exitcode == 0, output.read_text()
+    return output.read_text()
 
 
 def kill_when(reached: Callable[[], bool], stage: str, folder: Path, seconds: float) -> None:
     """Start the stage and kill it as soon as the condition holds; it must still be at work then."""
-    process = start(stage, folder, seconds)
+    output = folder / "output.txt"
+    process = slow_stage.process(stage, seconds, settings_of(folder), output)
+    process.start()
     try:
         deadline = time.monotonic() + 120
         while not reached():
-            assert process.poll() is None, f"{stage} ended before it could be killed: {process.communicate()[0]}"
+            assert process.is_alive(), f"{stage} ended before it could be killed: {output.read_text()}"
             assert time.monotonic() < deadline
             time.sleep(0.002)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -200,8 +198,8 @@ def test_a_training_makes_the_same_bytes_in_a_process_that_did_other_things_befo
     assert files(disturbed / "models") == {
         name: content for name, content in files(undisturbed / "models").items() if "candidates" not in name
     }
-    settings = SETTINGS | {"dataset": str(disturbed / "dataset"), "models": str(disturbed / "models"), "force": True}
-    script = [sys.executable, "-c", USED, str(SLOW_STAGE)]
+    settings = settings_of(disturbed) | {"force": True}
+    script = [sys.executable, "-c", USED, slow_stage.__file__]
     subprocess.run([*script, "build,embed,train", "0", json.dumps(settings)], check=True, capture_output=True)
     assert files(disturbed / "models") == files(undisturbed / "models")
     frozen = [next(layout.features(at / "dataset").glob("*/frozen_part.tflite")) for at in (disturbed, undisturbed)]

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from tests.registry.test_switch import models, put, served
 from tests.registry.trained import trained
+from tests.stages.data_set import DataSet
 from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
+from skinlesion.network.classifier import load_classifier
+from skinlesion.network.litert import LiteRTModel
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.register import register
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages import train as stage
+from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
 
 __all__ = ["models"]
@@ -108,3 +113,15 @@ def test_what_a_training_kept_in_case_it_is_killed_goes_also_if_it_was_killed_at
     stage.train(PipelineConfig.of({"models": models}))
     assert not candidate.backup.exists()
     assert candidate.read_training() is not None
+
+
+def test_mobilenetv2_is_trained_and_its_three_files_give_the_same_probabilities(embedded: DataSet) -> None:
+    """The trained models that other tests read have a small backbone."""
+    config = embedded.config(epochs=1)
+    candidate = Candidate(layout.candidate(config.models, str(run_stage("train", config).details["run"])))
+    image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
+    expected = LiteRTModel(candidate.tflite)(image)
+    assert expected.sum() == pytest.approx(1, abs=1e-5)
+    for path in (candidate.h5, candidate.keras):
+        found = np.asarray(load_classifier(path)(image[np.newaxis].astype(np.float32), training=False))[0]
+        assert np.abs(found - expected).max() < 1e-4, path.name
