@@ -1,8 +1,8 @@
-"""A network of several branches: one softmax over the mean of what several tails, or one tail of two views, say.
+"""One network that averages over several branches: over several tails, or over an image and its mirror image, or both.
 
 A *tail* is what lies above the cut. Several that were trained apart err less in the mean than one of them, and so does one
-tail that sees an image and its mirror image (docs/experiments.md). Here the mean is inside the network, so that each of its
-files gives it. The result is still a backbone, a Dense layer, a Dropout layer and a softmax over three classes; the Dense
+tail that sees an image and its mirror image (docs/experiments.md). The mean is inside the network, so that each of its files
+gives it. The result is still a backbone, a Dense layer, a Dropout layer and a softmax over three classes; the Dense
 layer is as wide as those of the branches together, and the logits are the mean of theirs.
 
 No layer mirrors the image: a convolution of the mirrored image is the mirror image of a convolution with the mirrored kernel,

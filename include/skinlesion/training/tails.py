@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from skinlesion.foundation import layout
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.network.classifier import load_classifier
+from skinlesion.network.settings import POOLED
 from skinlesion.network.tails import join_tails, take_tail
 from skinlesion.training.fit import fit_phase
 from skinlesion.training.phases import TrainingSet, phases_from_activations, phases_from_image_data_generator
@@ -43,4 +44,5 @@ def train_tails(
             history += fit_phase(config, network, make_phase(), number, backup / f"phase-{number}")
         phases_before += len(phases)
         networks.append(network)
-    return join_tails(networks, config.cut, config.branches, config.mirrored), history
+    agree_up_to = config.stored_cut or POOLED
+    return join_tails(networks, agree_up_to, config.branches, config.mirrored), history
