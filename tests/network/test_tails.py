@@ -1,5 +1,6 @@
 """Tests of networks with several branches."""
 
+import zipfile
 from pathlib import Path
 
 import keras
@@ -101,6 +102,14 @@ def test_it_is_saved_and_loaded_with_the_bounds_for_files_from_outside(
 ) -> None:
     save_model(joined, tmp_path / f"model{suffix}")
     np.testing.assert_allclose(logits(load_classifier(tmp_path / f"model{suffix}")), logits(joined), atol=1e-6)
+
+
+def test_no_address_of_this_process_is_in_the_file(tails: list[keras.Model], tmp_path: Path) -> None:
+    save_model(tails[0], tmp_path / "built.h5")
+    loaded = load_classifier(tmp_path / "built.h5")
+    save_model(join_tails([loaded], CUT, branches=2, mirrored=True), tmp_path / "joined.keras")
+    with zipfile.ZipFile(tmp_path / "joined.keras") as archive:
+        assert b"shared_object_id" not in archive.read("config.json")
 
 
 def test_litert_answers_alike(joined: keras.Model, tmp_path: Path) -> None:

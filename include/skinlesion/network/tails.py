@@ -26,7 +26,7 @@ JOINED: Final = "heads"
 
 
 def join_tails(tails: Sequence[keras.Model], cut: str, branches: int, mirrored: bool) -> keras.Model:
-    """Return one classifier whose logits are the mean of those of several branches.
+    """Return one classifier whose logits are the mean of those of several branches. Equal tails are equal bytes in a file.
 
     It shares the layers of the first network but its last one. The names of copied layers end in "_branch_2" and so on, in a
     second frozen part in "_mirrored".
@@ -51,7 +51,8 @@ def join_tails(tails: Sequence[keras.Model], cut: str, branches: int, mirrored: 
             below[mirror] = _copy(network, network.layers[0].name, cut, image, _MIRRORED, mirror)
         hidden.append(_copy(network, cut, _HIDDEN, below[mirror], _suffix(number), mirror))
     dropout, softmax = first.get_layer(_DROPOUT), first.get_layer(_SOFTMAX)
-    joined = keras.layers.Concatenate(name=JOINED)(hidden)
+    # With a type of their own: Keras writes the address of a type that layers share into a .keras file.
+    joined = keras.layers.Concatenate(name=JOINED, dtype=dropout.dtype)(hidden)
     dropped = type(dropout).from_config(dropout.get_config())(joined)
     last = type(softmax).from_config(softmax.get_config())
     model = keras.Model(image, last(dropped), name=first.name)
@@ -129,7 +130,8 @@ def _mirrored_layer(layer: keras.layers.Layer, inputs: Any, config: dict[str, An
             _same_padding(size, kernel, stride)
             for size, kernel, stride in zip(layer.input.shape[1:3], layer.kernel_size, layer.strides, strict=True)
         )
-        padded = keras.layers.ZeroPadding2D(((top, bottom), (right, left)), name=f"{config['name']}_pad")(inputs)
+        sides, name = ((top, bottom), (right, left)), f"{config['name']}_pad"
+        padded = keras.layers.ZeroPadding2D(sides, name=name, dtype=layer.dtype)(inputs)
         return padded, config | {"padding": "valid"}
     return inputs, config
 
