@@ -74,9 +74,6 @@ def take_tail(joined: keras.Model, into: keras.Model, number: int, branches: int
         branches: how many there are.
         mirrored: whether every second branch sees the image mirrored; `into` never does.
     """
-    if branches == 1:
-        into.set_weights(joined.get_weights())
-        return
     names = {layer.name for layer in joined.layers}
     for layer in into.layers:
         own = layer.name + _suffix(number)

@@ -20,7 +20,6 @@ from skinlesion.stages.settings import PipelineConfig
 
 TABLES: Final = "the tables"
 
-
 _NAMED: Final = 5
 """Reviewers and kinds of changes in a sentence; the others are counted."""
 
@@ -41,12 +40,14 @@ def note_relabelled(config: PipelineConfig, rows: pd.DataFrame) -> None:
         return
     both = rows[["image", "label"]].merge(before[["image", "label"]], on="image", suffixes=("", "_was"))
     changed = both[both["label"] != both["label_was"]]
+    if changed.empty:
+        return
     said = diagnosed(config.dataset) if config.review_labels != "ignore" else {}
     by = Counter(said[image].by if image in said else TABLES for image in changed["image"])
     found = Relabelled(images=len(changed), by=dict(by.most_common()), held_out_version=version(rows))
     with writing(config.models) as registry:
         last = next((entry for entry in registry.history if entry.relabelled is not None), None)
-        if changed.empty or (last is not None and (last.version, last.relabelled) == (number, found)):
+        if last is not None and (last.version, last.relabelled) == (number, found):
             return
         kinds = Counter(f"{was} became {now}" for was, now in zip(changed["label_was"], changed["label"], strict=True))
         entry = HistoryEntry(
