@@ -26,30 +26,27 @@ def measure(model: keras.Model) -> dict[str, float]:
     return {"val_loss": float(np.mean((model.predict_on_batch(INPUTS) - TARGETS) ** 2))}
 
 
-def fit(model: keras.Model, folder: Path, *, interrupted_after: int = EPOCHS) -> ResumableTraining:
-    training = ResumableTraining(folder, measure, patience=10, epochs=EPOCHS, phase="test")
-
-    class Interrupt(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            if epoch >= interrupted_after:
-                raise KeyboardInterrupt
-
-    how = {"initial_epoch": training.state.epoch, "epochs": EPOCHS, "verbose": 0, "shuffle": False}
-    model.fit(INPUTS, TARGETS, callbacks=[training, Interrupt()], **how)
+def fit(folder: Path, *, interrupted_after: int = EPOCHS) -> ResumableTraining:
+    model = network()
+    training = ResumableTraining(folder, model, measure, patience=10, epochs=EPOCHS, phase="test")
+    training.begin()
+    while not training.state.finished:
+        if training.state.epoch >= interrupted_after:
+            raise KeyboardInterrupt
+        training.end_epoch(model.train_on_batch(INPUTS, TARGETS, return_dict=True))
     return training
 
 
 def best(training: ResumableTraining) -> list[np.ndarray]:
-    model = network()
-    training.load_best(model)
-    return [np.asarray(weight) for weight in model.weights]
+    training.load_best()
+    return [np.asarray(weight) for weight in training.model.weights]
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(tmp_path: Path) -> None:
-    expected = fit(network(), tmp_path / "undisturbed")
+    expected = fit(tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
-        fit(network(), tmp_path / "disturbed", interrupted_after=2)
-    resumed = fit(network(), tmp_path / "disturbed")
+        fit(tmp_path / "disturbed", interrupted_after=2)
+    resumed = fit(tmp_path / "disturbed")
     assert (resumed.state.history, resumed.state.before) == (expected.state.history, expected.state.before)
     assert (resumed.state.epoch, resumed.state.finished) == (EPOCHS, True)
     for now, then in zip(best(resumed), best(expected), strict=True):
@@ -58,8 +55,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(tmp_pat
 
 
 def test_a_finished_training_says_so_when_it_is_read_again(tmp_path: Path) -> None:
-    fit(network(), tmp_path)
-    assert ResumableTraining(tmp_path, measure, patience=10, epochs=EPOCHS, phase="test").state.finished
+    fit(tmp_path)
+    assert ResumableTraining(tmp_path, network(), measure, patience=10, epochs=EPOCHS, phase="test").state.finished
 
 
 def test_a_diverged_training_can_be_read_again(tmp_path: Path) -> None:
@@ -76,15 +73,15 @@ def test_a_damaged_file_costs_the_part_that_it_was_of_and_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: str
 ) -> None:
     """Every night ended in an error of Keras's or NumPy's until somebody removed the folder."""
-    expected = fit(network(), tmp_path / "undisturbed")
+    expected = fit(tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
-        fit(network(), tmp_path / "disturbed", interrupted_after=2)
+        fit(tmp_path / "disturbed", interrupted_after=2)
     path = tmp_path / "disturbed" / name
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "half" else content[:-9] + b"{" * 9)
-    resumed = fit(network(), tmp_path / "disturbed")
+    resumed = fit(tmp_path / "disturbed")
     assert (resumed.state.history, resumed.state.before) == (expected.state.history, expected.state.before)
     for now, then in zip(best(resumed), best(expected), strict=True):
         assert np.array_equal(now, then)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import keras
 from pydantic import JsonValue
@@ -13,7 +14,7 @@ from skinlesion.foundation.progress import progress
 from skinlesion.network.classifier import seed_dropout, set_trainable
 from skinlesion.training.folded import FoldedPart
 from skinlesion.training.inner_fold import measure_inner_fold
-from skinlesion.training.phases import Phase
+from skinlesion.training.phases import EpochData, Phase
 from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
 
@@ -36,6 +37,7 @@ def fit_phase(
     folded = FoldedPart(phase.part)
     training = ResumableTraining(
         folder,
+        folded.model,
         measure=lambda part: measure_inner_fold(part, phase.inner_fold),
         patience=config.patience,
         epochs=phase.epochs,
@@ -49,27 +51,41 @@ def fit_phase(
             f"from epoch {first} of {phase.epochs} on" if first > 1 else f"for at most {phase.epochs} epochs",
         )
         _compile(folded.model, phase, config)
+        training.begin()
         with progress(phase.name, phase.epochs, unit="epochs") as advance:
             advance(training.state.epoch)
-
-            def start_epoch(epoch: int, logs: Any) -> None:
+            while not training.state.finished:
+                epoch = training.state.epoch
                 phase.training.start_epoch(epoch)
                 seed_dropout(folded.model, [config.seed, number, epoch])
-
-            order = keras.callbacks.LambdaCallback(
-                on_epoch_begin=start_epoch, on_epoch_end=lambda epoch, logs: advance(1)
-            )
-            folded.model.fit(
-                phase.training,
-                initial_epoch=training.state.epoch,
-                epochs=phase.epochs,
-                verbose=0,
-                shuffle=False,
-                callbacks=[training, order],
-            )
-    training.load_best(folded.model)
+                training.end_epoch(train_epoch(folded.model, phase.training))
+                advance(1)
+    training.load_best()
     folded.unfold()
     return [{"phase": phase.name, "epoch": at, **figures} for at, figures in enumerate(training.state.history, start=1)]
+
+
+def train_epoch(model: keras.Model, batches: EpochData) -> dict[str, float]:
+    """Train a compiled model on each batch in turn and return its losses by name, each the mean over the images.
+
+    A thread reads the next batch meanwhile. Keras's `fit` is not used: at the end of an epoch it drops TensorFlow's iterator
+    while a thread of TensorFlow still waits for a batch from Python. On one processor core both then wait for each other, for
+    half a minute or for ever (seen with TensorFlow 2.21).
+    """
+    sums: defaultdict[str, float] = defaultdict(float)
+    images = 0
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as reader:
+        following = reader.submit(batches.__getitem__, 0)
+        for index in range(len(batches)):
+            batch = following.result()
+            if index + 1 < len(batches):
+                following = reader.submit(batches.__getitem__, index + 1)
+            losses = model.train_on_batch(*batch, return_dict=True)
+            size = len(batch[0])
+            images += size
+            for name, loss in losses.items():
+                sums[name] += float(loss) * size
+    return {name: total / images for name, total in sums.items()}
 
 
 def _compile(part: keras.Model, phase: Phase, config: TrainingSettings) -> None:

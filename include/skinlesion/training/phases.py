@@ -50,6 +50,10 @@ class EpochData(Protocol):
 
     def __len__(self) -> int: ...
 
+    def __getitem__(self, index: int) -> Any:
+        """Return a batch: inputs, targets and weights, with tuples of targets and weights for several outputs."""
+        ...
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -256,11 +260,10 @@ def phases_from_image_data_generator(
     return head + fine_tuning
 
 
-class GeneratorEpochs(keras.utils.PyDataset):
+class GeneratorEpochs:
     """Batches of the training rows from ImageDataGenerator, in an order that depends on seed and epoch alone."""
 
     def __init__(self, config: TrainingSettings, data: TrainingSet, folder: Path) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
         import tensorflow as tf
 
         rows = data.rows.iloc[data.fit_positions]

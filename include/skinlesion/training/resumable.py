@@ -1,4 +1,4 @@
-"""A Keras callback that keeps the best epoch, stops early, and lets a training continue after a kill at any moment."""
+"""The state of a training: keeps the best epoch, stops early, and lets a training continue after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -90,18 +90,20 @@ class TrainingState(Record):
         return len(self.history)
 
 
-class ResumableTraining(keras.callbacks.Callback):
+class ResumableTraining:
     """After each epoch: measures the inner fold, keeps the best weights, saves everything that the next epoch depends on.
 
-    The caller passes `state.epoch` to `fit` as `initial_epoch`. Keras's own BackupAndRestore writes the weights in place, then
-    the epoch: a kill between the two repeats an epoch on weights that have had it. Here the weights of each epoch are a file
-    of their own and state.json, replaced atomically, says which epoch is finished. It also carries the history and the best
-    epoch, which Keras's EarlyStopping and ModelCheckpoint forget.
+    Keras's own BackupAndRestore writes the weights in place, then the epoch: a kill between the two repeats an epoch on
+    weights that have had it. Here the weights of each epoch are a file of their own and state.json, replaced atomically, says
+    which epoch is finished. It also carries the history and the best epoch, which Keras's EarlyStopping and ModelCheckpoint
+    forget.
     """
 
-    def __init__(self, folder: Path, measure: Measure, patience: int, epochs: int, phase: str) -> None:
-        super().__init__()
+    def __init__(
+        self, folder: Path, model: keras.Model, measure: Measure, patience: int, epochs: int, phase: str
+    ) -> None:
         self.folder = folder
+        self.model = model
         self.measure = measure
         self.patience = patience
         self.epochs = epochs
@@ -137,12 +139,12 @@ class ResumableTraining(keras.callbacks.Callback):
     def _weights_path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch}.weights.h5"
 
-    def load_best(self, model: keras.Model) -> None:
+    def load_best(self) -> None:
         """Set the weights of the model, in place, to those of its best epoch."""
         with np.load(self._best_path) as stored:
-            model.set_weights([stored[f"{number}"] for number in range(len(stored.files))])
+            self.model.set_weights([stored[f"{number}"] for number in range(len(stored.files))])
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+    def begin(self) -> None:
         """Load the weights of the last finished epoch. Before the first epoch, keep those of the model as the best.
 
         They remain the best if no epoch improves on them, as when fine-tuning on a few images only does harm.
@@ -155,9 +157,13 @@ class ResumableTraining(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         self.model.load_weights(str(self._weights_path(self.state.epoch)))
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Measure the epoch, keep its weights if they are the best, save the state."""
-        figures = {name: float(value) for name, value in (logs or {}).items()}
+    def end_epoch(self, losses: Mapping[str, float]) -> None:
+        """Measure the epoch that has just been trained, keep its weights if they are the best, save the state.
+
+        Args:
+            losses: the training losses of the epoch by name.
+        """
+        figures = dict(losses)
         with self._averaged():
             figures |= self.measure(self.model)
         history = (*self.state.history, figures)
@@ -173,7 +179,6 @@ class ResumableTraining(keras.callbacks.Callback):
         self.state = TrainingState(history=history, before=before, finished=finished, sha256=sha256)
         self.state.write(self._state_path)
         self._weights_path(len(history) - 1).unlink(missing_ok=True)
-        self.model.stop_training = stopped
         named = {
             "loss": "loss", "val_balanced_accuracy": "balanced accuracy", "val_malignant_auroc": "malignant AUROC",
         }  # fmt: skip

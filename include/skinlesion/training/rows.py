@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -79,7 +78,7 @@ class Targets:
         return self.class_weights[self.numbers]
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Batches of rows in a fixed order, each image in its original orientation.
 
     A batch of b rows consists of inputs, float32 (b, ...), one-hot targets (b, classes) and weights (b,). If the network has
@@ -97,7 +96,6 @@ class Batches(keras.utils.PyDataset):
             positions: the rows to take.
             batch_size: rows in a batch.
         """
-        super().__init__(workers=1, use_multiprocessing=False)
         self.source = source
         self.targets = targets
         self.batch_size = batch_size
