@@ -34,7 +34,7 @@ def shortfall(figures: Mapping[str, float]) -> list[float] | None:
     The first is what the mean of the malignant AUROC and of the mean AUROC of the classes lacks of 1, the second is the loss.
     The loss alone would prefer an early epoch: it rises with confidence while these improve. Balanced accuracy, the headline
     of the evaluation, is too noisy: in a fold with two dozen images of the rarest class it moves by .03 from one epoch to
-    the next, and the best of sixteen epochs would be the luckiest.
+    the next, and the best of many epochs would be the luckiest.
     """
     if "val_loss" not in figures:
         return None
