@@ -1,8 +1,8 @@
 """A network of a few thousand weights in the place of MobileNetV2's two millions, for tests to which any network will do.
 
 To build, train, convert, store and evaluate it takes a fifth of the processor time. What the rest of the product asks for by
-name is there. MobileNetV2 itself is in `two_classifiers`, tests/network, tests/stages/test_build.py, test_embed.py and test_train.py,
-and in the slow cases of tests/end_to_end/test_training_ways.py.
+name is there. MobileNetV2 itself is in `two_classifiers`, tests/network, in `embedded_with_mobilenetv2`, with which tests/stages builds,
+embeds and trains, and in the slow cases of tests/network/test_tails.py and tests/end_to_end/test_training_ways.py.
 """
 
 from __future__ import annotations

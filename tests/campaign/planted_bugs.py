@@ -337,7 +337,7 @@ def found_by(name: str, seeds: int, ignored: tuple[str, ...] = ()) -> Found:
     from tests.campaign.story import story
     from tests.campaign.workers import Workers
 
-    workers, nights = Workers(name, beside=False), 0
+    workers, nights = Workers(name), 0
     try:
         for seed in range(1001, 1001 + seeds):
             result = live(harder(story(seed, 25)), workers, with_twin=seed % 2 == 0, ignored=ignored)

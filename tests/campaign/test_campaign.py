@@ -15,7 +15,7 @@ NIGHTS = 4
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    both = Workers(beside=False)
+    both = Workers()
     yield both
     both.end()
 

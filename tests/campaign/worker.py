@@ -2,6 +2,8 @@
 
 It reads one JSON object a line from standard input and answers on standard output: an acknowledgement for each stage that
 the product reported as finished, then the outcome. Whatever was acknowledged before a death must be there after it.
+
+A process that has only imported what is needed forks the one that obeys, and another one when that one dies.
 """
 
 from __future__ import annotations
@@ -40,14 +42,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     logging.disable(logging.CRITICAL)
-    faulthandler.enable(trace_of(os.getpid()).open("w"))  # what hangs is ended by SIGABRT and says where it was
     small_network.fewer_buckets()
-    from skinlesion.network import quiet_tensorflow
-
-    quiet_tensorflow.load()
     for stage in ("ingest", "resize", "augment", "organize", "build", "embed", "train", "evaluate", "promote"):
         importlib.import_module(f"skinlesion.stages.{stage}")
     import keras
+    import tensorflow  # noqa: F401  # no operation yet: it would start threads, which a fork leaves behind
 
     import skinlesion.evaluation.html_report
     import skinlesion.evaluation.model_card
@@ -60,16 +59,18 @@ def main() -> None:
     faults.install()
     keras.config.disable_traceback_filtering()
     gc.freeze()  # the collector need not look at all of TensorFlow again and again
-    say({"ready": os.getpid()}, answers)
-    for line in sys.stdin:
-        order: Order = json.loads(line)
-        if "plant" in order:
-            from tests.campaign import planted_bugs
+    if plant := sys.argv[1]:
+        from tests.campaign import planted_bugs
 
-            planted_bugs.plant(order["plant"])
-            say({"outcome": "done"}, answers)
-            continue
-        say(obey(order, answers), answers)
+        planted_bugs.plant(plant)
+    say({"ready": os.getpid()}, answers)
+    while child := os.fork():
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+            return  # there are no more orders
+        say({"outcome": "killed", "cpu": 0.0, "steps": 0, "happened": "killed"}, answers)
+    faulthandler.enable(trace_of(os.getppid()).open("w"))  # what hangs is ended by SIGABRT and says where it was
+    for line in sys.stdin:
+        say(obey(json.loads(line), answers), answers)
 
 
 def say(what: Order, answers: Any) -> None:

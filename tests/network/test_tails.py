@@ -1,7 +1,9 @@
-"""Tests of networks with several branches."""
+"""Tests of networks with several branches: of a small backbone, and what is slow of MobileNetV2."""
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.network import classifier
 from skinlesion.network.backbone import BackboneWeights
 from skinlesion.network.classifier import build_classifier, load_classifier, save_model
 from skinlesion.network.feature_distance import with_features
@@ -18,7 +21,36 @@ from skinlesion.network.tails import join_tails, take_tail
 from skinlesion.stages.settings import PipelineConfig
 
 CUT = "block_13_project_BN"
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3)).repeat(8, 1).repeat(8, 2).astype(np.float32)
+
+
+def small_backbone(weights: Any) -> keras.Model:
+    """Return a network with each kind of layer and of padding that MobileNetV2 has, and its names where they count."""
+    layers = keras.layers
+    image = keras.Input((224, 224, 3), name="image")
+    seen = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)
+    seen = layers.AveragePooling2D(8, name="smaller")(seen)
+    seen = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="Conv1")(seen)
+    seen = layers.ReLU(6, name="Conv1_relu")(seen)
+    seen = layers.BatchNormalization(name="block_6_project_BN")(seen)
+    seen = layers.ZeroPadding2D(((0, 1), (0, 1)), name="pad")(seen)
+    seen = layers.DepthwiseConv2D(3, strides=2, name="depthwise")(seen)
+    seen = layers.Conv2D(96, 1, name="project")(seen)
+    seen = layers.Add(name="block_12_add")([seen, layers.DepthwiseConv2D(3, padding="same", name="expand")(seen)])
+    seen = layers.Conv2D(24, 1, name="block_13_project")(seen)
+    seen = layers.BatchNormalization(name=CUT)(seen)
+    seen = layers.Add(name="last_add")([seen, layers.DepthwiseConv2D(3, padding="same", name="last")(seen)])
+    seen = layers.Conv2D(32, 1, name="Conv_1")(seen)
+    seen = layers.ReLU(6, name="out_relu")(seen)
+    return keras.Model(image, seen)
+
+
+@pytest.fixture(scope="module", params=["small", pytest.param("MobileNetV2", marks=pytest.mark.slow)], autouse=True)
+def backbone(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "small":
+            patch.setattr(classifier, "build_backbone", small_backbone)
+        yield
 
 
 def network(change: float = 0.0) -> keras.Model:
@@ -39,7 +71,7 @@ def logits(model: keras.Model, images: npt.NDArray[np.float32] = IMAGES) -> npt.
 
 
 @pytest.fixture(scope="module")
-def tails() -> list[keras.Model]:
+def tails(backbone: None) -> list[keras.Model]:
     return [network(), network(0.2), network(0.4)]
 
 
@@ -48,6 +80,7 @@ def joined(tails: list[keras.Model]) -> keras.Model:
     return join_tails(tails, CUT, branches=3, mirrored=True)
 
 
+@pytest.mark.parametrize("backbone", ["small", "MobileNetV2"], indirect=True)
 def test_the_logits_are_the_mean_of_those_of_the_tails_the_second_with_the_image_mirrored(
     tails: list[keras.Model], joined: keras.Model
 ) -> None:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from jinja2 import Environment, FileSystemBytecodeCache
+from tests.small_backbone import built_small
 from tests.stages.data_set import DataSet, MakeOnce, copy_tree, run_data_side
 
 from skinlesion.data.sources.drawn.sample import write_sample
@@ -93,9 +94,21 @@ def processed(undisturbed: Path, tmp_path: Path) -> DataSet:
 
 
 @pytest.fixture
-def embedded(make_once: MakeOnce, undisturbed: Path, tmp_path: Path) -> DataSet:
-    """Return the six images after build and embed, for a training of the head alone."""
+def embedded(make_once: MakeOnce, undisturbed: Path, tmp_path: Path) -> Iterator[DataSet]:
+    """Return the six images after build and embed, for a training of the head alone.
 
+    Here, and in the builds of the test, the backbone is the small one.
+    """
+    with built_small():
+        yield _embedded("embedded", make_once, undisturbed, tmp_path)
+
+
+@pytest.fixture
+def embedded_with_mobilenetv2(make_once: MakeOnce, undisturbed: Path, tmp_path: Path) -> DataSet:
+    return _embedded("embedded_with_mobilenetv2", make_once, undisturbed, tmp_path)
+
+
+def _embedded(made: str, make_once: MakeOnce, undisturbed: Path, place: Path) -> DataSet:
     def fill(folder: Path) -> None:
         copy_tree(undisturbed, folder / "dataset")
         config = DataSet(folder / "dataset", fine_tune="none").config()
@@ -103,5 +116,5 @@ def embedded(make_once: MakeOnce, undisturbed: Path, tmp_path: Path) -> DataSet:
         embed(config)
 
     for name in ("dataset", "models"):
-        copy_tree(make_once("embedded", fill) / name, tmp_path / name)
-    return DataSet(tmp_path / "dataset", fine_tune="none")
+        copy_tree(make_once(made, fill) / name, place / name)
+    return DataSet(place / "dataset", fine_tune="none")

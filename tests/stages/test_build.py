@@ -25,8 +25,8 @@ def test_a_second_build_does_nothing(embedded: DataSet, tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_a_damaged_model_is_built_again_the_same(embedded: DataSet) -> None:
-    settings = embedded.config()
+def test_a_damaged_model_is_built_again_the_same(embedded_with_mobilenetv2: DataSet) -> None:
+    settings = embedded_with_mobilenetv2.config()
     path = layout.built_model(settings.models)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
@@ -37,8 +37,8 @@ def test_a_damaged_model_is_built_again_the_same(embedded: DataSet) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(None, id="lost", marks=pytest.mark.slow),
-        pytest.param(b"", id="empty", marks=pytest.mark.slow),
+        pytest.param(None, id="lost"),
+        pytest.param(b"", id="empty"),
         pytest.param(b"garbage", id="garbage"),
     ],
 )
@@ -51,13 +51,13 @@ def test_a_lost_or_damaged_frozen_part_is_converted_again_and_the_model_stays(
     if content is not None:
         frozen(embedded).write_bytes(content)
     assert build(settings).done == 1
-    assert frozen(embedded).stat().st_size > 1_000_000
+    assert frozen(embedded).stat().st_size > 1_000
     assert layout.built_model(settings.models).stat().st_mtime_ns == model
 
 
 def test_another_cut_gets_a_frozen_part_of_its_own(embedded: DataSet) -> None:
-    assert build(embedded.config(fine_tune="tail", cut="block_15_add")).done == 1
-    assert frozen(embedded, "block_15_add").is_file()
+    assert build(embedded.config(fine_tune="tail", cut="block_12_add")).done == 1
+    assert frozen(embedded, "block_12_add").is_file()
     assert frozen(embedded).is_file()
 
 

@@ -57,9 +57,10 @@ def test_without_a_built_model_embed_asks_for_build(embedded: DataSet, tmp_path:
         embed(embedded.config(models=tmp_path / "none"))
 
 
-def test_stored_activations_are_those_of_keras_frozen_part(embedded: DataSet) -> None:
+def test_stored_activations_are_those_of_keras_frozen_part(embedded_with_mobilenetv2: DataSet) -> None:
     from skinlesion.network.classifier import frozen_part, load_classifier
 
+    embedded = embedded_with_mobilenetv2
     manifest = trained_on(embedded).head(2)
     pictures = [file.read() for file in view_files(embedded.folder, manifest)]
     images = np.stack([oriented(pixels, way) for pixels in pictures for way in range(ORIENTATIONS)]).astype(np.float32)
@@ -124,8 +125,8 @@ def test_held_out_files_get_no_activations(embedded: DataSet) -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        pytest.param(lambda whole: b"", id="empty", marks=pytest.mark.slow),
-        pytest.param(lambda whole: b"garbage", id="garbage", marks=pytest.mark.slow),
+        pytest.param(lambda whole: b"", id="empty"),
+        pytest.param(lambda whole: b"garbage", id="garbage"),
         pytest.param(lambda whole: whole[:-1000], id="truncated"),
     ],
 )

@@ -115,9 +115,11 @@ def test_what_a_training_kept_in_case_it_is_killed_goes_also_if_it_was_killed_at
     assert candidate.read_training() is not None
 
 
-def test_mobilenetv2_is_trained_and_its_three_files_give_the_same_probabilities(embedded: DataSet) -> None:
+def test_mobilenetv2_is_trained_and_its_three_files_give_the_same_probabilities(
+    embedded_with_mobilenetv2: DataSet,
+) -> None:
     """The trained models that other tests read have a small backbone."""
-    config = embedded.config(epochs=1)
+    config = embedded_with_mobilenetv2.config(epochs=1)
     candidate = Candidate(layout.candidate(config.models, str(run_stage("train", config).details["run"])))
     image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
     expected = LiteRTModel(candidate.tflite)(image)
