@@ -6,7 +6,7 @@ people say goes into the history of reviews before the next image is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -19,17 +19,8 @@ from fastapi.responses import RedirectResponse
 from skin_lesion_page import pages, shown
 from skin_lesion_page.access import MAY_REVIEW, may_review
 from skin_lesion_page.own_form import OWN_FORM, form_token
-from skinlesion.data.labels.review_log import (
-    LONGEST_REASON,
-    ReviewedMeanwhile,
-    ReviewEntry,
-    last_of,
-    note,
-    read,
-    said,
-    standing,
-    undo,
-)
+from skinlesion.data.labels.readings import Reading, ReviewEntry, hidden_from, readings, said
+from skinlesion.data.labels.review_log import LONGEST_REASON, ReviewedMeanwhile, last_of, note, read, undo
 from skinlesion.data.review.queue import Asked, Choice, ReviewQueue, read_queue, thumbnail
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages.settings import PipelineConfig
@@ -38,10 +29,10 @@ ON_A_PAGE: Final = 50
 WORKS_STILL: Final = timedelta(minutes=15)
 """How long after somebody's last word the page leaves images for them: two people are not shown the same one."""
 
-KEYS: Final = "1234567890abdefghijklmnopqrtvwyz"
-"""The keys of the diagnoses, in their order. The others say: c confirm, x cannot tell, s skip, u undo."""
+KEYS: Final = "1234567890abdefghijklmnopqrtvyz"
+"""The keys of the diagnoses, in their order. The others say: c confirm, w wrong, x cannot tell, s skip, u undo."""
 
-Answer = Literal["labelled", "confirmed", "cannot tell", "skipped"]
+Answer = Literal["labelled", "confirmed", "wrong", "cannot tell", "skipped"]
 
 router = APIRouter(prefix="/review")
 
@@ -64,16 +55,19 @@ def queue(request: Request, number: Annotated[int, Query(alias="page", ge=1, le=
     """Show the images of the queue, and what was said of each."""
     found, entries = read_queue(_dataset()), read(_dataset())
     rows = shown.page_of(found.asked if found is not None else (), number, ON_A_PAGE)
-    return pages.page(request, "review_queue.html.j2", queue=found, rows=rows, counts=standing(entries), said=said)
+    return pages.page(request, "review_queue.html.j2", queue=found, rows=rows, readings=readings(entries), said=said)
 
 
 @router.get("/history")
-def history(request: Request, number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1) -> Response:
+def history(
+    request: Request, user: GetUserDep, number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1
+) -> Response:
     """Show who said what of which image, newest first."""
     entries = read(_dataset())
     undone = {entry.undoes for entry in entries}
     rows = shown.page_of(entries[::-1], number, ON_A_PAGE)
-    return pages.page(request, "review_history.html.j2", rows=rows, undone=undone, said=said)
+    hidden = hidden_from(user.get_name(), entries, readings(entries))
+    return pages.page(request, "review_history.html.j2", rows=rows, undone=undone, hidden=hidden, said=said)
 
 
 @router.get("/pictures/{content}")
@@ -96,17 +90,18 @@ def say(
     why: Annotated[str, Form(max_length=4 * LONGEST_REASON)] = "",
     lesion: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Note what the user says of an image. seen: the entry that counted when they saw it. lesion: of its other pictures too."""
+    """Note what the user says of an image. seen: the newest answer that they were shown. lesion: of its other pictures too."""
     found = read_queue(_dataset())
     asked = _asked(found, image)
     if found is None or asked is None or asked.content != content:
         raise DataError(f"The queue was made anew, and {image} is not in it. What you said was not noted.")
     what, dx = _meant(found, asked, answer)
     images = {asked.image: asked.content}
-    if lesion and what in ("labelled", "confirmed"):
+    if lesion and what in ("labelled", "confirmed", "wrong"):
         images |= {one.image: one.content for one in asked.lesion}
+    name, readers = user.get_name(), PipelineConfig.of({}).review_readers
     try:
-        note(_dataset(), user.get_name(), what, images, dx=dx, before=asked.dx, why=why, seen=seen)
+        note(_dataset(), name, what, images, dx=dx, before=asked.dx, why=why, seen=seen, readers=readers)
     except ReviewedMeanwhile as error:
         return _look(request, user, image, str(error))
     return RedirectResponse(f"{pages.base(request)}/review", 303)
@@ -121,8 +116,8 @@ def take_back(request: Request, user: GetUserDep, entry: Annotated[int, Form(ge=
 
 def _look(request: Request, user: Any, image: str, notice: str = "") -> Response:
     found, entries = read_queue(_dataset()), read(_dataset())
-    counts, name = standing(entries), user.get_name()
-    todo = [] if found is None else _todo(found, entries, name)
+    said_of, name = readings(entries), user.get_name()
+    todo = [] if found is None else _todo(found, entries, said_of, name)
     asked = _asked(found, image) if image else next(iter(todo), None)
     following = next((one for one in todo if one is not asked), None)
     return pages.page(
@@ -134,9 +129,11 @@ def _look(request: Request, user: Any, image: str, notice: str = "") -> Response
         following=following,
         wanted=image,
         notice=notice,
-        done=0 if found is None else sum(one.image in counts for one in found.asked),
-        counts=counts.get(asked.image) if asked is not None else None,
+        of_queue=[said_of[one.image] for one in found.asked if one.image in said_of] if found is not None else [],
+        reading=said_of.get(asked.image, Reading()) if asked is not None else None,
         about=[one for one in entries if asked is not None and asked.image in one.images],
+        hidden=hidden_from(name, entries, said_of),
+        name=name,
         keyed=_keyed(found, asked),
         last=last_of(entries, name),
         token=form_token(user) if may_review(user) else None,
@@ -149,19 +146,26 @@ def _asked(found: ReviewQueue | None, image: str) -> Asked | None:
     return next((one for one in found.asked if one.image == image), None) if found is not None else None
 
 
-def _todo(found: ReviewQueue, entries: Sequence[ReviewEntry], name: str) -> list[Asked]:
+def _todo(found: ReviewQueue, entries: Sequence[ReviewEntry], said_of: Mapping[str, Reading], name: str) -> list[Asked]:
     """Return the images that are open for this person, in the order in which to show them.
 
     Who works alone begins at the top. Of several people each begins elsewhere, who came last the farthest from the first.
     """
-    counts = standing(entries)
+    one_is_enough = PipelineConfig.of({}).review_readers == 1
     undone = {entry.undoes for entry in entries}
     skips = (one for one in entries if one.what == "skipped" and one.by == name and one.at >= found.at)
     skipped = {image for one in skips if one.number not in undone for image in one.images}
     since = (datetime.now(UTC) - WORKS_STILL).isoformat(timespec="seconds")
     people = list(dict.fromkeys([*(one.by for one in entries if one.at >= since), name]))
     begins = people.index(name) * len(found.asked) // len(people)
-    is_open = [one for one in enumerate(found.asked) if one[1].image not in counts and one[1].image not in skipped]
+
+    def is_open_for_them(image: str) -> bool:
+        reading = said_of.get(image, Reading())
+        # Where one reader is enough by now, who was the first of two may settle it too.
+        may_say = name not in reading.people or (one_is_enough and len(reading.open) > 0)
+        return may_say and not reading.is_settled and image not in skipped
+
+    is_open = [one for one in enumerate(found.asked) if is_open_for_them(one[1].image)]
     return [one for _, one in sorted(is_open, key=lambda each: (each[0] - begins) % len(found.asked))]
 
 
@@ -176,6 +180,8 @@ def _meant(found: ReviewQueue, asked: Asked, answer: str) -> tuple[Answer, str]:
     match answer.partition(":"):
         case ("confirmed", "", "") if asked.dx:
             return "confirmed", asked.dx
+        case ("wrong", "", "") if asked.dx:
+            return "wrong", ""
         case ("cannot tell", "", ""):
             return "cannot tell", ""
         case ("skipped", "", ""):

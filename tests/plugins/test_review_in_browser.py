@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.plugins import review_folder
-from tests.plugins.review_folder import asked, picture
+from tests.plugins.review_folder import asked, content_of, picture
 from tests.plugins.standalone_airflow import RETRAIN, TRAINED, Airflow
 from tests.plugins.test_page_in_browser import CHROMIUM, PHONE, is_cut, log_in
 from tests.plugins.test_page_in_browser import picture as screenshot
@@ -122,11 +122,12 @@ def test_the_keyboard_alone_is_enough(
     assert press(page, "x") == "DRAWN_004"
     assert press(page, "u") == "DRAWN_003"
     assert press(page, "3") == "DRAWN_004"
+    assert press(page, "w") == "DRAWN_005"
     page.locator("#keys").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("1")
     page.wait_for_timeout(500)
-    assert page.locator("h1").inner_text() == "DRAWN_004"  # they are switched off
+    assert page.locator("h1").inner_text() == "DRAWN_005"  # they are switched off
     said = [(one.what, *one.images, one.dx, one.why) for one in review_log.read(dataset)]
     assert said == [
         ("labelled", "DRAWN_001", "mel", ""),
@@ -134,6 +135,7 @@ def test_the_keyboard_alone_is_enough(
         ("cannot tell", "DRAWN_003", "", ""),
         ("undone", "DRAWN_003", "", ""),
         ("labelled", "DRAWN_003", "bcc", ""),
+        ("wrong", "DRAWN_004", "", ""),
     ]
     assert wrong == []
 
@@ -160,9 +162,11 @@ def test_axe_finds_nothing_serious(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 
+    for by, image, dx in (("ben", "DRAWN_003", "mel"), ("ben", "DRAWN_004", "mel"), ("cleo", "DRAWN_004", "bcc")):
+        review_log.note(dataset, by, "labelled", {image: content_of(image)}, dx=dx, readers=2)
     page = opened(chromium, server, token_of("ada"), color_scheme=scheme, bypass_csp=True)
     press(page, "2")
-    for path in ("", "?image=DRAWN_001", "?image=DRAWN_002", "?image=none", "/queue", "/history"):
+    for path in ("", *(f"?image=DRAWN_00{number}" for number in range(1, 5)), "?image=none", "/queue", "/history"):
         page.goto(server + path)
         found = Axe().run(page).response["violations"]
         serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]

@@ -257,3 +257,123 @@ def test_without_a_queue_the_page_says_what_makes_one(browser_of: Browser, datas
     answer = ada.get(REVIEW)
     assert answer.status_code == 409
     assert "makes it anew" in answer.text
+
+
+# --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
+
+
+def test_a_label_may_be_called_wrong_and_others_are_asked_what_it_is(browser_of: Browser, dataset: Path) -> None:
+    ada, uma = browser_of("ada"), browser_of("uma")
+    assert 'data-key="w"' in ada.get(REVIEW).text
+    assert say(ada, "wrong", lesion="true").status_code == 303
+    [entry] = review_log.read(dataset)
+    assert (entry.what, entry.dx, entry.before, list(entry.images)) == ("wrong", "", "nv", ["a", "a2"])
+    assert shown(ada)[0] == "b"
+    assert shown(uma, "a")[0] == "a"
+    assert "ada said that it is not nv on" in uma.get(f"{REVIEW}?image=a").text
+    assert "ada said that it is not nv" in uma.get(f"{REVIEW}/queue").text
+    assert say(uma, "dx:mel", shown(uma, "a")[1]).status_code == 303
+    assert review_log.called_wrong(dataset).keys() == {"a2"}
+    assert "a,mel,labelled,uma" in layout.review_table(dataset).read_text()
+
+
+def test_where_there_is_no_label_nothing_can_be_wrong(browser_of: Browser, dataset: Path) -> None:
+    ada = browser_of("ada")
+    assert 'value="wrong"' not in ada.get(f"{REVIEW}?image=c").text
+    assert say(ada, "wrong", shown(ada, "c")[1]).status_code == 409
+    assert review_log.read(dataset) == []
+
+
+# --- Two readers --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_readers(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SKINLESION_REVIEW_READERS", "2")
+    return dataset
+
+
+def pages_about(browser: TestClient, image: str) -> str:
+    """Return the text of all pages on which a person might see what was said of the image."""
+    return "".join(browser.get(REVIEW + path).text for path in ("", f"?image={image}", "/queue", "/history"))
+
+
+def test_the_second_reader_is_told_that_there_was_a_first_and_not_what_they_said(
+    browser_of: Browser, two_readers: Path
+) -> None:
+    ada, uma = browser_of("ada"), browser_of("uma")
+    say(ada, "dx:vasc", why="lacunae")
+    assert not layout.review_table(two_readers).exists()
+    assert shown(ada)[0] == "b"  # another person is asked
+    assert "You said vasc. It counts when a second reader says the same." in ada.get(f"{REVIEW}?image=a").text
+    for name in ("uma", "vic"):
+        seen = pages_about(browser_of(name), "a")
+        assert "A first reader has answered." in seen
+        assert "a first reader has answered" in seen
+        assert "said vasc" not in seen
+        assert "lacunae" not in seen
+    assert say(uma, "dx:vasc", shown(uma, "a")[1]).status_code == 303
+    assert "a,vasc,labelled,uma" in layout.review_table(two_readers).read_text()
+    assert "ada and uma said vasc on" in uma.get(f"{REVIEW}?image=a").text
+    assert "lacunae" in uma.get(f"{REVIEW}/history").text
+
+
+def test_the_first_reader_is_not_the_second_and_may_take_it_back(browser_of: Browser, two_readers: Path) -> None:
+    ada, uma = browser_of("ada"), browser_of("uma")
+    say(ada, "dx:mel", shown(ada, "a")[1])
+    say(ada, "dx:mel", shown(ada, "a")[1])
+    assert not layout.review_table(two_readers).exists()
+    say(uma, "dx:mel", shown(uma, "a")[1])
+    for _ in range(2):  # both of hers
+        ada.post(f"{REVIEW}/undo", data=shown(ada)[1], headers=FROM_THE_PAGE)
+    assert not layout.review_table(two_readers).exists()
+    assert shown(ada)[0] == "a"
+    seen = pages_about(ada, "a")
+    assert "uma answered." in seen
+    assert "uma said mel" not in seen
+    say(ada, "dx:mel", shown(ada, "a")[1])
+    assert "a,mel,labelled,ada" in layout.review_table(two_readers).read_text()
+
+
+def test_a_third_sees_that_two_disagree_and_settles_it(browser_of: Browser, two_readers: Path) -> None:
+    ada, uma = browser_of("ada"), browser_of("uma")
+    _, both_saw = shown(ada)
+    _, form = shown(uma)
+    assert say(ada, "dx:mel", both_saw, why="streaks").status_code == 303
+    assert say(uma, "dx:bcc", form).status_code == 303  # two at once are two readers
+    assert "a" not in {shown(ada)[0], shown(uma)[0]}
+    assert "two readers disagree" in ada.get(f"{REVIEW}/queue").text
+    page = browser_of("vic").get(f"{REVIEW}?image=a").text
+    assert "Two readers disagree, and a third settles it: ada said mel. “streaks” uma said bcc." in page
+    newest = fields(uma.get(f"{REVIEW}?image=a").text)["seen"]
+    review_log.note(two_readers, "ben", "labelled", {"a": content_of("a")}, dx="bcc", seen=int(newest), readers=2)
+    assert "a,bcc,labelled,ben" in layout.review_table(two_readers).read_text()
+    assert "uma and ben said bcc on" in ada.get(f"{REVIEW}?image=a").text
+
+
+def test_who_saw_no_disagreement_looks_again_before_they_settle_it(browser_of: Browser, two_readers: Path) -> None:
+    ada = browser_of("ada")
+    _, form = shown(ada)
+    for name, dx in (("ben", "mel"), ("cleo", "bcc")):
+        review_log.note(two_readers, name, "labelled", {"a": content_of("a")}, dx=dx, readers=2)
+    late = say(ada, "dx:mel", form)
+    assert late.status_code == 409
+    assert "they disagree. What you said was not noted" in late.text
+    assert "ben said mel. cleo said bcc." in late.text
+    assert say(ada, "dx:mel", fields(late.text)).status_code == 303
+    assert "a,mel,labelled,ada" in layout.review_table(two_readers).read_text()
+
+
+def test_what_waits_is_for_everybody_where_one_reader_is_enough_again(
+    browser_of: Browser, two_readers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = browser_of("ada")
+    for image in "abcd":
+        assert say(ada, "dx:mel", shown(ada, image)[1]).status_code == 303
+    assert "0 of the 4 images of this queue have an answer. 4 more wait for another reader." in ada.get(REVIEW).text
+    monkeypatch.setenv("SKINLESION_REVIEW_READERS", "1")
+    assert not layout.review_table(two_readers).exists()
+    assert shown(ada)[0] == "a"
+    say(ada, "dx:mel")
+    assert layout.review_table(two_readers).read_text().count("mel") == 1
+    assert shown(ada)[0] == "b"

@@ -382,3 +382,16 @@ def test_the_sides_are_on_disk_before_the_catalog_that_tells_them(
     assert decisions(few).equals(before)
     decided = dict(zip(before["key"], before["split"], strict=True))
     assert sides(few) == {image: decided[f"image:{image}"] for image in sides(few)}
+
+
+def test_the_data_report_says_what_the_tables_say_today_though_the_catalog_is_the_same(few: DataSet) -> None:
+    ingest(few.config())
+    before = layout.catalog(few.folder).read_bytes()
+    (few.folder / "labels").mkdir()
+    (few.folder / "labels" / "list.doc").write_text("")
+    ingest(few.config())
+    assert layout.catalog(few.folder).read_bytes() == before
+    assert "Not read in labels/: list.doc" in layout.data_report(few.folder).read_text()
+    (few.folder / "labels" / "list.doc").unlink()
+    ingest(few.config())
+    assert "list.doc" not in layout.data_report(few.folder).read_text()

@@ -182,6 +182,9 @@ def pool_of(*rows: tuple[str, float]) -> pd.DataFrame:
 def test_the_least_certain_come_first_one_of_a_lesion_and_new_lesions_before_known_ones() -> None:
     pool = pool_of(("L1", 0.1), ("L1", 0.48), ("L2", 0.9), ("L3", float("nan")), ("K", 0.5), ("L4", 0.55))
     assert making.worth_most(pool, pd.Series(["K"]))["image"].tolist() == ["b", "f", "c", "d", "e"]
+    again = {"a", "e"}  # another reader is asked
+    assert making.worth_most(pool, pd.Series(["K"]), again)["image"].tolist() == ["a", "e", "f", "c", "d"]
+    assert making.worth_most(pool, pd.Series(["K"]), tried={"b", "f"})["image"].tolist() == ["a", "c", "d", "e", "f"]
     assert set(LABELS) <= set(pool)
 
 

@@ -36,9 +36,11 @@ from skinlesion.stages.sentences import sentence
 def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trained: Path, tmp_path: Path) -> None:
     dataset, models = copy_of_trained / "dataset", copy_of_trained / "models"
     before = {path for path in layout.features(dataset).rglob("part-*") if path.is_file()}
+    note(dataset, "ann", "cannot tell", {read_manifest(dataset)["image"].iloc[0]: ""}, readers=2)
     command = ["review", "list", "--dataset", str(dataset), "--models", str(models), *options()]
     done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "list.csv")])
     assert done.exit_code == 0, done.output
+    assert "1 images wait for a second reader, and 0 for a third because two disagree" in " ".join(done.output.split())
     table = pd.read_csv(tmp_path / "list.csv")
     assert list(table) == list(COLUMNS)
     stored = {path for path in layout.features(dataset).rglob("part-*") if path.is_file()} - before
@@ -102,6 +104,21 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     assert again is not None
     assert first.image not in {one.image for one in again.asked}
     assert review(config_of(copy_of_trained, review_queue=0)).done == 0
+
+    # Of which another reader is asked stays in the queue, doubted or not, before others of its kind.
+    there = {one.image for one in again.asked}
+    sure = next(row for row in rows.reset_index().to_dict("records") if row["image"] not in there and row["copy"] == 0)
+    for image, by in ((sure["image"], "ann"), ("unlabelled", "ann"), ("unlabelled", "ben")):
+        note(dataset, by, "labelled", {image: ""}, dx="mel" if by == "ann" else "nv", readers=2)
+    report = review(config)
+    assert sentence(report).endswith("; 1 wait for a second reader, 1 for a third.")
+    last = read_queue(dataset)
+    assert last is not None
+    assert {sure["image"], "unlabelled"} <= {one.image for one in last.asked}
+    waits = next(one for one in last.asked if one.image == sure["image"])
+    assert (waits.reason, waits.suggested, waits.dx) == (making.ASKED_AGAIN, "", sure["dx"])
+    with_dx = [one.image for one in last.asked if one.dx and not one.reason.startswith("It is set aside")]
+    assert with_dx[0] == sure["image"]
 
 
 def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_champion(copy_of_trained: Path) -> None:

@@ -37,6 +37,8 @@ def list_suspects(
     Every label is judged by models that saw no picture of its lesion. The labels stay as they are: to mend one, say so on the
     page or with `skinlesion review import`, or correct its row in the table that it comes from; the next run learns from it.
     """
+    from skinlesion.data.labels.readings import readings, sentence_of_waiting
+    from skinlesion.data.labels.review_log import read
     from skinlesion.data.review.suspects import COLUMNS
     from skinlesion.stages.review import make_queue
 
@@ -45,6 +47,8 @@ def list_suspects(
     _, found = make_queue(config, config.review_queue)
     if output is not None:
         atomic.write_text(output.absolute(), csv_text([*COLUMNS], found.head(most).astype(str).values.tolist()))
+    if waits := sentence_of_waiting(readings(read(config.dataset))):
+        print_whole(out, waits)
     if found.empty:
         print_whole(out, "No label is doubted.")
         return
@@ -67,7 +71,7 @@ def export_queue(
 ) -> None:
     """Write the queue of images for people who label elsewhere; `skinlesion review import` takes their answers.
 
-    In the table they fill in the column dx with a diagnosis or with `cannot tell`. For Label Studio the labelling interface is written
+    In the table they fill in the column dx with a diagnosis, `wrong` or `cannot tell`. For Label Studio the labelling interface is written
     beside the tasks (.xml); serve it the data set's images/ as local files.
     """
     from skinlesion.data.review.exchange import as_csv, as_tasks, labelling_interface
@@ -99,7 +103,7 @@ def import_answers(
 ) -> None:
     """Note what people said of images elsewhere, all of it or nothing; the next run learns from it.
 
-    Answers that count already are not noted again, so that a file may be taken twice.
+    What a person said of an image last is not noted again, so that a file may be taken twice.
     """
     from skinlesion.data.review.exchange import take
     from skinlesion.registry.history import this_user

@@ -42,6 +42,15 @@ class DataSettings(RunSettings):
         ge=0,
         le=5000,
     )
+    review_readers: int = setting(
+        1,
+        "Readers of an image",
+        "How many people must give an image of the page Review the same answer before it counts. With 2 the second is not shown what "
+        "the first said; if they disagree, a third sees both answers and decides. An answer keeps the number under which it was given.",
+        in_form=False,
+        ge=1,
+        le=2,
+    )
     max_image_pixels: int = setting(
         100_000_000,
         "Largest image (pixels)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from skinlesion.data.labels.conflicts import conflicting_diagnoses
 from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
-from skinlesion.data.labels.review_log import ReviewEntry, said
+from skinlesion.data.labels.readings import ReviewEntry, said
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.settings import DataSettings
 from skinlesion.data.sources import any_source, collect
@@ -89,6 +89,8 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
     duplicates = duplicate_sets(catalog["sha256"], pairs)
+    if config.review_labels != "ignore":
+        notes += _without_wrong_labels(catalog, review_log.called_wrong(config.dataset), duplicates, reviewed)
     in_pool = catalog["split"] == contract.POOL
     usable = (catalog["refused"] == "") & ~in_pool
     conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable], reviewed)
@@ -183,6 +185,29 @@ def _refuse_other_pictures(catalog: pd.DataFrame, reviewed: Mapping[str, ReviewE
                 f"its file is another than the one that {entry.by} looked at and {said(entry)} (entry {entry.number} of the "
                 "reviews): look at it again, or undo the entry"
             )
+
+
+def _without_wrong_labels(
+    catalog: pd.DataFrame, wrong: Mapping[str, ReviewEntry], duplicates: pd.Series, reviewed: Collection[str]
+) -> list[str]:
+    """Take a diagnosis that people called wrong from its image and from that image's duplicates; return sentences on it.
+
+    They wait for another diagnosis then, as images without one do. What a table says since, and what somebody who looked at a
+    duplicate said of it, stays. wrong: as `called_wrong` returns it. reviewed: images to which people gave the diagnosis.
+    """
+    is_meant = catalog["dx"] == catalog["image"].map({image: entry.before for image, entry in wrong.items()})
+    _refuse_other_pictures(catalog, {image: wrong[image] for image in catalog.loc[is_meant, "image"]})
+    picture = duplicates + " " + catalog["dx"]
+    is_same = picture.isin(picture[is_meant & (catalog["refused"] == "")]) & ~catalog["image"].isin(reviewed)
+    is_wrong = (catalog["refused"] == "") & (is_meant | is_same)
+    if not is_wrong.any():
+        return []
+    lost = Counter(catalog.loc[is_wrong, "dx"])
+    catalog.loc[is_wrong, ["dx", "label", "split"]] = ["", "", contract.POOL]
+    return [
+        f"{lost.total():,} images have lost a diagnosis of the tables and wait for another, because people who looked say that it is "
+        f"wrong: {', '.join(f'{dx} {count:,}' for dx, count in lost.most_common(_NAMES_LISTED))}."
+    ]
 
 
 def _names(files: pd.Series, labelled: pd.Series) -> list[str]:

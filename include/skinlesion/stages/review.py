@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +16,8 @@ import pandas as pd
 from skinlesion.data.catalog import read_catalog, waiting
 from skinlesion.data.images.near_duplicates import DuplicateTables
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.labels.review_log import read, standing
+from skinlesion.data.labels.readings import readings, waiting_readers
+from skinlesion.data.labels.review_log import read
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.report.thumbnails import thumbnails
 from skinlesion.data.review import making
@@ -83,20 +85,29 @@ def review(config: PipelineConfig) -> StageReport:
         done=0 if is_current else queue.labelled,
         skipped=queue.labelled if is_current else 0,
         seconds=watch.seconds(),
-        details={"doubted": queue.doubted, "waiting": queue.waiting, "asked": len(queue.asked)},
+        details={
+            "doubted": queue.doubted,
+            "waiting": queue.waiting,
+            "asked": len(queue.asked),
+            "waiting_readers": list(waiting_readers(readings(read(config.dataset)))),
+        },
     )
 
 
 def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataFrame]:
     """Return the queue, which is stored with its pictures, and the images whose label is likely wrong, `suspects.COLUMNS`.
 
-    Images of which people said something stand in neither. Images that ingest set aside, because their labels contradict each
-    other, come first in the queue; doubted ones and those without a label take turns.
+    Images that people settled stand in neither. Images that ingest set aside, because their labels contradict each
+    other, come first in the queue; doubted ones and those without a label take turns. Of each, first come those of which people
+    said something and another reader is asked.
     """
-    key, catalog, settled = _key(config, size), read_catalog(config.dataset), standing(read(config.dataset))
+    key, catalog, said = _key(config, size), read_catalog(config.dataset), readings(read(config.dataset))
+    settled = {image for image, one in said.items() if one.is_settled}
+    again = {image for image, one in said.items() if one.open}
+    tried = {image for image, one in said.items() if one.wrong is not None}
     rows, files, pairs = _labelled(config, catalog)
     unlabelled = waiting(catalog)
-    pool, version = _pool(config, unlabelled[~unlabelled["image"].isin(settled)])
+    pool, version = _pool(config, unlabelled[~unlabelled["image"].isin(settled)], again)
     resized = [ViewFile(Path(path), sha256) for path, sha256 in zip(pool["source"], pool["sha256"], strict=True)]
     pooled = _activations(config, [*files, *resized])
     images = pd.concat([rows, pool], ignore_index=True)
@@ -104,10 +115,10 @@ def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataF
     doubted = suspects(rows, found, pairs)
     doubted = doubted[~doubted["image"].isin(settled)].reset_index(drop=True)
     doubted["rank"] = np.arange(1, len(doubted) + 1)
-    contradicted = making.set_aside(catalog, making.OPEN, settled).head(size // 2)
-    rest = size - len(contradicted)
-    worth = making.worth_most(pool, rows["group"]).head(max(rest // _SHARE_OF_POOL, rest - len(doubted)))
-    listed = doubted.head(rest - len(worth))
+    contradicted = making.set_aside(catalog, making.OPEN, settled, again).head(size // 2)
+    rest, listed = size - len(contradicted), making.asked_again(doubted, rows, again)
+    worth = making.worth_most(pool, rows["group"], again, tried).head(max(rest // _SHARE_OF_POOL, rest - len(listed)))
+    listed = listed.head(rest - len(worth))
     queue = ReviewQueue(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         key=key,
@@ -174,10 +185,10 @@ def _labelled(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFra
     return rows.assign(file=rows["image"].map(catalog.set_index("image")["file"])), files, pairs
 
 
-def _pool(config: PipelineConfig, images: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
+def _pool(config: PipelineConfig, images: pd.DataFrame, again: Collection[str]) -> tuple[pd.DataFrame, int | None]:
     """Return images without a diagnosis with what the model in service says, and its version; None if none could be asked.
 
-    images: rows of the catalog. The result has those that were resized, `_MOST_JUDGED` at most: columns image, file, dx, group,
+    images: rows of the catalog. again: names of those that come first, whatever is drawn. The result has those that were resized, `_MOST_JUDGED` at most: columns image, file, dx, group,
     original, sha256 and source (of the resized file), and `LABELS`, the probabilities.
     """
     files = made(config, "resize", layout.processed(config.dataset))[["image", "sha256", "source"]]
@@ -185,7 +196,8 @@ def _pool(config: PipelineConfig, images: pd.DataFrame) -> tuple[pd.DataFrame, i
         files, on="image"
     )
     pool = pool.sort_values("sha256")
-    pool = pool.iloc[np.argsort(pool["group"].duplicated(), kind="stable")].head(_MOST_JUDGED).reset_index(drop=True)
+    order = np.lexsort([pool["group"].duplicated(), ~pool["image"].isin(again)])
+    pool = pool.iloc[order].head(_MOST_JUDGED).reset_index(drop=True)
     said = np.full((len(pool), len(LABELS)), np.nan)
     now = in_service.read(config.models) if len(pool) else None
     try:

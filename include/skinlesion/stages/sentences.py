@@ -165,9 +165,11 @@ def _review(report: StageReport, details: Mapping[str, Any]) -> str:
         return "No queue of images to look at is wanted."
     begins = "" if report.done else "Nothing to do: "
     waiting = f", {details['waiting']:,} have none" if details["waiting"] else ""
+    second, third = details["waiting_readers"]
+    readers = f"; {second:,} wait for a second reader, {third:,} for a third" if second + third else ""
     return (
         f"{begins}{_count(details['asked'], 'image')} in the queue of the page Review; of {_count(report.seen, 'image')} with a "
-        f"diagnosis {details['doubted']:,} are doubted{waiting}."
+        f"diagnosis {details['doubted']:,} are doubted{waiting}{readers}."
     )
 
 

@@ -21,14 +21,15 @@ from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
-FILES = {"a": "sub/a.jpg", "b": "b.jpg", "=c": "=c.png", "d.v2": "d.v2.jpg", "gone": ""}
+FILES = {"a": "sub/a.jpg", "b": "b.jpg", "=c": "=c.png", "d.v2": "d.v2.jpg", "blank": "blank.jpg", "gone": ""}
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> DataSettings:
     dataset = tmp_path / "dataset"
     rows = [
-        {"image": image, "file": file, "sha256": file and f"sha-{image}", "dx": "nv"} for image, file in FILES.items()
+        {"image": image, "file": file, "sha256": file and f"sha-{image}", "dx": "" if image == "blank" else "nv"}
+        for image, file in FILES.items()
     ]
     blank: dict[str, object] = {name: "" if kind == "str" else 0 for name, kind in COLUMNS.items()}
     table = pd.DataFrame([blank | row for row in rows]).astype(COLUMNS)
@@ -45,6 +46,10 @@ def filled(text: str, **answers: str) -> str:
     writer.writeheader()
     writer.writerows(row | {"dx": answers.get(row["image"].removeprefix("'="), row["dx"])} for row in rows)
     return out.getvalue()
+
+
+def row_of(text: str, image: str) -> dict[str, str]:
+    return next(row for row in csv.DictReader(io.StringIO(text)) if row["image"] == image)
 
 
 def said(config: DataSettings) -> list[tuple[str, str, str, str, str]]:
@@ -77,6 +82,7 @@ def test_any_table_with_image_and_dx_will_do(config: DataSettings, tmp_path: Pat
     ("text", "message"),
     [
         ("image,dx\na,mel\nother,nv\n", r"row 3: no image file of the data set is called 'other'.*Nothing was noted"),
+        ("image,dx\nblank,wrong\n", "row 2: 'blank' has no diagnosis that could be wrong"),
         ("image,dx\ngone,mel\n", "row 2: no image file of the data set is called 'gone'"),
         ("image,dx\na,melonoma\nb,zebra\n", "row 2: 'melonoma' is no diagnosis that is known; row 3: 'zebra'"),
         ("image,dx\na,mel\na,nv\n", "row 3: 'a' is 'nv', in row 2 'mel'. Remove one"),
@@ -167,3 +173,65 @@ def test_without_a_queue_it_says_what_to_run(config: DataSettings) -> None:
     (layout.review_queue(config.dataset) / "queue.json").unlink()
     with pytest.raises(DataError, match="Run it first"):
         as_csv(config.dataset)
+
+
+# --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
+
+
+def test_a_label_may_be_called_wrong_in_a_table_which_may_be_taken_twice(config: DataSettings, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(filled(as_csv(config.dataset), a="wrong"))
+    assert take(config, tmp_path / "t.csv", "ann") == (1, 1)
+    [entry] = review_log.read(config.dataset)
+    assert (entry.what, entry.dx, entry.before) == ("wrong", "", "nv")
+    assert row_of(as_csv(config.dataset), "a")["dx"] == ""  # somebody else may know what it is
+    catalog = pd.read_parquet(layout.catalog(config.dataset))
+    catalog.loc[catalog["image"] == "a", "dx"] = ""  # as the next night leaves it
+    catalog.to_parquet(layout.catalog(config.dataset))
+    assert take(config, tmp_path / "t.csv", "ann") == (0, 1)
+
+
+def test_a_label_may_be_called_wrong_in_label_studio(config: DataSettings, tmp_path: Path) -> None:
+    [one, *_] = json.loads(as_tasks(config.dataset))
+    assert '<Choice value="wrong"/>' in labelling_interface(config.dataset)
+    (tmp_path / "t.json").write_text(json.dumps([annotated(one, "wrong")]))
+    assert take(config, tmp_path / "t.json", "ann") == (1, 1)
+    assert said(config) == [("a", "wrong", "", "eva@x", "")]
+
+
+# --- Two readers --------------------------------------------------------------------------------------------------
+
+
+def test_answers_of_elsewhere_are_those_of_readers(config: DataSettings, tmp_path: Path) -> None:
+    two = config.model_copy(update={"review_readers": 2})
+    (tmp_path / "ann.csv").write_text("image,dx\na,mel\nb,mel\n=c,mel\n")
+    assert take(two, tmp_path / "ann.csv", "ann") == (3, 3)
+    assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)
+    assert review_log.diagnosed(two.dataset) == {}
+    assert {row["dx"] for row in csv.DictReader(io.StringIO(as_csv(two.dataset)))} == {""}  # nobody sees what she said
+    assert "ann" not in as_csv(two.dataset) + as_tasks(two.dataset)
+    (tmp_path / "ben.csv").write_text("image,dx\na,mel\nb,bcc\n")
+    assert take(two, tmp_path / "ben.csv", "ben") == (2, 2)
+    assert {image: (one.dx, one.by) for image, one in review_log.diagnosed(two.dataset).items()} == {
+        "a": ("mel", "ann and ben")
+    }
+    text = as_csv(two.dataset)
+    assert row_of(text, "a")["dx"] == "mel"
+    assert row_of(text, "b")["reason"].endswith("Two readers disagree: ann said mel and ben said bcc.")
+    (tmp_path / "all.csv").write_text(text)
+    assert take(two, tmp_path / "all.csv", "cleo") == (0, 1)  # what already counts is nobody's new answer
+    (tmp_path / "cleo.csv").write_text(filled(text, b="bcc"))
+    assert take(two, tmp_path / "cleo.csv", "cleo") == (1, 2)
+    assert review_log.diagnosed(two.dataset)["b"].by == "ben and cleo"
+    assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)  # her first answer, which did not win, asks nobody again
+
+
+def test_two_readers_may_have_a_row_each_in_one_table(config: DataSettings, tmp_path: Path) -> None:
+    two = config.model_copy(update={"review_readers": 2})
+    (tmp_path / "t.csv").write_text("image,dx,by\na,mel,ann\na,nv,ben\nb,mel,ann\nb,mel,ben\n")
+    with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
+        take(config, tmp_path / "t.csv", "ann")
+    assert take(two, tmp_path / "t.csv", "ann") == (4, 4)
+    assert set(review_log.diagnosed(two.dataset)) == {"b"}
+    (tmp_path / "t.csv").write_text("image,dx,by\na,mel,ann\na,nv,ann\n")
+    with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
+        take(two, tmp_path / "t.csv", "ann")

@@ -14,7 +14,7 @@ from skinlesion.data.checks.tables import require_sound
 from skinlesion.data.finding import Finding
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.report.contents import contents, equal_files, near_duplicates
-from skinlesion.data.report.written import is_reported, remove_failed_report, write_report, write_table_of_failures
+from skinlesion.data.report.written import remove_failed_report, report_of, write_report, write_table_of_failures
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
@@ -33,10 +33,17 @@ def check_and_report(
     """
     dataset = config.dataset
     findings = check_alone(config, catalog)
-    if not config.force and not _failed(findings) and is_in_force(dataset, catalog) and is_reported(dataset, catalog):
+    is_known = not config.force and not _failed(findings) and is_in_force(dataset, catalog)
+    known = report_of(dataset, catalog) if is_known else None
+    if known is not None:
         remove_failed_report(dataset)
-        return
+        if known.notes == list(notes):
+            return
     images = contract.accepted(catalog).merge(files[["file", *STATISTICS]], on="file", how="left")
+    if known is not None:
+        now = known.model_copy(update={"notes": list(notes)})
+        write_report(config, layout.data_report(dataset), now, catalog, images)
+        return
     require_sound(catalog, images)
     accepted = read_accepted(dataset)
     new = is_new(images, accepted)

@@ -12,7 +12,8 @@ import pandas as pd
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.image_name import alike, full_size_name, matched_alike
 from skinlesion.data.labels.joined import Labels, join_tables
-from skinlesion.data.labels.review_log import diagnosed
+from skinlesion.data.labels.readings import readings, sentence_of_waiting
+from skinlesion.data.labels.review_log import diagnosed, read
 from skinlesion.data.labels.table_file import SUFFIXES
 from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
@@ -103,9 +104,10 @@ def _vocabulary_in(paths: list[Path]) -> Path | None:
 
 
 def _notes_of_review(dataset: Path, labels: Labels) -> list[str]:
-    """Return a sentence on the images to which people who looked gave another diagnosis than the tables, and who they are."""
+    """Return sentences on the images of which people who looked say otherwise than the tables, and on those that wait for readers."""
+    waits = list(filter(None, [sentence_of_waiting(readings(read(dataset)))]))
     if not labels.decided:
-        return []
+        return waits
     said = diagnosed(dataset)
     becomes = Counter(labels.decided.values())
     people = Counter(said[image].by for image in labels.decided if image in said)
@@ -116,7 +118,8 @@ def _notes_of_review(dataset: Path, labels: Labels) -> list[str]:
     by = ", ".join(f"{name} {count:,}" for name, count in people.most_common(_NAMES_LISTED))
     return [
         f"{len(labels.decided):,} images have another diagnosis than the tables give them, because people looked at them "
-        f"({layout.review_table(dataset).name}): {changes}{more}. Said by {by}."
+        f"({layout.review_table(dataset).name}): {changes}{more}. Said by {by}.",
+        *waits,
     ]
 
 

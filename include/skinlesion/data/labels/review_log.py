@@ -13,19 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Final
 
 from skinlesion.data.images.formats import SUFFIXES
+from skinlesion.data.labels.readings import REMEDY, Reading, ReviewEntry, What, live, meaning, readings, said
 from skinlesion.foundation import append_log, atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.foundation.record import Record
 from skinlesion.foundation.spreadsheet import cell
-
-What = Literal["labelled", "confirmed", "cannot tell", "skipped", "undone"]
-
-WITH_DIAGNOSIS: Final = ("labelled", "confirmed")
-"""What gives an image its diagnosis; after `cannot tell` the tables' diagnosis counts."""
 
 LONGEST_REASON: Final = 500
 """Characters."""
@@ -35,49 +30,19 @@ TABLE_COLUMNS: Final = ("image", "dx", "said", "by", "at", "why", "entry")
 _WAIT: Final = 20.0  # seconds for another writer, who needs a few milliseconds
 _KEPT: Final = 1 << 18
 """Lines that a process keeps as they were read: the page reads the history with each answer."""
-_REMEDY: Final = "Correct the line or restore the file from a back-up: it has what people said of images."
 
 
 class ReviewedMeanwhile(DataError):
     """Somebody else said something of the image since the person saw it."""
 
 
-class ReviewEntry(Record):
-    """One line of the history of reviews.
-
-    Attributes:
-        number: 1, 2, ...: its place in the history.
-        at: when, ISO 8601, UTC, seconds.
-        by: who: a user's name.
-        what: `labelled` with another diagnosis than the tables', `confirmed`, `cannot tell`, `skipped` (which says nothing of the
-            image), or `undone`.
-        images: the SHA-256 of each image's file when the person looked at it, by the image's name.
-        dx: the diagnosis; empty without one.
-        before: what the image had then.
-        why: in the person's words; may be empty.
-        undoes: the number of the entry that is undone.
-    """
-
-    remedy: ClassVar[str] = _REMEDY
-
-    number: int
-    at: str
-    by: str
-    what: What
-    images: dict[str, str]
-    dx: str = ""
-    before: str = ""
-    why: str = ""
-    undoes: int | None = None
-
-
 def read(dataset: Path) -> list[ReviewEntry]:
     """Return the entries, oldest first. Raises DataError if a line does not fit or one is missing."""
     path = layout.review_history(dataset)
-    entries = append_log.read(path, _entry_of, _REMEDY).all()
+    entries = append_log.read(path, _entry_of, REMEDY).all()
     for place, entry in enumerate(entries, start=1):
         if entry.number != place:
-            raise DataError(f"{path}: expected entry {place}, found entry {entry.number}. {_REMEDY}")
+            raise DataError(f"{path}: expected entry {place}, found entry {entry.number}. {REMEDY}")
     return entries
 
 
@@ -86,17 +51,19 @@ def _entry_of(line: bytes, path: Path, number: int) -> ReviewEntry:
     return ReviewEntry.of_line(line, path, number)
 
 
-def standing(entries: Iterable[ReviewEntry]) -> dict[str, ReviewEntry]:
-    """Return what counts of each image, by its name: the last entry that says something of it and was not undone."""
-    entries = list(entries)
-    undone = {entry.undoes for entry in entries}
-    says = (entry for entry in entries if entry.what not in ("skipped", "undone") and entry.number not in undone)
-    return {image: entry for entry in says for image in entry.images}
-
-
 def diagnosed(dataset: Path) -> dict[str, ReviewEntry]:
-    """Return the entry that gives each image its diagnosis, of those that people gave one."""
-    return {image: entry for image, entry in standing(read(dataset)).items() if entry.what in WITH_DIAGNOSIS}
+    """Return the entry that gives each image its diagnosis, of those that people gave one; `by` names all who agree."""
+    found = readings(read(dataset)).items()
+    return {
+        image: one.counts.model_copy(update={"by": one.by})
+        for image, one in found
+        if one.counts is not None and one.counts.dx
+    }
+
+
+def called_wrong(dataset: Path) -> dict[str, ReviewEntry]:
+    """Return the entry that says what each image is not, of those of which nobody said since what they are."""
+    return {image: one.wrong for image, one in readings(read(dataset)).items() if one.wrong is not None}
 
 
 def note(
@@ -109,21 +76,20 @@ def note(
     before: str = "",
     why: str = "",
     seen: int | None = None,
+    readers: int = 1,
 ) -> ReviewEntry:
     """Add what a person says of images, and return the entry once it is on the disk.
 
-    seen: the number of the entry that counted when the person looked at the first image, 0 for none. Raises ReviewedMeanwhile
-    if another counts now; None asks for nothing.
+    seen: `Reading.newest_shown` of the first image when the person looked at it. Raises ReviewedMeanwhile if people see another
+    answer now; None asks for nothing. readers: the setting `review_readers`.
     """
     with locked(dataset, "review", wait=_WAIT):
         entries = read(dataset)
-        now = standing(entries).get(next(iter(images)))
-        if now is not None and seen is not None and seen != now.number:
-            raise ReviewedMeanwhile(
-                f"{now.by} {said(now)} at {now.at[11:16]} UTC, after you opened this image. What you said was not noted. "
-                "Look at it again: you may say otherwise."
-            )
+        now = readings(entries).get(next(iter(images)), Reading())
+        if seen is not None and now.newest_shown not in (0, seen):
+            raise ReviewedMeanwhile(_meanwhile(now))
         entry = ReviewEntry(
+            format_version=readers,
             number=len(entries) + 1,
             at=_now(),
             by=plain(by),
@@ -132,27 +98,46 @@ def note(
             dx=dx,
             before=before,
             why=plain(why),
+            readers=readers,
         )
         _add(dataset, entries, entry)
         return entry
 
 
-def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]]) -> int:
+def _meanwhile(now: Reading) -> str:
+    if now.counts is None or now.open:
+        return (
+            "Two readers have answered since you opened this image, and they disagree. What you said was not noted. Look at it "
+            "again: what you say settles it."
+        )
+    return (
+        f"{now.by} {said(now.counts)} at {now.counts.at[11:16]} UTC, after you opened this image. What you said was not noted. "
+        "Look at it again: you may say otherwise."
+    )
+
+
+def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]], readers: int = 1) -> int:
     """Add what people said elsewhere, each the fields of an entry from `by` on, in one step; return how many are new.
 
-    What counts already, by the same person and with the same words, is not added again.
+    What a person said of an image last, with the same words, is not added again. readers: the setting `review_readers`.
     """
     with locked(dataset, "review", wait=_WAIT):
         entries = read(dataset)
-        counts = standing(entries)
+        last = {(one.by, image): one for one in live(entries) for image in one.images}
         new: list[ReviewEntry] = []
         for fields in said:
             words = {name: plain(str(fields.get(name, default))) for name, default in (("by", by), ("why", ""))}
-            entry = ReviewEntry.model_validate({**fields, **words, "number": len(entries) + len(new) + 1, "at": _now()})
-            before = counts.get(next(iter(entry.images)))
-            if before is None or any(
-                getattr(before, name) != getattr(entry, name) for name in ("by", "what", "dx", "why")
-            ):
+            number = {
+                "number": len(entries) + len(new) + 1,
+                "at": _now(),
+                "format_version": readers,
+                "readers": readers,
+            }
+            entry = ReviewEntry.model_validate({**fields, **words, **number})
+            key = (entry.by, next(iter(entry.images)))
+            before = last.get(key)
+            if before is None or (meaning(before), before.why) != (meaning(entry), entry.why):
+                last[key] = entry
                 new.append(entry)
         _add(dataset, entries, *new)
         return len(new)
@@ -194,24 +179,16 @@ def write_table(dataset: Path) -> None:
 
 
 def table_text(entries: Iterable[ReviewEntry]) -> str:
-    """Return the table of the images that people gave a diagnosis, as CSV; empty without any."""
-    counts = {image: entry for image, entry in standing(entries).items() if entry.what in WITH_DIAGNOSIS}
-    lines = [_line(image, counts[image]) for image in sorted(counts)]
+    """Return the table of the images that people gave a diagnosis or said to be none, as CSV; empty without any.
+
+    Of several who agree it has the one whose answer settled it.
+    """
+    found = readings(entries)
+    rows = {
+        image: one.counts if one.counts is not None and one.counts.dx else one.wrong for image, one in found.items()
+    }
+    lines = [_line(image, entry) for image in sorted(rows) if (entry := rows[image]) is not None]
     return "".join([_csv(TABLE_COLUMNS), *lines]) if lines else ""
-
-
-def said(entry: ReviewEntry) -> str:
-    """Return what a person said, as the end of a sentence that begins with their name."""
-    match entry.what:
-        case "labelled":
-            return f"said {entry.dx}"
-        case "confirmed":
-            return f"confirmed {entry.dx}"
-        case "cannot tell":
-            return "could not tell"
-        case "skipped":
-            return "skipped it"
-    return f"took entry {entry.undoes} back"
 
 
 def plain(why: str) -> str:

@@ -53,17 +53,12 @@ def remove_failed_report(dataset: Path) -> None:
         layout.failed_data_report(dataset).with_suffix(suffix).unlink(missing_ok=True)
 
 
-def is_reported(dataset: Path, catalog: pd.DataFrame) -> bool:
-    """Return whether the report is there and is that of this catalog."""
-    return _report_of(dataset, catalog) is not None
-
-
 def copy_report(dataset: Path, catalog: pd.DataFrame, target: Path) -> LinkedReport | None:
     """Copy the page to where a model's report can link to it, and return what that report says of it.
 
     Return None, and copy nothing, where the report is not there or is not that of this catalog.
     """
-    report = _report_of(dataset, catalog)
+    report = report_of(dataset, catalog)
     if report is None:
         return None
     atomic.write_if_changed(target, layout.data_report(dataset).read_bytes())
@@ -71,7 +66,7 @@ def copy_report(dataset: Path, catalog: pd.DataFrame, target: Path) -> LinkedRep
     return LinkedReport(file=target.name, verdict=report.verdict, beyond=beyond)
 
 
-def _report_of(dataset: Path, catalog: pd.DataFrame) -> DataReport | None:
+def report_of(dataset: Path, catalog: pd.DataFrame) -> DataReport | None:
     """Return the figures of this catalog; None where the report is of another one, or is not there whole."""
     page = layout.data_report(dataset)
     try:

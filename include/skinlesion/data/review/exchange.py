@@ -14,7 +14,8 @@ from skinlesion.data.catalog import read_catalog
 from skinlesion.data.images.formats import image_name
 from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.labels.of_dataset import vocabulary_of
-from skinlesion.data.labels.review_log import ReviewEntry, note_all, read, standing
+from skinlesion.data.labels.readings import Reading, readings, said
+from skinlesion.data.labels.review_log import called_wrong, note_all, read
 from skinlesion.data.labels.table_file import read_cells
 from skinlesion.data.review.queue import Asked, ReviewQueue, read_queue
 from skinlesion.data.settings import DataSettings
@@ -27,6 +28,9 @@ COLUMNS: Final = ("image", "file", "labels", "suggested", "reason", "dx", "by", 
 
 CANNOT_TELL: Final = "cannot tell"
 """What stands in the place of a diagnosis where a person cannot tell."""
+
+WRONG: Final = "wrong"
+"""What stands there where a person knows only that the label is wrong."""
 
 CONTROL: Final = "diagnosis"
 """The name of the choices in Label Studio."""
@@ -56,25 +60,27 @@ def require_queue(dataset: Path) -> ReviewQueue:
 
 
 def as_csv(dataset: Path) -> str:
-    """Return the queue as a table, `COLUMNS`, in which a person fills in `dx`; what was said already stands there."""
-    counts, file_of = standing(read(dataset)), _files(dataset)
-    rows = [
-        (one.image, file_of.get(one.image, ""), one.dx, one.suggested, one.reason, *_said(counts.get(one.image)))
-        for one in require_queue(dataset).asked
-    ]
+    """Return the queue as a table, `COLUMNS`, in which a person fills in `dx`; what counts already stands there."""
+    found, file_of = readings(read(dataset)), _files(dataset)
+    rows = []
+    for one in require_queue(dataset).asked:
+        reading = found.get(one.image, Reading())
+        reason = _reason(one, reading)
+        rows.append((one.image, file_of.get(one.image, ""), one.dx, one.suggested, reason, *_settled(reading)))
     return csv_text(COLUMNS, rows)
 
 
 def as_tasks(dataset: Path) -> str:
     """Return the queue as Label Studio's tasks: with the images by their paths in images/, and what models say as predictions."""
-    file_of = _files(dataset)
-    return json.dumps([_task(one, file_of) for one in require_queue(dataset).asked], indent=1, ensure_ascii=False)
+    found, file_of = readings(read(dataset)), _files(dataset)
+    tasks = [_task(one, file_of, found.get(one.image, Reading())) for one in require_queue(dataset).asked]
+    return json.dumps(tasks, indent=1, ensure_ascii=False)
 
 
 def labelling_interface(dataset: Path) -> str:
     """Return the labelling interface that Label Studio needs for these tasks."""
     choices = [one.dx for one in require_queue(dataset).choices]
-    lines = "\n".join(f"    <Choice value={_quoted(dx)}/>" for dx in [*choices, CANNOT_TELL])
+    lines = "\n".join(f"    <Choice value={_quoted(dx)}/>" for dx in [*choices, WRONG, CANNOT_TELL])
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <Text name="reason" value="$reason"/>\n'
         f'  <Choices name="{CONTROL}" toName="image" choice="single" showInline="true">\n{lines}\n  </Choices>\n'
@@ -91,7 +97,8 @@ def take(config: DataSettings, path: Path, by: str) -> tuple[int, int]:
     contents = {str(image): str(content) for image, content in catalog["sha256"].items() if content}
     labels = {str(image): str(dx) for image, dx in catalog["dx"].items()}
     known, words = set(catalog["dx"]) - {""}, vocabulary_of(config.dataset)
-    answers = [answer for answer in _answers(path, by) if answer.dx]
+    lost = {image: entry.before for image, entry in called_wrong(config.dataset).items()}
+    answers = [answer for answer in _answers(path, by, config.review_readers) if answer.dx]
     problems, entries = [], []
     for written in answers:
         answer = written._replace(image=_named(written.image, contents))
@@ -100,6 +107,10 @@ def take(config: DataSettings, path: Path, by: str) -> tuple[int, int]:
             problems.append(f"{answer.where}: no image file of the data set is called {written.image[:80]!r}")
         elif answer.dx == CANNOT_TELL:
             entries.append(_entry(answer, contents, what="cannot tell", before=labels[answer.image]))
+        elif answer.dx == WRONG and (before := labels[answer.image] or lost.get(answer.image)):
+            entries.append(_entry(answer, contents, what="wrong", before=before))
+        elif answer.dx == WRONG:
+            problems.append(f"{answer.where}: {written.image[:80]!r} has no diagnosis that could be {WRONG}")
         elif dx not in known and not is_recognised(dx):
             problems.append(f"{answer.where}: {answer.dx[:80]!r} is no diagnosis that is known")
         else:
@@ -109,17 +120,17 @@ def take(config: DataSettings, path: Path, by: str) -> tuple[int, int]:
         more = f" and {len(problems) - _ERRORS_LISTED} more" if len(problems) > _ERRORS_LISTED else ""
         raise DataError(
             f"{path}: {'; '.join(problems[:_ERRORS_LISTED])}{more}. Nothing was noted. Expected names of images of the data set, "
-            f"and diagnoses of the data set or of docs/reference/labels.md, or {CANNOT_TELL!r}."
+            f"and diagnoses of the data set or of docs/reference/labels.md, {WRONG!r} or {CANNOT_TELL!r}."
         )
-    return note_all(config.dataset, by, entries), len(entries)
+    return note_all(config.dataset, by, entries, config.review_readers), len(entries)
 
 
 def _entry(answer: Answer, contents: Mapping[str, str], **fields: str) -> dict[str, object]:
     return {"by": answer.by, "images": {answer.image: contents[answer.image]}, "why": answer.why, **fields}
 
 
-def _answers(path: Path, by: str) -> Iterator[Answer]:
-    """Yield the answers in a table or in Label Studio's JSON."""
+def _answers(path: Path, by: str, readers: int) -> Iterator[Answer]:
+    """Yield the answers in a table or in Label Studio's JSON. Where two readers are asked, each may have a row of their own."""
     if path.suffix.lower() == ".json":
         yield from _of_tasks(path, by)
         return
@@ -132,14 +143,16 @@ def _answers(path: Path, by: str) -> Iterator[Answer]:
             )
         return [name for name in ("image", "dx", "by", "why") if name in header]
 
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[tuple[str, str], tuple[str, int]] = {}
     for row in read_cells(path, choose, lambda names: "image" in names).to_dict("records"):
         image, dx = str(row["image"]).strip(), str(row["dx"]).strip()
-        if dx and seen.setdefault(image, (dx, row["row"]))[0] != dx:
+        who = str(row.get("by", "")).strip() or by
+        first, where = seen.setdefault((image, who if readers > 1 else ""), (dx, row["row"])) if dx else ("", 0)
+        if first != dx:
             raise DataError(
-                f"{path}, row {row['row']}: {image[:80]!r} is {dx[:80]!r}, in row {seen[image][1]} {seen[image][0][:80]!r}. Remove one."
+                f"{path}, row {row['row']}: {image[:80]!r} is {dx[:80]!r}, in row {where} {first[:80]!r}. Remove one."
             )
-        yield Answer(image, dx, str(row.get("by", "")).strip() or by, str(row.get("why", "")), f"row {row['row']}")
+        yield Answer(image, dx, who, str(row.get("why", "")), f"row {row['row']}")
 
 
 def _of_tasks(path: Path, by: str) -> Iterator[Answer]:
@@ -204,16 +217,25 @@ def _named(written: str, known: Collection[str]) -> str:
     return next((name for name in (written, plain, whole) if name in known), image_name(whole))
 
 
-def _task(one: Asked, file_of: Mapping[str, str]) -> dict[str, object]:
+def _task(one: Asked, file_of: Mapping[str, str], reading: Reading) -> dict[str, object]:
     choices = [{"from_name": CONTROL, "to_name": "image", "type": "choices", "value": {"choices": [one.suggested]}}]
     prediction = {"model_version": "out of fold", "score": one.probabilities.get(one.suggested, 0.0), "result": choices}
     address = f"/data/local-files/?d={quote(file_of.get(one.image, ''))}"
-    data = {"image": address, "name": one.image, "labels": one.dx, "reason": one.reason}
+    data = {"image": address, "name": one.image, "labels": one.dx, "reason": _reason(one, reading)}
     return {"data": data, "predictions": [prediction] if one.suggested else []}
 
 
-def _said(entry: ReviewEntry | None) -> tuple[str, str, str]:
-    return ("", "", "") if entry is None else (entry.dx or CANNOT_TELL, entry.by, entry.why)
+def _reason(one: Asked, reading: Reading) -> str:
+    """Return why an image is asked, with both answers where two readers disagree. A first reader's answer is not shown."""
+    if len(reading.open) < 2:
+        return one.reason
+    return f"{one.reason} Two readers disagree: {' and '.join(f'{each.by} {said(each)}' for each in reading.open)}."
+
+
+def _settled(reading: Reading) -> tuple[str, str, str]:
+    """Return what was said, by whom and why; blank while people are asked."""
+    entry = reading.counts
+    return ("", "", "") if entry is None or not reading.is_settled else (entry.dx or CANNOT_TELL, entry.by, entry.why)
 
 
 def _files(dataset: Path) -> dict[str, str]:

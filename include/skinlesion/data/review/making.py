@@ -47,10 +47,32 @@ def choices(dx: pd.Series, actinic_keratosis: str) -> tuple[Choice, ...]:
     return tuple(Choice(dx=one, title=TITLES.get(one, one), label=label_of(one, actinic_keratosis)) for one in every)
 
 
-def set_aside(catalog: pd.DataFrame, prefixes: tuple[str, ...], settled: Collection[str]) -> pd.DataFrame:
-    """Return the rows that ingest refused for such a reason, whose file can be shown and of which nobody has said anything."""
+ASKED_AGAIN: Final = "Somebody who looked at it answered, and another reader is asked."
+"""The reason of an image that nothing else speaks against."""
+
+
+def set_aside(
+    catalog: pd.DataFrame, prefixes: tuple[str, ...], settled: Collection[str], again: Collection[str]
+) -> pd.DataFrame:
+    """Return the rows that ingest refused for such a reason, whose file can be shown and which nobody settled.
+
+    again: names of the images that come first, because another reader is asked.
+    """
     is_asked = catalog["refused"].str.startswith(prefixes) & (catalog["sha256"] != "")
-    return catalog[is_asked & ~catalog["image"].isin(settled)]
+    return _first(catalog[is_asked & ~catalog["image"].isin(settled)], again)
+
+
+def asked_again(doubted: pd.DataFrame, rows: pd.DataFrame, again: Collection[str]) -> pd.DataFrame:
+    """Return the doubted images, and before them those of which another reader is asked, doubted or not.
+
+    doubted: of `suspects.COLUMNS`. rows: the images with a diagnosis, as `suspects` takes them. again: names of images.
+    """
+    others = rows[rows["image"].isin(again) & ~rows["image"].isin(doubted["image"])]
+    return _first(pd.concat([others.assign(suggested="", reason=ASKED_AGAIN), doubted], ignore_index=True), again)
+
+
+def _first(rows: pd.DataFrame, again: Collection[str]) -> pd.DataFrame:
+    return rows.iloc[np.argsort(~rows["image"].isin(again), kind="stable")]
 
 
 def of_set_aside(rows: pd.DataFrame) -> list[Asked]:
@@ -95,17 +117,22 @@ def of_suspects(
     ]
 
 
-def worth_most(pool: pd.DataFrame, labelled: pd.Series) -> pd.DataFrame:
+def worth_most(
+    pool: pd.DataFrame, labelled: pd.Series, again: Collection[str] = (), tried: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the images without a diagnosis in the order in which their labels are worth most, one of a lesion.
 
-    First come lesions of which no picture has a diagnosis, and of each group those whose probability of malignant is nearest to
-    one half. Nothing that was tried beats chance in the AUROC; this gains most in balanced accuracy (docs/experiments.md).
+    First come those of which another reader is asked, then lesions of which no picture has a diagnosis; of each, first those
+    whose probability of malignant is nearest to one half. Nothing that was tried beats chance in the AUROC; this gains most in balanced accuracy (docs/experiments.md).
 
     pool: columns group, sha256, and `LABELS` with the probabilities, NaN where no model was asked. labelled: the groups of the
-    images with a diagnosis.
+    images with a diagnosis. again: the names of those of which another reader is asked. tried: the names of those
+    of which somebody said only what they are not; they come last.
     """
-    keys = pool.assign(known=pool["group"].isin(labelled), apart=(pool[MALIGNANT] - 0.5).abs())
-    in_order = keys.sort_values(["known", "apart", "sha256"], na_position="last")
+    keys = pool.assign(
+        tried=pool["image"].isin(tried), known=pool["group"].isin(labelled), apart=(pool[MALIGNANT] - 0.5).abs()
+    )
+    in_order = _first(keys.sort_values(["tried", "known", "apart", "sha256"], na_position="last"), again)
     return pool.loc[in_order.index[~in_order["group"].duplicated()]]
 
 
