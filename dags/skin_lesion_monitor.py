@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 
-from airflow.sdk import CronTriggerTimetable, dag, get_current_context
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from skin_lesion_dag_settings import DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import in_use
@@ -28,8 +29,8 @@ def skin_lesion_monitor() -> None:
 
     Every morning, whatever the night did, and by hand. Reads the prediction log of `skinlesion serve` and the diagnoses that have come
     in, compares each week with the held-out images of the version that answered, and writes what the page *In use* shows. An
-    alarm is sent as a notice once, when it begins; it is no failure, and it changes nothing: neither is a model retrained nor
-    taken out of service by it. *Research and education only: not a medical device.*
+    alarm is sent as a notice once, when it begins, and is no failure. It takes no model out of service, and it starts
+    `skin_lesion_retrain` only where the change plan says `retrain_on_alarm: true`. *Research and education only: not a medical device.*
 
     **When a task fails.** Its log ends with one sentence that says what was expected, what was found and what to do.
     - `DataError`: no log is named, or a file of it is damaged; it is not retried. Correct it, then clear the task.
@@ -64,7 +65,27 @@ def skin_lesion_monitor() -> None:
             "host": socket.gethostname(),
         }
 
-    watch()
+    @task.short_circuit(doc_md="Go on where an alarm has begun and the change plan lets it start a training.")
+    def is_training_wanted(report: Report) -> bool:
+        from skinlesion.promotion.change_plan.plan import PlanInForce
+
+        if not report["new"]:
+            return False
+        found = PlanInForce.of(PipelineConfig.of(known_parameters(get_current_context())))
+        is_wanted = found.plan is not None and found.plan.retrain_on_alarm
+        log.info("%s It lets an alarm start %s training", found.sentence, "a" if is_wanted else "no")
+        return is_wanted
+
+    retrain = TriggerDagRunOperator(
+        task_id="retrain",
+        trigger_dag_id="skin_lesion_retrain",
+        trigger_run_id="alarm__{{ run_id }}",
+        conf={"warm_start": False},
+        skip_when_already_exists=True,
+        note="An alarm of the model in use started this run, since the change plan says `retrain_on_alarm: true`.",
+        doc_md="Start a training from the built model on all images that there are now.",
+    )
+    is_training_wanted(watch()) >> retrain  # type: ignore[arg-type]  # when the task runs it is the report
 
 
 skin_lesion_monitor()

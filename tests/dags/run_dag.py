@@ -82,6 +82,7 @@ def run(dag_id: str, settings: dict[str, Any], fail_once: str | None = None) -> 
         "assets": assets(run.run_id),
         "notices": notices.sentences,
         "note": note(run.run_id, run.state),
+        "started": started_by(run.run_id),
     }
 
 
@@ -139,6 +140,17 @@ def note(run_id: str, state: str) -> str | None:
             RunNotes().on_dag_run_success(run, "success")
         found: str | None = run.note
         return found
+
+
+def started_by(run_id: str) -> list[dict[str, Any]]:
+    """Return the runs of other DAGs that the run started."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalars(select(DagRun).where(DagRun.run_id.endswith(f"__{run_id}")))
+        return [{"dag_id": one.dag_id, "conf": one.conf, "note": one.note} for one in found]
 
 
 def assets(run_id: str) -> dict[str, dict[str, Any]]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.dags.run_dag import RunDag
 from tests.evaluation.in_use.logs import in_use
 
 from skinlesion.evaluation.in_use.record import MonitorRecord
 from skinlesion.foundation import layout
+from skinlesion.promotion.change_plan.plan import DEFAULT
+
+
+def states(run: dict[str, Any]) -> dict[str, str]:
+    return {task["task"]: task["state"] for task in run["tasks"]}
 
 
 def test_an_alarm_is_sent_once_and_the_run_succeeds(run_dag: RunDag, tmp_path: Path) -> None:
@@ -22,11 +28,50 @@ def test_an_alarm_is_sent_once_and_the_run_succeeds(run_dag: RunDag, tmp_path: P
     }
     first = run_dag("skin_lesion_monitor", {}, None, environment)
     assert first["state"] == "success"
+    assert states(first) == {"watch": "success", "is_training_wanted": "success", "retrain": "skipped"}
     (notice,) = first["notices"]
     assert notice.startswith("Brightness lies") and "camera" in notice
     assert "600 answers in 3 weeks" in first["log"]
     assert [alarm.signal for alarm in MonitorRecord.read(layout.monitored(used.models)).alarms] == ["brightness"]
     assert run_dag("skin_lesion_monitor", {}, None, environment)["notices"] == []
+
+
+def test_an_alarm_starts_one_training_where_the_change_plan_says_so(run_dag: RunDag, tmp_path: Path) -> None:
+    used = in_use(tmp_path)
+    for number in range(3):
+        used.week(number, brightness=-1)
+    plan = tmp_path / "change_plan.yaml"
+    plan.write_text(DEFAULT.read_text().replace("retrain_on_alarm: false", "retrain_on_alarm: true"))
+    environment = {
+        "SKINLESION_MODELS": str(used.models),
+        "SKINLESION_DATASET": str(tmp_path / "none"),
+        "SKINLESION_PREDICTION_LOG": str(used.folder),
+        "SKINLESION_CHANGE_PLAN": str(plan),
+    }
+    first = run_dag("skin_lesion_monitor", {}, None, environment)
+    assert states(first)["retrain"] == "success"
+    (training,) = first["started"]
+    assert (training["dag_id"], training["conf"]) == ("skin_lesion_retrain", {"warm_start": False})
+    assert "An alarm of the model in use started this run" in training["note"]
+    second = run_dag("skin_lesion_monitor", {}, None, environment)
+    assert states(second)["retrain"] == "skipped", "the alarm is not new"
+    assert second["started"] == []
+
+
+def test_a_damaged_plan_starts_no_training(run_dag: RunDag, tmp_path: Path) -> None:
+    used = in_use(tmp_path)
+    for number in range(3):
+        used.week(number, brightness=-1)
+    (tmp_path / "change_plan.yaml").write_text("retrain_on_alarm: [")
+    environment = {
+        "SKINLESION_MODELS": str(used.models),
+        "SKINLESION_DATASET": str(tmp_path / "none"),
+        "SKINLESION_PREDICTION_LOG": str(used.folder),
+        "SKINLESION_CHANGE_PLAN": str(tmp_path / "change_plan.yaml"),
+    }
+    found = run_dag("skin_lesion_monitor", {}, None, environment)
+    assert (found["state"], states(found)["retrain"]) == ("success", "skipped")
+    assert "The change plan is damaged" in found["log"]
 
 
 def test_without_a_log_it_fails_and_says_what_to_do(run_dag: RunDag, tmp_path: Path) -> None:

@@ -36,6 +36,20 @@ def test_with_the_default_plan_the_default_settings_are_within_their_ranges() ->
     assert set(plan.by_itself) < set(KINDS)
 
 
+def test_a_part_that_is_not_used_leaves_the_plan_the_one_that_it_was(tmp_path: Path) -> None:
+    """A plan from before there was this part is not another one now: no person need look at the next version for it."""
+
+    def digest_of(content: str) -> str:
+        path = tmp_path / "plan.yaml"
+        path.write_text(content)
+        return PlanInForce.of(PipelineConfig.of({"change_plan": path})).digest
+
+    line = "retrain_on_alarm: false\n"
+    assert line in TEXT
+    assert digest_of(TEXT) == digest_of(TEXT.replace(line, ""))
+    assert digest_of(TEXT) != digest_of(TEXT.replace(line, "retrain_on_alarm: true\n"))
+
+
 @pytest.mark.parametrize(
     ("replaced", "by", "said"),
     [

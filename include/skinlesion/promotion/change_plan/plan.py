@@ -131,6 +131,7 @@ class ChangePlan(BaseModel):
         settings: the settings that may change by themselves, and between which values.
         gate: the loosest bound of each of the gate's settings that is named; the installation's own setting for the others.
         impact_assessment: what a change may do, and what is done about it.
+        retrain_on_alarm: whether an alarm of the model in use starts a training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,11 +141,13 @@ class ChangePlan(BaseModel):
     settings: dict[str, Allowed] = Field(default_factory=dict)
     gate: dict[str, Scalar] = Field(default_factory=dict)
     impact_assessment: str = Field(min_length=1)
+    retrain_on_alarm: bool = False
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change with the plan, and not with its comments or layout."""
-        return fingerprint(self.model_dump(mode="json", by_alias=True))
+        """16 hex digits that change with the plan, and not with its comments or layout, nor with its younger parts while unused."""
+        unused = set() if self.retrain_on_alarm else {"retrain_on_alarm"}
+        return fingerprint(self.model_dump(mode="json", by_alias=True, exclude=unused))
 
     def allows(self, kind: str, name: str = "", value: JsonValue = None) -> bool:
         """Return whether a change of this kind, for a setting the one to this value, may go into service by itself."""
