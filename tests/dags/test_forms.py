@@ -27,10 +27,10 @@ PLACES = {
 }  # fmt: skip
 """The settings that say what a worker reads, writes or asks: the installation sets them, and no run."""
 
-SEALED = {"gate_sealed_share", "gate_sealed_from", "gate_open_sealed_every"}
-"""Which lesions no night scores: both DAGs read it, and no run may open what is sealed."""
+OF_THE_INSTALLATION = {"gate_sealed_share", "gate_sealed_from", "gate_open_sealed_every", "review_readers"}
+"""Which lesions no night scores, and how many readers an answer needs: no run may open what is sealed, or count with fewer."""
 
-IN_A_FORM = [name for name in PipelineConfig.model_fields if name not in PLACES | SEALED]
+IN_A_FORM = [name for name in PipelineConfig.model_fields if name not in PLACES | OF_THE_INSTALLATION]
 
 PLACES_ELSEWHERE = (
     "/other", "/other/weights.h5", "../other", "dataset/../../other", "file:///other", "s3://bucket/prefix",
@@ -110,7 +110,7 @@ def test_a_dozen_fields_stand_first_and_the_rest_is_closed(each_dag: Any) -> Non
 
 
 def test_no_form_asks_for_a_place(each_dag: Any) -> None:
-    assert (PLACES | SEALED).isdisjoint(each_dag.params)
+    assert (PLACES | OF_THE_INSTALLATION).isdisjoint(each_dag.params)
 
 
 @pytest.mark.parametrize("place", PLACES_ELSEWHERE)
@@ -138,7 +138,7 @@ def test_the_form_offers_the_file_of_weights_that_the_installation_names(monkeyp
 
 
 def test_the_forms_have_nothing_else(retrain: Any, promote: DAG, monitor: DAG) -> None:
-    of_promotion = set(PromotionSettings.own_fields()) - PLACES - SEALED
+    of_promotion = set(PromotionSettings.own_fields()) - PLACES - OF_THE_INSTALLATION
     of_monitor = set(MonitorSettings.own_fields()) - PLACES
     assert set(retrain.params) | of_promotion | of_monitor == set(IN_A_FORM)
     assert set(retrain.params).isdisjoint(of_promotion | of_monitor)
