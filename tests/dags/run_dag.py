@@ -33,7 +33,7 @@ class RunDag(Protocol):
         fail_once: str | None = None,
         environment: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Run the DAG once, and return its state, tasks, reports, assets, notices, note and log."""
+        """Run the DAG once, and return its state, tasks, reports, assets, notices, note, the runs that it started, and log."""
 
 
 class Notices(logging.Handler):

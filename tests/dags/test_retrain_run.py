@@ -34,6 +34,7 @@ class Night:
     assets: dict[str, dict[str, Any]]
     notices: list[str]
     note: str | None
+    started: list[dict[str, Any]]
     log: str
     before: bytes | None
     after: bytes | None
