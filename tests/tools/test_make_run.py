@@ -154,6 +154,8 @@ def started(airflow_database: Path) -> Iterator[Any]:
             one.process.kill()
             one.process.wait()
         one.output.close()
+    # The keys that the program makes: with them later tests of this process would sign the models that all tests share.
+    shutil.rmtree(airflow_database.parent / "signing", ignore_errors=True)
 
 
 def test_wrong_data_end_it_with_the_whole_sentence_and_where_the_log_is(started: Any, tmp_path: Path) -> None:
