@@ -7,7 +7,7 @@ embeds and trains, and in the slow cases of tests/network/test_tails.py and test
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,10 +32,10 @@ def small_backbone(weights: Any) -> Any:
 
 
 @contextmanager
-def built_small() -> Iterator[None]:
-    """Let `build` build classifiers with the small backbone within the block."""
+def built_small(backbone: Callable[[Any], Any] = small_backbone) -> Iterator[None]:
+    """Let `build` build classifiers with the small backbone, or with this one, within the block."""
     from skinlesion.network import classifier
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "build_backbone", small_backbone)
+        patch.setattr(classifier, "build_backbone", backbone)
         yield

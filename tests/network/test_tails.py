@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.small_backbone import built_small
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.network import classifier
 from skinlesion.network.backbone import BackboneWeights
 from skinlesion.network.classifier import build_classifier, load_classifier, save_model
 from skinlesion.network.feature_distance import with_features
@@ -47,9 +48,7 @@ def small_backbone(weights: Any) -> keras.Model:
 
 @pytest.fixture(scope="module", params=["small", pytest.param("MobileNetV2", marks=pytest.mark.slow)], autouse=True)
 def backbone(request: pytest.FixtureRequest) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "small":
-            patch.setattr(classifier, "build_backbone", small_backbone)
+    with built_small(small_backbone) if request.param == "small" else nullcontext():
         yield
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from skinlesion.data.labels import review_log
 from skinlesion.data.labels.layouts import read_table
-from skinlesion.data.labels.readings import Reading, ReviewEntry, hidden_from, readings, sentence_of_waiting
+from skinlesion.data.labels.readings import Reading, ReviewEntry, What, hidden_from, readings, sentence_of_waiting
 from skinlesion.data.labels.review_log import ReviewedMeanwhile, called_wrong, diagnosed, note, undo
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -19,13 +20,15 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def say(dataset: Path, by: str, answer: str, readers: int = 2, image: str = "a", **more: object) -> ReviewEntry:
+def say(
+    dataset: Path, by: str, answer: str, readers: int = 2, image: str = "a", seen: int | None = None
+) -> ReviewEntry:
     """Note what a person says of an image whose label is nv: a diagnosis, `wrong`, `cannot tell` or `skipped`."""
     is_dx = answer not in ("wrong", "cannot tell", "skipped")
-    what = ("confirmed" if answer == "nv" else "labelled") if is_dx else answer
+    what: What = ("confirmed" if answer == "nv" else "labelled") if is_dx else cast(What, answer)
     dx = answer if is_dx else ""
     images = {image: f"sha-{image}"}
-    return note(dataset, by, what, images, dx=dx, before="nv", readers=readers, **more)  # type: ignore[arg-type]
+    return note(dataset, by, what, images, dx=dx, before="nv", readers=readers, seen=seen)
 
 
 def reading(dataset: Path, image: str = "a") -> Reading:
