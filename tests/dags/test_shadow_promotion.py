@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
-from tests.prediction.real_server import drawn, wait_until
+from tests.prediction.real_server import drawn, serving_with_shadow, wait_until
 from tests.trained import config_of
 
 from skinlesion.evaluation.in_use.record import ShadowRecord
@@ -27,30 +20,6 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 PICTURES = 24
-
-
-@contextmanager
-def serving(models: Path, log: Path) -> Iterator[httpx.Client]:
-    """Run `skinlesion serve` with a candidate in the shadow."""
-    command: list[str | Path] = [
-        Path(sys.executable).with_name("skinlesion"),
-        "serve",
-        "--models",
-        models,
-        "--port",
-        "0",
-    ]
-    environment = os.environ | {"SKINLESION_SERVE_LOG": str(log), "SKINLESION_SERVE_SHADOW": "true"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as server:
-        try:
-            assert server.stdout is not None
-            address = re.findall(r"http://\S+", server.stdout.readline())[0]
-            with httpx.Client(base_url=address, timeout=30) as client:
-                wait_until(lambda: client.get("/readyz").status_code == 200, 120)
-                yield client
-        finally:
-            server.terminate()
-            server.wait(60)
 
 
 class TaskInstance:
@@ -72,7 +41,7 @@ def test_the_question_says_how_the_candidate_agrees_on_real_pictures_and_the_ser
         config_of(copy_of_trained, require_approval=True, prediction_log=str(tmp_path / "log")),
     )
     second = Registry.read(config.models).version(2).run
-    with serving(config.models, log) as client:
+    with serving_with_shadow(config.models, log) as client:
         wait_until(lambda: f'skinlesion_shadow{{version="{second}"}} 1.0' in client.get("/metrics").text, 120)
         for number in range(PICTURES):
             files = {"images": ("a.jpg", drawn(number), "image/jpeg")}

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 PREFIX = "/lesions"
-RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
+RETRAIN, PROMOTE, MONITOR = "skin_lesion_retrain", "skin_lesion_promote", "skin_lesion_monitor"
 MINUTES = 60.0
 STARTED, TRAINED = 5 * MINUTES, 15 * MINUTES
 """Seconds to wait for what takes a tenth of that on two free cores."""
@@ -51,6 +51,7 @@ class Airflow:
     passwords: dict[str, str]
     dataset: Path
     models: Path
+    prediction_log: Path
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -65,6 +66,11 @@ class Airflow:
         login = {"username": name, "password": self.passwords[name]}
         token = httpx.post(f"{self.address}/auth/token", json=login, timeout=60).json()["access_token"]
         return httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {token}"}, timeout=60)
+
+    def switch_on(self, dag: str) -> None:
+        """Let the scheduler run a DAG. What its schedule has missed runs at once."""
+        with self.client() as client:
+            assert client.patch(f"/api/v2/dags/{dag}", json={"is_paused": False}).status_code == 200
 
     def trigger(self, dag: str, **settings: Any) -> str:
         """Start a run; give its name."""
@@ -171,13 +177,18 @@ def _unfinished_tasks(database: Path) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Airflow]:
-    """Return an Airflow that keeps all it has in the folder and has begun its first night."""
+def running(folder: Path, settings: Mapping[str, str] = FAST, **of_airflow: str) -> Iterator[Airflow]:
+    """Return an Airflow that keeps all it has in the folder and has begun its first night.
+
+    Where the folder has a data set the nights use it; where it has an Airflow it is started again. settings are this
+    project's, and an approval is required where they do not say otherwise; of_airflow are variables of Airflow's own.
+    """
     import httpx
 
     home, dataset, models, log = folder / "home", folder / "dataset", folder / "models", folder / "log"
-    settings = FAST
-    if "NIGHTS" in os.environ:
+    if dataset.exists():
+        pass
+    elif "NIGHTS" in os.environ:
         before = Path(os.environ["NIGHTS"])
         shutil.copytree(before / "dataset", dataset)
         shutil.copytree(before / "models", models, symlinks=True)
@@ -207,10 +218,12 @@ def running(folder: Path) -> Iterator[Airflow]:
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "SKINLESION_DATASET": str(dataset),
         "SKINLESION_MODELS": str(models),
+        "SKINLESION_PREDICTION_LOG": str(folder / "prediction_log"),
         "SKINLESION_REQUIRE_APPROVAL": "true",
         **{f"SKINLESION_{name}": value for name, value in settings.items()},
+        **of_airflow,
     }
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             ["airflow", "standalone"], env=environment, stdout=output, stderr=output, start_new_session=True
         )
@@ -226,17 +239,13 @@ def running(folder: Path) -> Iterator[Airflow]:
 
     try:
         until(is_up, STARTED, process, log)
-        airflow = Airflow(address, json.loads(passwords_file.read_text()), dataset, models, process, log)
+        airflow = Airflow(
+            address, json.loads(passwords_file.read_text()), dataset, models, folder / "prediction_log", process, log
+        )
         with airflow.client() as client:
-            # One that has just been switched on runs at once.
             for dag in (PROMOTE, RETRAIN):
-                where = f"/api/v2/dags/{dag}"
-
-                def is_known(where: str = where) -> bool:
-                    return client.get(where).status_code == 200
-
-                airflow.wait(is_known, STARTED)
-                assert client.patch(where, json={"is_paused": False}).status_code == 200
+                airflow.wait(lambda dag=dag: client.get(f"/api/v2/dags/{dag}").status_code == 200, STARTED)  # type: ignore[misc]
+                airflow.switch_on(dag)
         yield airflow
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):

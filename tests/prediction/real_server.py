@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -181,6 +185,24 @@ def served(
         server.should_exit = True
         thread.join(30)
     assert not thread.is_alive()
+
+
+@contextmanager
+def serving_with_shadow(models: Path, log: Path) -> Iterator[httpx.Client]:
+    """Run `skinlesion serve`, as a process of its own, with a prediction log and a candidate in the shadow."""
+    program = Path(sys.executable).with_name("skinlesion")
+    environment = os.environ | {"SKINLESION_SERVE_LOG": str(log), "SKINLESION_SERVE_SHADOW": "true"}
+    command = [str(program), "serve", "--models", str(models), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = re.findall(r"http://\S+", server.stdout.readline())[0]
+            with httpx.Client(base_url=address, timeout=30) as client:
+                wait_until(lambda: client.get("/readyz").status_code == 200, 120)
+                yield client
+        finally:
+            server.terminate()
+            server.wait(60)
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 20) -> None:
