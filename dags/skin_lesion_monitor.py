@@ -11,6 +11,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from skin_lesion_dag_settings import DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import in_use
 from skin_lesion_parameters import known_parameters
+from skinlesion.evaluation.in_use.record import by_remedy
 from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.stages.settings import PipelineConfig
 
@@ -46,8 +47,8 @@ def skin_lesion_monitor() -> None:
         from skinlesion.stages.monitor import run_monitor
 
         found, new = run_monitor(PipelineConfig.of(known_parameters(get_current_context())))
-        for alarm in new:
-            in_use(alarm.sentence, alarm.remedy, "The page In use in Airflow shows the weeks.")
+        for remedy, alarms in by_remedy(new).items():
+            in_use(" ".join(alarm.sentence for alarm in alarms), remedy, "The page In use in Airflow shows the weeks.")
         log.info(
             "%d answers in %d weeks, %d diagnoses; %d alarms hold, %d of them new",
             found.entries,

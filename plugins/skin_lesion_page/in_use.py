@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from skin_lesion_page import trend_chart
-from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Effect, MonitorRecord, ShadowRecord, Week
+from skinlesion.evaluation.in_use.record import (
+    PERFORMANCE,
+    SIGNALS,
+    Effect,
+    MonitorRecord,
+    ShadowRecord,
+    Week,
+    by_remedy,
+)
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.registry.figure import Figure
@@ -50,6 +58,7 @@ def content(models: Path, now: datetime | None = None) -> dict[str, Any]:
     return {
         "found": found,
         "problem": "",
+        "alarms": by_remedy(found.alarms),
         "is_stale": now - datetime.fromisoformat(found.at) > STALE,
         "weeks": last,
         "performance": PERFORMANCE,

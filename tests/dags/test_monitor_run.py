@@ -16,10 +16,10 @@ from skinlesion.promotion.change_plan.plan import DEFAULT
 
 @pytest.fixture
 def darker(tmp_path: Path) -> InUse:
-    """Return a log of three weeks in which the pictures are darker than the held-out ones: an alarm."""
+    """Return a log of three weeks in which the pictures are darker and less red than the held-out ones: two alarms."""
     used = in_use(tmp_path)
     for number in range(3):
-        used.week(number, brightness=-1)
+        used.week(number, brightness=-1, red=-1)
     return used
 
 
@@ -42,9 +42,10 @@ def test_an_alarm_is_sent_once_and_the_run_succeeds(run_dag: RunDag, darker: InU
     assert first["state"] == "success"
     assert states(first) == {"watch": "success", "is_training_wanted": "success", "retrain": "skipped"}
     (notice,) = first["notices"]
-    assert notice.startswith("Brightness lies") and "camera" in notice
+    assert notice.startswith("Brightness lies") and "Red lies" in notice and notice.count("camera") == 1
     assert "600 answers in 3 weeks" in first["log"]
-    assert [alarm.signal for alarm in MonitorRecord.read(layout.monitored(darker.models)).alarms] == ["brightness"]
+    alarms = MonitorRecord.read(layout.monitored(darker.models)).alarms
+    assert [alarm.signal for alarm in alarms] == ["brightness", "red"]
     assert run_dag("skin_lesion_monitor", {}, None, environment)["notices"] == []
 
 

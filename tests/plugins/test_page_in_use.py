@@ -52,6 +52,21 @@ def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
+def test_alarms_that_ask_for_the_same_stand_together(
+    browser_of: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = in_use(tmp_path)
+    monkeypatch.setenv("SKINLESION_MODELS", str(used.models))
+    for number in range(3):
+        used.week(number, brightness=-1, red=-1)
+    found = used.monitor(now=datetime.now(UTC))
+    assert {alarm.signal for alarm in found.alarms} == {"brightness", "red"}
+    found.write(layout.monitored(used.models))
+    text = text_of(browser_of("vic").get(f"{PAGE}/in-use").text)
+    assert text.count("Alarm since the week of") == 2
+    assert text.count("What to do:") == text.count(found.alarms[0].remedy) == 1
+
+
 def test_before_the_monitor_ran_it_says_what_to_do(browser_of: Browser, models: Path) -> None:
     text = text_of(browser_of("vic").get(f"{PAGE}/in-use").text)
     assert "Nothing is known of the model in use" in text and "skin_lesion_monitor" in text

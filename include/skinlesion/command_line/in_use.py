@@ -29,7 +29,7 @@ def monitor(dataset: Dataset = None, models: Models = None, log: Folder = None, 
 
     Writes models/monitor.json. An alarm is no failure: the exit status is 0.
     """
-    from skinlesion.evaluation.in_use.record import PERFORMANCE, ShadowRecord
+    from skinlesion.evaluation.in_use.record import PERFORMANCE, ShadowRecord, by_remedy
     from skinlesion.stages.monitor import run_monitor
 
     show_log(quiet=True)
@@ -49,8 +49,10 @@ def monitor(dataset: Dataset = None, models: Models = None, log: Folder = None, 
     print_whole(out, table)
     for warning in found.warnings:
         print_whole(err, warning)
-    for alarm in found.alarms:
-        print_whole(out, f"ALARM since {alarm.since}: {alarm.sentence} {alarm.remedy}", style="red", indent=2)
+    for remedy, alarms in by_remedy(found.alarms).items():
+        for alarm in alarms:
+            print_whole(out, f"ALARM since {alarm.since}: {alarm.sentence}", style="red", indent=2)
+        print_whole(out, remedy, indent=2)
     if not found.alarms:
         print_whole(out, "No alarm.")
     for agreement in ShadowRecord.known(config.models)[0][-1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -102,6 +103,14 @@ class Alarm(Part):
     def key(self) -> tuple[str, str, str]:
         """What an alarm is known by: while it stays, people are notified once."""
         return self.signal, self.side, self.since
+
+
+def by_remedy(alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
+    """Return what a person does, with the alarms for which it is to be done: one cause often moves several signals."""
+    found: dict[str, list[Alarm]] = {}
+    for alarm in alarms:
+        found.setdefault(alarm.remedy, []).append(alarm)
+    return found
 
 
 class MonitorRecord(Record):
