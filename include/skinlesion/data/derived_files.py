@@ -19,7 +19,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
-from skinlesion.foundation.shard import Shard, bucket_of
+from skinlesion.foundation.shard import BUCKETS, Shard, bucket_of
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.foundation.workers import spread
 
@@ -147,12 +147,13 @@ def bring_up_to_date(
 
 
 def _list(folder: Path, image_of: Callable[[str], str], buckets: set[int]) -> pd.DataFrame:
+    is_whole = len(buckets) == BUCKETS
     found = [
         (entry.name, stat.st_size, stat.st_mtime_ns)
         for entry in os.scandir(folder)
         if not atomic.is_partial(entry.name)
         and entry.is_file(follow_symlinks=False)
-        and bucket_of(image_of(entry.name)) in buckets
+        and (is_whole or bucket_of(image_of(entry.name)) in buckets)
         and (stat := entry.stat())
     ]
     return pd.DataFrame(found, columns=["name", "size", "mtime_ns"]).astype({"name": "str"})

@@ -56,7 +56,7 @@ def read_table(path: Path, columns: Columns) -> pd.DataFrame:
 
     Raises FileNotFoundError, DamagedTable, and other errors of the disk (OSError).
     """
-    return _as_pandas([_read(path, columns)], columns)
+    return joined([read_part(path, columns)], columns)
 
 
 def read_notes(path: Path) -> dict[str, str]:
@@ -75,7 +75,8 @@ class DamagedTable(OSError):
     """What lies in the place of a table is not what `write_table` wrote; the message says what and where."""
 
 
-def _read(path: Path, columns: Columns) -> pa.Table:
+def read_part(path: Path, columns: Columns) -> pa.Table:
+    """Return the same as `read_table` in Arrow's form, of which `joined` makes one table."""
     try:
         require_file(path)
         table = pq.read_table(path, columns=list(columns), partitioning=None, page_checksum_verification=True)
@@ -99,7 +100,10 @@ def _read(path: Path, columns: Columns) -> pa.Table:
     return table
 
 
-def _as_pandas(parts: list[pa.Table], columns: Columns) -> pd.DataFrame:
+def joined(parts: list[pa.Table], columns: Columns) -> pd.DataFrame:
+    """Return the rows of the parts as one table, which is empty where there is no part."""
+    if not parts:
+        return empty(columns)
     table: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return table.astype(dict(columns))
 
@@ -121,12 +125,12 @@ class BucketTable:
         for bucket in buckets:
             path = self.path(bucket)
             try:
-                parts.append(_read(path, self.columns))
+                parts.append(read_part(path, self.columns))
             except FileNotFoundError:
                 continue
             except OSError as error:
                 log.warning("%s; what it recorded is done again", error)
-        return _as_pandas(parts, self.columns) if parts else empty(self.columns)
+        return joined(parts, self.columns)
 
     def read_whole(self, stage: str) -> pd.DataFrame:
         """Return all rows, for another stage than the one that writes them. Raises DataError for a part that cannot be read.
@@ -136,12 +140,12 @@ class BucketTable:
         parts = []
         for bucket in range(BUCKETS):
             try:
-                parts.append(_read(self.path(bucket), self.columns))
+                parts.append(read_part(self.path(bucket), self.columns))
             except FileNotFoundError:
                 continue
             except DamagedTable as error:
                 raise DataError(f"{error}. Run {stage} again, which writes it anew.") from None
-        return _as_pandas(parts, self.columns) if parts else empty(self.columns)
+        return joined(parts, self.columns)
 
     def rows(self, bucket: int) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a bucket, a few of them in memory at a time; none if the bucket has no file.

@@ -19,12 +19,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy, locked
 from skinlesion.foundation.regular_file import require_file, set_aside
-from skinlesion.foundation.tables import empty, read_table, write_table
+from skinlesion.foundation.tables import joined, read_part, write_table
 
 log = logging.getLogger(__name__)
 
@@ -136,12 +137,13 @@ class FeatureStore:
 
     def index(self) -> pd.DataFrame:
         """Return what is stored: `INDEX_COLUMNS` and part (file name), one row for each content, parts in order of name."""
-        tables = [empty(INDEX_COLUMNS).assign(part=pd.Series(dtype="str"))]
+        parts = []
         for path in sorted(self.folder.glob("part-*.parquet")):
-            table = self._checked(path)
-            if table is not None:
-                tables.append(table.assign(part=path.with_suffix(".npy").name))
-        return pd.concat(tables, ignore_index=True).drop_duplicates("sha256", ignore_index=True)
+            part = self._checked(path)
+            if part is not None:
+                parts.append(part.append_column("part", pa.repeat(path.with_suffix(".npy").name, len(part))))
+        columns = {**INDEX_COLUMNS, "part": "str"}
+        return joined(parts, columns).drop_duplicates("sha256", ignore_index=True)
 
     def add(self, contents: Sequence[str], activations: Activations) -> str:
         """Store rows and return the name of their part.
@@ -235,14 +237,14 @@ class FeatureStore:
         for name in set(rows["part"]) - {merged}:
             self._remove((self.folder / name).with_suffix(".parquet"))
 
-    def _checked(self, index_path: Path) -> pd.DataFrame | None:
+    def _checked(self, index_path: Path) -> pa.Table | None:
         """Return the index of a part; None, and remove the part, if either is damaged."""
         part = index_path.with_suffix(".npy")
         if not os.path.lexists(index_path):
             return None  # merged by another shard since it was listed
         try:
-            table = read_table(index_path, INDEX_COLUMNS)
-            expected = table.iloc[0]
+            table = read_part(index_path, INDEX_COLUMNS)
+            expected = table.slice(0, 1).to_pylist()[0]
             require_file(part, most=int(expected["part_size"]))
             stat = part.stat()
             is_touched = (stat.st_size, stat.st_mtime_ns) != (expected["part_size"], expected["part_mtime_ns"])

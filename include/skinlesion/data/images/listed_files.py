@@ -83,7 +83,7 @@ COPY: Final = "__aug"
 
 def image_of_resized(name: str) -> str:
     """Return the image that a resized file's name belongs to."""
-    return Path(name).stem
+    return os.path.splitext(name)[0]
 
 
 def image_of_copy(name: str) -> str:

@@ -88,7 +88,8 @@ def examined_as_noted(see: Sights, shard: Shard, report: StageReport, before: Se
     from skinlesion.data.examined_files import settings_of
 
     rows = rows_of(see, "ingest", ("file", "size", "mtime_ns", "ctime_ns", "settings"), shard)
-    if any(row[-1] != settings_of(see.config) for row in rows):
+    settings = settings_of(see.config)
+    if any(row[-1] != settings for row in rows):
         return None
     return see.table("ingest", shard) | {"images/": digest(line_of(*row[:-1]) for row in rows)}
 
