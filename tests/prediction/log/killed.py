@@ -29,6 +29,8 @@ from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.stages.settings import PipelineConfig
 
 CLIENTS = 4
+SHADOWED = 6.0
+"""Seconds in which a candidate in the shadow is loaded and has been asked a few times."""
 
 
 def server_on(models: Path, folder: Path) -> tuple[int, int]:
@@ -50,8 +52,8 @@ def body_of(image: bytes) -> bytes:
     return head + image + b"\r\n--XX--\r\n"
 
 
-def ask(port: int, body: bytes, logged: list[str | None]) -> None:
-    """Ask until the server is gone; note each answer that came whole."""
+def ask(port: int, body: bytes, logged: list[str | None], pause: float) -> None:
+    """Ask until the server is gone, with a pause after each answer; note each answer that came whole."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     while True:
         try:
@@ -62,6 +64,7 @@ def ask(port: int, body: bytes, logged: list[str | None]) -> None:
             return
         if answer.status == 200:
             logged += [one.get("logged") for one in json.loads(content)["predictions"]]
+            time.sleep(pause)
         else:
             time.sleep(0.02)  # the model is being loaded
 
@@ -72,12 +75,14 @@ def main(models: Path, folder: Path, trials: int) -> None:
     for trial in range(trials):
         process, port = server_on(models, folder)
         before, chance = len(logged), random.Random(trial)
-        clients = [threading.Thread(target=ask, args=(port, body, logged)) for body in bodies]
+        # A candidate in the shadow is asked while nobody waits for an answer: every fourth server has time for it.
+        pause, longest = (0.2, SHADOWED) if trial % 4 == 3 else (0.0, 0.25)
+        clients = [threading.Thread(target=ask, args=(port, body, logged, pause)) for body in bodies]
         for client in clients:
             client.start()
         while len(logged) < before + CLIENTS and psutil.pid_exists(process):
             time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.25))
+        time.sleep(chance.uniform(0, longest))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         for client in clients:
