@@ -67,10 +67,10 @@ class Airflow:
         token = httpx.post(f"{self.address}/auth/token", json=login, timeout=60).json()["access_token"]
         return httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {token}"}, timeout=60)
 
-    def switch_on(self, dag: str) -> None:
-        """Let the scheduler run a DAG. What its schedule has missed runs at once."""
+    def switch_on(self, dag: str, *, is_on: bool = True) -> None:
+        """Let the scheduler run a DAG, or pause it. What its schedule has missed runs at once when it is switched on."""
         with self.client() as client:
-            assert client.patch(f"/api/v2/dags/{dag}", json={"is_paused": False}).status_code == 200
+            assert client.patch(f"/api/v2/dags/{dag}", json={"is_paused": not is_on}).status_code == 200
 
     def trigger(self, dag: str, **settings: Any) -> str:
         """Start a run; give its name."""

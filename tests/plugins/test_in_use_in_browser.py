@@ -94,9 +94,9 @@ def test_the_question_says_how_a_candidate_in_the_shadow_agrees_and_the_server_f
 ) -> None:
     airflow.settle()
     before = airflow.champion()
+    airflow.switch_on(PROMOTE, is_on=False)  # the candidate is not judged before it has seen pictures
     night = airflow.trigger(RETRAIN, seed=7)
     airflow.wait(lambda: airflow.runs(RETRAIN)[night] == "success")
-    airflow.wait(lambda: airflow.is_waiting(list(airflow.runs(PROMOTE))[-1]))
     waiting = Registry.read(airflow.models).versions[0]
     assert airflow.champion() == before != waiting.number
     with serving_with_shadow(airflow.models, airflow.prediction_log) as server:
@@ -108,15 +108,16 @@ def test_the_question_says_how_a_candidate_in_the_shadow_agrees_and_the_server_f
         late = [{"case": f"light{number}", "dx": ("nv", "mel", "bcc", "ak")[number % 4]} for number in range(PICTURES)]
         assert server.post("/v1/diagnoses", json={"diagnoses": late}).json() == {"noted": PICTURES}
 
-        again = airflow.trigger(PROMOTE, version=waiting.number)
-        airflow.wait(lambda: airflow.is_waiting(again))
-        assert f"asked about {PICTURES} real pictures of {PICTURES} cases" in airflow.question(again)["body"]
+        airflow.switch_on(PROMOTE)
+        promotion = airflow.trigger(PROMOTE)
+        airflow.wait(lambda: airflow.is_waiting(promotion))
+        assert f"asked about {PICTURES} real pictures of {PICTURES} cases" in airflow.question(promotion)["body"]
         log_in(page, airflow, "ada")
-        page.goto(f"{airflow.address}/dags/{PROMOTE}/runs/{again}/tasks/approval/required_actions")
+        page.goto(f"{airflow.address}/dags/{PROMOTE}/runs/{promotion}/tasks/approval/required_actions")
         page.get_by_role("button", name="Approve").wait_for()
         page.get_by_text(f"asked about {PICTURES} real pictures").first.wait_for()
         picture(page, "approval_shadow", 1300)
-        airflow.answer(again, "Approve")
+        airflow.answer(promotion, "Approve")
         assert airflow.champion() == waiting.number
         wait_until(lambda: server.get("/v1/model").json()["version"] == waiting.run, 60)
     page.goto(f"{airflow.address}/skin-lesion-models/versions/{waiting.number}")
