@@ -233,7 +233,7 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
     found = float(np.median(seconds)) * 1000
     measured = f"A prediction takes {found:.0f} ms on one core"
     return _at_most(
-        "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer tails or a faster machine"
+        "max_latency", "Latency", found, config.gate_max_latency, measured, "`mirrored=false` or a faster machine"
     )
 
 

@@ -130,9 +130,9 @@ def _train(
     import tensorflow as tf
 
     from skinlesion.training.calibration import calibrate
+    from skinlesion.training.fit import train_network
     from skinlesion.training.inner_fold import choose_inner_fold
     from skinlesion.training.phases import TrainingSet, class_weights
-    from skinlesion.training.tails import train_tails
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -141,7 +141,7 @@ def _train(
         inner = warm.inner_fold(rows, inner)
     data = TrainingSet(rows, inner, class_weights(rows, config.class_weighting), warm)
     warnings = _warnings(data)
-    model, history = train_tails(config, built, data, candidate.backup)
+    model, history = train_network(config, built, data, candidate.backup)
     images = _some_images(config, data)
     require_numbers(np.asarray(model(images.astype(np.float32), training=False)))
     rule, distance = calibrate(config, model, data)

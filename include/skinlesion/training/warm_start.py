@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +30,6 @@ from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-REPLAYED: Final = 2048
-"""Number of images known to the champion that each warm epoch draws, so that it does not forget them."""
-
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -45,7 +41,6 @@ class WarmStart:
         known_inner: bool (n,), the training rows that the champion's inner fold held.
         new_images: number of images that are new since the last training from the built model.
         nights: number of warm starts since then, this one included.
-        replayed: number of known images that each epoch draws.
     """
 
     champion: Candidate
@@ -53,7 +48,6 @@ class WarmStart:
     known_inner: npt.NDArray[np.bool_]
     new_images: int
     nights: int
-    replayed: int = REPLAYED
 
     def inner_fold(self, rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which rows form the inner fold, bool (n,). A lesion that the champion learnt is never among them.
