@@ -16,7 +16,8 @@ from skinlesion.data.examined_files import known_of, settings_of
 from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.review.queue import read_queue
-from skinlesion.data.split import HELD_OUT, TRAIN
+from skinlesion.data.split import HELD_OUT, TRAIN, decided_side
+from skinlesion.data.split_table import read_unchecked
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
@@ -101,11 +102,13 @@ def _ingested(config: PipelineConfig, catalog: pd.DataFrame, row: pd.Series) -> 
     if row["refused"]:
         return Step("ingest", "refused", f"{_sentence(row['refused'])} The tables say {what}.", content, at)
     sides = {HELD_OUT: "is held out: no model learns it, all are measured on it", TRAIN: "is to train on"}
-    sides[POOL] = "gets its side of the split with its first diagnosis"
-    of_group = set(catalog.loc[catalog["group"] == row["group"], "split"])
-    side = next(words for side, words in sides.items() if side in of_group)
-    stays = " Without a diagnosis nothing trains on it, is measured on it or counts it." if row["split"] == POOL else ""
-    because = f"{row['file']} is accepted with {what}. Its group, {row['group']}, {side}.{stays}"
+    side, stays = row["split"], ""
+    if side == POOL:
+        decisions = read_unchecked(config.dataset)[0].decisions
+        side = decided_side(catalog[catalog["group"] == row["group"]], decisions)
+        stays = " Without a diagnosis nothing trains on it, is measured on it or counts it."
+    words = sides.get(side, "gets its side of the split with its first diagnosis")
+    because = f"{row['file']} is accepted with {what}. Its group, {row['group']}, {words}.{stays}"
     return Step("ingest", "done", because, content, at)
 
 
