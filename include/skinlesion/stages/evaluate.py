@@ -100,13 +100,10 @@ def evaluate(config: PipelineConfig) -> StageReport:
     sealed = "" if parts.sealed.empty else parts.sentence
     metrics = metrics or _evaluate(config, candidate, training, own, split, key, sealed)
     registered = register(config.models, candidate, metrics)
-    return StageReport(
-        stage="evaluate",
+    return watch.report(
+        "evaluate",
         seen=len(rows),
         done=0 if is_current else len(rows),
-        skipped=len(rows) if is_current else 0,
-        refused=0,
-        seconds=watch.seconds(),
         details={
             "balanced_accuracy": metrics.balanced_accuracy,
             "malignant_auroc": metrics.malignant_auroc,
