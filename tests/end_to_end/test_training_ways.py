@@ -20,7 +20,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import held_out_rows, read_manifest
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.registry.candidate import Candidate
@@ -191,7 +191,8 @@ def test_the_second_model_is_compared_with_the_one_in_service(copy_of_trained: P
     assert promoted.details["promoted"] == verdict.passed
 
 
-def test_activations_are_kept_under_a_key_that_names_weights_cut_and_preprocessing(trained: Path) -> None:
+def test_activations_are_kept_in_a_folder_that_names_weights_cut_and_preprocessing(trained: Path) -> None:
     config = config_of(trained)
-    key = activations_key(require_built_model(config.models).weights_key, "global_average_pooling", config.stored_ways)
-    assert (layout.features(config.dataset) / key / "frozen_part.tflite").is_file()
+    weights_key = require_built_model(config.models).weights_key
+    folder = activations_folder(config.dataset, weights_key, "global_average_pooling", config.stored_ways)
+    assert (folder / "frozen_part.tflite").is_file()

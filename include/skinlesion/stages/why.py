@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +23,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.suggestion import did_you_mean
 from skinlesion.foundation.tables import BucketTable
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.prediction.measurable import UnknownWhatWasLearnt, learnt_among, read_learnt
@@ -75,7 +74,7 @@ def why(config: PipelineConfig, image: str) -> list[Step]:
     listed = _listed(config, row["image"])
     steps.append(_organized(row, resized, listed))
     steps.append(_embedded(config, row, listed))
-    return [*steps, *_learnt(config, row)]
+    return [*steps, _learnt(config, row)]
 
 
 def _row_of(config: PipelineConfig, catalog: pd.DataFrame, image: str) -> pd.Series:
@@ -226,16 +225,16 @@ def _embedded(config: PipelineConfig, row: pd.Series, listed: pd.DataFrame) -> S
         built = require_built_model(config.models)
     except DataError as error:
         return Step("embed", "not yet", str(error))
-    key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
-    stored = set(FeatureStore(layout.features(config.dataset) / key).index()["sha256"])
+    folder = activations_folder(config.dataset, built.weights_key, config.stored_cut, config.stored_ways)
+    stored = set(FeatureStore(folder).index()["sha256"])
     has = int(listed["sha256"].isin(stored).sum())
     weights = f"of these weights at {config.stored_cut} in {config.stored_ways} orientations"
     state: State = "done" if len(listed) and has == len(listed) else "not yet"
     return Step("embed", state, f"{has} of its {len(listed)} files have activations {weights}.")
 
 
-def _learnt(config: PipelineConfig, row: pd.Series) -> Iterator[Step]:
-    """Yield in which versions' training it was, and which were measured on it."""
+def _learnt(config: PipelineConfig, row: pd.Series) -> Step:
+    """Return in which versions' training it was, and which were measured on it."""
     registry = Registry.read(config.models)
     in_service = registry.in_service.version if registry.in_service is not None else None
     one = pd.DataFrame([{"image": row["image"], "original": row["sha256"], "sha256": "", "group": row["group"]}])
@@ -271,7 +270,7 @@ def _learnt(config: PipelineConfig, row: pd.Series) -> Iterator[Step]:
         parts.append("Those versions are not measured on it." if knew or others else "")
     else:
         state = "done" if knew else "not yet"
-    yield Step("train", state, " ".join(filter(None, parts)))
+    return Step("train", state, " ".join(filter(None, parts)))
 
 
 def _table(config: PipelineConfig, stage: str, image: str) -> pd.DataFrame:

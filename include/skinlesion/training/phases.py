@@ -18,7 +18,7 @@ from skinlesion.data.labels.classes import LABEL_OF_DX, LABELS
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
@@ -168,8 +168,8 @@ def phases_from_activations(
     cut = config.stored_cut
     if cut is None:
         raise ValueError("expected the loader `stored-activations`")
-    key = activations_key(built.weights_key, cut, config.stored_ways)
-    stored = FeatureStore(layout.features(config.dataset) / key).open(data.rows["sha256"].tolist())
+    folder = activations_folder(config.dataset, built.weights_key, cut, config.stored_ways)
+    stored = FeatureStore(folder).open(data.rows["sha256"].tolist())
 
     fine = None
     if config.diagnosis_share > 0 and data.warm_start is None:
