@@ -90,12 +90,10 @@ def train(config: PipelineConfig) -> StageReport:
         "warm_start": record.warm_start.model_dump() if record.warm_start is not None else None,
         "warnings": list(record.warnings),
     }
-    return StageReport(
-        stage="train",
+    return watch.report(
+        "train",
         seen=len(rows),
         done=0 if is_current else len(rows),
-        skipped=len(rows) if is_current else 0,
-        seconds=watch.seconds(),
         details=details,
     )
 
@@ -152,7 +150,7 @@ def _train(
     record = TrainingRecord(
         run=candidate.run,
         origin=origin(config, built),
-        warm_start=warm.record() if warm is not None else None,
+        warm_start=warm.record if warm is not None else None,
         settings=config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
         training_version=version(rows),
         split=split,
