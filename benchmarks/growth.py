@@ -32,9 +32,9 @@ from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import BUCKETS, bucket_of
 from skinlesion.foundation.tables import BucketTable, empty, write_table
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import INDEX_COLUMNS, rows_in_a_part
-from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.prediction.measurable import measurable
 from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.registry.in_service import candidate_in_service
@@ -46,8 +46,7 @@ from skinlesion.stages import resize
 from skinlesion.stages.evaluate import evaluation_key
 from skinlesion.stages.pipeline import STAGES
 from skinlesion.stages.settings import PipelineConfig
-from skinlesion.training.run_name import candidate_of
-from skinlesion.training.warm_start import origin, write_trained_on
+from skinlesion.training.warm_start import candidate_of, origin, write_trained_on
 
 # The new images are noise, and none like the others is wanted: what they look like is not to stop a night.
 SETTINGS = {"weights": "random", "copies": 0, "max_image_shift": 1.0} | NO_GATE
@@ -216,9 +215,9 @@ def _write_activations(config: PipelineConfig, few: Path) -> None:
     cut = config.stored_cut
     assert cut is not None
     weights_key = require_built_model(config.models).weights_key
-    folder = frozen_part_path(config.dataset, weights_key, cut, config.stored_ways).parent
+    folder = activations_folder(config.dataset, weights_key, cut, config.stored_ways)
     folder.mkdir(parents=True, exist_ok=True)
-    real = frozen_part_path(few, weights_key, cut, config.stored_ways).parent
+    real = activations_folder(few, weights_key, cut, config.stored_ways)
     for path in real.glob("frozen_part.*"):
         shutil.copyfile(path, folder / path.name)
     shape = np.load(next(real.glob("part-*.npy")), mmap_mode="r").shape[1:]

@@ -266,9 +266,9 @@ def streams(
         firsts, every = [], []
         by = dict[str, int]()
         for _ in range(series):
-            is_reference = random.random(lesions) < 0.5
-            at = np.flatnonzero(~is_reference[full.seen.groups])
-            reference = full.part(is_reference[full.seen.groups])
+            is_reference = (random.random(lesions) < 0.5)[full.seen.groups]
+            at = np.flatnonzero(~is_reference)
+            reference = Reference(full.seen.part(is_reference), full.labels[is_reference], full.rule)
             unchanged = [drawn(own, at) for _ in range(before)]
             stream = [*unchanged, *(week(at) for _ in range(weeks))]
             alarming, compared, signals = found_in(stream, reference, settings, after=before)

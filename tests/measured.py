@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,10 +12,27 @@ import numpy.typing as npt
 from skinlesion.data.finding import LinkedReport, Verdict
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.metrics import measure
+from skinlesion.evaluation.model_metrics import model_metrics
 from skinlesion.evaluation.scored_images import ScoredImages
-from skinlesion.registry.metrics_record import ClassFigures, DataSummary, Figures, MetricsRecord, OperatingPoint, Roc
+from skinlesion.prediction.answers import Answers
+from skinlesion.prediction.decision import DecisionRule
+from skinlesion.registry.metrics_record import (
+    ClassFigures,
+    DataSummary,
+    Figures,
+    MetricsRecord,
+    ModelFigures,
+    OperatingPoint,
+    Roc,
+    SmokeSet,
+)
 
 Value = TypeVar("Value")
+
+RULE = DecisionRule(
+    temperature=1.2, malignant_threshold=0.2, target_sensitivity=0.95, least_confidence=0.4, coverage=0.9, most_distance=None,
+    class_shares=(0.5, 0.3, 0.2),
+)  # fmt: skip
 
 
 def known(value: Value | None) -> Value:
@@ -27,7 +45,23 @@ def measure_rows(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], lesions: Sequence[str], **options: Any
 ) -> Figures:
     """Return what `measure` returns of these labels, probabilities and lesions."""
-    return measure(ScoredImages.of(labels, probabilities, lesions), **options)
+    return measure(ScoredImages.of(labels, probabilities, lesions), **{"threshold": 0.5} | options)
+
+
+def model_figures(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], lesions: Sequence[str]
+) -> ModelFigures:
+    """Return all figures of a model with `RULE` that gives these probabilities."""
+    images = ScoredImages.of(labels, probabilities, lesions)
+    decided = [one.decision for one in RULE.decide(probabilities)]
+    return model_metrics(
+        images, RULE, Answers(images.probabilities, np.full(len(labels), np.nan), decided, [""] * len(labels))
+    )
+
+
+@cache
+def _of_three_images() -> ModelFigures:
+    return model_figures(np.arange(3), np.eye(3) * 0.7 + 0.1, list("abc"))
 
 
 def metrics_record(
@@ -36,7 +70,7 @@ def metrics_record(
     """Return a record of a model. data_verdict: of its data report; None: there is none."""
     report = LinkedReport(file="data_report.html", verdict=data_verdict, beyond=[]) if data_verdict else None
     recalls = dict.fromkeys(LABELS, 0.8) | {"malignant": malignant_recall}
-    values: dict[str, Any] = {
+    values: dict[str, Any] = dict(_of_three_images()) | {
         "images": 420,
         "lesions": 400,
         "balanced_accuracy": 0.8,
@@ -67,6 +101,7 @@ def metrics_record(
             missed=21,
             prevalence=1 / 3,
         ),
+        "out_of_distribution": SmokeSet(pictures=90, unknown_share=1.0, by_kind=[]),
         "key": "k3y",
         "run": "run",
         "training_version": "7ra1n",

@@ -2,7 +2,7 @@
 
 To build, train, convert, store and evaluate it takes a fifth of the processor time. What the rest of the product asks for by
 name is there. MobileNetV2 itself is in `two_classifiers`, tests/network, in `embedded_with_mobilenetv2`, with which tests/stages builds,
-embeds and trains, and in the slow cases of tests/network/test_tails.py and tests/end_to_end/test_training_ways.py.
+embeds and trains, and in the slow cases of tests/network/test_mirror_image.py and tests/end_to_end/test_training_ways.py.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_each_choice_hides_what_it_does_not_name() -> None:
 def test_many_images_are_in_a_file_beside_the_report() -> None:
     many = [Seen("I", "mel", "malignant", "benign", 0.9, bytes(MOST_WITHIN // 2)) for _ in range(3)]
     assert is_beside(many) and not is_beside(SEEN)
-    beside = context(gallery=SEEN, gallery_file="gallery.html")
+    beside = context(gallery=[*SEEN, *many])
     report, gallery = render_report(beside), render_gallery(beside)
     assert 'href="gallery.html#gallery"' in report and "<option" not in report
     page = Page(gallery)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.simulated import scored
-from tests.measured import known, measure_rows, metrics_record
+from tests.measured import known, metrics_record, model_figures
+from tests.training_record import training_record
 
 from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import ClassCount
@@ -22,9 +23,9 @@ from skinlesion.evaluation.slices import measure_slices
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.metrics_record import (
     DataSummary,
-    Figures,
     LeftOut,
     MetricsRecord,
+    ModelFigures,
     ModelInService,
     PairedFigure,
     RefusedImage,
@@ -32,7 +33,7 @@ from skinlesion.registry.metrics_record import (
 )
 
 HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
-PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "history")}
+PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "risk_coverage", "history")}
 """Drawing takes a second; tests/evaluation/test_plots.py looks at what is drawn."""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -65,12 +66,10 @@ class Page(HTMLParser):
 
 
 @cache
-def measured(seed: int = 0, classes: int = 3) -> Figures:
+def measured(seed: int = 0, classes: int = 3) -> ModelFigures:
     random = np.random.default_rng(seed)
     labels = random.integers(classes, size=150)
-    return measure_rows(
-        labels, random.dirichlet([1, 1, 1], size=150), [str(at // 2) for at in range(150)], resamples=30
-    )
+    return model_figures(labels, random.dirichlet([1, 1, 1], size=150), [str(at // 2) for at in range(150)])
 
 
 def in_service(**changes: Any) -> ModelInService:
@@ -99,16 +98,15 @@ def data(**changes: Any) -> DataSummary:
     return metrics_record().data.model_copy(update=given | changes)
 
 
-def metrics(figures: Figures | None = None, **changes: Any) -> MetricsRecord:
+def metrics(figures: ModelFigures | None = None, **changes: Any) -> MetricsRecord:
     given = {"run": "manual__2025-01-01", "slices": list(sliced()), "data": data(), "model_in_service": in_service()}
     return metrics_record(**(dict(figures or measured()) | given | changes))
 
 
 def context(record: MetricsRecord | None = None, **changes: Any) -> ReportContext:
     given: dict[str, Any] = {
-        "title": "Evaluation",
         "created": "2025-01-01T02:03:04+00:00",
-        "settings": {"seed": 0, "augment": {"copies": 2}},
+        "training": training_record("run"),
         "mistakes": [Mistake("ISIC_1", "nv", "benign", "malignant", 0.97, "malignant", jpeg=b"1", overlay=b"2")],
     }
     return ReportContext(metrics=record or metrics(), **({"plots": PLOTS} | given | changes))
@@ -134,7 +132,7 @@ def test_the_report_loads_nothing_and_runs_nothing() -> None:
     ids = {f"#{value}" for name, value in page.attributes if name == "id"}
     within = [value for value in loading if value.startswith("#")]
     assert within and set(within) <= ids, "the contents lead to sections"
-    loading = [value for value in loading if value not in within]
+    loading = [value for value in loading if value not in (*within, "model_card.md", "metrics.json")]
     assert loading
     assert all(value.startswith("data:image/") for value in loading)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
@@ -163,16 +161,15 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
     }
     hostile = context(
         metrics(**figures),
-        title=HOSTILE,
         created=HOSTILE,
-        settings={HOSTILE: {HOSTILE: HOSTILE}},
+        training=training_record("run", settings={HOSTILE: HOSTILE}, git_revision=HOSTILE),
         mistakes=[Mistake(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, "benign", jpeg=b"", overlay=b"")],
     )
     page = Page(render_report(hostile))
     assert "script" not in page.tags
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert all(value.startswith("data:image/") for name, value in page.attributes if name == "src")
-    # Twice in the browser's title (title and run), then once or more for each place above.
+    # In the browser's title, then once or more for each place above.
     assert page.text.count("<script>alert(") + page.text.count("<script>Alert(") >= 19
 
 
@@ -226,11 +223,12 @@ def test_missing_classes_are_reported_and_not_drawn_over(classes: int) -> None:
 
 def test_a_report_without_the_optional_parts_is_still_whole() -> None:
     record = metrics_record(**dict(measured()))
-    bare = ReportContext("Evaluation", "2025-01-01T00:00:00+00:00", record, all_pngs(record, []))
+    training = training_record("run")
+    bare = ReportContext("2025-01-01T00:00:00+00:00", record, training, all_pngs(record, training.history))
     page = Page(render_report(bare))
     assert "Balanced accuracy" in page.text
     assert "No image was refused." in page.text
-    for heading in ("By group", "By diagnosis", "Worst mistakes", "Training", "Settings"):
+    for heading in ("By group", "By diagnosis", "Worst mistakes"):
         assert heading not in page.text
 
 

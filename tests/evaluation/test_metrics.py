@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -31,7 +29,7 @@ def test_the_figures_equal_those_of_scikit_learn() -> None:
         images.predicted,
         images.malignant,
     )
-    measured = measure(images, resamples=50)
+    measured = measure(images, threshold=0.5, resamples=50)
     assert measured.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
     assert measured.malignant_auroc == pytest.approx(reference.roc_auc_score(malignant, probabilities[:, 1]))
     assert measured.accuracy == pytest.approx(reference.accuracy_score(labels, predicted))
@@ -144,7 +142,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
 
 
 def test_the_roc_is_thinned_and_keeps_its_ends_and_area() -> None:
-    measured = measure(scored(3000, seed=8), resamples=0)
+    measured = measure(scored(3000, seed=8), threshold=0.5, resamples=0)
     roc = measured.roc
     assert len(roc.fpr) == len(roc.tpr) <= 200
     assert (roc.fpr[0], roc.tpr[0], roc.fpr[-1], roc.tpr[-1]) == (0, 0, 1, 1)
@@ -165,19 +163,11 @@ def test_no_image_is_the_users_error() -> None:
         measure_rows(np.empty(0, dtype=np.int64), np.empty((0, 3)), [])
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ([np.nan, 0.5, 0.5], "be finite"),
-        ([np.inf, -np.inf, 0.5], "be finite"),
-        ([-0.1, 0.6, 0.5], "not be negative"),
-        ([0.5, 0.6, 0.5], "sum to 1"),
-    ],
-)
-def test_impossible_probabilities_are_refused_with_the_row(row: list[float], message: str) -> None:
+@pytest.mark.parametrize("row", [[np.nan, 0.5, 0.5], [np.inf, -np.inf, 0.5], [-0.1, 0.6, 0.5], [0.5, 0.6, 0.5]])
+def test_impossible_probabilities_are_refused_with_the_row(row: list[float]) -> None:
     probabilities = one_hot([0, 1, 2])
     probabilities[1] = row
-    with pytest.raises(ValueError, match=rf"{message}.*first is row 1"):
+    with pytest.raises(ValueError, match="1 of 3 rows are wrong, the first is row 1"):
         measure_rows(np.array([0, 1, 2]), probabilities, list("abc"))
 
 
@@ -185,18 +175,3 @@ def test_float32_softmax_rows_are_accepted() -> None:
     images = scored(300)
     probabilities = images.probabilities.astype(np.float32).astype(np.float64)
     measure_rows(images.labels, probabilities, [str(group) for group in images.groups], resamples=0)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"labels": np.array([0, 1, 3])}, "within 0..2"),
-        ({"labels": np.array([0.0, 1.0, 2.0])}, "integers"),
-        ({"probabilities": np.full((3, 2), 0.5)}, r"shape \(3, 3\)"),
-        ({"lesions": ["a"]}, "one lesion an image"),
-    ],
-)
-def test_data_of_the_wrong_shape_are_refused(change: dict[str, Any], message: str) -> None:
-    data: dict[str, Any] = {"labels": np.array([0, 1, 2]), "probabilities": one_hot([0, 1, 2]), "lesions": list("abc")}
-    with pytest.raises(ValueError, match=message):
-        measure_rows(**(data | change))

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.measured import measure_rows
+from tests.measured import model_figures
 
 from skinlesion.evaluation.plots import confusion_matrix_png, history_png, reliability_png, roc_png
-from skinlesion.registry.metrics_record import Figures
+from skinlesion.registry.metrics_record import ModelFigures
 
-PLOTS: list[Callable[[Figures], bytes]] = [confusion_matrix_png, roc_png, reliability_png]
+PLOTS: list[Callable[[ModelFigures], bytes]] = [confusion_matrix_png, roc_png, reliability_png]
 HISTORY: list[dict[str, Any]] = [
     {"epoch": 0, "phase": "head", "loss": 1.0, "val_loss": 1.1, "val_balanced_accuracy": 0.4},
     {"epoch": 1, "phase": "head", "loss": 0.9},
@@ -24,10 +24,10 @@ HISTORY: list[dict[str, Any]] = [
 ]
 
 
-def measured(classes: int = 3) -> Figures:
+def measured(classes: int = 3) -> ModelFigures:
     random = np.random.default_rng(0)
     probabilities = random.dirichlet([1, 1, 1], size=60)
-    return measure_rows(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)], resamples=20)
+    return model_figures(random.integers(classes, size=60), probabilities, [str(at) for at in range(60)])
 
 
 def width(png: bytes) -> int:
@@ -37,12 +37,12 @@ def width(png: bytes) -> int:
 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("classes", [2, 1])
-def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[Figures], bytes], classes: int) -> None:
+def test_a_plot_is_a_png_for_any_classes_present(plot: Callable[[ModelFigures], bytes], classes: int) -> None:
     assert width(plot(measured(classes))) == 960
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[Figures], bytes]) -> None:
+def test_equal_figures_give_equal_bytes_without_date_or_program(plot: Callable[[ModelFigures], bytes]) -> None:
     png = plot(measured())
     assert width(png) == 960
     assert png == plot(measured())
@@ -57,7 +57,12 @@ def test_a_different_result_gives_a_different_plot() -> None:
 
 @pytest.mark.parametrize(
     "history",
-    [HISTORY[:1], [], [{"epoch": 0}], [{"loss": 1.0}], [{"val_balanced_accuracy": 0.3, "phase": r"$\frac<b>$"}]],
+    [
+        HISTORY,
+        HISTORY[:1],
+        [{"phase": "head", "loss": 1.0}],
+        [{"phase": r"$\frac<b>$", "loss": 1.0, "val_balanced_accuracy": 0.3}],
+    ],
 )
 def test_the_history_is_drawn_with_whatever_it_holds_and_equal_ones_give_equal_bytes(
     history: list[dict[str, Any]],

@@ -14,7 +14,7 @@ IMAGES = scored(600, lesions=300)
 
 
 def test_leaving_out_the_least_certain_gains_what_the_rest_has_more() -> None:
-    found = risk_coverage(IMAGES)
+    found = risk_coverage(IMAGES, IMAGES.confidence)
     kept = np.argsort(-IMAGES.confidence, kind="stable")[:480]
     before = balanced_accuracy_score(IMAGES.labels, IMAGES.predicted)
     gain = balanced_accuracy_score(IMAGES.labels[kept], IMAGES.predicted[kept]) - before
@@ -26,7 +26,7 @@ def test_leaving_out_the_least_certain_gains_what_the_rest_has_more() -> None:
 
 
 def test_the_curve_ends_with_all_images_and_its_area_is_the_mean_error() -> None:
-    found = risk_coverage(IMAGES)
+    found = risk_coverage(IMAGES, IMAGES.confidence)
     last = found.curve[-1]
     assert last.coverage == 1
     assert last.error == pytest.approx(np.mean(~IMAGES.right))
@@ -41,7 +41,7 @@ def test_another_confidence_keeps_other_images() -> None:
     informed = np.where(IMAGES.right, 1.0, 0.0)
     found = risk_coverage(IMAGES, informed)
     assert found.curve[len(found.curve) // 2].error == 0
-    assert known(found.gain.balanced_accuracy) > known(risk_coverage(IMAGES).gain.balanced_accuracy)
+    assert known(found.gain.balanced_accuracy) > known(risk_coverage(IMAGES, IMAGES.confidence).gain.balanced_accuracy)
 
 
 def test_a_class_that_the_kept_images_lack_makes_no_figure() -> None:
@@ -53,6 +53,7 @@ def test_a_class_that_the_kept_images_lack_makes_no_figure() -> None:
 
 @pytest.mark.parametrize(("n", "classes"), [(1, 1), (3, 3), (40, 1), (40, 2)])
 def test_tiny_and_one_sided_sets_stay_plain_json(n: int, classes: int) -> None:
-    found = risk_coverage(scored(n, classes=classes), resamples=50)
+    images = scored(n, classes=classes)
+    found = risk_coverage(images, images.confidence, resamples=50)
     assert type(found).model_validate_json(found.model_dump_json()) == found
     assert found.curve[-1].coverage == 1

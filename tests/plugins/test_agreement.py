@@ -23,7 +23,7 @@ from tests.two_classifiers import RULE
 
 from skinlesion.command_line import main as cli
 from skinlesion.evaluation.html_report import ReportContext, render_report
-from skinlesion.evaluation.model_card import CardContext, render_model_card
+from skinlesion.evaluation.model_card import render_model_card
 from skinlesion.evaluation.model_metrics import model_metrics
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.evaluation.slices import measure_slices
@@ -46,7 +46,7 @@ from skinlesion.stages.settings import PipelineConfig
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-PLOTS = dict.fromkeys(("confusion_matrix", "roc", "reliability", "risk_coverage"), b"")
+PLOTS = dict.fromkeys(("confusion_matrix", "roc", "reliability", "risk_coverage", "history"), b"")
 NO_DISTANCE = "The model gives no distance: too few training images."
 
 
@@ -103,8 +103,9 @@ def add(models: Path, run: str, case: Case, classifier: Path) -> tuple[int, Metr
     metrics = metrics_of(case, rule).model_copy(update={"run": run})
     metrics.write(candidate.metrics)
     created = "2026-11-29T20:00:00+00:00"
-    candidate.report.write_text(render_report(ReportContext("Evaluation", created, metrics, PLOTS)))
-    candidate.model_card.write_text(render_model_card(CardContext(created, metrics, training_record(run), rule)))
+    training = training_record(run)
+    candidate.report.write_text(render_report(ReportContext(created, metrics, training, PLOTS)))
+    candidate.model_card.write_text(render_model_card(created, metrics, training, rule))
     return register(models, candidate, metrics).number, metrics
 
 

@@ -9,14 +9,15 @@ import pytest
 from tests.stages.data_set import DataSet, snapshot
 
 from skinlesion.foundation import layout
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
-from skinlesion.network.frozen_part import frozen_part_path
 from skinlesion.network.settings import POOLED
 from skinlesion.stages.build import build
 
 
 def frozen(embedded: DataSet, cut: str = POOLED) -> Path:
-    return frozen_part_path(embedded.folder, require_built_model(embedded.config().models).weights_key, cut, 8)
+    weights_key = require_built_model(embedded.config().models).weights_key
+    return activations_folder(embedded.folder, weights_key, cut, 8) / "frozen_part.tflite"
 
 
 def test_a_second_build_does_nothing(embedded: DataSet, tmp_path: Path) -> None:

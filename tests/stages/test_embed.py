@@ -17,7 +17,7 @@ from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import Shard
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import Activations, FeatureStore
 from skinlesion.network.settings import POOLED
@@ -30,8 +30,8 @@ def trained_on(dataset: DataSet) -> pd.DataFrame:
 
 
 def store_of(dataset: DataSet) -> FeatureStore:
-    key = activations_key(require_built_model(dataset.config().models).weights_key, POOLED, ORIENTATIONS)
-    return FeatureStore(layout.features(dataset.folder) / key)
+    weights_key = require_built_model(dataset.config().models).weights_key
+    return FeatureStore(activations_folder(dataset.folder, weights_key, POOLED, ORIENTATIONS))
 
 
 def activations(dataset: DataSet) -> dict[str, Activations]:

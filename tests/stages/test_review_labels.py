@@ -17,6 +17,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.stages.collect import collect
 from skinlesion.stages.ingest import ingest
 from skinlesion.stages.organize import organize
+from skinlesion.stages.why import why
 
 
 def say(few: DataSet, image: str, dx: str, what: What = "labelled", by: str = "ann", readers: int = 1) -> ReviewEntry:
@@ -183,6 +184,17 @@ def test_what_is_called_wrong_waits_without_a_diagnosis_and_keeps_its_side(proce
     say(processed, image, "bcc", by="ben")
     ingest(processed.config(near_duplicates=False, max_relabelled_share=1))
     assert processed.of_image(image, "dx", "split") == ["bcc", side]
+
+
+def test_why_says_which_side_an_image_without_others_of_its_lesion_keeps(few: DataSet) -> None:
+    few.add("alone", jpeg(60), dx="nv")
+    ingest(few.config())
+    [side] = few.of_image("alone", "split")
+    call_wrong(few, "alone")
+    ingest(few.config())
+    said = why(few.config(), "alone")[0].because
+    assert ("is held out" if side == HELD_OUT else "is to train on") in said
+    assert "first diagnosis" not in said
 
 
 def test_the_lesions_other_pictures_lose_it_where_the_reader_says_so(few: DataSet) -> None:

@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from skinlesion.training.resumable import is_worth_keeping, shortfall
 from skinlesion.training.rows import ArraySource, Batches, OneViewAnEpoch, Targets
 
 
-def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: Any) -> OneViewAnEpoch:
+def epochs_of(
+    views: list[int], batch_size: int = 4, seed: int = 0, new: npt.NDArray[np.bool_] | None = None
+) -> OneViewAnEpoch:
     """Return epochs of rows whose input is their number; image i has views[i] rows."""
     images = np.repeat(np.arange(len(views)), views)
     rows = len(images)
@@ -24,8 +27,8 @@ def epochs_of(views: list[int], batch_size: int = 4, seed: int = 0, **replay: An
         positions=np.arange(rows),
         batch_size=batch_size,
         images=images,
-        seed=[seed],
-        **replay,
+        seed=seed,
+        new=new,
     )
 
 
@@ -47,7 +50,7 @@ def test_every_orientation_is_taken_in_training_and_the_original_one_in_the_inne
 
     rows = np.arange(5)
     targets = [Targets(np.zeros(5, dtype=np.int64), np.ones(3, dtype=np.float32))]
-    training = OneViewAnEpoch(Orientations(), targets, rows, batch_size=2, images=rows, seed=[0])
+    training = OneViewAnEpoch(Orientations(), targets, rows, batch_size=2, images=rows, seed=0)
     seen = set()
     for epoch in range(40):
         training.start_epoch(epoch)
@@ -92,10 +95,11 @@ def test_with_two_targets_each_output_gets_its_own() -> None:
     assert [part.tolist() for part in weights] == [[1, 2], [8, 5]]
 
 
-def test_a_replaying_epoch_takes_every_new_image_and_so_many_of_the_others() -> None:
+def test_a_replaying_epoch_takes_every_new_image_and_so_many_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     views = [2] * 10
     new = np.repeat(np.arange(10), views) < 3
-    data = epochs_of(views, new=new, replayed=4)
+    monkeypatch.setattr("skinlesion.training.rows.REPLAYED", 4)
+    data = epochs_of(views, new=new)
     replayed = set()
     for epoch in range(20):
         data.start_epoch(epoch)
@@ -104,7 +108,8 @@ def test_a_replaying_epoch_takes_every_new_image_and_so_many_of_the_others() -> 
         assert {0, 1, 2} <= set(images)
         replayed |= set(images)
     assert replayed == set(range(10))
-    everything = epochs_of(views, new=new, replayed=100)
+    monkeypatch.setattr("skinlesion.training.rows.REPLAYED", 100)
+    everything = epochs_of(views, new=new)
     assert sorted(everything.order // 2) == list(range(10))
 
 
@@ -214,7 +219,7 @@ def test_an_epoch_takes_only_the_rows_at_its_positions() -> None:
     images = np.array([0, 0, 1, 1])
     source = ArraySource(np.arange(9, dtype=np.float32)[:, np.newaxis])
     targets = Targets(np.arange(9) % 3, np.array([1, 2, 3], dtype=np.float32))
-    data = OneViewAnEpoch(source, [targets], np.array([8, 3, 5, 1]), batch_size=4, images=images, seed=[0])
+    data = OneViewAnEpoch(source, [targets], np.array([8, 3, 5, 1]), batch_size=4, images=images, seed=0)
     seen = set()
     for number in range(30):
         data.start_epoch(number)

@@ -20,8 +20,13 @@ from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.register import register
 from skinlesion.registry.switch import promote
 from skinlesion.stages.settings import PipelineConfig
-from skinlesion.training.run_name import candidate_of
-from skinlesion.training.warm_start import candidate_to_evaluate, candidate_to_train, origin, write_trained_on
+from skinlesion.training.warm_start import (
+    candidate_of,
+    candidate_to_evaluate,
+    candidate_to_train,
+    origin,
+    write_trained_on,
+)
 
 Config = Callable[..., PipelineConfig]
 BUILT = BuiltModel(key="built", weights_key="weights", sha256="sha")
@@ -80,7 +85,7 @@ def test_a_few_new_images_start_from_the_champion(config: Config, champion: Cand
     assert warm.champion.run == champion.run
     assert set(now.loc[warm.new, "image"]) == {"I40", "I41", "I42"}
     assert set(now.loc[warm.known_inner, "image"]) == {"I0", "I1", "I2", "I3"}
-    assert warm.record().model_dump() == {"from": champion.run, "new_images": 3, "nights": 1}
+    assert warm.record.model_dump() == {"from": champion.run, "new_images": 3, "nights": 1}
     assert candidate.run not in (champion.run, candidate_of(config(), now, BUILT).run)
 
 
@@ -153,7 +158,7 @@ def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: C
     record(champion, config(), rows(40), warm_start=before)
     _, warm = candidate_to_train(config(), rows(41), BUILT)
     assert warm is not None
-    assert warm.record().model_dump() == {"from": champion.run, "new_images": 4, "nights": 3}
+    assert warm.record.model_dump() == {"from": champion.run, "new_images": 4, "nights": 3}
     assert candidate_to_train(config(), rows(42), BUILT)[1] is None  # five of 42 are more than a tenth
 
 

@@ -120,6 +120,15 @@ def assign_sides(
     return split, _with_decisions(decided, side_of_key, lookups, side_of_group[of_image])
 
 
+def decided_side(group: pd.DataFrame, decided: pd.DataFrame) -> str:
+    """Return the side that was decided for the images of a group; empty if none was.
+
+    group: columns as the images of `assign_sides`. decided: `DECISION_COLUMNS`.
+    """
+    found = set(decided.loc[decided["key"].isin(pd.concat(list(_keys(group)))), "split"])
+    return next((side for side in _BY_CODE if side in found), "")
+
+
 _BY_CODE: Final = (HELD_OUT, TRAIN)
 """Sides as numbers: where two were decided for one group, the smaller one wins."""
 

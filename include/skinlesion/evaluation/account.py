@@ -21,7 +21,7 @@ def account(scored: ScoredImages, decided: Sequence[str], threshold: float) -> A
     return Account(
         classes=tuple(group_decisions(scored, names, labels, labels, threshold)),
         threshold=threshold,
-        likeliest=figure_of(Share.of(found, scored.groups[malignant])),
+        likeliest=Share.of(found, scored.groups[malignant]).figure,
         likeliest_count=int(found.sum()),
         at_prevalence=tuple(
             AtPrevalence(
@@ -55,18 +55,11 @@ def group_decisions(
                 images=int(at.sum()),
                 lesions=scored.lesions_of(at),
                 counts={one: int(holds[at].sum()) for one, holds in outcomes.items()},
-                shares={one: figure_of(share) for one, share in shares.items()},
+                shares={one: share.figure for one, share in shares.items()},
             )
         )
     order = [MALIGNANT, *(label for label in reversed(LABELS) if label != MALIGNANT)]
     return sorted(rows, key=lambda row: (order.index(row.label), -row.lesions, row.name))
-
-
-def figure_of(share: Share) -> Figure:
-    """Return a share with its interval and the number of its lesions."""
-    if not share.lesions:
-        return Figure(lesions=0)
-    return Figure.of(share.point, share.interval(), share.lesions)
 
 
 def malignant_among(prevalence: float, shares: tuple[Share, Share]) -> Figure:

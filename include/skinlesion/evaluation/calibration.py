@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from scipy.special import softmax
 
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints, ScoredImages
 from skinlesion.registry.metrics_record import BeforeAndAfter, Calibration, Reliability, ReliabilityBin
@@ -46,9 +47,7 @@ def without_temperature(probabilities: Floats, temperature: float) -> Floats:
 
     The logarithms of a softmax are its logits but for a constant, so multiplying them undoes the division.
     """
-    logits = temperature * np.log(np.maximum(probabilities, 1e-30))
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float64)
+    return np.asarray(softmax(temperature * np.log(np.maximum(probabilities, 1e-30)), axis=1), dtype=np.float64)
 
 
 def calibration_before_and_after(scored: ScoredImages, temperature: float, inner: Mapping[str, Any]) -> Calibration:

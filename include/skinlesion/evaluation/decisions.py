@@ -69,6 +69,6 @@ def smoke_summary(kinds: Sequence[str], decided: Sequence[str]) -> SmokeSet:
     ]
     return SmokeSet(
         pictures=len(names),
-        unknown_share=float(unknown.mean()) if len(names) else None,
+        unknown_share=float(unknown.mean()),
         by_kind=sorted(by_kind, key=lambda row: (row.unknown_share, row.kind)),
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from skinlesion.data.labels.classes import ClassCount
+from skinlesion.data.review.making import TITLES
 from skinlesion.data.split import SPLITS
-from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, Seen
+from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, Seen, is_beside
 from skinlesion.evaluation.mistakes import Mistake
 from skinlesion.evaluation.operating_point import SHARES
 from skinlesion.foundation import html_page
@@ -18,22 +19,13 @@ from skinlesion.prediction.decision import chosen
 from skinlesion.registry.figure import FEWEST_LESIONS, NONE, Figure, signed
 from skinlesion.registry.group_decisions import DECISIONS, GroupDecisions
 from skinlesion.registry.metrics_record import MetricsRecord, ModelFigures, Slice, compared_figure
+from skinlesion.registry.model_files import GALLERY
+from skinlesion.registry.training_record import TrainingRecord
 
 REFUSED_SHOWN: Final = 200
 """Refused images that are listed by name; the rest are counted, which keeps the file small."""
 
-NAMES: Final = {
-    "mel": "Melanoma (mel)",
-    "bcc": "Basal cell carcinoma (bcc)",
-    "scc": "Squamous cell carcinoma (scc)",
-    "ak": "Actinic keratosis (ak)",
-    "akiec": "Actinic keratosis or Bowen’s disease (akiec)",
-    "nv": "Naevus (nv)",
-    "bkl": "Benign keratosis (bkl)",
-    "df": "Dermatofibroma (df)",
-    "vasc": "Vascular lesion (vasc)",
-    "unk": "Unknown (unk)",
-}
+NAMES: Final = {dx: f"{title[0].upper()}{title[1:]} ({dx})" for dx, title in TITLES.items()} | {"unk": "Unknown (unk)"}
 """Names of diagnoses that people read, by that of the labels."""
 
 COLUMNS: Final = {"dx_type": "How the diagnosis was made"}
@@ -60,27 +52,25 @@ class ReportContext:
     """What the report is made from; every text may come from the user's files and is escaped.
 
     Attributes:
-        title: headline of the report.
         created: when the model was trained, ISO 8601.
         metrics: content of metrics.json.
+        training: content of training.json.
         plots: from `skinlesion.evaluation.plots.all_pngs`.
-        versions: name and value of what the figures depend on: data, code, packages.
-        settings: those of the run, nested or flat; must hold no secret.
         mistakes: the worst first.
-        files: name and description of further files beside the report.
-        gallery: the held-out images to look through. gallery_file: the file beside the report that has them; empty if they are in it.
+        gallery: the held-out images to look through.
     """
 
-    title: str
     created: str
     metrics: MetricsRecord
-    plots: Mapping[str, bytes] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, object] = field(default_factory=dict)
+    training: TrainingRecord
+    plots: Mapping[str, bytes]
     mistakes: Sequence[Mistake] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
     gallery: Sequence[Seen] = ()
-    gallery_file: str = ""
+
+    @property
+    def gallery_file(self) -> str:
+        """The file beside the report that has the gallery; empty if it is in the report."""
+        return GALLERY if is_beside(self.gallery) else ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +118,8 @@ def _rendered(template: str, context: ReportContext) -> str:
         counts=_counts(data.counts),
         refused=data.refused[:REFUSED_SHOWN],
         refused_by_reason=sorted(data.refused_by_reason.items(), key=lambda item: (-item[1], item[0])),
-        settings=list(_flat(context.settings)),
+        versions=versions(metrics, context.training),
+        settings=context.training.settings,
         decided=DECISIONS,
         diagnosis=diagnosis,
         names=NAMES,
@@ -141,7 +132,7 @@ def _rendered(template: str, context: ReportContext) -> str:
             "er": len(ERRORS),
             "co": len(lows),
         },
-        chosen=threshold_chosen(metrics),
+        chosen=chosen(metrics.operating_point.target_sensitivity, metrics.operating_point.chosen_on_lesions),
         gain=gain(metrics),
         fewest=FEWEST_LESIONS,
     )
@@ -149,19 +140,22 @@ def _rendered(template: str, context: ReportContext) -> str:
 
 def gain(metrics: ModelFigures) -> Figure | None:
     """Return the change of balanced accuracy when the least certain get no answer; None where it is not measured."""
-    risk = metrics.risk_coverage
-    if risk is None or risk.gain.balanced_accuracy is None:
+    found = metrics.risk_coverage.gain
+    if found.balanced_accuracy is None:
         return None
-    lesions = metrics.lesions_behind("balanced_accuracy")
-    return Figure.of(risk.gain.balanced_accuracy, risk.gain.interval, lesions)
+    return Figure.of(found.balanced_accuracy, found.interval, metrics.lesions_behind("balanced_accuracy"))
 
 
-def threshold_chosen(metrics: ModelFigures) -> str:
-    """Return how the threshold for malignant was chosen; empty for a model without one."""
-    point = metrics.operating_point
-    if point is None or point.target_sensitivity is None:
-        return ""
-    return chosen(point.target_sensitivity, point.chosen_on_lesions)
+def versions(metrics: MetricsRecord, training: TrainingRecord) -> dict[str, str]:
+    """Return what the figures depend on, by name: data, code, packages."""
+    packages = ", ".join(f"{name} {number}" for name, number in sorted(training.packages.items()))
+    return {
+        "Data version": metrics.data_version,
+        "Training rows": metrics.training_version,
+        "Held-out rows": metrics.held_out_version,
+        "Git revision": training.git_revision,
+        "Packages": packages,
+    }
 
 
 def diagnosis(group: GroupDecisions) -> str:
@@ -203,14 +197,6 @@ def _counts(rows: Sequence[ClassCount]) -> CountTable:
     return CountTable(
         splits, [(label, summed([r for r in rows if r.label == label])) for label in labels], summed(rows)
     )
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(value)
 
 
 def figure(value: float | None) -> str:

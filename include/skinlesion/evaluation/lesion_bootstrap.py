@@ -48,6 +48,11 @@ class Drawn:
     values: Floats
     influence: Floats
 
+    @property
+    def finite(self) -> Floats:
+        """The values that are defined; none where the figure of the data is not."""
+        return np.asarray(self.values[np.isfinite(self.values) & np.isfinite(self.point)])
+
     def __sub__(self, other: Drawn) -> Drawn:
         """Return the difference of two figures drawn on the same lesions with the same seed: a paired bootstrap."""
         return Drawn(self.point - other.point, self.values - other.values, self.influence - other.influence)
@@ -86,8 +91,8 @@ def bca(drawn: Drawn) -> Interval | None:
     The acceleration comes from the influence values rather than from a jackknife (Efron & Tibshirani, "An introduction to
     the bootstrap", 1993, ch. 14 and 22); half of the resamples equal to the figure count as below it.
     """
-    values = drawn.values[np.isfinite(drawn.values)]
-    if not len(values) or not np.isfinite(drawn.point):
+    values = drawn.finite
+    if not len(values):
         return None
     # The order of summing makes differences of rounding.
     near = np.isclose(values, drawn.point, rtol=0, atol=1e-12)
@@ -107,8 +112,8 @@ def widened(drawn: Drawn, lesions: int) -> Interval | None:
     teachers should know about the bootstrap", Am. Stat. 69:371, 2015, sect. 3.2). lesions: number of those of the rarest class
     that the figure depends on.
     """
-    values = drawn.values[np.isfinite(drawn.values)]
-    if lesions < 2 or not len(values) or not np.isfinite(drawn.point):
+    values = drawn.finite
+    if lesions < 2 or not len(values):
         return None
     quantile = np.sqrt(lesions / (lesions - 1)) * t.ppf((1 + LEVEL) / 2, lesions - 1)
     return [float(end) for end in np.quantile(values, ndtr([-quantile, quantile]))]
@@ -120,8 +125,8 @@ def shifted(drawn: Drawn) -> Interval | None:
     A calibration error is a sum of absolute values: that of the data exceeds the truth by about as much as those of the
     resamples exceed that of the data (Efron & Tibshirani 1993, ch. 10). None where it is undefined in every resample.
     """
-    values = drawn.values[np.isfinite(drawn.values)]
-    if not len(values) or not np.isfinite(drawn.point):
+    values = drawn.finite
+    if not len(values):
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - 2 * (values.mean() - drawn.point)
     return [max(float(low), 0.0), max(float(high), 0.0)]

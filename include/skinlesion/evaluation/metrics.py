@@ -20,7 +20,7 @@ from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of, calibrat
 from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FigureOfPairs, FiguresOfSums, bca, draw, shifted
 from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
-from skinlesion.evaluation.shares import Interval, Share, mean_interval, recalls
+from skinlesion.evaluation.shares import Interval, Share, finite, mean_interval, recalls
 from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
 
@@ -28,9 +28,7 @@ ROC_POINTS: Final = 200
 SENSITIVITY: Final = 0.95
 
 
-def measure(
-    scored: ScoredImages, *, threshold: float | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Figures:
+def measure(scored: ScoredImages, *, threshold: float, resamples: int = RESAMPLES) -> Figures:
     """Return the figures of a model's probabilities, None where a figure is undefined.
 
     `balanced_accuracy` is the mean recall over the classes that are there, `malignant_auroc` is that of malignant
@@ -43,9 +41,8 @@ def measure(
 
     Args:
         scored: the images.
-        threshold: of the probability of malignant, fixed beforehand; with it sensitivity and specificity have intervals.
+        threshold: of the probability of malignant, fixed beforehand.
         resamples: of the bootstrap; 0 gives no intervals of AUROC, macro F1 and calibration error.
-        seed: of the bootstrap; equal input and seed give equal figures.
     """
     every = list(range(len(LABELS)))
     present = np.unique(scored.labels).tolist()
@@ -67,12 +64,12 @@ def measure(
         log_loss=float(log_loss(scored.labels, normalised, labels=every)),
         expected_calibration_error=error,
         specificity_at_95_sensitivity=specificity,
-        intervals=intervals(scored, threshold, resamples=resamples, seed=seed),
+        intervals=intervals(scored, threshold, resamples=resamples),
         per_class={
             label: ClassFigures(
-                precision=_number(precision[index]),
-                recall=_number(recall[index]),
-                f1=_number(f1[index]),
+                precision=finite(precision[index]),
+                recall=finite(recall[index]),
+                f1=finite(f1[index]),
                 support=int(support[index]),
                 lesions=lesions_of[index],
             )
@@ -105,18 +102,14 @@ def draw_figures(scored: ScoredImages, *, resamples: int = RESAMPLES, seed: int 
 
 
 def intervals(
-    scored: ScoredImages, threshold: float | None, *, resamples: int = RESAMPLES, seed: int = 0
+    scored: ScoredImages, threshold: float, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval | None]:
-    """Return the 95 % interval of each figure; None where a class that it depends on has a single lesion.
-
-    Those of sensitivity and specificity only with a threshold.
-    """
+    """Return the 95 % interval of each figure; None where a class that it depends on has a single lesion."""
     found: dict[str, Interval | None] = {
         "balanced_accuracy": balanced_accuracy_interval(scored),
         "accuracy": Share.of(scored.right, scored.groups).interval(),
+        **{name: share.interval() for name, share in operating_shares(scored, threshold).items()},
     }
-    if threshold is not None:
-        found |= {name: share.interval() for name, share in operating_shares(scored, threshold).items()}
     for name, figure in draw_figures(scored, resamples=resamples, seed=seed).items():
         found[name] = shifted(figure) if name == "expected_calibration_error" else bca(figure)
     return {name: interval if fewest_lesions(scored, name) > 1 else None for name, interval in found.items()}
@@ -176,10 +169,6 @@ def _roc(positive: Bools, scores: Floats) -> tuple[Roc, float | None]:
     kept = np.unique(np.searchsorted(fpr + tpr, np.linspace(0, fpr[-1] + tpr[-1], ROC_POINTS)))
     specificity = float(1 - fpr[np.argmax(tpr >= SENSITIVITY)])
     return Roc(fpr=fpr[kept].tolist(), tpr=tpr[kept].tolist()), specificity
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _warnings(scored: ScoredImages, lesions_of: list[int]) -> list[str]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
-from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent
+from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent, versions
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.figure import FEWEST_LESIONS, signed
 from skinlesion.registry.group_decisions import DECISIONS
@@ -126,23 +127,17 @@ NOT_ANSWERED: Final = (
 """Items that a program cannot answer from its data; who publishes the model answers them."""
 
 
-@dataclass(frozen=True)
-class CardContext:
-    """What the card is made from.
+def render_model_card(
+    created: str,
+    metrics: MetricsRecord,
+    training: TrainingRecord,
+    rule: DecisionRule,
+    shaping: Collection[str] = frozenset(),
+) -> str:
+    """Return the card as Markdown; what comes from the user's files is escaped.
 
-    created: when the model was trained, ISO 8601. metrics: content of metrics.json. training: content of training.json.
-    rule: the decision rule. shaping: names of the settings that shaped the model; the card leaves the others out.
+    created: when the model was trained, ISO 8601. shaping: names of the settings that shaped the model; the others are left out.
     """
-
-    created: str
-    metrics: MetricsRecord
-    training: TrainingRecord
-    rule: DecisionRule
-    shaping: frozenset[str] = frozenset()
-
-
-def render_model_card(context: CardContext) -> str:
-    """Return the card as Markdown; what comes from the user's files is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=False,  # Markdown, escaped by `text` and `code`
@@ -153,54 +148,52 @@ def render_model_card(context: CardContext) -> str:
     )
     environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "text": text, "code": code}
     card = environment.get_template("model_card.md.j2").render(
-        context=context,
-        metrics=context.metrics,
-        training=context.training,
-        settings=context.training.settings,
-        rule=context.rule,
-        data=context.metrics.data,
-        versions=versions(context.metrics, context.training),
+        created=created,
+        metrics=metrics,
+        training=training,
+        settings=training.settings,
+        rule=rule,
+        data=metrics.data,
+        versions=versions(metrics, training),
         labels=LABELS,
         sections=SECTIONS,
         not_answered=NOT_ANSWERED,
-        slices={name.replace("_", " "): rows for name, rows in by_column(context.metrics.slices).items()},
-        decisions=context.metrics.decisions,
+        slices={name.replace("_", " "): rows for name, rows in by_column(metrics.slices).items()},
+        decisions=metrics.decisions,
         decided=DECISIONS,
         diagnosis=diagnosis,
         titles=TITLES,
         columns=COLUMNS,
         fewest=FEWEST_LESIONS,
-        gain=gain(context.metrics),
-        compared=compared(context.metrics),
-        glance=glance(context),
-        made=diagnoses_made(context.metrics),
-        shaping={name: value for name, value in context.training.settings.items() if name in context.shaping},
-        classes=sum(row.support > 0 for row in context.metrics.per_class.values()),
+        gain=gain(metrics),
+        compared=compared(metrics),
+        glance=glance(metrics, training, rule),
+        made=diagnoses_made(metrics),
+        shaping={name: value for name, value in training.settings.items() if name in shaping},
+        classes=sum(row.support > 0 for row in metrics.per_class.values()),
     )
     return re.sub(r"\n{3,}", "\n\n", card)
 
 
-def glance(context: CardContext) -> list[str]:
+def glance(metrics: MetricsRecord, training: TrainingRecord, rule: DecisionRule) -> list[str]:
     """Return what a clinician reads: ten lines at most."""
-    metrics, training = context.metrics, context.training
     lines = [
         "It sorts dermoscopic images into benign, malignant and unknown (an indeterminate diagnosis), or gives no answer.",
         f"It learnt from {training.images} images of {training.lesions} lesions and was measured on {metrics.images} images of "
         f"{metrics.lesions} others.",
     ]
-    if metrics.decisions is not None:
-        account = metrics.decisions.account
-        found = account.malignant
-        if found is not None:
-            shares = "; ".join(f"{title} {found.shares[name].of_100}" for name, title in DECISIONS.items())
-            few = found.shares[MALIGNANT]
-            lines.append(
-                f"Of 100 images of malignant lesions so many get each answer: {few.number if few.has_too_few else shares}."
-            )
-        lines += [account.meaning(MALIGNANT), account.meaning(BENIGN)]
+    account = metrics.decisions.account
+    found = account.malignant
+    if found is not None:
+        shares = "; ".join(f"{title} {found.shares[name].of_100}" for name, title in DECISIONS.items())
+        few = found.shares[MALIGNANT]
+        lines.append(
+            f"Of 100 images of malignant lesions so many get each answer: {few.number if few.has_too_few else shares}."
+        )
+    lines += [account.meaning(MALIGNANT), account.meaning(BENIGN)]
     lines.append(
         f"Sensitivity for malignant at its threshold: {metrics.figure('sensitivity').text}; specificity: "
-        f"{metrics.figure('specificity').text}. The threshold was {context.rule.chosen}."
+        f"{metrics.figure('specificity').text}. The threshold was {rule.chosen}."
     )
     lines.append(
         f"Malignant AUROC: {metrics.figure('malignant_auroc').text}; balanced accuracy: "
@@ -220,18 +213,6 @@ def diagnoses_made(metrics: MetricsRecord) -> str:
         return "How the diagnoses were made (histology, follow-up, consensus) is not recorded in the data set."
     named = ", ".join(f"{WAYS.get(row.value, row.value)} {row.n} of {metrics.images}" for row in rows)
     return f"How the diagnoses of the held-out images were made: {named}."
-
-
-def versions(metrics: MetricsRecord, training: TrainingRecord) -> dict[str, str]:
-    """Return what the figures depend on, by name: data, code, packages."""
-    packages = ", ".join(f"{name} {number}" for name, number in sorted(training.packages.items()))
-    return {
-        "Data version": metrics.data_version,
-        "Training rows": metrics.training_version,
-        "Held-out rows": metrics.held_out_version,
-        "Git revision": training.git_revision,
-        "Packages": packages,
-    }
 
 
 def text(value: object) -> str:

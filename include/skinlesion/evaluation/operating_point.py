@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from skinlesion.evaluation.scored_images import ScoredImages
-from skinlesion.evaluation.shares import Share
+from skinlesion.evaluation.shares import Share, finite
 from skinlesion.registry.metrics_record import OperatingPoint
 
 SHARES: Final = ("sensitivity", "specificity")
@@ -23,7 +21,7 @@ def operating_shares(scored: ScoredImages, threshold: float) -> dict[str, Share]
 
 
 def operating_point(
-    scored: ScoredImages, threshold: float, target: float | None, lesions: int | None = None
+    scored: ScoredImages, threshold: float, target: float, lesions: int | None = None
 ) -> OperatingPoint:
     """Return sensitivity and specificity at a threshold that was fixed beforehand.
 
@@ -35,15 +33,11 @@ def operating_point(
         threshold=threshold,
         target_sensitivity=target,
         chosen_on_lesions=lesions,
-        sensitivity=_number(shares["sensitivity"].point),
-        specificity=_number(shares["specificity"].point),
+        sensitivity=finite(shares["sensitivity"].point),
+        specificity=finite(shares["specificity"].point),
         intervals={name: share.interval() if share.lesions > 1 else None for name, share in shares.items()},
         called_malignant=int(called.sum()),
         caught=int((called & malignant).sum()),
         missed=int((~called & malignant).sum()),
         prevalence=float(malignant.mean()),
     )
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -20,7 +20,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import (
-    Figures,
     MetricsRecord,
     ModelFigures,
     ReliabilityBin,
@@ -51,22 +50,20 @@ def all_pngs(metrics: MetricsRecord, history: Sequence[Mapping[str, Any]]) -> di
         "confusion_matrix": confusion_matrix_png(metrics),
         "roc": roc_png(metrics),
         "reliability": reliability_png(metrics),
+        "risk_coverage": risk_coverage_png(metrics.risk_coverage),
+        "history": history_png(history),
     }
-    if history:
-        plots["history"] = history_png(history)
-    if metrics.risk_coverage:
-        plots["risk_coverage"] = risk_coverage_png(metrics.risk_coverage)
     if metrics.robustness:
         plots["robustness"] = robustness_png(metrics.robustness)
     return plots
 
 
-def confusion_matrix_png(metrics: Figures) -> bytes:
+def confusion_matrix_png(metrics: ModelFigures) -> bytes:
     """Return counts and row percentages of the confusion matrix (rows diagnosis, columns predicted) as PNG."""
     counts = np.asarray(metrics.confusion_matrix, dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    figure, axes = _figure(height=4.0)
+    figure, (axes,) = _figure(4.0)
     axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         ink = "white" if shares[row, column] > 0.6 else INK
@@ -87,31 +84,32 @@ def confusion_matrix_png(metrics: Figures) -> bytes:
     return _png(figure)
 
 
-def roc_png(metrics: Figures) -> bytes:
+def roc_png(metrics: ModelFigures) -> bytes:
     """Return the ROC curve of malignant against the rest as PNG, or a sentence where it is not measured."""
-    roc, auroc = metrics.roc, metrics.malignant_auroc
-    if auroc is None or not roc.fpr:
+    roc, point = metrics.roc, metrics.operating_point
+    if point.sensitivity is None or point.specificity is None:
         return _nothing("ROC curve not measured: malignant and\nother images are both needed.")
-    figure, axes = _figure(height=4.4)
+    figure, (axes,) = _figure(4.4)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(roc.fpr, roc.tpr, color=BLUE, alpha=0.08, linewidth=0)
     axes.plot(roc.fpr, roc.tpr, color=BLUE, linewidth=2)
-    point = _marked(metrics)
-    if point is not None:
-        x, y, words = point
-        axes.plot([x], [y], marker="o", markersize=7, color=ORANGE, linestyle="none")
-        near_right = x > 0.5
-        axes.annotate(
-            words,
-            (x, y),
-            xytext=(-9 if near_right else 9, -9),
-            textcoords="offset points",
-            ha="right" if near_right else "left",
-            va="top",
-            size=TEXT,
-            color=ORANGE,
-            path_effects=[withStroke(linewidth=3, foreground="white")],  # the curve may pass behind the words
-        )
+    x, y, words = 1 - point.specificity, point.sensitivity, f"threshold {point.threshold:.3f}"
+    for name in ("sensitivity", "specificity"):
+        shown = metrics.figure(name)
+        words += f"\n{name} {shown.number}" if shown.is_shown else ""
+    axes.plot([x], [y], marker="o", markersize=7, color=ORANGE, linestyle="none")
+    near_right = x > 0.5
+    axes.annotate(
+        words,
+        (x, y),
+        xytext=(-9 if near_right else 9, -9),
+        textcoords="offset points",
+        ha="right" if near_right else "left",
+        va="top",
+        size=TEXT,
+        color=ORANGE,
+        path_effects=[withStroke(linewidth=3, foreground="white")],  # the curve may pass behind the words
+    )
     shown = metrics.figure("malignant_auroc")
     words = f"AUROC {shown.number}" if shown.is_shown else f"AUROC: {shown.number}"
     words += f"\n95% interval {shown.interval}" if shown.interval else ""
@@ -122,52 +120,28 @@ def roc_png(metrics: Figures) -> bytes:
     return _png(figure)
 
 
-def _marked(metrics: Figures) -> tuple[float, float, str] | None:
-    """Return the operating point, else the point of the curve at 95 % sensitivity, as (x, y, text)."""
-    operating = metrics.operating_point if isinstance(metrics, ModelFigures) else None
-    if operating and operating.sensitivity is not None and operating.specificity is not None:
-        words = f"threshold {operating.threshold:.3f}"
-        for name in ("sensitivity", "specificity"):
-            shown = metrics.figure(name)
-            words += f"\n{name} {shown.number}" if shown.is_shown else ""
-        return 1 - operating.specificity, operating.sensitivity, words
-    specificity = metrics.specificity_at_95_sensitivity
-    if specificity is None:
-        return None
-    is_shown = metrics.figure("specificity_at_95_sensitivity").is_shown
-    return 1 - specificity, 0.95, f"sensitivity 95%,\nspecificity {specificity:.0%}" if is_shown else "sensitivity 95%"
-
-
-def reliability_png(metrics: Figures) -> bytes:
-    """Return how often the likeliest class is right at each confidence, as PNG.
-
-    With `calibration`, the curve before temperature scaling is drawn behind it.
-    """
+def reliability_png(metrics: ModelFigures) -> bytes:
+    """Return how often the likeliest class is right at each confidence, and before temperature scaling behind it, as PNG."""
     filled = [part for part in metrics.reliability if part.count]
     joined = [part for part in filled if part.count >= FEW_IN_A_BIN]
-    calibration = metrics.calibration if isinstance(metrics, ModelFigures) else None
-    before = calibration.held_out.before if calibration else None
-    figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    for axes in (upper, lower):
-        _dress(axes)
+    before = metrics.calibration.held_out.before
+    figure, (upper, lower) = _figure(4.8, rows=2, sharex=True, height_ratios=[4, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     few = [part for part in filled if part.count < FEW_IN_A_BIN]
-    words = "calibration error" if before is None else "as saved: error"
     own = {
         "color": BLUE,
         "linewidth": 1.8,
         "markersize": 5,
-        "label": f"{words} {metrics.expected_calibration_error:.3f}",
+        "label": f"as saved: error {metrics.expected_calibration_error:.3f}",
     }
-    curves: list[tuple[list[ReliabilityBin], dict[str, Any]]] = [(joined, own)]
-    if before is not None:
-        label = f"before temperature: error {before.expected_calibration_error:.3f}"
-        uncalibrated = [part for part in before.reliability if part.count >= FEW_IN_A_BIN]
-        curves.insert(0, (uncalibrated, {"color": GREY, "linewidth": 1.2, "markersize": 3.5, "label": label}))
+    uncalibrated = [part for part in before.reliability if part.count >= FEW_IN_A_BIN]
+    label = f"before temperature: error {before.expected_calibration_error:.3f}"
+    behind = {"color": GREY, "linewidth": 1.2, "markersize": 3.5, "label": label}
     hollow = {"color": BLUE, "linestyle": "none", "markersize": 4, "markerfacecolor": "white", "alpha": 0.5}
-    for parts, style in (*curves, (few, hollow)):
-        upper.plot([part.confidence for part in parts], [part.accuracy for part in parts], marker="o", **style)
+    curves: list[tuple[list[ReliabilityBin], dict[str, Any]]] = [(uncalibrated, behind), (joined, own), (few, hollow)]
+    for parts, style in curves:
+        points = np.array([(part.confidence, part.accuracy) for part in parts], dtype=np.float64).reshape(-1, 2)
+        upper.plot(*points.T, marker="o", **style)
     upper.legend(frameon=False, fontsize=TEXT, labelcolor=INK, loc="upper left")
     upper.text(0.97, 0.06, "below the line: overconfident", ha="right", size=TEXT, color=GREY)
     upper.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
@@ -192,13 +166,11 @@ def reliability_png(metrics: Figures) -> bytes:
 
 def risk_coverage_png(risk: RiskCoverage) -> bytes:
     """Return error and balanced accuracy of the most confident images by their share, as PNG."""
-    figure = Figure(figsize=(WIDTH, 4.8), dpi=DPI, layout="constrained", facecolor="white")
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    figure, (upper, lower) = _figure(4.8, rows=2, sharex=True)
     for axes, key, words, colour in (
         (upper, "balanced_accuracy", "balanced accuracy", BLUE),
         (lower, "error", "share that is wrong", ORANGE),
     ):
-        _dress(axes)
         points = [(row.coverage, getattr(row, key)) for row in risk.curve if getattr(row, key) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=2)
@@ -223,11 +195,9 @@ def robustness_png(robustness: Robustness) -> bytes:
     A figure that is not measured has no line.
     """
     curves = robustness.curves
-    figure = Figure(figsize=(2 * WIDTH, 2.9), dpi=DPI, layout="constrained", facecolor="white")
-    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    figure, panels = _figure(2.9, width=2 * WIDTH, columns=len(curves), sharey=True)
     lines = (("malignant_auroc", "malignant AUROC", BLUE), ("balanced_accuracy", "balanced accuracy", ORANGE))
     for axes, (name, curve) in zip(panels, curves.items(), strict=True):
-        _dress(axes)
         at: list[tuple[float, RobustnessFigures]] = [(curve.unaltered, robustness.unaltered)]
         at = sorted([*at, *((point.strength, point) for point in curve.points)], key=lambda pair: pair[0])
         for key, words, colour in lines:
@@ -253,25 +223,17 @@ def robustness_png(robustness: Robustness) -> bytes:
 def history_png(history: Sequence[Mapping[str, Any]]) -> bytes:
     """Return losses and balanced accuracy over the epochs of all phases, in the order given, as PNG.
 
-    An epoch may have `phase`, `loss`, `val_loss` and `val_balanced_accuracy`; what it lacks is left out.
+    An epoch has `phase` and `loss`, and unless the inner fold is empty `val_loss` and `val_balanced_accuracy`.
     """
-    if not history:
-        return _nothing("No training history.")
     panels = [
         [("loss", "training", BLUE, "-"), ("val_loss", "validation fold", ORANGE, "-")],
         [("val_balanced_accuracy", "balanced accuracy, validation fold", ORANGE, "-")],
     ]
     panels = [[line for line in panel if any(_finite(epoch.get(line[0])) for epoch in history)] for panel in panels]
     panels = [panel for panel in panels if panel]
-    if not panels:
-        return _nothing("No training history.")
-    figure = Figure(figsize=(WIDTH, 2.5 * len(panels)), dpi=DPI, layout="constrained", facecolor="white")
-    starts = [
-        index for index in range(1, len(history)) if history[index].get("phase") != history[index - 1].get("phase")
-    ]
-    column = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    starts = [at for at in range(1, len(history)) if history[at]["phase"] != history[at - 1]["phase"]]
+    figure, column = _figure(2.5 * len(panels), rows=len(panels))
     for number, (panel, axes) in enumerate(zip(panels, column, strict=True)):
-        _dress(axes)
         for key, name, colour, style in panel:
             points = [(at, epoch[key]) for at, epoch in enumerate(history, start=1) if _finite(epoch.get(key))]
             axes.plot(*zip(*points, strict=True), label=name, color=colour, linestyle=style, marker="o", markersize=3)
@@ -282,11 +244,10 @@ def history_png(history: Sequence[Mapping[str, Any]]) -> bytes:
             axes.axvline(start + 0.5, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         if number == 0:
             for start in (0, *starts):
-                if history[start].get("phase"):
-                    axes.text(
-                        start + 0.5, 1.02, f" {history[start]['phase']}", transform=axes.get_xaxis_transform(),
-                        va="bottom", size=TEXT, color=GREY, parse_math=False,
-                    )  # fmt: skip
+                axes.text(
+                    start + 0.5, 1.02, f" {history[start]['phase']}", transform=axes.get_xaxis_transform(),
+                    va="bottom", size=TEXT, color=GREY, parse_math=False,
+                )  # fmt: skip
         if len(panel) > 1:
             axes.legend(frameon=False, fontsize=TEXT, labelcolor=INK)
             axes.set_ylabel("loss")
@@ -300,25 +261,25 @@ def _finite(value: Any) -> bool:
     return value is not None and bool(np.isfinite(value))
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    _dress(axes)
-    return figure, axes
-
-
-def _dress(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(RULE)
-    axes.tick_params(colors=INK, labelsize=TEXT, color=RULE)
-    axes.grid(color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=INK, size=TEXT)
+def _figure(
+    height: float, *, width: float = WIDTH, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, row by row. options: of `Figure.subplots`."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(RULE)
+        axes.tick_params(colors=INK, labelsize=TEXT, color=RULE)
+        axes.grid(color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set(color=INK, size=TEXT)
+    return figure, panels
 
 
 def _nothing(words: str) -> bytes:
-    figure, axes = _figure(height=1.6)
+    figure, (axes,) = _figure(1.6)
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha="center", va="center", size=11, color=GREY, transform=axes.transAxes)
     return _png(figure)

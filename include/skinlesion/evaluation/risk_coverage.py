@@ -20,20 +20,17 @@ FEWEST_OF_A_CLASS: Final = 5
 """With fewer images of a class the balanced accuracy is noise and is not measured."""
 
 
-def risk_coverage(
-    scored: ScoredImages, confidence: Floats | None = None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> RiskCoverage:
+def risk_coverage(scored: ScoredImages, confidence: Floats, *, resamples: int = RESAMPLES) -> RiskCoverage:
     """Return the curve, the area under its error, and what abstaining on the least certain 20 % gains.
 
     The images are kept from the most confident on, as in El-Yaniv & Wiener, "On the foundations of noise-free selective
-    classification", JMLR 11:1605, 2010. confidence: (n,), by which the decision rule abstains; without it the probability of
-    the likeliest class. A point of `curve` has `coverage`, `error` (share of the kept images that is wrong) and
-    `balanced_accuracy` (over the classes of the whole set; None where fewer than five images of one are left). `area` is the
-    mean error over all coverages (AURC, Geifman & El-Yaniv, ICLR 2019). `gain` has `balanced_accuracy` of the kept images
-    minus that of all, its 95 % interval, and `error` of all minus that of the kept; the resamples do not choose anew which
-    images are kept.
+    classification", JMLR 11:1605, 2010. confidence: (n,), by which the decision rule abstains. A point of `curve` has `coverage`,
+    `error` (share of the kept images that is wrong) and `balanced_accuracy` (over the classes of the whole set; None where fewer
+    than five images of one are left). `area` is the mean error over all coverages (AURC, Geifman & El-Yaniv, ICLR 2019). `gain` has
+    `balanced_accuracy` of the kept images minus that of all, its 95 % interval, and `error` of all minus that of the kept; the
+    resamples do not choose anew which images are kept.
     """
-    order = np.argsort(-(scored.confidence if confidence is None else confidence), kind="stable")
+    order = np.argsort(-confidence, kind="stable")
     wrong = ~scored.right[order]
     errors = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
     ends = np.unique(np.ceil(np.arange(1, STEPS + 1) / STEPS * len(scored)).astype(int))
@@ -47,7 +44,7 @@ def risk_coverage(
     ]
     kept = np.zeros(len(scored), dtype=bool)
     kept[order[: max(1, round((1 - ABSTAINED) * len(scored)))]] = True
-    return RiskCoverage(curve=curve, area=float(errors.mean()), gain=_gain(scored, kept, resamples, seed))
+    return RiskCoverage(curve=curve, area=float(errors.mean()), gain=_gain(scored, kept, resamples))
 
 
 def _balanced_accuracy_of(scored: ScoredImages, at: Ints) -> float | None:
@@ -57,11 +54,11 @@ def _balanced_accuracy_of(scored: ScoredImages, at: Ints) -> float | None:
     return balanced_accuracy(part) if is_enough else None
 
 
-def _gain(scored: ScoredImages, kept: Bools, resamples: int, seed: int) -> AbstainingGain:
+def _gain(scored: ScoredImages, kept: Bools, resamples: int) -> AbstainingGain:
     before, after = balanced_accuracy(scored), _balanced_accuracy_of(scored, np.flatnonzero(kept))
     interval = None
     if after is not None:
-        drawn = draw([_gain_statistic(scored, kept)], scored.lesions, resamples, seed)["gain"]
+        drawn = draw([_gain_statistic(scored, kept)], scored.lesions, resamples, seed=0)["gain"]
         interval = widened(drawn, fewest_lesions(scored, "balanced_accuracy"))
     return AbstainingGain(
         abstained=float(1 - kept.mean()),

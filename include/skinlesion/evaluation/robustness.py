@@ -17,7 +17,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.lesion_bootstrap import Drawn, FigureOfPairs, bca, draw, widened
 from skinlesion.evaluation.metrics import balanced_accuracy, balanced_accuracy_interval, fewest_lesions
 from skinlesion.evaluation.scored_images import Floats, Ints, ScoredImages
-from skinlesion.evaluation.shares import Interval, change_of_balanced_accuracy
+from skinlesion.evaluation.shares import Interval, change_of_balanced_accuracy, finite
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.metrics_record import Robustness, RobustnessCurve, RobustnessFigures, RobustnessPoint
 
@@ -175,4 +175,4 @@ class _Measured:
     def _figure(self, name: str, value: float, interval: Interval | None) -> Figure:
         """Return a figure; without a number where it is undefined, without an interval where it rests on one lesion."""
         is_several = fewest_lesions(self.scored, name) > 1
-        return Figure.of(value if np.isfinite(value) else None, interval if is_several else None)
+        return Figure.of(finite(value), interval if is_several else None)

@@ -34,14 +34,21 @@ class ScoredImages:
 
     @classmethod
     def of(cls, labels: Ints, probabilities: Floats, lesions: Sequence[str]) -> Self:
-        """Return checked images; `lesions` are n names.
-
-        Raises:
-            DataError: there is no image.
-            ValueError: shapes, labels or probabilities are not as the class says.
-        """
-        labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-        _check(labels, probabilities, lesions)
+        """Return the images; `lesions` are n names. Raises DataError without an image, ValueError for what are no probabilities."""
+        if len(labels) == 0:
+            raise DataError(
+                "There is no held-out image to measure the model on. Expected at least one image in the 20 % that training "
+                "never sees; add images (a handful of lesions may all fall in the training part) and run ingest again."
+            )
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            is_right = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE)
+        if not is_right.all():
+            row = int(is_right.argmin())
+            raise ValueError(
+                f"probabilities must sum to 1 in each row and not be negative; {int((~is_right).sum())} of {len(labels)} rows are "
+                f"wrong, the first is row {row}: {probabilities[row].tolist()}"
+            )
         groups = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)[1]
         return cls(labels, probabilities, groups.astype(np.int64))
 
@@ -86,34 +93,3 @@ class ScoredImages:
     def lesions_of(self, chosen: Bools) -> int:
         """Return the number of lesions among the images chosen by a mask."""
         return len(np.unique(self.groups[chosen]))
-
-
-def _check(labels: Ints, probabilities: Floats, lesions: Sequence[str]) -> None:
-    if len(labels) == 0:
-        raise DataError(
-            "There is no held-out image to measure the model on. Expected at least one image in the 20 % that training "
-            "never sees; add images (a handful of lesions may all fall in the training part) and run ingest again."
-        )
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels must be integers of shape (n,); received {labels.dtype} of shape {labels.shape}")
-    if labels.min() < 0 or labels.max() >= len(LABELS):
-        raise ValueError(f"labels must be within 0..{len(LABELS) - 1}; received {labels.min()}..{labels.max()}")
-    if probabilities.shape != (len(labels), len(LABELS)):
-        raise ValueError(
-            f"probabilities must have shape ({len(labels)}, {len(LABELS)}); received {probabilities.shape}"
-        )
-    if len(lesions) != len(labels):
-        raise ValueError(f"lesions must name one lesion an image, {len(labels)}; received {len(lesions)}")
-    with np.errstate(invalid="ignore"):
-        sums = probabilities.sum(axis=1)
-    for wrong, what in (
-        (~np.isfinite(probabilities).all(axis=1), "be finite"),
-        ((probabilities < 0).any(axis=1), "not be negative"),
-        (np.abs(sums - 1) > SUM_TOLERANCE, "sum to 1 in each row"),
-    ):
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise ValueError(
-                f"probabilities must {what}; {int(wrong.sum())} of {len(labels)} rows do not, the first is row {row}; "
-                f"received {probabilities[row].tolist()}"
-            )

@@ -21,6 +21,7 @@ from scipy.optimize import brentq
 from scipy.stats import beta, norm
 
 from skinlesion.evaluation.scored_images import Bools, Floats, Ints
+from skinlesion.registry.figure import Figure
 
 LEVEL: Final = 0.95
 
@@ -28,6 +29,11 @@ Interval = list[float]
 """Low and high."""
 
 Counts = float | Floats
+
+
+def finite(value: float) -> float | None:
+    """Return a number; None for one that is not defined."""
+    return float(value) if np.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ class Share:
     def point(self) -> float:
         """The share itself; nan without images."""
         return float(self.hits.sum() / self.images.sum()) if self.lesions else float("nan")
+
+    @property
+    def figure(self) -> Figure:
+        """The share with its interval and the number of its lesions; without a number if there are none."""
+        return Figure.of(self.point, self.interval(), self.lesions) if self.lesions else Figure(lesions=0)
 
     def lower(self, confidence: float) -> float:
         """Return what the share is above, with this confidence, one-sided; 0 without images.
@@ -123,10 +134,7 @@ class PairedShares:
         """
         if not self.lesions:
             return -1.0
-        won, lost = float(self.only_new.sum()), float(self.only_old.sum())
-        n = _independent(self.only_new - self.only_old, won + lost, self.images)
-        scale = n / self.images.sum()
-        won, lost = won * scale, lost * scale
+        won, lost, n = self._independent_counts()
         bound = score_bound(won, lost, n, float(norm.ppf(confidence)))
         if won == 0 and lost < n:
             bound = min(bound, -float(beta.ppf(confidence, lost + 1, n - lost)))
@@ -139,10 +147,14 @@ class PairedShares:
         """
         if not self.lesions:
             return 1.0
+        return float(p_worse(*self._independent_counts(), margin))
+
+    def _independent_counts(self) -> tuple[float, float, float]:
+        """Return of how many independent images either model alone is right, and how many these images are worth."""
         won, lost = float(self.only_new.sum()), float(self.only_old.sum())
         n = _independent(self.only_new - self.only_old, won + lost, self.images)
-        scale = n / self.images.sum()
-        return float(p_worse(won * scale, lost * scale, n, margin))
+        scale = n / float(self.images.sum())
+        return won * scale, lost * scale, n
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the two-sided interval of the difference; everything, -1 to 1, without images."""

@@ -12,6 +12,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.metrics import balanced_accuracy, fewest_lesions, intervals, malignant_auroc
 from skinlesion.evaluation.operating_point import SHARES, operating_shares
 from skinlesion.evaluation.scored_images import ScoredImages
+from skinlesion.evaluation.shares import finite
 from skinlesion.registry.figure import FEWEST_LESIONS, Figure
 from skinlesion.registry.metrics_record import Slice
 
@@ -23,14 +24,12 @@ NOT_RECORDED: Final = "not recorded"
 FIGURES: Final = ("balanced_accuracy", "malignant_auroc", *SHARES)
 
 
-def measure_slices(scored: ScoredImages, slices: pd.DataFrame, *, threshold: float | None = None) -> list[Slice]:
+def measure_slices(scored: ScoredImages, slices: pd.DataFrame, *, threshold: float) -> list[Slice]:
     """Return the headline figures for each value of each column of `slices` (one row an image, in their order).
 
     `classes` are those present in the slice; balanced accuracies over different classes do not compare. Missing values make
-    a slice of their own, the last. Raises ValueError when the number of rows differs.
+    a slice of their own, the last.
     """
-    if len(slices) != len(scored):
-        raise ValueError(f"slices must have one row an image, {len(scored)}; received {len(slices)}")
     rows: list[Slice] = []
     for column in slices.columns:
         values = slices[column].reset_index(drop=True)
@@ -40,17 +39,14 @@ def measure_slices(scored: ScoredImages, slices: pd.DataFrame, *, threshold: flo
     return rows
 
 
-def _slice(column: str, value: str, part: ScoredImages, threshold: float | None) -> Slice:
-    behind = {name: fewest_lesions(part, name) for name in FIGURES if threshold is not None or name not in SHARES}
+def _slice(column: str, value: str, part: ScoredImages, threshold: float) -> Slice:
+    behind = {name: fewest_lesions(part, name) for name in FIGURES}
     figures = {name: Figure(lesions=lesions) for name, lesions in behind.items()}
     if max(behind.values()) >= FEWEST_LESIONS:
         bounds = intervals(part, threshold, resamples=RESAMPLES_OF_A_SLICE)
         points = {"balanced_accuracy": balanced_accuracy(part), "malignant_auroc": malignant_auroc(part)}
-        if threshold is not None:
-            points |= {
-                name: share.point if share.lesions else None
-                for name, share in operating_shares(part, threshold).items()
-            }
+        shares = operating_shares(part, threshold)
+        points |= {name: finite(share.point) for name, share in shares.items()}
         figures = {name: Figure.of(points[name], bounds.get(name), lesions) for name, lesions in behind.items()}
     return Slice(
         column=column,
@@ -64,12 +60,10 @@ def _slice(column: str, value: str, part: ScoredImages, threshold: float | None)
 
 def slice_columns(images: pd.Series, catalog: pd.DataFrame) -> pd.DataFrame:
     """Return how diagnoses were made, sex, age band, site and source, one row an image; a column without any value is left out."""
-    of_image = catalog.set_index("image").loc[images]
-    bands = pd.cut(of_image["age"], AGE_BANDS, right=False, labels=_band_names())
-    frame = of_image[["dx_type", "sex"]].assign(age_band=bands)
-    frame = frame.assign(site=of_image["site"], source=of_image["source"]).reset_index(drop=True)
-    for name in ("dx_type", "sex", "site", "source"):
-        frame[name] = frame[name].where(frame[name] != "", None)
+    of_image = catalog.set_index("image").loc[images].reset_index(drop=True)
+    frame = of_image[["dx_type", "sex", "site", "source"]]
+    frame = frame.where(frame != "", None)
+    frame.insert(2, "age_band", pd.cut(of_image["age"], AGE_BANDS, right=False, labels=_band_names()))
     return frame[[name for name in frame if frame[name].notna().any()]]
 
 

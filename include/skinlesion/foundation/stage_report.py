@@ -52,3 +52,24 @@ class Stopwatch:
     def seconds(self) -> float:
         """Return the seconds that have passed."""
         return round(time.monotonic() - self._start, 3)
+
+    def report(
+        self,
+        stage: str,
+        *,
+        seen: int,
+        done: int,
+        skipped: int | None = None,
+        refused: int = 0,
+        details: dict[str, JsonValue] | None = None,
+    ) -> StageReport:
+        """Return the report of a stage that began with this watch. skipped: what was not done, unless it is given."""
+        return StageReport(
+            stage=stage,
+            seen=seen,
+            done=done,
+            skipped=seen - done if skipped is None else skipped,
+            seconds=self.seconds(),
+            refused=refused,
+            details=details or {},
+        )

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from skinlesion.data.settings import IMAGE_SIDE
+from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import is_disk_full
@@ -159,6 +160,6 @@ def _prepare_random(backbone: keras.Model) -> None:
         layer.momentum = momentum
 
 
-def activations_key(weights_key: str, cut: str, orientations: int) -> str:
-    """Return the name of the folder that stores the activations of the layer `cut` for this number of orientations."""
-    return f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{orientations}"
+def activations_folder(dataset: Path, weights_key: str, cut: str, orientations: int) -> Path:
+    """Return the folder that stores the activations of the layer `cut` for this number of orientations."""
+    return layout.features(dataset) / f"{weights_key}-{cut}-v{PREPROCESSING_VERSION}-x{orientations}"

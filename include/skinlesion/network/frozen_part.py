@@ -6,10 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from skinlesion.foundation import atomic, layout
+from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.regular_file import read_file, set_aside
-from skinlesion.network.backbone import activations_key
 from skinlesion.network.litert import converted
 
 if TYPE_CHECKING:
@@ -20,11 +19,6 @@ log = logging.getLogger(__name__)
 NAME: Final = "frozen_part.tflite"
 
 _LONGEST_DIGEST: Final = 1000
-
-
-def frozen_part_path(dataset: Path, weights_key: str, cut: str, orientations: int) -> Path:
-    """Return the path of the .tflite file that maps an image to the activations of the layer `cut`."""
-    return layout.features(dataset) / activations_key(weights_key, cut, orientations) / NAME
 
 
 def is_whole(path: Path) -> bool:

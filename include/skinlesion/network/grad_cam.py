@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 LAST_CONVOLUTION: Final = "out_relu"
-"""Name of the layer of MobileNetV2's last activations, (7, 7, 1280), with which those of further tails begin too."""
+"""Name of the layer of MobileNetV2's last activations, (7, 7, 1280), with which that of the mirrored branch begins too."""
 
 STRONGEST: Final = 0.5
 """Opacity of the overlay where the heat is 1. Where the heat is 0 the overlay is transparent."""
@@ -70,7 +70,7 @@ class GradCam:
             with tf.GradientTape() as tape:
                 tape.watch(maps)
                 score = scores(maps)[:, label]
-            # The channels of several tails count as those of one layer.
+            # The channels of both branches count as those of one layer.
             return tf.concat(maps, axis=-1), tf.concat(tape.gradient(score, maps), axis=-1)
 
         self._gradients = tf.function(gradients, reduce_retracing=True)
@@ -98,7 +98,7 @@ def overlay(image: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
 
 
 def _last_activations(model: keras.Model) -> list[Any]:
-    """Return the output of `out_relu` of each tail, in another network that of the last layer with height and width."""
+    """Return the output of `out_relu` of each branch, in another network that of the last layer with height and width."""
     if last := [layer.output for layer in model.layers if layer.name.startswith(LAST_CONVOLUTION)]:
         return last
     for layer in reversed(model.layers):

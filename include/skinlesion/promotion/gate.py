@@ -13,7 +13,7 @@ import pandas as pd
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.manifest import held_out_rows, trusted_manifest, version
 from skinlesion.data.training_view import view_files
-from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of
+from skinlesion.evaluation.calibration import RELIABILITY_BINS, bin_of, calibration_error
 from skinlesion.evaluation.paired import Decided
 from skinlesion.evaluation.shares import Share, auroc_lower
 from skinlesion.foundation import layout
@@ -233,21 +233,21 @@ def _latency(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame
     found = float(np.median(seconds)) * 1000
     measured = f"A prediction takes {found:.0f} ms on one core"
     return _at_most(
-        "max_latency", "Latency", found, config.gate_max_latency, measured, "fewer tails or a faster machine"
+        "max_latency", "Latency", found, config.gate_max_latency, measured, "`mirrored=false` or a faster machine"
     )
 
 
 def _floors(
     config: PromotionSettings, probabilities: npt.NDArray[np.float64], on: OnLesions, *, is_first: bool
 ) -> Iterator[Criterion]:
-    from skinlesion.evaluation.metrics import measure
+    from skinlesion.evaluation.metrics import malignant_auroc
     from skinlesion.evaluation.scored_images import ScoredImages
 
-    figures = measure(ScoredImages.of(on.labels, probabilities, on.lesions), resamples=0)
+    images = ScoredImages.of(on.labels, probabilities, on.lesions)
     lesion = np.unique(on.lesions, return_inverse=True)[1].astype(np.int64)
     malignant = on.labels == LABELS.index(MALIGNANT)
     counts = [len(np.unique(lesion[which])) for which in (malignant, ~malignant)]
-    sensitivity, auroc, confidence = None, figures.malignant_auroc, config.gate_confidence
+    sensitivity, auroc, confidence = None, malignant_auroc(images), config.gate_confidence
     if malignant.any():
         share = Share.of(on.decided.positive[malignant], lesion[malignant])
         sensitivity = share.point, share.lower(confidence)
@@ -255,7 +255,7 @@ def _floors(
     title = "Sensitivity for malignant at the operating point"
     yield _at_least("min_auroc", "Malignant AUROC", ranked, config.gate_min_auroc, confidence, counts[0], is_first)
     yield _at_least("min_sensitivity", title, sensitivity, config.gate_min_sensitivity, confidence, counts[0], is_first)
-    yield _calibration(config, figures.expected_calibration_error, probabilities.max(axis=1))
+    yield _calibration(config, calibration_error(images.right, images.confidence)[0], images.confidence)
 
 
 def _calibration(config: PromotionSettings, error: float, confidence: npt.NDArray[np.float64]) -> Criterion:

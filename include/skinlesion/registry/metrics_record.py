@@ -106,7 +106,7 @@ class Figures(Part):
 
     def figure(self, name: str) -> Figure:
         """Return a figure as people read it; `sensitivity` and `specificity` are those at the threshold."""
-        return Figure.of(self._value(name), self._interval(name), self.lesions_behind(name))
+        return Figure.of(self._value(name), self.intervals.get(name), self.lesions_behind(name))
 
     def beside(self, name: str, value: float | None) -> Figure:
         """Return another value of a figure, which rests on the same lesions."""
@@ -121,9 +121,6 @@ class Figures(Part):
     def _value(self, name: str) -> float | None:
         value: float | None = getattr(self, name, None)
         return value
-
-    def _interval(self, name: str) -> Interval | None:
-        return self.intervals.get(name)
 
     @property
     def guessing(self) -> str:
@@ -141,7 +138,7 @@ class OperatingPoint(Part):
     """
 
     threshold: float
-    target_sensitivity: float | None
+    target_sensitivity: float
     chosen_on_lesions: int | None = None
     sensitivity: float | None
     specificity: float | None
@@ -216,21 +213,16 @@ class Decisions(Part):
 
 
 class ModelFigures(Figures):
-    """All figures of one model; those of the decision rule are None for a model without one."""
+    """All figures of one model, those of its decision rule included."""
 
-    operating_point: OperatingPoint | None = None
-    calibration: Calibration | None = None
-    risk_coverage: RiskCoverage | None = None
-    decisions: Decisions | None = None
+    operating_point: OperatingPoint
+    calibration: Calibration
+    risk_coverage: RiskCoverage
+    decisions: Decisions
 
     def _value(self, name: str) -> float | None:
-        if name not in ("sensitivity", "specificity"):
-            return super()._value(name)
-        return None if self.operating_point is None else getattr(self.operating_point, name)
-
-    def _interval(self, name: str) -> Interval | None:
-        point = self.operating_point
-        return super()._interval(name) if point is None else (point.intervals | self.intervals).get(name)
+        of_rule = name in ("sensitivity", "specificity")
+        return getattr(self.operating_point, name) if of_rule else super()._value(name)
 
 
 class ModelInService(ModelFigures):
@@ -276,15 +268,15 @@ class SmokeSet(Part):
     """The share of pictures without a lesion that are decided `unknown`, in all and by kind, the lowest share first."""
 
     pictures: int
-    unknown_share: float | None
+    unknown_share: float
     by_kind: list[SmokeKind]
 
 
 class Slice(Part):
     """Figures of the images with one value in one column, for example sex = female.
 
-    n, n_lesions: number of its images and lesions. classes: those that occur. figures: balanced_accuracy, malignant_auroc, and
-    with a threshold sensitivity and specificity.
+    n, n_lesions: number of its images and lesions. classes: those that occur. figures: balanced_accuracy, malignant_auroc,
+    sensitivity and specificity.
     """
 
     column: str
@@ -372,8 +364,8 @@ class MetricsRecord(ModelFigures, Record):
     key: what the figures depend on; an evaluation with another key is stale. run: name of the candidate.
     training_version, held_out_version: of the rows that it was trained and measured on; data_version: of the catalog.
     split: the split that chose the held-out rows. left_out: held-out images whose lesions it learnt, which no figure here counts.
-    warm_start: what training went on from, None where it began with the built model. out_of_distribution: None without a
-    decision rule; robustness: None where the setting switches it off; model_in_service, paired: None without another model.
+    warm_start: what training went on from, None where it began with the built model. robustness: None where the setting switches it
+    off; model_in_service, paired: None without another model.
     not_compared: why there is none though another model is in service; empty otherwise.
     """
 
@@ -387,7 +379,7 @@ class MetricsRecord(ModelFigures, Record):
     split: SplitVersion | None = None
     left_out: LeftOut = LeftOut()
     warm_start: dict[str, str | int] | None = None
-    out_of_distribution: SmokeSet | None = None
+    out_of_distribution: SmokeSet
     robustness: Robustness | None = None
     model_in_service: ModelInService | None = None
     paired: dict[str, PairedFigure] | None = None

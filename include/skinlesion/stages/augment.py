@@ -50,12 +50,10 @@ def augment(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         kind="processes",
         force=config.force,
     )
-    return StageReport(
-        stage="augment",
+    return watch.report(
+        "augment",
         seen=outcome.wanted,
         done=outcome.done,
-        skipped=outcome.wanted - outcome.done,
-        seconds=watch.seconds(),
         details={"removed": outcome.removed, "copies": config.copies},
     )
 
@@ -67,19 +65,14 @@ def _wanted(config: PipelineConfig) -> pd.DataFrame:
     resized = resized[resized["refused"] == ""]
     images = resized[resized["image"].isin(catalog.loc[catalog["split"] == TRAIN, "image"])]
     folder = str(layout.processed(config.dataset))
-    copies = [
-        pd.DataFrame(
-            {
-                "name": images["image"] + f"{COPY}{copy:02d}.jpg",
-                "image": images["image"],
-                "source": images["sha256"],
-                "input": folder + "/" + images["name"],
-            }
-        )
-        for copy in range(1, config.copies + 1)
-    ]
-    return (
-        pd.concat(copies, ignore_index=True) if copies else pd.DataFrame(columns=["name", "image", "source", "input"])
+    copies = images.merge(pd.DataFrame({"copy": range(1, config.copies + 1)}), how="cross")
+    return pd.DataFrame(
+        {
+            "name": copies["image"] + COPY + copies["copy"].astype(str).str.zfill(2) + ".jpg",
+            "image": copies["image"],
+            "source": copies["sha256"],
+            "input": folder + "/" + copies["name"],
+        }
     )
 
 

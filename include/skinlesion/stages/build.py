@@ -11,9 +11,10 @@ from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.network import accelerator, quiet_tensorflow
-from skinlesion.network.backbone import find_weights
+from skinlesion.network.backbone import activations_folder, find_weights
 from skinlesion.network.built_model import BuiltModel, read_built_model
-from skinlesion.network.frozen_part import frozen_part_path, is_whole, write_frozen_part
+from skinlesion.network.frozen_part import NAME as FROZEN_PART
+from skinlesion.network.frozen_part import is_whole, write_frozen_part
 from skinlesion.stages.settings import PipelineConfig
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def build(config: PipelineConfig) -> StageReport:
         record = BuiltModel(key=key, weights_key=weights.key, sha256=sha256_of(path))
         record.write(BuiltModel.path(config.models))
     if config.stored_cut is not None and not accelerator.is_there():
-        frozen = frozen_part_path(config.dataset, weights.key, config.stored_cut, config.stored_ways)
+        folder = activations_folder(config.dataset, weights.key, config.stored_cut, config.stored_ways)
+        frozen = folder / FROZEN_PART
         if config.force or not is_whole(frozen):
             is_current = False
             quiet_tensorflow.load()
@@ -52,12 +54,10 @@ def build(config: PipelineConfig) -> StageReport:
             write_frozen_part(model or load_classifier(path), config.stored_cut, frozen)
     if config.weights == "random":
         log.warning("The weights of the backbone are random: a model trained on it is only good for trying things out")
-    return StageReport(
-        stage="build",
+    return watch.report(
+        "build",
         seen=1,
         done=int(not is_current),
-        skipped=int(is_current),
-        seconds=watch.seconds(),
         details={"model": str(path), "weights": config.weights, "weights_key": weights.key},
     )
 

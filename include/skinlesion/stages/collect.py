@@ -31,13 +31,12 @@ def collect(config: PipelineConfig) -> StageReport:
     arrived = sum(source.arrived for source in sources.values())
     skipped = sum(source.already_there + source.waiting for source in sources.values())
     failed = sum(source.failed for source in sources.values())
-    report = StageReport(
-        stage="collect",
+    report = watch.report(
+        "collect",
         seen=arrived + skipped + failed,
         done=arrived,
         skipped=skipped,
         refused=failed,
-        seconds=watch.seconds(),
         details={"sources": {name: source.model_dump() for name, source in sources.items()}},
     )
     if not tables_as_before:

@@ -20,8 +20,8 @@ from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
 from skinlesion.network import accelerator, quiet_tensorflow
-from skinlesion.network.backbone import activations_key
-from skinlesion.network.built_model import BuiltModel, require_built_model
+from skinlesion.network.backbone import activations_folder
+from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import Activations, FeatureStore, remove_abandoned, rows_in_a_part
 from skinlesion.network.frozen_part import NAME as FROZEN_PART
 from skinlesion.network.frozen_part import is_whole, write_frozen_part
@@ -41,20 +41,17 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     watch = Stopwatch()
     manifest = read_manifest(config.dataset)
     if config.stored_cut is None:
-        return StageReport(
-            stage="embed",
+        return watch.report(
+            "embed",
             seen=0,
             done=0,
-            skipped=0,
-            seconds=watch.seconds(),
             details={
                 "why": "training with this loader reads the images",
                 "stores_removed": remove_abandoned(layout.features(config.dataset)),
             },
         )
     built = require_built_model(config.models)
-    store_key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
-    store = FeatureStore(layout.features(config.dataset) / store_key)
+    store = FeatureStore(activations_folder(config.dataset, built.weights_key, config.stored_cut, config.stored_ways))
     buckets = set(shard.buckets())
     trained_on = manifest[manifest["split"] == TRAIN]
     mine = trained_on[trained_on["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
@@ -62,16 +59,14 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     device = ""
     if not todo.empty:
         files = view_files(config.dataset, todo)
-        device = store_activations(config, built, config.stored_cut, config.stored_ways, store, files)
+        device = store_activations(config, config.stored_cut, config.stored_ways, store, files)
     contents = set(trained_on["sha256"])
     compacted = store.compact(contents)
     removed = store.remove_unused(contents)
-    return StageReport(
-        stage="embed",
+    return watch.report(
+        "embed",
         seen=len(mine),
         done=len(todo),
-        skipped=len(mine) - len(todo),
-        seconds=watch.seconds(),
         details={
             "cut": config.stored_cut,
             "orientations": config.stored_ways,
@@ -83,9 +78,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     )
 
 
-def store_activations(
-    config: PipelineConfig, built: BuiltModel, cut: str, ways: int, store: FeatureStore, files: list[ViewFile]
-) -> str:
+def store_activations(config: PipelineConfig, cut: str, ways: int, store: FeatureStore, files: list[ViewFile]) -> str:
     """Run the network up to the layer `cut` on these files in so many orientations, and store the activations.
 
     Returns the name of the device on which it ran.

@@ -100,13 +100,10 @@ def evaluate(config: PipelineConfig) -> StageReport:
     sealed = "" if parts.sealed.empty else parts.sentence
     metrics = metrics or _evaluate(config, candidate, training, own, split, key, sealed)
     registered = register(config.models, candidate, metrics)
-    return StageReport(
-        stage="evaluate",
+    return watch.report(
+        "evaluate",
         seen=len(rows),
         done=0 if is_current else len(rows),
-        skipped=len(rows) if is_current else 0,
-        refused=0,
-        seconds=watch.seconds(),
         details={
             "balanced_accuracy": metrics.balanced_accuracy,
             "malignant_auroc": metrics.malignant_auroc,
@@ -299,25 +296,13 @@ def _write(
 ) -> None:
     """Write plots, report and model card, and metrics.json after them, since it stands for all of them."""
     from skinlesion.evaluation import plots
-    from skinlesion.evaluation.gallery import is_beside
     from skinlesion.evaluation.html_report import ReportContext, render_gallery, render_report
-    from skinlesion.evaluation.model_card import CardContext, render_model_card, versions
+    from skinlesion.evaluation.model_card import render_model_card
 
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
     drawn = plots.all_pngs(metrics, training.history)
-    context = ReportContext(
-        title="Skin-lesion classifier: evaluation",
-        created=created,
-        metrics=metrics,
-        plots=drawn,
-        versions=versions(metrics, training),
-        settings=training.settings,
-        mistakes=mistakes,
-        files={candidate.model_card.name: "model card", candidate.metrics.name: "all figures as JSON"},
-        gallery=seen,
-        gallery_file=candidate.gallery.name if is_beside(seen) else "",
-    )
-    card = render_model_card(CardContext(created, metrics, training, rule, SHAPING))
+    context = ReportContext(created, metrics, training, drawn, mistakes, seen)
+    card = render_model_card(created, metrics, training, rule, SHAPING)
     pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
     candidate.gallery.unlink(missing_ok=True)
     for path in (*pictures, candidate.report, candidate.model_card):

@@ -18,11 +18,9 @@ def examine(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     watch = Stopwatch()
     require_images(config.dataset)
     files, read, *_ = examined_files(config, shard, again=config.force)
-    return StageReport(
-        stage="examine",
+    return watch.report(
+        "examine",
         seen=len(files),
         done=read,
-        skipped=len(files) - read,
         refused=int((files["reason"] != "").sum()),
-        seconds=watch.seconds(),
     )

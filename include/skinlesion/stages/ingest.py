@@ -113,13 +113,12 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     check_and_report(config, catalog, files, pairs, notes)
     # The split is written before the catalog: after a crash between the two, the next run takes the same decisions.
     contract.write_catalog(config.dataset, catalog, written(config.dataset, before, decisions))
-    return StageReport(
-        stage="ingest",
+    return watch.report(
+        "ingest",
         seen=len(catalog),
         done=read,
         skipped=len(files) - read,
         refused=int((catalog["refused"] != "").sum()),
-        seconds=watch.seconds(),
         details={
             **_details(catalog, labels, others),
             "notes": list(notes),

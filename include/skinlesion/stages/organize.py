@@ -57,13 +57,11 @@ def organize(config: PipelineConfig) -> StageReport:
     gone = sorted(present.keys() - set(wanted["file"]))
     for file in gone:
         (output / file).unlink(missing_ok=True)
-    return StageReport(
-        stage="organize",
+    return watch.report(
+        "organize",
         seen=len(wanted),
         done=len(stale),
-        skipped=len(wanted) - len(stale),
         refused=refused,
-        seconds=watch.seconds(),
         details={
             "removed": len(gone),
             "manifest_changed": changed,

@@ -43,13 +43,11 @@ def promote(config: PipelineConfig) -> StageReport:
     removed = remove_old_files(config.models, config.keep_versions, config.keep_former_champions)
     mirror(config)
     now = Registry.read(config.models).in_service
-    return StageReport(
-        stage="promote",
+    return watch.report(
+        "promote",
         seen=1,
         done=int(judgement.judged_now or is_promoted),
-        skipped=int(not judgement.judged_now and not is_promoted),
         refused=int(judgement.judged_now and not judgement.passed),
-        seconds=watch.seconds(),
         details={
             "run": candidate.run,
             "version": number,

@@ -53,13 +53,11 @@ def resize(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
         kind="threads",
         force=config.force,
     )
-    return StageReport(
-        stage="resize",
+    return watch.report(
+        "resize",
         seen=outcome.wanted,
         done=outcome.done,
-        skipped=outcome.wanted - outcome.done,
         refused=len(outcome.refused),
-        seconds=watch.seconds(),
         details={"removed": outcome.removed, "refused_because": dict(list(outcome.refused.items())[:20])},
     )
 

@@ -30,7 +30,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
@@ -74,17 +74,15 @@ def review(config: PipelineConfig) -> StageReport:
     watch = Stopwatch()
     size = config.review_queue
     if not size:
-        return StageReport(stage="review", seen=0, done=0, skipped=0, seconds=watch.seconds())
+        return watch.report("review", seen=0, done=0)
     queue = read_queue(config.dataset) if queue_path(config.dataset).exists() else None
     is_current = queue is not None and not config.force and queue.key == _key(config, size)
     if queue is None or not is_current:
         queue, _ = make_queue(config, size)
-    return StageReport(
-        stage="review",
+    return watch.report(
+        "review",
         seen=queue.labelled,
         done=0 if is_current else queue.labelled,
-        skipped=queue.labelled if is_current else 0,
-        seconds=watch.seconds(),
         details={
             "doubted": queue.doubted,
             "waiting": queue.waiting,
@@ -217,13 +215,12 @@ def _activations(config: PipelineConfig, files: list[ViewFile]) -> npt.NDArray[n
     They are kept in a store of their own, which training does not read; a second call computes those of new files alone.
     """
     built = require_built_model(config.models)
-    store = FeatureStore(
-        layout.features(config.dataset) / f"{activations_key(built.weights_key, POOLED, 1)}{layout.REVIEW_STORE}"
-    )
+    folder = activations_folder(config.dataset, built.weights_key, POOLED, 1)
+    store = FeatureStore(folder.with_name(f"{folder.name}{layout.REVIEW_STORE}"))
     stored = set(store.index()["sha256"])
     todo = {file.sha256: file for file in files if file.sha256 not in stored}
     if todo:
-        store_activations(config, built, POOLED, 1, store, list(todo.values()))
+        store_activations(config, POOLED, 1, store, list(todo.values()))
         store.compact({file.sha256 for file in files})
     every = np.arange(len(files))
     return store.open([file.sha256 for file in files]).take(every, np.zeros_like(every)).astype(np.float32)

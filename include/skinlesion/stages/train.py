@@ -90,12 +90,10 @@ def train(config: PipelineConfig) -> StageReport:
         "warm_start": record.warm_start.model_dump() if record.warm_start is not None else None,
         "warnings": list(record.warnings),
     }
-    return StageReport(
-        stage="train",
+    return watch.report(
+        "train",
         seen=len(rows),
         done=0 if is_current else len(rows),
-        skipped=len(rows) if is_current else 0,
-        seconds=watch.seconds(),
         details=details,
     )
 
@@ -130,9 +128,9 @@ def _train(
     import tensorflow as tf
 
     from skinlesion.training.calibration import calibrate
+    from skinlesion.training.fit import train_network
     from skinlesion.training.inner_fold import choose_inner_fold
     from skinlesion.training.phases import TrainingSet, class_weights
-    from skinlesion.training.tails import train_tails
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -141,7 +139,7 @@ def _train(
         inner = warm.inner_fold(rows, inner)
     data = TrainingSet(rows, inner, class_weights(rows, config.class_weighting), warm)
     warnings = _warnings(data)
-    model, history = train_tails(config, built, data, candidate.backup)
+    model, history = train_network(config, built, data, candidate.backup)
     images = _some_images(config, data)
     require_numbers(np.asarray(model(images.astype(np.float32), training=False)))
     rule, distance = calibrate(config, model, data)
@@ -152,7 +150,7 @@ def _train(
     record = TrainingRecord(
         run=candidate.run,
         origin=origin(config, built),
-        warm_start=warm.record() if warm is not None else None,
+        warm_start=warm.record if warm is not None else None,
         settings=config.model_dump(mode="json", exclude={"dataset", "models", "shards", "workers", "force"}),
         training_version=version(rows),
         split=split,

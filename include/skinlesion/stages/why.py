@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,14 +15,15 @@ from skinlesion.data.examined_files import known_of, settings_of
 from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.review.queue import read_queue
-from skinlesion.data.split import HELD_OUT, TRAIN
+from skinlesion.data.split import HELD_OUT, TRAIN, decided_side
+from skinlesion.data.split_table import read_unchecked
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.suggestion import did_you_mean
 from skinlesion.foundation.tables import BucketTable
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.prediction.measurable import UnknownWhatWasLearnt, learnt_among, read_learnt
@@ -74,7 +74,7 @@ def why(config: PipelineConfig, image: str) -> list[Step]:
     listed = _listed(config, row["image"])
     steps.append(_organized(row, resized, listed))
     steps.append(_embedded(config, row, listed))
-    return [*steps, *_learnt(config, row)]
+    return [*steps, _learnt(config, row)]
 
 
 def _row_of(config: PipelineConfig, catalog: pd.DataFrame, image: str) -> pd.Series:
@@ -101,11 +101,13 @@ def _ingested(config: PipelineConfig, catalog: pd.DataFrame, row: pd.Series) -> 
     if row["refused"]:
         return Step("ingest", "refused", f"{_sentence(row['refused'])} The tables say {what}.", content, at)
     sides = {HELD_OUT: "is held out: no model learns it, all are measured on it", TRAIN: "is to train on"}
-    sides[POOL] = "gets its side of the split with its first diagnosis"
-    of_group = set(catalog.loc[catalog["group"] == row["group"], "split"])
-    side = next(words for side, words in sides.items() if side in of_group)
-    stays = " Without a diagnosis nothing trains on it, is measured on it or counts it." if row["split"] == POOL else ""
-    because = f"{row['file']} is accepted with {what}. Its group, {row['group']}, {side}.{stays}"
+    side, stays = row["split"], ""
+    if side == POOL:
+        decisions = read_unchecked(config.dataset)[0].decisions
+        side = decided_side(catalog[catalog["group"] == row["group"]], decisions)
+        stays = " Without a diagnosis nothing trains on it, is measured on it or counts it."
+    words = sides.get(side, "gets its side of the split with its first diagnosis")
+    because = f"{row['file']} is accepted with {what}. Its group, {row['group']}, {words}.{stays}"
     return Step("ingest", "done", because, content, at)
 
 
@@ -223,16 +225,16 @@ def _embedded(config: PipelineConfig, row: pd.Series, listed: pd.DataFrame) -> S
         built = require_built_model(config.models)
     except DataError as error:
         return Step("embed", "not yet", str(error))
-    key = activations_key(built.weights_key, config.stored_cut, config.stored_ways)
-    stored = set(FeatureStore(layout.features(config.dataset) / key).index()["sha256"])
+    folder = activations_folder(config.dataset, built.weights_key, config.stored_cut, config.stored_ways)
+    stored = set(FeatureStore(folder).index()["sha256"])
     has = int(listed["sha256"].isin(stored).sum())
     weights = f"of these weights at {config.stored_cut} in {config.stored_ways} orientations"
     state: State = "done" if len(listed) and has == len(listed) else "not yet"
     return Step("embed", state, f"{has} of its {len(listed)} files have activations {weights}.")
 
 
-def _learnt(config: PipelineConfig, row: pd.Series) -> Iterator[Step]:
-    """Yield in which versions' training it was, and which were measured on it."""
+def _learnt(config: PipelineConfig, row: pd.Series) -> Step:
+    """Return in which versions' training it was, and which were measured on it."""
     registry = Registry.read(config.models)
     in_service = registry.in_service.version if registry.in_service is not None else None
     one = pd.DataFrame([{"image": row["image"], "original": row["sha256"], "sha256": "", "group": row["group"]}])
@@ -268,7 +270,7 @@ def _learnt(config: PipelineConfig, row: pd.Series) -> Iterator[Step]:
         parts.append("Those versions are not measured on it." if knew or others else "")
     else:
         state = "done" if knew else "not yet"
-    yield Step("train", state, " ".join(filter(None, parts)))
+    return Step("train", state, " ".join(filter(None, parts)))
 
 
 def _table(config: PipelineConfig, stage: str, image: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.evaluation.calibration import calibration_error
+from skinlesion.evaluation.decisions import UNLIKE, abstained
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.workers import spread
 from skinlesion.network.feature_distance import LAYERS, FeatureDistance, other_camera, with_features
@@ -190,12 +191,9 @@ def _figures(
     for when, probabilities in (("before", before), ("after", after)):
         error, bins = calibration_error(probabilities.argmax(axis=1) == labels, probabilities.max(axis=1))
         figures[f"ece_{when}"], figures[f"reliability_{when}"] = error, [one.model_dump() for one in bins]
-    unsure = rule.confidence(after) < rule.least_confidence
-    unlike = np.zeros(len(labels), dtype=np.bool_)
-    if distances is not None and rule.most_distance is not None:
-        unlike = ~(distances <= rule.most_distance)
-    figures["unlike_share"] = float(unlike.mean())
-    figures["abstained_share"] = float((unsure | unlike).mean())
+    reasons = abstained(rule, after, distances)
+    figures["unlike_share"] = float(reasons[UNLIKE].mean())
+    figures["abstained_share"] = float(np.any([*reasons.values()], axis=0).mean())
     return figures
 
 

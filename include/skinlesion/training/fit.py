@@ -1,4 +1,4 @@
-"""One phase of training: compile the part of the network, fit it, leave the model with the weights of the best epoch."""
+"""Training of a network: one phase after another, each of which leaves it with the weights of its best epoch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,52 @@ from pathlib import Path
 import keras
 from pydantic import JsonValue
 
+from skinlesion.foundation import layout
 from skinlesion.foundation.progress import progress
-from skinlesion.network.classifier import seed_dropout, set_trainable
+from skinlesion.network.built_model import BuiltModel
+from skinlesion.network.classifier import load_classifier, seed_dropout, set_trainable
+from skinlesion.network.mirror_image import take_first_branch, with_mirror_image
+from skinlesion.network.settings import POOLED
 from skinlesion.training.folded import FoldedPart
 from skinlesion.training.inner_fold import measure_inner_fold
-from skinlesion.training.phases import EpochData, Phase
+from skinlesion.training.phases import (
+    TRAINED,
+    EpochData,
+    Phase,
+    TrainingSet,
+    phases_from_activations,
+    phases_from_image_data_generator,
+)
 from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
+
+
+def train_network(
+    config: TrainingSettings, built: BuiltModel, data: TrainingSet, backup: Path
+) -> tuple[keras.Model, list[dict[str, JsonValue]]]:
+    """Return the trained classifier and the figures of each epoch by name.
+
+    Args:
+        config: the settings.
+        built: the record of the built model, with which training begins unless there is a warm start.
+        data: the training rows.
+        backup: folder for the states from which an interrupted training goes on.
+    """
+    network = load_classifier(layout.built_model(config.models))
+    if data.warm_start is not None:
+        take_first_branch(load_classifier(data.warm_start.champion.h5), network)
+    if config.loader == "image-data-generator":
+        phases = phases_from_image_data_generator(config, network, data)
+    else:
+        phases = phases_from_activations(config, network, built, data)
+    history: list[dict[str, JsonValue]] = []
+    for number, make_phase in enumerate(phases, start=1):
+        history += fit_phase(config, network, make_phase(), number, backup / f"phase-{number}")
+    if config.mirrored:
+        network = with_mirror_image(network, config.stored_cut or POOLED)
+    return network, history
 
 
 def fit_phase(
@@ -47,7 +84,7 @@ def fit_phase(
         first = training.state.epoch + 1
         log.info(
             "Training %s, %s; what stands beside the loss is measured on the inner fold",
-            phase.trained,
+            TRAINED[phase.name],
             f"from epoch {first} of {phase.epochs} on" if first > 1 else f"for at most {phase.epochs} epochs",
         )
         _compile(folded.model, phase, config)

@@ -18,11 +18,11 @@ from skinlesion.data.labels.classes import LABEL_OF_DX, LABELS
 from skinlesion.data.settings import IMAGE_SIDE
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation import layout
-from skinlesion.network.backbone import activations_key
+from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.network.feature_store import FeatureStore
 from skinlesion.network.settings import POOLED
-from skinlesion.training.rows import ArraySource, Batches, ImageSource, InputSource, OneViewAnEpoch, Targets
+from skinlesion.training.rows import REPLAYED, ArraySource, Batches, ImageSource, InputSource, OneViewAnEpoch, Targets
 from skinlesion.training.settings import TrainingSettings
 from skinlesion.training.warm_start import WarmStart
 
@@ -35,7 +35,8 @@ WARM_RATE: Final = 0.1
 FEWEST_STEPS: Final = 20
 """Smallest number of steps in an epoch. With few images the batches are smaller than the setting, so that it is reached."""
 
-_TRAINED: Final = {"head": "the head", "tail": "the layers above the cut", "full": "the whole network"}
+TRAINED: Final = {"head": "the head", "tail": "the layers above the cut", "full": "the whole network"}
+"""What a phase trains, by its name, as in "Training the head"."""
 
 POOLING_BATCH: Final = 128
 """Images in a batch when pooled vectors are computed from stored activations."""
@@ -60,8 +61,7 @@ class Phase:
     """A part of training with its own data, layers and learning rate.
 
     Attributes:
-        name: for progress and the history.
-        trained: what is trained, as in "Training the head".
+        name: one of `TRAINED`, for progress and the history.
         part: the part of the network that is fed and trained.
         trainable_from: the layer after which layers are trained; None trains all.
         loss_weights: weight of the loss of each output of the part.
@@ -72,7 +72,6 @@ class Phase:
     """
 
     name: str
-    trained: str
     part: keras.Model
     trainable_from: str | None
     loss_weights: Sequence[float]
@@ -154,7 +153,7 @@ def _weights_of(images: Sequence[int], weighting: str) -> npt.NDArray[np.float32
 
 
 def phases_from_activations(
-    config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet, tail_number: int = 1
+    config: TrainingSettings, model: keras.Model, built: BuiltModel, data: TrainingSet
 ) -> Sequence[Callable[[], Phase]]:
     """Return functions that make the phases of training from the activations that embed stored.
 
@@ -162,16 +161,15 @@ def phases_from_activations(
 
     Args:
         config: the settings.
-        model: the network with one tail.
+        model: the network.
         built: the record of the built model.
         data: the training rows.
-        tail_number: which of several tails the network is for, from 1. Each takes the images in an order of its own.
     """
     cut = config.stored_cut
     if cut is None:
         raise ValueError("expected the loader `stored-activations`")
-    key = activations_key(built.weights_key, cut, config.stored_ways)
-    stored = FeatureStore(layout.features(config.dataset) / key).open(data.rows["sha256"].tolist())
+    folder = activations_folder(config.dataset, built.weights_key, cut, config.stored_ways)
+    stored = FeatureStore(folder).open(data.rows["sha256"].tolist())
 
     fine = None
     if config.diagnosis_share > 0 and data.warm_start is None:
@@ -197,14 +195,12 @@ def phases_from_activations(
         targets = [data.targets] if fine is None else [data.targets, fine]
         shares = [1.0] if fine is None else [1 - config.diagnosis_share, config.diagnosis_share]
         warm = data.warm_start
-        which = "" if tail_number == 1 else f" {tail_number}"
         return Phase(
-            name=name + which,
-            trained=_TRAINED[name] + (f" (tail{which})" if which else ""),
+            name=name,
             part=part,
             trainable_from=first,
             loss_weights=shares,
-            training=_epochs(config, data, source, targets, tail_number),
+            training=_epochs(config, data, source, targets),
             inner_fold=_inner_fold(config, data, source),
             epochs=epochs if warm is None else config.warm_epochs,
             learning_rate=rate * config.learning_rate * (1 if warm is None else WARM_RATE),
@@ -250,7 +246,7 @@ def phases_from_image_data_generator(
         inner = _inner_fold(config, data, ImageSource(view_files(config.dataset, data.rows), orientations=1))
         training = GeneratorEpochs(config, data, folder)
         learning_rate = rate * config.learning_rate
-        return Phase(name, _TRAINED[name], model, trainable_from, [1.0], training, inner, epochs, learning_rate)
+        return Phase(name, model, trainable_from, [1.0], training, inner, epochs, learning_rate)
 
     if config.fine_tune == "none":
         return [lambda: phase("head", POOLED, config.epochs, HEAD_RATE)]
@@ -295,18 +291,15 @@ class GeneratorEpochs:
 
 
 def _epochs(
-    config: TrainingSettings, data: TrainingSet, source: InputSource, targets: Sequence[Targets], tail_number: int
+    config: TrainingSettings, data: TrainingSet, source: InputSource, targets: Sequence[Targets]
 ) -> OneViewAnEpoch:
     positions = data.fit_positions
     images = pd.factorize(data.rows["image"].iloc[positions])[0].astype(np.int64)
-    warm = data.warm_start
-    new = None if warm is None else warm.new[positions]
-    replayed = None if warm is None else warm.replayed
+    new = None if data.warm_start is None else data.warm_start.new[positions]
     count = int(images.max()) + 1
-    if new is not None and replayed is not None:
-        count = min(count, len(np.unique(images[new])) + replayed)
-    seed = [config.seed] if tail_number == 1 else [config.seed, tail_number]
-    return OneViewAnEpoch(source, targets, positions, batch_size_used(config, count), images, seed, new, replayed)
+    if new is not None:
+        count = min(count, len(np.unique(images[new])) + REPLAYED)
+    return OneViewAnEpoch(source, targets, positions, batch_size_used(config, count), images, config.seed, new)
 
 
 def _inner_fold(config: TrainingSettings, data: TrainingSet, source: InputSource) -> Batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from skinlesion.data.images.orientation import oriented
 from skinlesion.data.training_view import ViewFile
 
 Inputs = npt.NDArray[np.float32]
+
+REPLAYED: Final = 2048
+"""Number of images known to the champion that each epoch of a warm start draws, so that it does not forget them."""
 
 
 class InputSource(Protocol):
@@ -128,9 +131,8 @@ class OneViewAnEpoch(Batches):
         positions: npt.NDArray[np.int64],
         batch_size: int,
         images: npt.NDArray[np.int64],
-        seed: Sequence[int],
+        seed: int,
         new: npt.NDArray[np.bool_] | None = None,
-        replayed: int | None = None,
     ) -> None:
         """Take the rows at these positions of the source.
 
@@ -141,24 +143,22 @@ class OneViewAnEpoch(Batches):
             batch_size: rows in a batch.
             images: int64 (n,), the number of the image of which each of these rows is a view.
             seed: of the draws.
-            new: bool (n,), the rows whose image every epoch takes. Of the other images each epoch draws some.
-            replayed: how many of the other images each epoch draws; None takes all images.
+            new: bool (n,), the rows whose image every epoch takes; of the others each epoch draws `REPLAYED`. None takes all images.
         """
         super().__init__(source, targets, positions, batch_size)
         by_image = np.argsort(images, kind="stable")
         self._rows_by_image = positions[by_image]
         self._first = np.flatnonzero(np.diff(images[by_image], prepend=-1))
         self._views = np.diff(self._first, append=len(images))
-        is_new = np.ones(len(images), dtype=np.bool_) if new is None or replayed is None else new
-        is_new_image = is_new[by_image[self._first]]
+        is_new_image = (np.ones(len(images), dtype=np.bool_) if new is None else new)[by_image[self._first]]
         self._always, self._replayable = np.flatnonzero(is_new_image), np.flatnonzero(~is_new_image)
-        self._replayed = min(replayed or 0, len(self._replayable))
+        self._replayed = min(REPLAYED, len(self._replayable))
         self._seed = seed
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the order and the views of this epoch, counted from 0."""
-        draws = np.random.default_rng([*self._seed, epoch])
+        draws = np.random.default_rng([self._seed, epoch])
         views = self._first + draws.integers(self._views)
         taken = self._always
         if self._replayed:

@@ -34,21 +34,10 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         "The last frozen layer when the tail is fine-tuned. A later layer is faster and learns less.",
         makes_stale=("train",),
     )
-    tails: int = setting(
-        1,
-        "Tails",
-        "How often the layers above the cut are trained, one tail after another, each on the images in another order. The "
-        "model averages its tails. With two, training takes twice as long. There is one where no tail is fine-tuned from stored "
-        "activations.",
-        makes_stale=("train",),
-        ge=1,
-        le=4,
-    )
     mirrored: bool = setting(
         True,
         "Mirrored too",
-        "The model averages over the image and its mirror image, inside each of its files. A prediction takes twice as long. "
-        "With several tails every second one sees the image mirrored.",
+        "The model averages over the image and its mirror image, inside each of its files. A prediction takes twice as long.",
         makes_stale=("train",),
     )
     stored_ways: int = setting(
@@ -168,13 +157,3 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         if self.loader == "image-data-generator":
             return None
         return self.cut if self.fine_tune == "tail" else POOLED
-
-    @property
-    def tails_used(self) -> int:
-        """Number of tails of the network that these settings train."""
-        return self.tails if self.stored_cut == self.cut else 1
-
-    @property
-    def branches(self) -> int:
-        """Number of branches of the trained network; see `skinlesion.network.tails`."""
-        return max(self.tails_used, 2 if self.mirrored else 1)

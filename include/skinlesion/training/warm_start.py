@@ -19,6 +19,7 @@ from skinlesion.data.examined_files import FILE_COLUMNS
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import BucketTable, read_table, write_table
 from skinlesion.network.built_model import BuiltModel
 from skinlesion.prediction.learnt import LearntPictures
@@ -26,13 +27,12 @@ from skinlesion.prediction.measurable import LEARNT_COLUMNS, UnknownWhatWasLearn
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
 from skinlesion.registry.training_record import Origin, TrainingRecord, WarmStartRecord
-from skinlesion.training.run_name import TRAINING_VERSION, candidate_of, warm_candidate_of
 from skinlesion.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-REPLAYED: Final = 2048
-"""Number of images known to the champion that each warm epoch draws, so that it does not forget them."""
+TRAINING_VERSION: Final = 4
+"""Number of the training code. It counts up when training gives another result for a reason that is no setting."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,13 @@ class WarmStart:
         champion: the candidate in service.
         new: bool (n,), the training rows whose image the champion has not seen.
         known_inner: bool (n,), the training rows that the champion's inner fold held.
-        new_images: number of images that are new since the last training from the built model.
-        nights: number of warm starts since then, this one included.
-        replayed: number of known images that each epoch draws.
+        record: what training.json and metrics.json say of it.
     """
 
     champion: Candidate
     new: npt.NDArray[np.bool_]
     known_inner: npt.NDArray[np.bool_]
-    new_images: int
-    nights: int
-    replayed: int = REPLAYED
+    record: WarmStartRecord
 
     def inner_fold(self, rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which rows form the inner fold, bool (n,). A lesion that the champion learnt is never among them.
@@ -66,9 +62,14 @@ class WarmStart:
         is_held = lesions.isin(lesions[self.known_inner]).to_numpy()
         return self.known_inner | (self.new & np.where(is_known, is_held, chosen))
 
-    def record(self) -> WarmStartRecord:
-        """Return what training.json and metrics.json say of it."""
-        return WarmStartRecord(champion=self.champion.run, new_images=self.new_images, nights=self.nights)
+
+def candidate_of(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
+    """Return the candidate that training from the built model leads to. Its name is a hash of all that its result depends on.
+
+    rows: the manifest's training rows; the held-out rows have no influence.
+    """
+    inputs = [TRAINING_VERSION, version(rows), built.key, config.fingerprint("train")]
+    return Candidate(layout.candidate(config.models, fingerprint(inputs)))
 
 
 def candidate_to_train(
@@ -97,7 +98,8 @@ def candidate_to_train(
     if warm is None:
         log.info("warm start: %s; training from the built model", why)
         return cold, None
-    return warm_candidate_of(config, rows, built, champion), warm
+    run = fingerprint([cold.run, champion.run, config.warm_epochs])
+    return Candidate(layout.candidate(config.models, run)), warm
 
 
 def candidate_to_evaluate(config: TrainingSettings, rows: pd.DataFrame, built: BuiltModel) -> Candidate:
@@ -171,8 +173,9 @@ def _warm_start(
             champion=champion,
             new=rows["image"].isin(new_names).to_numpy(),
             known_inner=rows["image"].isin(inner_names).to_numpy(),
-            new_images=new_images,
-            nights=(before.nights if before else 0) + 1,
+            record=WarmStartRecord(
+                champion=champion.run, new_images=new_images, nights=(before.nights if before else 0) + 1
+            ),
         ),
         "",
     )

@@ -13,11 +13,9 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.in_use.monitor import LEARNT, groups_of, labels_of
 from skinlesion.evaluation.in_use.record import Agreement, ShadowRecord
 from skinlesion.evaluation.in_use.settings import MonitorSettings
-from skinlesion.evaluation.scored_images import Bools, Ints
 from skinlesion.evaluation.shares import Share
 from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.reading import read_log, read_shadow
-from skinlesion.registry.figure import Figure
 
 _READ: Final = ("at", "number", "decision", "learnt", "file", "picture", "case")
 
@@ -60,18 +58,13 @@ def _agreement(pairs: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
         cases=len(np.unique(groups)),
         not_asked=of_that_time - len(pairs),
         learnt=int(is_learnt.sum()),
-        alike=_figure(~differs, groups),
+        alike=Share.of(~differs, groups).figure,
         counts={str(one): {str(other): int(n) for other, n in row.items() if n} for one, row in counts.iterrows()},
         differ=int(differs.sum()),
         diagnosed=int(judged.sum()),
-        right=_figure((beside == true)[judged], groups[judged]),
-        right_in_service=_figure((decided == true)[judged], groups[judged]),
+        right=Share.of((beside == true)[judged], groups[judged]).figure,
+        right_in_service=Share.of((decided == true)[judged], groups[judged]).figure,
     )
-
-
-def _figure(holds: Bools, groups: Ints) -> Figure:
-    share = Share.of(holds, groups)
-    return Figure.of(share.point, share.interval(), share.lesions) if share.lesions else Figure()
 
 
 def _day(microseconds: int) -> str:

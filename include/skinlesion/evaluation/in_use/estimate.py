@@ -13,6 +13,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from scipy.stats import rankdata
 
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.evaluation.in_use.record import PERFORMANCE
@@ -33,9 +36,7 @@ _M: Final = LABELS.index(MALIGNANT)
 _AT_ONCE: Final = 4_000_000
 _DRAWN_IMAGES: Final = 80_000  # of many images the labels' chance is small, and the calibration's is drawn all the same
 _SMALLEST: Final = 1e-6
-_NEWTON_STEPS: Final = 10
 _RIDGE: Final = 1.0
-_LARGEST: Final = 50.0
 
 
 def figures_of(labels: Ints, probabilities: Floats, threshold: float) -> dict[str, npt.NDArray[np.float64]]:
@@ -44,13 +45,9 @@ def figures_of(labels: Ints, probabilities: Floats, threshold: float) -> dict[st
     labels: (b, n). probabilities: (n, 3).
     """
     scores = probabilities[:, _M]
-    order = np.argsort(scores, kind="stable")
     malignant = labels == _M
     positives, total = malignant.sum(axis=1), labels.shape[1]
-    # Images of equal scores share their mean rank.
-    _, inverse, counts = np.unique(scores[order], return_inverse=True, return_counts=True)
-    ranks = np.empty(total)
-    ranks[order] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    ranks = rankdata(scores)  # images of equal scores share their mean rank
     predicted = probabilities.argmax(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         wins = malignant @ ranks - positives * (positives + 1) / 2
@@ -76,29 +73,22 @@ class Calibration:
 
     @classmethod
     def fit(cls, probabilities: Floats, labels: Ints) -> Calibration:
-        """Return the calibration of images with known classes, by Newton's method from no change, towards which it is drawn."""
-        features, k, d = _features(probabilities), len(LABELS), len(LABELS) + 1
-        start = np.eye(d, k)
-        weights, classes = start.copy(), np.eye(k)[labels]
-        for _ in range(_NEWTON_STEPS):
-            p = _softmax(features @ weights)
-            gradient = features.T @ (p - classes) + _RIDGE * (weights - start)
-            hessian = _RIDGE * np.eye(k * d)
-            for one in range(k):
-                for other in range(k):
-                    factor = p[:, one] * ((one == other) - p[:, other])
-                    hessian[one * d : (one + 1) * d, other * d : (other + 1) * d] += (features.T * factor) @ features
-            step = np.linalg.solve(hessian, gradient.T.ravel()).reshape(k, d).T
-            weights = weights - step
-            if not np.isfinite(weights).all() or np.abs(weights).max() > _LARGEST:
-                return cls(start)
-            if np.abs(step).max() < 1e-6:
-                break
-        return cls(weights)
+        """Return the calibration of images with known classes; it is drawn towards no change."""
+        features, classes = _features(probabilities), np.eye(len(LABELS))[labels]
+        start = np.eye(len(LABELS) + 1, len(LABELS))
+
+        def loss(flat: Floats) -> tuple[float, Floats]:
+            change = flat.reshape(start.shape) - start
+            logs = log_softmax(features @ (start + change), axis=1)
+            value = _RIDGE * (change**2).sum() / 2 - (classes * logs).sum()
+            return float(value), (features.T @ (np.exp(logs) - classes) + _RIDGE * change).ravel()
+
+        found = minimize(loss, start.ravel(), jac=True, method="BFGS", options={"gtol": 1e-6})
+        return cls(found.x.reshape(start.shape))
 
     def __call__(self, probabilities: Floats) -> Floats:
         """Return calibrated probabilities (n, 3)."""
-        return _softmax(_features(probabilities) @ self.weights)
+        return np.asarray(softmax(_features(probabilities) @ self.weights, axis=1))
 
 
 def _features(probabilities: Floats) -> Floats:
@@ -106,18 +96,12 @@ def _features(probabilities: Floats) -> Floats:
     return np.column_stack([logs, np.ones(len(logs))])
 
 
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 class Estimator:
     """Estimates what the figures are on images without labels, of one version."""
 
-    def __init__(self, reference: Reference, seed: int = 0) -> None:
-        self._reference = reference
+    def __init__(self, reference: Reference) -> None:
         self._threshold = reference.rule.malignant_threshold
-        self._random = np.random.default_rng(seed)
+        self._random = np.random.default_rng(0)
         labels, probabilities = reference.labels, reference.seen.probabilities
         self.measured = {
             name: float(values[0])

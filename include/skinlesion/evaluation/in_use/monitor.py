@@ -45,25 +45,22 @@ LEARNT: Final = ("same file", "nearly the same picture")
 class Versions:
     """The references of the versions that answered, each read when it is first asked for."""
 
-    def __init__(self, models: Path, known: Mapping[str, Reference | str] | None = None) -> None:
-        """known: references, or why there are none, that are not to be read."""
+    def __init__(self, models: Path, known: Mapping[str, Reference] | None = None) -> None:
+        """known: references that are not to be read."""
         self._models = models
-        self._references: dict[str, Reference | str] = dict(known or {})
-        self._estimators: dict[str, Estimator] = {}
+        self._found: dict[str, tuple[Reference, Estimator] | str] = {}
+        for version, reference in (known or {}).items():
+            self._found[version] = reference, Estimator(reference)
 
     def of(self, version: str) -> tuple[Reference, Estimator] | str:
         """Return the reference of a version and what estimates its performance, or why there is none."""
-        if version not in self._references:
+        if version not in self._found:
             try:
-                self._references[version] = Reference.of(Candidate(layout.candidate(self._models, version)))
+                reference = Reference.of(Candidate(layout.candidate(self._models, version)))
+                self._found[version] = reference, Estimator(reference)
             except DataError as error:
-                self._references[version] = str(error)
-        reference = self._references[version]
-        if isinstance(reference, str):
-            return reference
-        if version not in self._estimators:
-            self._estimators[version] = Estimator(reference)
-        return reference, self._estimators[version]
+                self._found[version] = str(error)
+        return self._found[version]
 
     def figures(self, version: str) -> dict[str, Figure]:
         """Return the figures of its held-out images, none without a reference."""

@@ -95,7 +95,3 @@ class Reference:
             raise DataError("The measures of its held-out images are not those of its answers. Evaluate it again.")
         labels = table["label"].map(LABELS.index).to_numpy(dtype=np.int64)
         return cls(Seen.of(table, table["group"]), labels, rule_beside(candidate.h5))
-
-    def part(self, at: npt.NDArray[Any]) -> Self:
-        """Return some of the held-out images."""
-        return type(self)(self.seen.part(at), self.labels[at], self.rule)

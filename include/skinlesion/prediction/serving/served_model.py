@@ -78,7 +78,7 @@ class ServedModel:
 
     def meaning(self, decision: str) -> str | None:
         """Return what a decision is worth, a sentence; None for a model of which nobody knows."""
-        if self.figures is None or self.figures.decisions is None:
+        if self.figures is None:
             return None
         return self.figures.decisions.account.meaning(decision)
 
@@ -102,7 +102,7 @@ class ServedModel:
                 | ({"value": one.value, "low": one.low, "high": one.high} if one.is_shown else {})
                 for name, (title, one) in figures.items()
             },
-            "malignant_lesions": found.decisions.account.sentence if found.decisions is not None else None,
+            "malignant_lesions": found.decisions.account.sentence,
         }
 
 

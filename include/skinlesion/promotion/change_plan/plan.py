@@ -55,7 +55,6 @@ KIND_OF_SETTING: Final[dict[str, Kind]] = {
     "dense_units": "architecture",
     "fine_tune": "architecture",
     "cut": "architecture",
-    "tails": "architecture",
     "mirrored": "architecture",
     "loader": "architecture",
     "actinic_keratosis": "taxonomy",

@@ -20,6 +20,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -52,26 +53,36 @@ class _Looked(NamedTuple):
 
     Attributes:
         theirs: what others leave and the stage reads.
-        own: what the stage itself leaves.
+        own: what the stage itself leaves, by the report of the run that noted it and what that run saw.
         noted: the same as `own` once it has finished, as its tables say that it left it; None where something is to be tried
             again. It may open tables.
         changes: details of its report that are others when nothing was done.
     """
 
     theirs: Callable[[Sights, Shard], Seen]
-    own: Callable[[Sights, Shard, Noted], Seen]
+    own: Callable[[Sights, Shard, StageReport, Seen], Seen]
     noted: Callable[[Sights, Shard, StageReport, Seen], Seen | None]
     changes: dict[str, JsonValue]
 
 
 _LOOKED: Final = {
-    "collect": _Looked(of_data.of_labels, of_data.nothing, of_data.nothing_noted, {}),
+    "collect": _Looked(of_data.of_labels, of_data.nothing, of_data.nothing, {}),
     "examine": _Looked(of_data.of_files, of_data.examined, of_data.examined_as_noted, {}),
     "ingest": _Looked(
         of_data.of_data_set, of_data.ingested, of_data.ingested_as_noted, {"duplicates": {"left_training": 0}}
     ),
-    "resize": _Looked(of_data.of_catalog, of_data.resized, of_data.resized_as_noted, {"removed": 0}),
-    "augment": _Looked(of_data.of_resized, of_data.augmented, of_data.augmented_as_noted, {"removed": 0}),
+    "resize": _Looked(
+        of_data.of_catalog,
+        partial(of_data.derived, "resize"),
+        partial(of_data.derived_as_noted, "resize"),
+        {"removed": 0},
+    ),
+    "augment": _Looked(
+        of_data.of_resized,
+        partial(of_data.derived, "augment"),
+        partial(of_data.derived_as_noted, "augment"),
+        {"removed": 0},
+    ),
     "organize": _Looked(
         of_data.of_derived, of_data.organized, of_data.organized_as_noted, {"removed": 0, "manifest_changed": False}
     ),
@@ -84,7 +95,7 @@ _LOOKED: Final = {
     ),
     "train": _Looked(of_models.of_training, of_models.trained, of_models.trained_as_noted, {}),
     "evaluate": _Looked(of_models.of_training, of_models.evaluated, of_models.evaluated_as_noted, {}),
-    "review": _Looked(of_models.of_labelled, of_models.queued, of_models.queued_as_noted, {}),
+    "review": _Looked(of_models.of_labelled, of_models.queued, of_models.queued, {}),
     "promote": _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
     PROMOTION: _Looked(of_models.of_models, of_data.nothing, of_models.settled, {}),
 }
@@ -97,9 +108,9 @@ class Look:
         self, stage: str, config: PipelineConfig, shard: Shard | None = None, at: Sights | None = None
     ) -> None:
         self._stage, self._config, self._shard = stage, config, shard or WHOLE
-        self._how = _LOOKED.get(stage)
+        self._how = _LOOKED[stage]
         self._theirs: dict[str, str] | None = None
-        if self._how is None or config.force:
+        if config.force:
             return
         self._sights = at or Sights(config)
         try:
@@ -109,7 +120,7 @@ class Look:
 
     def report(self) -> StageReport | None:
         """Return the report of a run with nothing to do; None where the stage must run."""
-        if self._theirs is None or self._how is None:
+        if self._theirs is None:
             return None
         start = time.monotonic()
         try:
@@ -117,7 +128,7 @@ class Look:
             known = Noted.read_if_there(self._path())
             if known is None or not 0 <= time.time() - known.at < VALID.total_seconds():
                 return None
-            now = self._theirs | self._how.own(self._sights, self._shard, known)
+            now = self._theirs | self._how.own(self._sights, self._shard, known.report, known.seen)
         except (OSError, DataError) as error:
             log.debug("%s looks at everything: %s", self._stage, error)
             return None
@@ -129,7 +140,7 @@ class Look:
 
     def note(self, report: StageReport) -> None:
         """Note what the stage, which has finished, saw and left, if the next run would find nothing to do."""
-        if self._theirs is None or self._how is None:
+        if self._theirs is None:
             return
         try:
             own = self._how.noted(Sights(self._config), self._shard, report, self._theirs)

@@ -24,14 +24,15 @@ _READ_WHOLE: Final = 64_000_000
 
 _STATES: Final = "states of the split"
 
+_MADE_BY: Final[dict[str, tuple[Callable[[Path], Path], Callable[[str], str]]]] = {
+    "resize": (layout.processed, image_of_resized),
+    "augment": (layout.augmented, image_of_copy),
+}
+"""The folder that a stage fills, and what gives the image of a file in it."""
 
-def nothing(see: Sights, shard: Shard, known: Noted) -> Seen:
+
+def nothing(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return nothing, for a stage that leaves nothing but what the others have seen."""
-    return {}
-
-
-def nothing_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return nothing, as `nothing`."""
     return {}
 
 
@@ -78,12 +79,12 @@ def _whose_manifest(see: Sights) -> str:
     return "of the catalog" if is_of_catalog else content
 
 
-def examined(see: Sights, shard: Shard, known: Noted) -> Seen:
+def examined(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the image files of a shard, and what is recorded of them."""
     return see.table("ingest", shard) | {"images/": digest_of_shard(see.images()[0], shard, bucket_of_file)}
 
 
-def examined_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def examined_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return what `examined` does, by the table; None where a file is to be read again."""
     from skinlesion.data.examined_files import settings_of
 
@@ -94,20 +95,20 @@ def examined_as_noted(see: Sights, shard: Shard, report: StageReport, before: Se
     return see.table("ingest", shard) | {"images/": digest(line_of(*row[:-1]) for row in rows)}
 
 
-def ingested(see: Sights, shard: Shard, known: Noted) -> Seen:
+def ingested(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the image files and what ingest leaves: the catalog, the split, the pairs of duplicates, the report."""
-    states = known.seen.get(_STATES, "")
+    states = seen.get(_STATES, "")
     in_registry = splits_known(see.models)
     is_known = all(one.version.digest in states.split() for one in in_registry)
-    return examined(see, shard, known) | _left_by_ingest(see) | {_STATES: states if is_known else "others"}
+    return examined(see, shard, report, seen) | _left_by_ingest(see) | {_STATES: states if is_known else "others"}
 
 
-def ingested_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def ingested_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return what `ingested` does, by the tables; None where something is to be tried again."""
     from skinlesion.data.images.near_duplicates import DuplicateTables
     from skinlesion.data.split_table import read_unchecked
 
-    files = examined_as_noted(see, shard, report, before)
+    files = examined_as_noted(see, shard, report, seen)
     if files is None:
         return None
     if see.config.near_duplicates:
@@ -131,42 +132,26 @@ def of_catalog(see: Sights, shard: Shard) -> Seen:
     return see.content(layout.catalog(see.dataset))
 
 
-def resized(see: Sights, shard: Shard, known: Noted) -> Seen:
-    """Return the resized images and their table."""
-    return _derived(see, "resize", layout.processed(see.dataset), shard, image_of_resized)
-
-
-def resized_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return what `resized` does, by the table; None where an image is to be tried again."""
-    return _derived_as_noted(see, "resize", layout.processed(see.dataset), shard)
-
-
 def of_resized(see: Sights, shard: Shard) -> Seen:
     """Return what augment depends on."""
     return of_catalog(see, shard) | see.table("resize")
 
 
-def augmented(see: Sights, shard: Shard, known: Noted) -> Seen:
-    """Return the augmented copies and their table."""
-    return _derived(see, "augment", layout.augmented(see.dataset), shard, image_of_copy)
-
-
-def augmented_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return what `augmented` does, by the table."""
-    return _derived_as_noted(see, "augment", layout.augmented(see.dataset), shard)
-
-
-def _derived(see: Sights, stage: str, folder: Path, shard: Shard, image_of: Callable[[str], str]) -> Seen:
+def derived(stage: str, see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
+    """Return the images that resize or augment made, and their table."""
+    folder_of, image_of = _MADE_BY[stage]
+    folder = folder_of(see.dataset)
     lines = digest_of_shard(see.folder(folder), shard, lambda name: bucket_of(image_of(name)))
     return see.table(stage, shard) | {see.name(folder): lines}
 
 
-def _derived_as_noted(see: Sights, stage: str, folder: Path, shard: Shard) -> Seen | None:
+def derived_as_noted(stage: str, see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
+    """Return what `derived` does, by the table; None where an image is to be tried again."""
     rows = rows_of(see, stage, ("name", "size", "mtime_ns", "source", "refused"), shard)
     if any(not source for *_, source, _ in rows):
         return None
     lines = digest(line_of(name, size, time) for name, size, time, _, refused in rows if not refused)
-    return see.table(stage, shard) | {see.name(folder): lines}
+    return see.table(stage, shard) | {see.name(_MADE_BY[stage][0](see.dataset)): lines}
 
 
 def of_derived(see: Sights, shard: Shard) -> Seen:
@@ -185,14 +170,14 @@ def _is_within(line: str) -> bool:
     return line.startswith(("output\0", "augmented\0"))
 
 
-def organized(see: Sights, shard: Shard, known: Noted) -> Seen:
+def organized(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the manifest and the links of the training view."""
     output = layout.output(see.dataset)
     links = [f"{label}/{line}" for label in LABELS for line in see.folder(output / label, by_inode=True)]
     return see.content(layout.manifest(see.dataset)) | {see.name(output): digest(links)}
 
 
-def organized_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def organized_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return what `organized` does, by the manifest. Where files are copied, not linked, it never is the same."""
     import pyarrow.parquet as pq
 

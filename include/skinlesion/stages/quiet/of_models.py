@@ -17,7 +17,7 @@ from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.model_files import CHANGE_RECORD, CHANGE_RECORD_PAGE, VERDICT
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.versions import splits_known
-from skinlesion.stages.quiet.sights import Noted, Seen, Sights, digest, line_of
+from skinlesion.stages.quiet.sights import Seen, Sights, digest, line_of
 
 _MODELS: Final = "models"
 
@@ -39,20 +39,16 @@ def of_weights(see: Sights, shard: Shard) -> Seen:
     return (see.content(path) if path is not None else {}) | {"accelerator": str(accelerator.is_there())}
 
 
-def built(see: Sights, shard: Shard, known: Noted) -> Seen:
+def built(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the built model, and its frozen part as embed runs it."""
-    return _built(see)
-
-
-def _built(see: Sights) -> Seen:
     model = (layout.built_model(see.models), BuiltModel.path(see.models))
     frozen = [path for folder in _stores(see, of_review=False) for path in sorted(folder.glob("frozen_part.*"))]
     return see.content(*model, *frozen)
 
 
-def built_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def built_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return what `built` does; None where the model is not the one that its record names."""
-    return _built(see) if read_built_model(see.models) is not None else None
+    return built(see, shard, report, seen) if read_built_model(see.models) is not None else None
 
 
 def of_training_files(see: Sights, shard: Shard) -> Seen:
@@ -61,7 +57,7 @@ def of_training_files(see: Sights, shard: Shard) -> Seen:
     return see.content(layout.manifest(see.dataset), *model)
 
 
-def embedded(see: Sights, shard: Shard, known: Noted) -> Seen:
+def embedded(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the parts of the activations that training reads, and their indexes."""
     return _stored(see, _stores(see, of_review=False))
 
@@ -76,7 +72,7 @@ def _stored(see: Sights, stores: list[Path]) -> Seen:
     return found
 
 
-def embedded_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def embedded_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return what `embedded` does, by the indexes."""
     import pyarrow.parquet as pq
 
@@ -108,18 +104,8 @@ def of_training(see: Sights, shard: Shard) -> Seen:
     return see.content(*tables) | of_training_files(see, shard)
 
 
-def trained(see: Sights, shard: Shard, known: Noted) -> Seen:
+def trained(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the candidate that training leaves, and what else it goes by: the model in service after a warm start."""
-    return _candidate(see, known.report)
-
-
-def trained_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return what `trained` does; None where the candidate is not whole."""
-    found = _candidate(see, report)
-    return found if (found["candidate"], found["interrupted"]) == ("whole", "False") else None
-
-
-def _candidate(see: Sights, report: StageReport) -> Seen:
     candidate = Candidate(layout.candidate(see.models, str(report.details["run"])))
     record = candidate.read_training()
     found = see.content(candidate.training) | {"candidate": "whole" if record is not None else "damaged"}
@@ -131,18 +117,14 @@ def _candidate(see: Sights, report: StageReport) -> Seen:
     return found
 
 
-def evaluated(see: Sights, shard: Shard, known: Noted) -> Seen:
+def trained_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
+    """Return what `trained` does; None where the candidate is not whole."""
+    found = trained(see, shard, report, seen)
+    return found if (found["candidate"], found["interrupted"]) == ("whole", "False") else None
+
+
+def evaluated(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the candidate with what was measured of it, and the versions; the history is looked at for damage alone."""
-    return _measured(see, known.report)
-
-
-def evaluated_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return what `evaluated` does; None where something of the candidate or of the registry is damaged."""
-    found = _measured(see, report)
-    return found if (found["candidate"], found["registry"]) == ("whole", "[]") else None
-
-
-def _measured(see: Sights, report: StageReport) -> Seen:
     folder = layout.candidate(see.models, str(report.details["run"]))
     names = sorted({path.name for path in folder.iterdir() if path.is_file()} - _OF_VERDICT)
     registry = Registry.read(see.models)
@@ -152,7 +134,18 @@ def _measured(see: Sights, report: StageReport) -> Seen:
     said = [*registry.damage, *(["a switch is not noted"] if unnoted else [])]
     signed = signature.signature_path(see.models, int(str(report.details["version"])))
     files = see.content(*(folder / name for name in names), versions.path(see.models), signed)
-    return _candidate(see, report) | files | {"files of the candidate": digest(names), "registry": str(said)} | _keys()
+    return (
+        trained(see, shard, report, seen)
+        | files
+        | {"files of the candidate": digest(names), "registry": str(said)}
+        | _keys()
+    )
+
+
+def evaluated_as_noted(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
+    """Return what `evaluated` does; None where something of the candidate or of the registry is damaged."""
+    found = evaluated(see, shard, report, seen)
+    return found if (found["candidate"], found["registry"]) == ("whole", "[]") else None
 
 
 def _keys() -> Seen:
@@ -168,17 +161,8 @@ def of_labelled(see: Sights, shard: Shard) -> Seen:
     return found | {"asked": _target(see) if queue is not None and queue.waiting else ""}
 
 
-def queued(see: Sights, shard: Shard, known: Noted) -> Seen:
+def queued(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen:
     """Return the queue with its pictures, and the activations by which labels are judged."""
-    return _queue(see)
-
-
-def queued_as_noted(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
-    """Return what `queued` does."""
-    return _queue(see)
-
-
-def _queue(see: Sights) -> Seen:
     pictures = {"pictures of the queue": digest(see.folder(thumbnails(see.dataset)))}
     return see.content(queue_path(see.dataset)) | pictures | _stored(see, _stores(see, of_review=True))
 
@@ -202,9 +186,9 @@ def of_models(see: Sights, shard: Shard) -> Seen:
     return of_training(see, shard) | _keys() | see.content(see.config.change_plan) | {_MODELS: _tree(see)}
 
 
-def settled(see: Sights, shard: Shard, report: StageReport, before: Seen) -> Seen | None:
+def settled(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> Seen | None:
     """Return nothing; None where the stage did something, so that only its next run finds all as it leaves it."""
-    return {} if report.done == 0 and before[_MODELS] == _tree(see) else None
+    return {} if report.done == 0 and seen[_MODELS] == _tree(see) else None
 
 
 def _tree(see: Sights) -> str:

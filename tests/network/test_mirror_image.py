@@ -1,4 +1,4 @@
-"""Tests of networks with several branches: of a small backbone, and what is slow of MobileNetV2."""
+"""Tests of the network with a second branch: of a small backbone, and what is slow of MobileNetV2."""
 
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from skinlesion.network.classifier import build_classifier, load_classifier, sav
 from skinlesion.network.feature_distance import with_features
 from skinlesion.network.grad_cam import GradCam
 from skinlesion.network.litert import LiteRTModel, convert_to_litert
-from skinlesion.network.tails import join_tails, take_tail
+from skinlesion.network.mirror_image import take_first_branch, with_mirror_image
 from skinlesion.stages.settings import PipelineConfig
 
 CUT = "block_13_project_BN"
@@ -70,62 +70,36 @@ def logits(model: keras.Model, images: npt.NDArray[np.float32] = IMAGES) -> npt.
 
 
 @pytest.fixture(scope="module")
-def tails(backbone: None) -> list[keras.Model]:
-    return [network(), network(0.2), network(0.4)]
+def alone(backbone: None) -> keras.Model:
+    return network(0.2)
 
 
 @pytest.fixture(scope="module")
-def joined(tails: list[keras.Model]) -> keras.Model:
-    return join_tails(tails, CUT, branches=3, mirrored=True)
+def joined(alone: keras.Model) -> keras.Model:
+    return with_mirror_image(alone, CUT)
 
 
 @pytest.mark.parametrize("backbone", ["small", "MobileNetV2"], indirect=True)
-def test_the_logits_are_the_mean_of_those_of_the_tails_the_second_with_the_image_mirrored(
-    tails: list[keras.Model], joined: keras.Model
-) -> None:
-    each = [logits(tails[0]), logits(tails[1], IMAGES[:, :, ::-1]), logits(tails[2])]
-    assert np.abs(each[0] - each[1]).max() > 0.01, "the tails differ"
-    assert np.abs(logits(tails[1]) - each[1]).max() > 1e-3, "so does the mirrored image"
-    np.testing.assert_allclose(logits(joined), np.mean(each, axis=0), atol=1e-5)
+@pytest.mark.parametrize("cut", [CUT, "block_6_project_BN"])
+def test_the_logits_are_the_mean_of_those_of_the_image_and_of_its_mirror_image(alone: keras.Model, cut: str) -> None:
+    both = logits(alone), logits(alone, IMAGES[:, :, ::-1])
+    assert np.abs(both[0] - both[1]).max() > 1e-3, "the network tells them apart"
+    joined = with_mirror_image(alone, cut)
+    np.testing.assert_allclose(logits(joined), np.mean(both, axis=0), atol=1e-5)
+    np.testing.assert_allclose(logits(joined, IMAGES[:, :, ::-1]), np.mean(both, axis=0), atol=1e-5)
 
 
-def test_one_branch_is_the_network_itself(tails: list[keras.Model]) -> None:
-    assert join_tails(tails[:1], CUT, branches=1, mirrored=False) is tails[0]
+def test_the_names_of_the_second_branch_say_on_which_side_of_the_cut_a_layer_is(joined: keras.Model) -> None:
+    names = {layer.name for layer in joined.layers}
+    assert {f"{CUT}_mirrored", "Conv_1_branch_2", "head_dense_branch_2"} <= names
+    assert not {f"{CUT}_branch_2", "Conv_1_mirrored"} & names
 
 
-def test_one_tail_sees_the_image_and_its_mirror_image(tails: list[keras.Model]) -> None:
-    alone = join_tails(tails[:1], "block_6_project_BN", branches=2, mirrored=True)
-    expected = (logits(tails[0]) + logits(tails[0], IMAGES[:, :, ::-1])) / 2
-    np.testing.assert_allclose(logits(alone), expected, atol=1e-5)
-    np.testing.assert_allclose(logits(alone, IMAGES[:, :, ::-1]), expected, atol=1e-5)
-
-
-def test_without_mirroring_all_branches_share_one_frozen_part(tails: list[keras.Model]) -> None:
-    plain = join_tails(tails[:2], CUT, branches=2, mirrored=False)
-    np.testing.assert_allclose(logits(plain), (logits(tails[0]) + logits(tails[1])) / 2, atol=1e-5)
-    assert not [layer.name for layer in plain.layers if layer.name.endswith("_mirrored")]
-
-
-def test_tails_that_see_the_image_alike_share_a_frozen_part(tails: list[keras.Model], joined: keras.Model) -> None:
-    names = [layer.name for layer in joined.layers]
-    assert {name for name in names if name.startswith(CUT)} == {CUT, f"{CUT}_mirrored"}
-    assert [name for name in names if name.startswith("Conv_1_branch_")] == ["Conv_1_branch_2", "Conv_1_branch_3"]
-
-
-def test_tails_are_taken_back_and_joined_again(joined: keras.Model) -> None:
-    taken = [network() for _ in range(3)]
-    for number, into in enumerate(taken, start=1):
-        take_tail(joined, into, number, branches=3, mirrored=True)
-    np.testing.assert_allclose(logits(join_tails(taken, CUT, branches=3, mirrored=True)), logits(joined), atol=1e-5)
-    np.testing.assert_array_equal(
-        taken[1].get_layer("Conv_1").get_weights()[0], network(0.2).get_layer("Conv_1").get_weights()[0]
-    )
-
-
-def test_a_single_tail_is_taken_back_whole() -> None:
-    into = network(0.2)
-    take_tail(network(), into, 1, branches=1, mirrored=False)
-    np.testing.assert_array_equal(logits(into), logits(network()))
+def test_the_first_branch_is_taken_back_from_one_branch_and_from_two(alone: keras.Model, joined: keras.Model) -> None:
+    for model in (alone, joined):
+        into = network()
+        take_first_branch(model, into)
+        np.testing.assert_array_equal(logits(into), logits(alone))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
@@ -136,10 +110,10 @@ def test_it_is_saved_and_loaded_with_the_bounds_for_files_from_outside(
     np.testing.assert_allclose(logits(load_classifier(tmp_path / f"model{suffix}")), logits(joined), atol=1e-6)
 
 
-def test_no_address_of_this_process_is_in_the_file(tails: list[keras.Model], tmp_path: Path) -> None:
-    save_model(tails[0], tmp_path / "built.h5")
+def test_no_address_of_this_process_is_in_the_file(alone: keras.Model, tmp_path: Path) -> None:
+    save_model(alone, tmp_path / "built.h5")
     loaded = load_classifier(tmp_path / "built.h5")
-    save_model(join_tails([loaded], CUT, branches=2, mirrored=True), tmp_path / "joined.keras")
+    save_model(with_mirror_image(loaded, CUT), tmp_path / "joined.keras")
     with zipfile.ZipFile(tmp_path / "joined.keras") as archive:
         assert b"shared_object_id" not in archive.read("config.json")
 
@@ -150,9 +124,9 @@ def test_litert_answers_alike(joined: keras.Model, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, np.asarray(joined(IMAGES, training=False))[0], atol=1e-4)
 
 
-def test_the_heat_map_is_that_of_all_tails(tails: list[keras.Model], joined: keras.Model) -> None:
+def test_the_heat_map_is_that_of_both_branches(alone: keras.Model, joined: keras.Model) -> None:
     image = IMAGES[0].astype(np.uint8)
     heat = {label: GradCam(joined)(image, label).heat for label in LABELS}
     label = max(LABELS, key=lambda label: float(heat[label].sum()))
     assert heat[label].shape == (224, 224) and heat[label].max() > 0.9
-    assert not np.allclose(heat[label], GradCam(tails[0])(image, label).heat, atol=0.05)
+    assert not np.allclose(heat[label], GradCam(alone)(image, label).heat, atol=0.05)
