@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from skinlesion.command_line.options import Dataset, Models, Settings, config_of, out, show_log
+from skinlesion.command_line.options import Dataset, Models, Settings, commands, config_of, out, show_log
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.spreadsheet import csv_text
@@ -16,12 +16,7 @@ from skinlesion.foundation.terminal import print_whole
 
 _SHOWN = 20
 
-review_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Labels that are likely wrong: what to look at, and what people say who looked.",
-    pretty_exceptions_enable=False,
-)
+review_app = commands("Labels that are likely wrong: what to look at, and what people say who looked.")
 
 
 @review_app.command("list", rich_help_panel="Look")
