@@ -16,8 +16,8 @@ from skinlesion.foundation.errors import DataError
 
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write images/ and diagnoses.csv.")],
-    images: Annotated[int, typer.Option(help="Number of images.")] = 240,
-    seed: Annotated[int, typer.Option(help="Other seeds give other lesions.")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=100_000, help="Number of images.")] = 240,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other lesions.")] = 0,
 ) -> None:
     """Draw procedural dermoscopic images with labels, to try things out without a download."""
     from skinlesion.data.sources.drawn.sample import write_sample
