@@ -60,7 +60,7 @@ def unchanged(models: Path) -> Callable[[], bool]:
     """Return whether the same is in service, with the same history, as before."""
 
     def state() -> tuple[object, ...]:
-        return in_service.read(models), tuple(history.read(models))
+        return in_service.read(models), tuple(history.lines(models).all())
 
     before = state()
     return lambda: state() == before

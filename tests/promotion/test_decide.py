@@ -81,7 +81,10 @@ def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate,
     assert (judgement.next, judgement.judged_now, judgement.passed) == ("switch", True, True)
     put(house, judgement)
     put(house, judgement)
-    assert [(entry.what, entry.version) for entry in history.read(house.models)] == [("judged", one), ("promoted", one)]
+    assert [(entry.what, entry.version) for entry in history.lines(house.models).all()] == [
+        ("judged", one),
+        ("promoted", one),
+    ]
     verdict = known(Registry.read(house.models).history[0].verdict)
     assert verdict == VerdictSummary(passed=True, against=None, lost=(), at=verdict.at)
 

@@ -6,14 +6,11 @@ import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
-
-from pydantic import AfterValidator
+from typing import ClassVar, Final, Literal
 
 from skinlesion.foundation import append_log, layout
 from skinlesion.foundation.append_log import Lines
 from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import FIGURES
@@ -32,10 +29,6 @@ What = Literal[
 
 SWITCHES: Final = ("promoted", "rolled back")
 """What changes which version is in service."""
-
-
-Words = Annotated[str, AfterValidator(with_runs_in_words)]
-"""Text for people. A history that an earlier version of this program began names runs as Airflow does."""
 
 
 class SealedFigures(RecordPart):
@@ -99,10 +92,10 @@ class HistoryEntry(Record):
 
     at: str
     what: What
-    actor: Words
+    actor: str
     version: int
     previous: int | None = None
-    reason: Words
+    reason: str
     verdict: VerdictSummary | None = None
     switch: int | None = None
     sealed: SealedFigures | None = None
@@ -116,16 +109,8 @@ def path(models: Path) -> Path:
 
 
 def lines(models: Path) -> Lines[HistoryEntry]:
-    """Return the entries that can be read, oldest first, and what cannot."""
+    """Return the entries that can be read, as they are in the file, oldest first, and what cannot; `snapshot.Registry` has the whole history."""
     return append_log.read(path(models), HistoryEntry.of_line)
-
-
-def read(models: Path) -> list[HistoryEntry]:
-    """Return the entries as they are in the file, oldest first; `snapshot.Registry.read` returns the whole history.
-
-    Raises DataError if a line does not fit.
-    """
-    return lines(models).all()
 
 
 def append(models: Path, entry: HistoryEntry) -> None:
