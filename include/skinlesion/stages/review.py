@@ -203,8 +203,8 @@ def _pool(config: PipelineConfig, images: pd.DataFrame, again: Collection[str]) 
     try:
         if now is not None:
             answers = predict(map(Path, pool["source"]), classifier_of(model_file(config.models)), config)
-            for row, answer in enumerate(answers):
-                said[row] = np.nan if answer.probabilities is None else answer.probabilities
+            for row, one in enumerate(answers):
+                said[row] = np.nan if one.answer is None else one.answer.probabilities
     except DataError as error:
         log.warning("Images without a diagnosis are asked in no certain order: %s", error)
         now = None
