@@ -233,7 +233,7 @@ def newest(registry: Registry) -> Version:
         raise DataError(
             f"No candidate was evaluated in {registry.models}. Run skin_lesion_retrain, or `skinlesion run`."
         )
-    return registry.version(measured[-1])
+    return registry.version(measured[-1].number)
 
 
 def is_decided(registry: Registry) -> bool:

@@ -6,7 +6,7 @@ The history, the versions, the releases and the candidates name each other, so w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +57,12 @@ def of_releases(releases: Sequence[InService]) -> dict[int, Registered]:
     }
 
 
+def named_in(entries: Iterable[HistoryEntry], known: KnownVersions) -> set[int]:
+    """Return the numbers of the versions that the history names, or a measurement."""
+    named = {number for entry in entries for number in (entry.version, entry.previous) if number is not None}
+    return named | {line.number for line in known.measured}
+
+
 def lost(
     models: Path, known: KnownVersions, noted: Sequence[HistoryEntry], entries: Sequence[HistoryEntry]
 ) -> Iterator[str]:
@@ -64,8 +70,8 @@ def lost(
 
     noted: the history as it is in its file. entries: with the switches that the releases know.
     """
-    named = {number for entry in entries for number in (entry.version, entry.previous) if number is not None}
-    named |= set(known.measured) | (set() if known.registered else set(noted_beside_candidates(models)))
+    named = named_in(entries, known)
+    named |= set() if known.registered else set(noted_beside_candidates(models))
     if numbers := sorted(named - known.registered.keys()):
         yield (
             f"{versions.path(models)} does not have the versions {_in_words(numbers)}, which the history, the releases or the "

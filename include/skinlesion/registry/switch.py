@@ -24,8 +24,8 @@ from skinlesion.registry import history, in_service, lost, signature
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
-from skinlesion.registry.model_files import RULE_FILE, released
-from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
+from skinlesion.registry.model_files import RECORD, RULE_FILE, released
+from skinlesion.registry.release import name_release_files, put_in_service, require_free_names
 from skinlesion.registry.snapshot import Registry, Version
 
 log = logging.getLogger(__name__)
@@ -260,7 +260,9 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
         _copy_verified([own, *(one / name for one in others)], folder / name, expected, version.number)
     signature.carry(models, version.number, served, folder, others)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
-    write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
+    record = InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry)
+    record.write(folder / RECORD)
+    atomic.flush(folder.parent)
 
 
 def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:

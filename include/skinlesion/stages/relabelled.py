@@ -34,7 +34,7 @@ def note_relabelled(config: PipelineConfig, rows: pd.DataFrame) -> None:
     known = Registry.read(config.models).known
     if not known.measured:
         return
-    number = known.measured[-1]
+    number = known.measured[-1].number
     before = stored_table(Candidate(layout.candidate(config.models, known.registered[number].run)))
     if before is None:
         return
