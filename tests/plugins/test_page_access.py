@@ -195,7 +195,7 @@ def test_the_page_is_refused_where_it_cannot_be_loaded(
     def missing() -> None:
         raise ImportError("No module named 'skinlesion'")
 
-    monkeypatch.setitem(type(mounted).__call__.__globals__, "_page", missing)
+    monkeypatch.setitem(mounted.__globals__, "_page", missing)
     answer = browser_of("ada").get(f"{PAGE}/")
     assert answer.status_code == 503
     assert "log" in answer.text
