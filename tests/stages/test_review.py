@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.labels.review_log import note, undo
+from skinlesion.data.labels.review_log import Reviews, note, undo
 from skinlesion.data.manifest import held_out_rows, read_manifest, version
 from skinlesion.data.review import making
 from skinlesion.data.review.queue import read_queue, thumbnail, thumbnails
@@ -180,4 +180,4 @@ def test_the_nearest_are_of_other_lesions_in_blocks_of_any_size(monkeypatch: pyt
 
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Run ingest first"):
-        make_queue(config_of(tmp_path), 5)
+        make_queue(config_of(tmp_path), 5, Reviews([], {}))

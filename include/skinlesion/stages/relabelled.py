@@ -7,7 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from skinlesion.data.labels.review_log import diagnosed
+from skinlesion.data.labels.readings import diagnosed
+from skinlesion.data.labels.review_log import read_reviews
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
 from skinlesion.prediction.held_out_scores import stored_table
@@ -42,7 +43,7 @@ def note_relabelled(config: PipelineConfig, rows: pd.DataFrame) -> None:
     changed = both[both["label"] != both["label_was"]]
     if changed.empty:
         return
-    said = diagnosed(config.dataset) if config.review_labels != "ignore" else {}
+    said = diagnosed(read_reviews(config.dataset).of_image) if config.review_labels != "ignore" else {}
     by = Counter(said[image].by if image in said else TABLES for image in changed["image"])
     found = Relabelled(images=len(changed), by=dict(by.most_common()), held_out_version=version(rows))
     with writing(config.models) as registry:
