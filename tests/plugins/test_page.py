@@ -87,7 +87,7 @@ def test_a_version_that_was_not_judged_or_whose_verdict_is_gone_says_so(
 def test_beside_the_figures_it_says_where_held_out_images_were_relabelled(
     browser_of: Callable[..., TestClient], models: Path
 ) -> None:
-    heading = "Where labels of held-out images changed"
+    heading = "Where labels of held-out images changed, or images left"
     assert heading not in browser_of("vic").get(f"{PAGE}/").text
     moved = history.Relabelled(images=2, by={HOSTILE: 2}, held_out_version="h3ld")
     entry = history.HistoryEntry(

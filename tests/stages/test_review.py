@@ -131,7 +131,7 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     for stage in ("ingest", "resize", "organize"):
         run_stage(stage, config)
     rows = held_out_rows(read_manifest(config.dataset))
-    note_relabelled(config, rows)  # the same line is not added again by evaluate
+    note_relabelled(config, rows, rows)  # the same line is not added again by evaluate
     run_stage("evaluate", config)
     assert rows.set_index("image").at[image, "dx"] == "mel"
     after = metrics_of(config, run)
@@ -155,10 +155,28 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
         run_stage(stage, config)
     rows = held_out_rows(read_manifest(config.dataset))
     for _ in range(2):  # as if the process had been killed before it measured
-        note_relabelled(config, rows)
+        note_relabelled(config, rows, rows)
     newest, *others = [one for one in Registry.read(config.models).history if one.relabelled is not None]
     assert others == entries
     assert newest.relabelled == Relabelled(images=1, by={"the tables": 1}, held_out_version=before.held_out_version)
+
+
+def test_a_held_out_image_that_has_left_the_data_is_noted_once_and_a_renamed_one_is_not(copy_of_trained: Path) -> None:
+    config = config_of(copy_of_trained, seed=OTHER_SEED)
+    rows = held_out_rows(read_manifest(config.dataset))
+    rows.loc[1, "image"] = "another name"
+    note_relabelled(config, rows.iloc[1:], rows)  # still held out, and not measured on
+    assert not [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    fewer, gone = rows.iloc[1:], rows.iloc[0]
+    for _ in range(2):
+        note_relabelled(config, fewer, fewer)
+    [entry] = [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    assert entry.relabelled == Relabelled(images=0, left=1, by={}, held_out_version=version(fewer))
+    assert (entry.what, entry.actor, entry.version) == ("measured without images that left", "the data", 2)
+    assert entry.reason == (
+        f"Since version 2 was measured, held-out images have left the data (1): {gone['label']} 1. Figures of before and after do not "
+        "compare"
+    )
 
 
 @pytest.mark.parametrize("rows", [3, 50])
