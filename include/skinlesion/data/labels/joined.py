@@ -164,7 +164,6 @@ class _Join:
             where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
             for column in ("image", "full_size"):
                 self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
-        if len(tables) > 1:
             self._join_names()
         numbers, images = pd.factorize(self._all["full_size"])
         self._image = numbers.astype(np.int64)
