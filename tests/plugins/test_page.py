@@ -46,7 +46,7 @@ def test_it_says_what_is_in_service_since_when_by_whom_and_why(
     now = in_service.read(models)
     assert now is not None
     text = text_of(browser_of("vic").get(f"{PAGE}/").text)
-    since = now.since[:16].replace("T", " ")
+    since = now.entry.at[:16].replace("T", " ")
     assert f"Version 2 since {since} UTC , by grace." in text
     assert "Why: It is second." in text
     assert "Balanced accuracy 0.800 0.760–0.840" in text

@@ -107,7 +107,7 @@ def test_who_may_edit_the_dag_may_write(browser_of: Callable[..., TestClient], m
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}/")
     now = in_service.read(models)
     assert now is not None
-    assert (now.version, now.actor, now.reason) == (1, name, "because")
+    assert (now.version, now.entry.actor, now.entry.reason) == (1, name, "because")
 
 
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)

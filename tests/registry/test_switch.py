@@ -60,7 +60,7 @@ def test_a_promoted_version_is_under_the_names_that_users_know(models: Path) -> 
     put(models, 1)
     assert served(models) == "one"
     now = known(in_service.read(models))
-    assert (now.version, now.actor, now.reason, now.is_whole()) == (1, "somebody", "a test", True)
+    assert (now.version, now.entry.actor, now.entry.reason, now.is_whole()) == (1, "somebody", "a test", True)
     assert known(candidate_in_service(models)).run == "one"
     put(models, 2)
     assert served(models) == "two"

@@ -241,7 +241,7 @@ def _in_service(registry: Registry) -> str:
         return "What is in service cannot be read."
     if now is None:
         return "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there."
-    return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"
+    return f"Version {now.version} is in service since {now.entry.at} ({now.entry.actor}): {now.entry.reason}"
 
 
 def _reference(registry: Registry) -> Iterator[str]:

@@ -48,7 +48,7 @@ def of_releases(releases: Sequence[InService]) -> dict[int, Registered]:
         release.version: Registered(
             number=release.version,
             run=release.run,
-            created=release.since,
+            created=release.entry.at,
             sha256={TFLITE_OF_CANDIDATE if name == TFLITE else name: one for name, one in release.sha256.items()},
             training_version="",
             git_revision="",

@@ -156,7 +156,7 @@ def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = F
         if not although_damaged:
             registry.require_whole()
         noted = {entry.switch for entry in history.lines(models).records}
-        if registry.in_service is not None and registry.in_service.switch not in noted:
+        if registry.in_service is not None and registry.in_service.entry.switch not in noted:
             _note(models, registry.in_service.entry, although_damaged=although_damaged)
         yield registry
 
@@ -189,7 +189,7 @@ def _switch(
     if instead_of != "any" and previous != instead_of:
         raise Superseded(_superseded(version.number, instead_of, registry))
     if now is not None and now.version == version.number and now.is_whole():
-        raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
+        raise DataError(f"Version {version.number} is in service since {now.entry.at}: there is nothing to do.")
     if not registry.damage:
         require_free_names(models)
     entry = HistoryEntry(
@@ -222,7 +222,11 @@ def _switch(
 def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
     expected = "no model" if instead_of is None else f"version {instead_of}"
     now = registry.in_service
-    found = "nothing is" if now is None else f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
+    found = (
+        "nothing is"
+        if now is None
+        else f"version {now.version} is, since {now.entry.at} ({now.entry.actor}: {now.entry.reason})"
+    )
     return (
         f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
         "Compare them and decide again."
