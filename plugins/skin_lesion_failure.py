@@ -158,22 +158,15 @@ class RunNotes:
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
         """Say in the run's note what was wrong."""
-        from sqlalchemy.orm import object_session
-
-        if not _is_ours(dag_run) or (session := object_session(dag_run)) is None:
-            return  # the run of `airflow dags test` is in no session, and no page shows it
-        failure = failure_of_run(dag_run.dag_id, dag_run.run_id, session)
-        if failure is not None:
+        session = _session_of(dag_run)
+        if session is not None and (failure := failure_of_run(dag_run.dag_id, dag_run.run_id, session)) is not None:
             dag_run.note = note_with_failure(dag_run.note, failure)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
         """Say in the run's note that nothing was new, where all but the look was skipped."""
-        from sqlalchemy.orm import object_session
-
-        if not _is_ours(dag_run) or (session := object_session(dag_run)) is None:
-            return
-        said = last_said(dag_run.dag_id, dag_run.run_id, QUIET, session)
+        session = _session_of(dag_run)
+        said = session and last_said(dag_run.dag_id, dag_run.run_id, QUIET, session)
         if said is not None and NOTHING_NEW not in (dag_run.note or ""):
             dag_run.note = "\n\n".join(filter(None, (dag_run.note, NOTHING_NEW)))[:LONGEST_NOTE]
 
@@ -208,6 +201,13 @@ def last_said(dag_id: str, run_id: str, key: str, session: Any) -> tuple[str, An
     query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key=key, limit=None)
     found = max(session.scalars(query), key=lambda row: row.timestamp, default=None)
     return None if found is None else (found.task_id, XComModel.deserialize_value(found), found.timestamp)
+
+
+def _session_of(dag_run: Any) -> Any:
+    """Return the session of a run of ours; None for another's, and for `airflow dags test`, whose run no page shows."""
+    from sqlalchemy.orm import object_session
+
+    return object_session(dag_run) if _is_ours(dag_run) else None
 
 
 def _is_ours(dag_run: Any) -> bool:

@@ -20,20 +20,18 @@ PREFIX = "/skin-lesion-models"
 Message = MutableMapping[str, Any]
 
 
-class LazyPage:
-    """The page as an ASGI application that is made at the first request; where that fails it refuses everything."""
+async def lazy_page(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Answer a request by the page, which is made at the first one; where that fails it refuses everything."""
+    try:
+        page = _page()
+    except ImportError:
+        from starlette.responses import PlainTextResponse
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
-        """Answer one request."""
-        try:
-            page = _page()
-        except ImportError:
-            log.exception("The page of the skin-lesion models cannot be loaded: is the package skinlesion installed?")
-            await _refuse(send)
-            return
-        await page(scope, receive, send)
+        log.exception("The page of the skin-lesion models cannot be loaded: is the package skinlesion installed?")
+        page = PlainTextResponse("This page cannot be shown: see the log of Airflow's API server.\n", 503)
+    await page(scope, receive, send)
 
 
 @cache
@@ -43,18 +41,11 @@ def _page() -> Any:
     return application()
 
 
-async def _refuse(send: Callable[[Message], Awaitable[None]]) -> None:
-    text = b"This page cannot be shown: see the log of Airflow's API server.\n"
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
-
-
 class SkinLesionModels(AirflowPlugin):
     """What is in service and why, every version with its verdict and report, and the way back."""
 
     name = "skin_lesion_models"
-    fastapi_apps = [{"app": LazyPage(), "url_prefix": PREFIX, "name": "Skin lesion models"}]  # noqa: RUF012
+    fastapi_apps = [{"app": lazy_page, "url_prefix": PREFIX, "name": "Skin lesion models"}]  # noqa: RUF012
     # Addresses are relative: Airflow's own page knows the prefix of [api] base_url.
     external_views = [  # noqa: RUF012
         {

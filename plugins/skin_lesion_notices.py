@@ -140,7 +140,30 @@ def _send_mail(connection: Any, event: str, subject: str, text: str) -> None:
     SmtpNotifier(to=to, subject=subject, html_content=f"<p>{escape(text)}</p>", smtp_conn_id=connection.conn_id)({})
 
 
-def _send_webhook(connection: Any, event: str, subject: str, text: str) -> None:
-    from skin_lesion_webhook import WebhookNotifier
+class NotSent(Exception):
+    """Why a notice was not sent. `tell` logs of the address in it scheme and host alone: with Slack and Teams the path is the secret."""
 
-    WebhookNotifier(connection, {"event": event, "subject": subject, "text": text})({})
+
+def _send_webhook(connection: Any, event: str, subject: str, text: str) -> None:
+    """Post a notice as JSON, what most chat servers take as a message; raise NotSent where that fails.
+
+    The address is schema://host:port/path, or `host` alone if that is a whole address. A password is sent as a bearer token.
+    """
+    import httpx
+
+    for chatty in ("httpx", "httpcore"):  # which write each address to the log
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    address = connection.host or ""
+    if "://" not in address:
+        port = f":{connection.port}" if connection.port else ""
+        address = f"{connection.schema or 'https'}://{address}{port}{connection.extra_dejson.get('path', '')}"
+    headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
+    notice = {"event": event, "subject": subject, "text": text}
+    try:
+        answer = httpx.post(address, json=notice, headers=headers, timeout=10.0)
+    except httpx.TransportError as error:
+        raise NotSent(f"{address} cannot be reached ({type(error).__name__}: {error})") from None
+    except Exception as error:  # its text has parts of the address
+        raise NotSent(f"its address cannot be read ({type(error).__name__})") from None
+    if not answer.is_success:
+        raise NotSent(f"{address} answers {answer.status_code} {answer.reason_phrase}")

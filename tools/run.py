@@ -177,7 +177,7 @@ def show_result(config: PipelineConfig, runs: Runs, display: Display) -> None:
     promote = f"{command} models promote {runs.version} --reason ..."
     lines = headline(config, metrics_of(config, runs.candidate))
     lines["The gate"] = runs.judgement
-    lines["In service"] = f"version {now.version}, since {now.since}" if now is not None else "no version yet"
+    lines["In service"] = f"version {now.version}, since {now.entry.at}" if now is not None else "no version yet"
     display.say()
     display.pairs(lines)
     display.say(NO_DEVICE)

@@ -10,5 +10,5 @@ run_version.py   which version a run of a DAG is about, and why it failed
 switched_off.py  which of the two nightly DAGs is paused
 in_use.py        the page "In use": what the monitor found in the prediction log
 trend_chart.py   a figure over the nights, as SVG
-shown.py         how numbers and times are written; a page of a long list
+shown.py         how numbers are written; a page of a long list
 """

@@ -13,10 +13,7 @@ from skinlesion.foundation import html_page
 
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = html_page.environment(HERE / "templates")
-TEMPLATES.filters |= {
-    "when": shown.when,
-    "number": shown.number,
-}
+TEMPLATES.filters |= {"number": shown.number}
 
 
 def base(request: Request) -> str:

@@ -19,8 +19,8 @@ from fastapi.responses import RedirectResponse
 from skin_lesion_page import pages, shown
 from skin_lesion_page.access import MAY_REVIEW, may_review
 from skin_lesion_page.own_form import OWN_FORM, form_token
-from skinlesion.data.labels.readings import Reading, ReviewEntry, hidden_from, readings, said
-from skinlesion.data.labels.review_log import LONGEST_REASON, ReviewedMeanwhile, last_of, note, read, undo
+from skinlesion.data.labels.readings import Reading, ReviewEntry, hidden_from, said
+from skinlesion.data.labels.review_log import LONGEST_REASON, ReviewedMeanwhile, last_of, note, read_reviews, undo
 from skinlesion.data.review.queue import Asked, Choice, ReviewQueue, read_queue, thumbnail
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages.settings import PipelineConfig
@@ -53,9 +53,9 @@ def look(request: Request, user: GetUserDep, image: str = "") -> Response:
 @router.get("/queue")
 def queue(request: Request, number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1) -> Response:
     """Show the images of the queue, and what was said of each."""
-    found, entries = read_queue(_dataset()), read(_dataset())
+    found, reviews = read_queue(_dataset()), read_reviews(_dataset())
     rows = shown.page_of(found.asked if found is not None else (), number, ON_A_PAGE)
-    return pages.page(request, "review_queue.html.j2", queue=found, rows=rows, readings=readings(entries), said=said)
+    return pages.page(request, "review_queue.html.j2", queue=found, rows=rows, readings=reviews.of_image, said=said)
 
 
 @router.get("/history")
@@ -63,10 +63,10 @@ def history(
     request: Request, user: GetUserDep, number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1
 ) -> Response:
     """Show who said what of which image, newest first."""
-    entries = read(_dataset())
+    entries, said_of = read_reviews(_dataset())
     undone = {entry.undoes for entry in entries}
     rows = shown.page_of(entries[::-1], number, ON_A_PAGE)
-    hidden = hidden_from(user.get_name(), entries, readings(entries))
+    hidden = hidden_from(user.get_name(), entries, said_of)
     return pages.page(request, "review_history.html.j2", rows=rows, undone=undone, hidden=hidden, said=said)
 
 
@@ -115,8 +115,8 @@ def take_back(request: Request, user: GetUserDep, entry: Annotated[int, Form(ge=
 
 
 def _look(request: Request, user: Any, image: str, notice: str = "") -> Response:
-    found, entries = read_queue(_dataset()), read(_dataset())
-    said_of, name = readings(entries), user.get_name()
+    found, name = read_queue(_dataset()), user.get_name()
+    entries, said_of = read_reviews(_dataset())
     todo = [] if found is None else _todo(found, entries, said_of, name)
     asked = _asked(found, image) if image else next(iter(todo), None)
     following = next((one for one in todo if one is not asked), None)

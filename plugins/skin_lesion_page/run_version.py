@@ -9,24 +9,20 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 
 from skin_lesion_failure import Failure, failure_of_run
+from skinlesion.data.finding import CheckResult
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.record import Record, RecordPart
+from skinlesion.foundation.record import Record
 from skinlesion.registry.snapshot import Registry, Version
 
 SAID_BY: Final = {"skin_lesion_retrain": ("evaluate", "return_value"), "skin_lesion_promote": ("gate", "judgement")}
 """The task and the key of its XCom that names the version, by DAG."""
 
 
-class _Check(RecordPart):
-    verdict: str
-    found: str
-
-
 class _DataReport(Record):
     """What is asked of a data report here; `skinlesion.data.report.contents`, which has all of it, needs pandas."""
 
-    checks: tuple[_Check, ...]
+    checks: tuple[CheckResult, ...]
 
 
 def version_of_run(registry: Registry, dag_id: str, run_id: str) -> Version | None:

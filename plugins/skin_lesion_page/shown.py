@@ -1,4 +1,4 @@
-"""How numbers and times are written, and a page of a long list."""
+"""How numbers are written, and a page of a long list."""
 
 from __future__ import annotations
 
@@ -30,11 +30,6 @@ def page_of(items: Sequence[Item], number: int, size: int) -> Page[Item]:
     last = max(1, -(-len(items) // size))
     number = min(number, last)
     return Page(items[(number - 1) * size : number * size], number, last, len(items))
-
-
-def when(at: str) -> str:
-    """Return a time, ISO 8601 in UTC, as people read it."""
-    return f"{at[:16].replace('T', ' ')} UTC" if at else "an unknown time"
 
 
 def number(found: object) -> str:

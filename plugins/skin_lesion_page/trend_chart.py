@@ -6,18 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-from skin_lesion_page.shown import when
+from skinlesion.foundation.html_page import when
 from skinlesion.registry.snapshot import TrendPoint
-
-WIDTH: Final = 360
-HEIGHT: Final = 168
-LEFT: Final = 40
-RIGHT: Final = 8
-TOP: Final = 10
-BOTTOM: Final = 30
-"""Size and margins of the drawing, in the picture's own units: about the pixels of a phone's screen."""
 
 SHOWN: Final = 90
 """Largest number of nights: with more of them the dots overlap."""
@@ -71,19 +63,19 @@ class Chart:
     latest: str
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """The edges of a drawing: its size, and those of the part in which the values stand."""
 
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
 
 
-FRAME: Final = Frame()
+FRAME: Final = Frame(width=360, height=168, left=40, right=352, top=10, bottom=138)
+"""In the picture's own units: about the pixels of a phone's screen."""
 
 
 def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Chart | None:
@@ -93,11 +85,11 @@ def chart(title: str, points: Sequence[TrendPoint], champion: int | None) -> Cha
         return None
     ends = [end for point in points for end in (point.figure.value, point.figure.low, point.figure.high)]
     low, high = _range([end for end in ends if end is not None])
-    step = (WIDTH - LEFT - RIGHT) / len(points)
-    xs = [round(LEFT + (place + 0.5) * step, 1) for place in range(len(points))]
+    step = (FRAME.right - FRAME.left) / len(points)
+    xs = [round(FRAME.left + (place + 0.5) * step, 1) for place in range(len(points))]
 
     def y(of: float) -> float:
-        return round(TOP + (high - of) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+        return round(FRAME.top + (high - of) / (high - low) * (FRAME.bottom - FRAME.top), 1)
 
     stretches = list(_stretches(points))
     alone = {places[0] for places in stretches if len(places) == 1}

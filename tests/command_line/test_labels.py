@@ -59,7 +59,6 @@ def test_the_json_file_says_what_the_tables_become(
             "becomes": "refused",
         }
     ]
-    assert found["split"]["groups_on_both_sides"] == 0
 
 
 def test_the_terminal_shows_the_same(labels_command: LabelsCommand, tables: list[str]) -> None:

@@ -112,7 +112,7 @@ def test_a_no_is_in_the_history_once_and_stands(answered: Any) -> None:
 def test_no_answer_means_no(answered: Any, models: Path) -> None:
     registry = answered("Reject", None)
     assert registry.in_service is None
-    (declined,) = history.read(models)
+    (declined,) = history.lines(models).all()
     assert (declined.what, declined.actor) == ("declined", "nobody")
     assert declined.reason == "Nobody answered the nightly run of 2026-06-30 in time"
 

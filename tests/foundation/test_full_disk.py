@@ -156,7 +156,7 @@ def test_a_disk_that_takes_a_few_bytes_at_once_gets_the_whole_line(
         for number in (1, 2):
             append_log.append(path, entry(f"reason {number}"))
         atomic.write_text(tmp_path / "file", "whole")
-    assert [one.reason for one in history.read(tmp_path)] == ["reason 1", "reason 2"]
+    assert [one.reason for one in history.lines(tmp_path).all()] == ["reason 1", "reason 2"]
     assert (tmp_path / "file").read_text() == "whole"
 
 
@@ -202,7 +202,7 @@ def test_a_line_whose_flush_fails_is_not_there(tmp_path: Path, monkeypatch: pyte
             append_log.append(path, entry("second"))
         with pytest.raises(OSError, match="Input/output"):
             atomic.write_bytes(tmp_path / "file", b"new")
-    assert [one.reason for one in history.read(tmp_path)] == ["first"]
+    assert [one.reason for one in history.lines(tmp_path).all()] == ["first"]
     assert not (tmp_path / "file").exists()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from skinlesion.foundation.run_names import run_in_words, with_runs_in_words
+from skinlesion.foundation.run_names import run_in_words
 
 
 @pytest.mark.parametrize(
@@ -18,19 +18,3 @@ from skinlesion.foundation.run_names import run_in_words, with_runs_in_words
 )
 def test_a_run_is_named_as_people_name_it(run_id: str, started_by: str | None, words: str) -> None:
     assert run_in_words(run_id, started_by) == words
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("skin_lesion_promote scheduled__2026-07-01", "the nightly run of 2026-07-01"),
-        (
-            "Nobody answered skin_lesion_promote asset_triggered__2026-07-01T03:00:00+00:00_x in time",
-            "Nobody answered the run of 2026-07-01 03:00 UTC in time",
-        ),
-        ("grace", "grace"),
-        ("I trust skin_lesion_promote", "I trust skin_lesion_promote"),
-    ],
-)
-def test_a_text_of_an_old_history_is_readable(text: str, words: str) -> None:
-    assert with_runs_in_words(text) == words

@@ -49,7 +49,7 @@ def test_the_next_night_runs_while_a_version_waits_for_approval_and_what_is_outs
     airflow.wait(lambda: airflow.runs(PROMOTE)[usual] == "success")
     assert airflow.tasks(PROMOTE, usual)["approval"] == "skipped"
     assert airflow.champion() == 1
-    happened = [(entry.what, entry.version) for entry in history.read(airflow.models) if entry.what != "judged"]
+    happened = [(entry.what, entry.version) for entry in history.lines(airflow.models).all() if entry.what != "judged"]
     assert happened == [
         ("approved", 1), ("promoted", 1), ("approved", 2), ("promoted", 2), ("rolled back", 1),
         ("approved", 2), ("promoted", 2), ("promoted", 1),

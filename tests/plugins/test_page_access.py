@@ -60,7 +60,7 @@ def unchanged(models: Path) -> Callable[[], bool]:
     """Return whether the same is in service, with the same history, as before."""
 
     def state() -> tuple[object, ...]:
-        return in_service.read(models), tuple(history.read(models))
+        return in_service.read(models), tuple(history.lines(models).all())
 
     before = state()
     return lambda: state() == before
@@ -107,7 +107,7 @@ def test_who_may_edit_the_dag_may_write(browser_of: Callable[..., TestClient], m
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}/")
     now = in_service.read(models)
     assert now is not None
-    assert (now.version, now.actor, now.reason) == (1, name, "because")
+    assert (now.version, now.entry.actor, now.entry.reason) == (1, name, "because")
 
 
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
@@ -195,7 +195,7 @@ def test_the_page_is_refused_where_it_cannot_be_loaded(
     def missing() -> None:
         raise ImportError("No module named 'skinlesion'")
 
-    monkeypatch.setitem(type(mounted).__call__.__globals__, "_page", missing)
+    monkeypatch.setitem(mounted.__globals__, "_page", missing)
     answer = browser_of("ada").get(f"{PAGE}/")
     assert answer.status_code == 503
     assert "log" in answer.text

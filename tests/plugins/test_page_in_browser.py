@@ -179,7 +179,7 @@ def test_a_person_retrains_reads_the_report_and_rolls_back(airflow: Airflow, pag
     frame.get_by_text(f"Version {before} since").wait_for()
     frame.get_by_text("Why: It misses melanomas < 6 mm & some nevi.").wait_for()
     assert airflow.champion() == before
-    entry = history.read(airflow.models)[-1]
+    entry = history.lines(airflow.models).all()[-1]
     assert (entry.what, entry.actor, entry.version, entry.previous) == ("rolled back", "ada", before, after)
 
     page.evaluate("localStorage.setItem('theme', 'dark')")

@@ -23,6 +23,7 @@ from tests.plugins.test_page_in_browser import picture as screenshot
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels import review_log
+from skinlesion.data.labels.readings import diagnosed
 from skinlesion.data.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def test_two_people_review_and_the_next_night_learns_from_it(airflow: Airflow, c
     one.keyboard.press("u")
     airflow.wait(lambda: review_log.read(airflow.dataset)[-1].what == "undone", 60)
     assert seen[0].isdisjoint(seen[1])
-    said = review_log.diagnosed(airflow.dataset)
+    said = diagnosed(review_log.read_reviews(airflow.dataset).of_image)
     assert len(said) == 19
     assert {entry.by for entry in said.values()} == {"ada", "ben"}
     run = airflow.trigger(RETRAIN, max_relabelled_share=1, max_class_shift=1)

@@ -14,6 +14,7 @@ from tests.plugins.review_folder import asked, content_of, picture
 from tests.plugins.test_page_access import BY_NOBODY, FORGED
 
 from skinlesion.data.labels import review_log
+from skinlesion.data.labels.readings import called_wrong
 from skinlesion.data.review import queue as stored
 from skinlesion.foundation import layout
 
@@ -273,7 +274,7 @@ def test_a_label_may_be_called_wrong_and_others_are_asked_what_it_is(browser_of:
     assert "ada said that it is not nv on" in uma.get(f"{REVIEW}?image=a").text
     assert "ada said that it is not nv" in uma.get(f"{REVIEW}/queue").text
     assert say(uma, "dx:mel", shown(uma, "a")[1]).status_code == 303
-    assert review_log.called_wrong(dataset).keys() == {"a2"}
+    assert called_wrong(review_log.read_reviews(dataset).of_image).keys() == {"a2"}
     assert "a,mel,labelled,uma" in layout.review_table(dataset).read_text()
 
 

@@ -38,7 +38,7 @@ from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
 from skinlesion.registry.register import register
-from skinlesion.registry.release import name_release_files, put_in_service, write_record
+from skinlesion.registry.release import name_release_files, put_in_service
 from skinlesion.stages.settings import PipelineConfig
 
 UNSURE = RULE | {"least_confidence": 1.01}
@@ -103,7 +103,8 @@ class Models:
             switch=switch,
         )
         decision_rule = json.loads(rule_file.read_text())
-        write_record(release, InService(run=f"run-{name}", sha256=sha256, decision_rule=decision_rule, entry=entry))
+        record = InService(run=f"run-{name}", sha256=sha256, decision_rule=decision_rule, entry=entry)
+        record.write(release / model_files.RECORD)
         put_in_service(self.folder, release)
         name_release_files(self.folder)
         self.releases.append(release)

@@ -16,7 +16,7 @@ from tests.data.images.pictures import drawn
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy
 from skinlesion.foundation.shard import WHOLE, Shard
-from skinlesion.prediction.classifier import Prediction, read_for_model
+from skinlesion.prediction.classifier import Answer, Prediction, read_for_model
 from skinlesion.prediction.folder import COLUMNS, PredictionCounts, predict_into, predict_shard, refused_beside
 from skinlesion.prediction.image_files import count_images, image_files, other_files
 from skinlesion.stages.settings import PipelineConfig
@@ -52,7 +52,7 @@ class Model:
             else:
                 share = np.float32((len(file.name) + 1) % 7 / 10)
                 probabilities = np.array([share, 1 - share, 0], np.float32)
-                yield Prediction(file, probabilities, decision="malignant", reason=f"{len(file.name)} letters")
+                yield Prediction(file, Answer(probabilities, None, "malignant", f"{len(file.name)} letters"))
 
 
 def write(folder: Path, *names: str) -> Path:

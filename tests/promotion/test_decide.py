@@ -81,7 +81,10 @@ def test_a_version_that_passes_comes_into_service_once(house: House, gate: Gate,
     assert (judgement.next, judgement.judged_now, judgement.passed) == ("switch", True, True)
     put(house, judgement)
     put(house, judgement)
-    assert [(entry.what, entry.version) for entry in history.read(house.models)] == [("judged", one), ("promoted", one)]
+    assert [(entry.what, entry.version) for entry in history.lines(house.models).all()] == [
+        ("judged", one),
+        ("promoted", one),
+    ]
     verdict = known(Registry.read(house.models).history[0].verdict)
     assert verdict == VerdictSummary(passed=True, against=None, lost=(), at=verdict.at)
 
@@ -200,9 +203,10 @@ def test_a_damaged_release_is_made_anew_by_the_next_night(house: House, gate: Ga
     judged(house, one if asked == "the version in service" else house.add("two"))
     again = known(in_service.read(house.models))
     assert again.is_whole()
-    assert (again.version, again.switch) == (one, 2)
+    assert (again.version, again.entry.switch) == (one, 2)
     assert (
-        again.reason == "A file of release 000001 was missing or altered; all are there again as they were registered"
+        again.entry.reason
+        == "A file of release 000001 was missing or altered; all are there again as they were registered"
     )
     assert Registry.read(house.models).rollback_target is None
 
@@ -215,7 +219,7 @@ def test_where_no_copy_is_left_the_night_goes_on_and_says_so(
     house.candidate("one").tflite.unlink()
     assert judged(house, house.add("two")).judged_now
     assert f"Version {one} cannot be put in service" in caplog.text
-    assert known(in_service.read(house.models)).switch == 1
+    assert known(in_service.read(house.models)).entry.switch == 1
 
 
 def test_the_newest_version_is_the_one_measured_last(house: House) -> None:

@@ -89,7 +89,7 @@ def test_a_person_moves_the_reference_down_with_a_reason(house: House) -> None:
         models_app, ["reference", "1", "--reason", "Its labels were wrong", "--models", str(house.models)]
     )
     assert answer.exit_code == 0
-    entry = history.read(house.models)[-1]
+    entry = history.lines(house.models).all()[-1]
     assert (entry.what, entry.version, entry.previous) == ("made the reference", 1, 2)
     assert entry.reason == "Its labels were wrong"
     registry = Registry.read(house.models).require_whole()

@@ -109,7 +109,7 @@ def test_a_person_opens_it_and_the_history_has_both_figures(house: House, scored
     )
     assert answer.exit_code == 0, answer.output
     assert scored == [set(HeldOutParts.of(house.rows, 0.2, 100).sealed["image"])]
-    entry = history.read(house.models)[-1]
+    entry = history.lines(house.models).all()[-1]
     assert (entry.what, entry.version, known(entry.sealed).images) == (
         "measured on the sealed lesions", number, len(scored[0]),
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_it_is_opened_every_so_many_promotions(house: House, scored: list[set[st
     for number in range(5):
         judgement = judge_once(config, house.add(str(number)), actor="the night")
         switch_to(config, judgement, actor="the night", reason=judgement.reason)
-    opened = [one for one in history.read(house.models) if one.sealed is not None]
+    opened = [one for one in history.lines(house.models).all() if one.sealed is not None]
     assert [one.version for one in opened] == [2, 4]
     assert opened[0].reason.startswith("2 promotions since the last time. On ")
     assert Registry.read(house.models).require_whole().reference == 1

@@ -171,7 +171,7 @@ def test_a_rollback_works_whatever_is_damaged_of_what_is_in_service(two: Path, h
     assert Registry.read(two).damage == ()
     put(two, 3)
     assert served(two) == "three"
-    assert [(entry.what, entry.previous, entry.version) for entry in history.read(two)] == [
+    assert [(entry.what, entry.previous, entry.version) for entry in history.lines(two).all()] == [
         ("promoted", None, 1), ("promoted", 1, 2), ("rolled back", 2, 1), ("promoted", 1, 3),
     ]  # fmt: skip
 

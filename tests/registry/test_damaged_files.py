@@ -229,7 +229,7 @@ def test_a_last_line_cut_at_any_byte_is_as_if_it_had_never_been_begun(two: Path,
     path(two).write_bytes(content[: start + 9])
     if path is history.path:
         put(two, 3)
-        assert [(one.what, one.version) for one in history.read(two)] == [
+        assert [(one.what, one.version) for one in history.lines(two).all()] == [
             ("promoted", 1),
             ("promoted", 2),
             ("promoted", 3),
@@ -240,9 +240,9 @@ def test_a_last_line_cut_at_any_byte_is_as_if_it_had_never_been_begun(two: Path,
 def test_a_whole_last_line_that_an_editor_left_without_a_line_break_counts(two: Path) -> None:
     path = history.path(two)
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    assert [entry.version for entry in history.read(two)] == [1, 2]
+    assert [entry.version for entry in history.lines(two).all()] == [1, 2]
     put(two, 3)
-    assert [entry.version for entry in history.read(two)] == [1, 2, 3]
+    assert [entry.version for entry in history.lines(two).all()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])
@@ -261,4 +261,4 @@ def test_a_switch_whose_line_the_disk_does_not_take_is_noted_by_the_next_one(
     assert Registry.read(two).history[0].version == 3
     assert Registry.read(two).damage == ()
     put(two, 1)
-    assert [entry.version for entry in history.read(two)] == [1, 2, 3, 1]
+    assert [entry.version for entry in history.lines(two).all()] == [1, 2, 3, 1]

@@ -60,7 +60,7 @@ def test_a_promoted_version_is_under_the_names_that_users_know(models: Path) -> 
     put(models, 1)
     assert served(models) == "one"
     now = known(in_service.read(models))
-    assert (now.version, now.actor, now.reason, now.is_whole()) == (1, "somebody", "a test", True)
+    assert (now.version, now.entry.actor, now.entry.reason, now.is_whole()) == (1, "somebody", "a test", True)
     assert known(candidate_in_service(models)).run == "one"
     put(models, 2)
     assert served(models) == "two"
@@ -115,11 +115,11 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     models: Path, do: Callable[[Path], object], said: str
 ) -> None:
     put(models, 1)
-    before = history.read(models)
+    before = history.lines(models).all()
     with pytest.raises(DataError, match=said):
         do(models)
     assert served(models) == "one"
-    assert history.read(models) == before
+    assert history.lines(models).all() == before
 
 
 @pytest.mark.parametrize("file", ["skin_lesion_classifier_trained.h5", "model.tflite"])
@@ -170,7 +170,7 @@ def test_two_promotions_that_were_decided_on_the_same_model_do_not_both_win(mode
     assert f"version 1 was in service, and now version {winner} is" in said[loser]
     assert f"person {winner}: It is better" in said[loser]
     assert served(models) == {2: "two", 3: "three"}[winner]
-    assert [entry.version for entry in history.read(models)] == [1, winner]
+    assert [entry.version for entry in history.lines(models).all()] == [1, winner]
 
 
 def test_a_first_promotion_that_another_came_before_does_not_win(models: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_switch_that_is_killed_between_any_two_steps_leaves_the_old_or_the_new
             put(trial, 2) if what == "promote" else rollback(trial, actor="somebody", reason="a test")
             assert served(trial) == "two"
         put(trial, 1)
-        happened = [(entry.what, entry.version) for entry in history.read(trial)]
+        happened = [(entry.what, entry.version) for entry in history.lines(trial).all()]
         assert happened[len(before) :] == [switched, ("promoted", 1)]
     assert outcomes == sorted(outcomes, key=lambda run: run == "two")
     assert set(outcomes) == {old, "two"}

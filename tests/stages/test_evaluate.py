@@ -20,18 +20,18 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import read_table
+from skinlesion.prediction.answers import Answers
+from skinlesion.prediction.classifier import Answer
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.prediction.held_out_scores import (
     PREDICTION_COLUMNS,
     answers_of,
     stored_answers_of,
-    stored_probabilities_of,
 )
 from skinlesion.prediction.measurable import LEARNT_COLUMNS
 from skinlesion.prediction.sealed import HeldOutParts
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
-from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.stages import evaluate
 from skinlesion.stages.pipeline import run_stage
@@ -108,7 +108,7 @@ def test_the_stored_answers_are_those_that_were_given_and_other_images_are_asked
     candidate.predictions.write_bytes(kept)
 
 
-def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
+def test_stored_answers_are_taken_by_content_and_only_others_are_asked(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, candidate = config_of(trained), candidate_of(trained, 2)
@@ -116,17 +116,25 @@ def test_stored_probabilities_are_taken_by_content_and_only_others_are_asked(
     given = pd.read_parquet(candidate.predictions)
     asked: list[int] = []
 
-    def probabilities_of(config: Any, candidate: Any, rows: pd.DataFrame) -> np.ndarray:
+    def answers_of(config: Any, candidate: Any, rows: pd.DataFrame) -> Answers:
         asked.append(len(rows))
-        return np.tile([0.2, 0.3, 0.5], (len(rows), 1))
+        return Answers.of([Answer(np.array([0.2, 0.3, 0.5], np.float32), 1.0, "unknown", "asked anew")] * len(rows))
 
-    monkeypatch.setattr("skinlesion.prediction.held_out_scores.probabilities_of", probabilities_of)
-    found = stored_probabilities_of(config, candidate, rows)
-    np.testing.assert_array_equal(found, given[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64))
+    monkeypatch.setattr("skinlesion.prediction.held_out_scores.answers_of", answers_of)
+    found = stored_answers_of(config, candidate, rows)
+    np.testing.assert_array_equal(
+        found.probabilities, given[["benign", "malignant", "unknown"]].to_numpy(dtype=np.float64)
+    )
     assert asked == []
     changed = rows.assign(sha256=["0" * 64, *rows["sha256"].iloc[1:]])
-    found = stored_probabilities_of(config, candidate, changed)
-    assert asked == [1] and found[0].tolist() == [0.2, 0.3, 0.5]
+    found = stored_answers_of(config, candidate, pd.concat([changed, changed.head(1)]))
+    assert (asked, found.reasons[0], found.reasons[-1], len(found.reasons)) == (
+        [1],
+        "asked anew",
+        "asked anew",
+        len(rows) + 1,
+    )
+    assert found.probabilities[0].tolist() == pytest.approx([0.2, 0.3, 0.5])
 
 
 def learns(candidate: Candidate, rows: pd.DataFrame) -> None:
@@ -178,8 +186,6 @@ def test_a_candidate_is_not_measured_on_what_it_learnt_and_no_answer_for_it_is_s
     assert report.done == found.images == len(stored) == len(rows) - len(learnt)
     assert not set(stored["image"]) & set(learnt["image"])
     assert found.left_out.sentence in found.warnings
-    measured = known(Registry.read(config.models).version(2).measured)
-    assert (measured.images, measured.left_out_images, measured.left_out_lesions) == (found.images, len(learnt), 1)
     assert run_stage("evaluate", config).done == 0
     learns(candidate, rows)
     with pytest.raises(DataError, match="too few to judge"):

@@ -66,7 +66,7 @@ def test_what_has_no_diagnosis_is_prepared_and_in_no_class_count_side_or_view(fe
     assert (report.images, report.waiting, sum(row.images for row in report.classes)) == (10, 6, 10)
     assert {row.dx for row in report.diagnoses}.isdisjoint({""})
     assert "Without a diagnosis" in layout.data_report(few.folder).read_text()
-    summary = labels_summary(labels_of_dataset(few.config()), 0.2)
+    summary = labels_summary(labels_of_dataset(few.config(), {}), 0.2)
     assert (summary.rows, summary.waiting, summary.refused, sum(summary.classes.values())) == (15, 5, 0, 10)
 
 
@@ -203,7 +203,7 @@ def test_a_quarter_of_the_queue_is_for_images_without_a_diagnosis_and_another_mo
     for seed in range(6):
         (layout.images(config.dataset) / f"new{seed}.jpg").write_bytes(jpeg(seed))
     run_data_side(config)
-    queue, doubted = make_queue(config, 8)
+    queue, doubted = make_queue(config, 8, review_log.read_reviews(config.dataset))
     new = [one for one in queue.asked if one.image.startswith("new")]
     assert queue.waiting == 6
     assert len(new) == max(2, 8 - len(doubted))
@@ -219,7 +219,7 @@ def test_a_quarter_of_the_queue_is_for_images_without_a_diagnosis_and_another_mo
     assert Look("review", config).report() is not None
     layout.release_in_service(config.models).unlink()
     assert Look("review", config).report() is None
-    queue, _ = make_queue(config, 8)
+    queue, _ = make_queue(config, 8, review_log.read_reviews(config.dataset))
     unasked = next(one for one in queue.asked if one.image.startswith("new"))
     assert (unasked.probabilities, unasked.version) == ({}, None)
     assert unasked.reason == "It has no diagnosis, so nothing learns from it."

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.labels.review_log import note, undo
+from skinlesion.data.labels.review_log import Reviews, note, undo
 from skinlesion.data.manifest import held_out_rows, read_manifest, version
 from skinlesion.data.review import making
 from skinlesion.data.review.queue import read_queue, thumbnail, thumbnails
@@ -131,7 +131,7 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     for stage in ("ingest", "resize", "organize"):
         run_stage(stage, config)
     rows = held_out_rows(read_manifest(config.dataset))
-    note_relabelled(config, rows)  # the same line is not added again by evaluate
+    note_relabelled(config, rows, rows)  # the same line is not added again by evaluate
     run_stage("evaluate", config)
     assert rows.set_index("image").at[image, "dx"] == "mel"
     after = metrics_of(config, run)
@@ -155,10 +155,28 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
         run_stage(stage, config)
     rows = held_out_rows(read_manifest(config.dataset))
     for _ in range(2):  # as if the process had been killed before it measured
-        note_relabelled(config, rows)
+        note_relabelled(config, rows, rows)
     newest, *others = [one for one in Registry.read(config.models).history if one.relabelled is not None]
     assert others == entries
     assert newest.relabelled == Relabelled(images=1, by={"the tables": 1}, held_out_version=before.held_out_version)
+
+
+def test_a_held_out_image_that_has_left_the_data_is_noted_once_and_a_renamed_one_is_not(copy_of_trained: Path) -> None:
+    config = config_of(copy_of_trained, seed=OTHER_SEED)
+    rows = held_out_rows(read_manifest(config.dataset))
+    rows.loc[1, "image"] = "another name"
+    note_relabelled(config, rows.iloc[1:], rows)  # still held out, and not measured on
+    assert not [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    fewer, gone = rows.iloc[1:], rows.iloc[0]
+    for _ in range(2):
+        note_relabelled(config, fewer, fewer)
+    [entry] = [one for one in Registry.read(config.models).history if one.relabelled is not None]
+    assert entry.relabelled == Relabelled(images=0, left=1, by={}, held_out_version=version(fewer))
+    assert (entry.what, entry.actor, entry.version) == ("measured without images that left", "the data", 2)
+    assert entry.reason == (
+        f"Since version 2 was measured, held-out images have left the data (1): {gone['label']} 1. Figures of before and after do not "
+        "compare"
+    )
 
 
 @pytest.mark.parametrize("rows", [3, 50])
@@ -180,4 +198,4 @@ def test_the_nearest_are_of_other_lesions_in_blocks_of_any_size(monkeypatch: pyt
 
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Run ingest first"):
-        make_queue(config_of(tmp_path), 5)
+        make_queue(config_of(tmp_path), 5, Reviews([], {}))

@@ -16,8 +16,8 @@ from skinlesion.foundation.errors import DataError
 
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write images/ and diagnoses.csv.")],
-    images: Annotated[int, typer.Option(help="Number of images.")] = 240,
-    seed: Annotated[int, typer.Option(help="Other seeds give other lesions.")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=100_000, help="Number of images.")] = 240,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other lesions.")] = 0,
 ) -> None:
     """Draw procedural dermoscopic images with labels, to try things out without a download."""
     from skinlesion.data.sources.drawn.sample import write_sample
@@ -42,12 +42,16 @@ def labels(
     """Show what tables of diagnoses become, without images: classes, groups, refused rows, contradictions."""
     from skinlesion.data.labels.joined import join_tables
     from skinlesion.data.labels.of_dataset import labels_of_dataset
+    from skinlesion.data.labels.review_log import read_reviews
     from skinlesion.data.report.labels_summary import labels_summary, print_summary
 
     config = config_of(dataset, None, settings)
     for folder in filter(Path.is_dir, tables or ()):
         raise DataError(f"{folder} is a folder: name its tables, or take it as the data set with --dataset {folder}.")
-    joined = join_tables(tables, (), config.actinic_keratosis) if tables else labels_of_dataset(config)
+    if tables:
+        joined = join_tables(tables, (), config.actinic_keratosis)
+    else:
+        joined = labels_of_dataset(config, read_reviews(config.dataset).of_image)
     found = labels_summary(joined, config.held_out_fraction)
     if json_file is not None:
         found.write(json_file.absolute())

@@ -120,17 +120,18 @@ class Display(logging.Handler):
         """Say what a stage did."""
         self.finish_with(sentence(report))
 
-    def finish_with(self, text: str) -> None:
+    def finish_with(self, text: str, style: str = "") -> None:
         """Say what came of the stage that is at work."""
         stage, self._stage = self._stage, None
         if stage is not None:
-            self._say_of(stage, text)
+            if self._live is not None:
+                self._live.refresh()  # what is printed is followed by the live line as it was drawn last
+            head = f"{stage.head()}  "
+            self._print(f"{head}{text}", indent=" " * len(head), style=style, bold=len(stage.name))
 
     def stop(self) -> None:
         """Take the stage that is at work away: it failed, or was stopped."""
-        stage, self._stage = self._stage, None
-        if stage is not None:
-            self._say_of(stage, "did not finish.", style="bold red")
+        self.finish_with("did not finish.", style="bold red")
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print lines that stay. In a terminal they are broken between words; nothing is cut."""
@@ -155,12 +156,6 @@ class Display(logging.Handler):
                 f"  {'Note' if record.levelno < logging.ERROR else 'Error'}: {text}", indent="    ", style="yellow"
             )
 
-    def _say_of(self, stage: _Work, text: str, style: str = "") -> None:
-        if self._live is not None:
-            self._live.refresh()  # what is printed is followed by the live line as it was drawn last
-        head = f"{stage.head()}  "
-        self._print(f"{head}{text}", indent=" " * len(head), style=style, bold=len(stage.name))
-
     def _print(self, line: str, *, indent: str | None, style: str = "", bold: int = 0) -> None:
         """Print a line, in a terminal broken between words, with this indentation; None leaves it whole, as a path."""
         lines = [line]
@@ -180,15 +175,20 @@ class Display(logging.Handler):
         self.console.print(text, soft_wrap=True, highlight=False)
         self._last_line = time.monotonic()
 
-    def _live_line(self) -> RenderableType:
+    def _at_work(self) -> tuple[_Work, _Work] | None:
+        """Return what is shown, and the part of it that is at work; None if nothing is."""
         stage, parts = self._stage, list(self._parts)
         work = parts[-1] if parts else stage
-        if work is None:
+        return None if work is None else (stage or work, work)
+
+    def _live_line(self) -> RenderableType:
+        found = self._at_work()
+        if found is None:
             return Group()
+        shown, work = found
         bar = ProgressBar(
             total=work.total or None, completed=work.done, pulse=not work.total, animation_time=time.monotonic()
         )
-        shown = stage or work
         detail = Column(no_wrap=self.console.width >= _BAR_IN_FULL)
         line = Table.grid(Column(no_wrap=True), Column(max_width=_BAR), detail, padding=(0, 2, 0, 0))
         line.add_row(Text(shown.head()), bar, Text(_detail(shown, work)))
@@ -196,10 +196,9 @@ class Display(logging.Handler):
 
     def _break_silence(self) -> None:
         while not self._ended.wait(1.0):
-            stage, parts = self._stage, list(self._parts)
-            work = parts[-1] if parts else stage
-            if work is not None and time.monotonic() - self._last_line >= SECONDS_OF_SILENCE:
-                shown = stage or work
+            found = self._at_work()
+            if found is not None and time.monotonic() - self._last_line >= SECONDS_OF_SILENCE:
+                shown, work = found
                 so_far = f"{duration(time.monotonic() - shown.since)} so far"
                 self._print(f"  {shown.name}: {', '.join(filter(None, (so_far, _detail(shown, work))))}", indent="    ")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.redaction import without_secrets
+from skinlesion.foundation.regular_file import causes
 
 KEPT: Final = "What was finished is kept"
 
@@ -54,7 +55,7 @@ def failure_of(error: BaseException, *, again: str, folders: Iterable[Path]) -> 
         return Failure(f"Stopped. {KEPT}: run {again} again to go on.", 130)
     if isinstance(error, DataError):
         return Failure(str(error), 2)
-    if full := next(filter(_is_disk_full, _causes(error)), None):
+    if full := next(filter(_is_disk_full, causes(error)), None):
         return Failure(_disk_full(full, again, folders), 3)
     if isinstance(error, OSError):
         return Failure(f"{str(error).rstrip('.')}. {KEPT}: run {again} again when the cause is gone.", 3)
@@ -64,16 +65,6 @@ def failure_of(error: BaseException, *, again: str, folders: Iterable[Path]) -> 
         else f"An error of the program ended it: {type(error).__name__}: {error}"
     )
     return Failure(f"{what.rstrip('.')}. {KEPT}: {again} can be tried again.", 1)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and those that it came from."""
-    one: BaseException | None = error
-    seen: list[BaseException] = []
-    while one is not None and one not in seen:
-        seen.append(one)
-        yield one
-        one = one.__cause__ or one.__context__
 
 
 def _is_disk_full(error: BaseException) -> bool:

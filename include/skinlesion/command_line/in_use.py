@@ -9,19 +9,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from skinlesion.command_line.options import Dataset, Models, Settings, config_of, err, out, show_log
+from skinlesion.command_line.options import Dataset, Models, Settings, commands, config_of, err, out, show_log
 from skinlesion.foundation.terminal import print_whole
 
 Folder = Annotated[
     Path | None, typer.Option("--log", help="Folder of the prediction log.", show_default="the setting prediction_log")
 ]
 
-log_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="The prediction log: what is in it, and how a case is removed from it.",
-    pretty_exceptions_enable=False,
-)
+log_app = commands("The prediction log: what is in it, and how a case is removed from it.")
 
 
 def monitor(dataset: Dataset = None, models: Models = None, log: Folder = None, settings: Settings = None) -> None:

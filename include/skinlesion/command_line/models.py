@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
-from skinlesion.command_line.options import Dataset, Models, out
+from skinlesion.command_line.options import Dataset, Models, commands, config_of, out
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
@@ -26,17 +26,11 @@ from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.switch import promote, rollback, set_reference
 from skinlesion.registry.verdict import read_verdict
 from skinlesion.registry.versions import FIGURES
-from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from skinlesion.registry.version_comparison import VersionComparison
 
-models_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Versions of the model: list them, show and compare their figures, put one in service, go back.",
-    pretty_exceptions_enable=False,
-)
+models_app = commands("Versions of the model: list them, show and compare their figures, put one in service, go back.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option(help="The reason, which the history keeps.")]
@@ -102,12 +96,6 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
         print_whole(out, "", "Read with care:")
         for sentence in version.measured.warnings:
             print_whole(out, f"  {sentence}", indent=4)
-    if version.measured is not None and version.measured.left_out_images:
-        left_out = version.measured
-        print_whole(
-            out,
-            f"Not measured on {left_out.left_out_images} held-out images of {left_out.left_out_lesions} lesions, which it learnt.",
-        )
     if verdict is None:
         print_whole(out, "", "The gate has not judged it.", "")
     else:
@@ -176,8 +164,7 @@ def open_sealed_part(number: Number, reason: Reason, dataset: Dataset = None, mo
     """
     from skinlesion.promotion.sealed import open_sealed
 
-    given = {"dataset": dataset, "models": models}
-    config = PipelineConfig.of({name: path.absolute() for name, path in given.items() if path is not None})
+    config = config_of(dataset, models, None)
     _print_entry(open_sealed(config, number, actor=this_user(), reason=reason))
 
 
@@ -235,7 +222,7 @@ def restore_registry(models: Models = None) -> None:
 
 
 def _folder(models: Path | None) -> Path:
-    return PipelineConfig.of({} if models is None else {"models": models.absolute()}).models
+    return config_of(None, models, None).models
 
 
 def _print_json(content: object) -> None:
@@ -254,7 +241,7 @@ def _in_service(registry: Registry) -> str:
         return "What is in service cannot be read."
     if now is None:
         return "No model is in service. `skinlesion models promote VERSION --reason ...` puts one there."
-    return f"Version {now.version} is in service since {now.since} ({now.actor}): {now.reason}"
+    return f"Version {now.version} is in service since {now.entry.at} ({now.entry.actor}): {now.entry.reason}"
 
 
 def _reference(registry: Registry) -> Iterator[str]:

@@ -59,6 +59,11 @@ def shard_of(text: str) -> Shard:
         raise DataError(f"--shard {text}: expected I/N with 1 <= I <= N <= 64, for example 2/4.") from None
 
 
+def commands(help: str) -> typer.Typer:
+    """Return a group of commands, which has none yet."""
+    return typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=help, pretty_exceptions_enable=False)
+
+
 def show_log(quiet: bool) -> None:
     """Print log messages of this package to standard error, all of them or only errors."""
     handler = RichHandler(console=err, show_path=False, show_time=False, markup=False)

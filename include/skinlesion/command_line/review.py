@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from skinlesion.command_line.options import Dataset, Models, Settings, config_of, out, show_log
+from skinlesion.command_line.options import Dataset, Models, Settings, commands, config_of, out, show_log
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.spreadsheet import csv_text
@@ -16,12 +16,7 @@ from skinlesion.foundation.terminal import print_whole
 
 _SHOWN = 20
 
-review_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Labels that are likely wrong: what to look at, and what people say who looked.",
-    pretty_exceptions_enable=False,
-)
+review_app = commands("Labels that are likely wrong: what to look at, and what people say who looked.")
 
 
 @review_app.command("list", rich_help_panel="Look")
@@ -37,17 +32,18 @@ def list_suspects(
     Every label is judged by models that saw no picture of its lesion. The labels stay as they are: to mend one, say so on the
     page or with `skinlesion review import`, or correct its row in the table that it comes from; the next run learns from it.
     """
-    from skinlesion.data.labels.readings import readings, sentence_of_waiting
-    from skinlesion.data.labels.review_log import read
+    from skinlesion.data.labels.readings import sentence_of_waiting
+    from skinlesion.data.labels.review_log import read_reviews
     from skinlesion.data.review.suspects import COLUMNS
     from skinlesion.stages.review import make_queue
 
     show_log(quiet=True)
     config = config_of(dataset, models, settings)
-    _, found = make_queue(config, config.review_queue)
+    reviews = read_reviews(config.dataset)
+    _, found = make_queue(config, config.review_queue, reviews)
     if output is not None:
         atomic.write_text(output.absolute(), csv_text([*COLUMNS], found.head(most).astype(str).values.tolist()))
-    if waits := sentence_of_waiting(readings(read(config.dataset))):
+    if waits := sentence_of_waiting(reviews.of_image):
         print_whole(out, waits)
     if found.empty:
         print_whole(out, "No label is doubted.")

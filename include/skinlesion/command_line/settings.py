@@ -94,13 +94,11 @@ def _is_wanted(described: dict[str, Any], section: str | None, search: str | Non
 
 
 def _refuse_unknown(section: str) -> None:
-    sections = list(dict.fromkeys(SECTION_OF.values()))
-    if section.strip().lower() in (known.lower() for known in sections):
-        return
-    found = {known.lower(): known for known in sections}
-    suggestion = did_you_mean(section, found)
-    sentences = (f"There is no section `{section}`.", suggestion, f"Sections: {', '.join(sections)}.")
-    raise DataError(" ".join(filter(None, sentences)))
+    found = {known.lower(): known for known in SECTION_OF.values()}
+    if section.strip().lower() not in found:
+        suggestion = did_you_mean(section, found)
+        sentences = (f"There is no section `{section}`.", suggestion, f"Sections: {', '.join(found.values())}.")
+        raise DataError(" ".join(filter(None, sentences)))
 
 
 def _lines(described: dict[str, Any], width: int) -> list[str]:

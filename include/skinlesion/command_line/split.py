@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from skinlesion.command_line.options import Dataset, Models, Settings, config_of, out
+from skinlesion.command_line.options import Dataset, Models, Settings, commands, config_of, out
 from skinlesion.foundation.terminal import print_whole
 from skinlesion.registry.history import this_user
 
-split_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="The split into training and held-out lesions: show it, or accept one that does not follow from the last.",
-    pretty_exceptions_enable=False,
+split_app = commands(
+    "The split into training and held-out lesions: show it, or accept one that does not follow from the last."
 )
 
 

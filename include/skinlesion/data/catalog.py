@@ -11,10 +11,11 @@ import pandas as pd
 from skinlesion.data.labels.classes import LABELS, ClassCount
 from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.split import SPLITS, require_no_leak
+from skinlesion.data.split_table import split_noted_in
 from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import DamagedTable, read_notes, read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_table, write_table
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -83,11 +84,7 @@ def write_catalog(dataset: Path, catalog: pd.DataFrame, split: SplitVersion) -> 
 
 def split_of_catalog(dataset: Path) -> SplitVersion:
     """Return the split that the sides of the catalog come from. Raises DataError when the catalog does not say."""
-    path = layout.catalog(dataset)
-    version = SplitVersion.of_notes(read_notes(path))
-    if version is None:
-        raise DataError(f"{path} does not say which split it belongs to: another program wrote it. Run ingest.")
-    return version
+    return split_noted_in(layout.catalog(dataset), "ingest")
 
 
 def accepted(catalog: pd.DataFrame) -> pd.DataFrame:

@@ -208,9 +208,7 @@ class _Committer:
             return
         # The files that the table is about to name are on disk first, however the machine ends.
         atomic.flush_all(self._folder)
-        bucket_of_row = rows["image"].map(bucket_of)
-        for bucket in sorted(changed):
-            self._table.write(bucket, rows[bucket_of_row == bucket].sort_values("name", ignore_index=True))
+        self._table.write_each(rows, rows["image"].map(bucket_of), changed, "name")
         self._written = marks
 
     @staticmethod

@@ -6,7 +6,8 @@ row is valid while the file has the size and the times of the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -118,10 +119,12 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
         key=key_of_subjects,
     )
     with progress("examine", len(todo)) as advance:
-        for batch in _batches(spread(examine, todo, workers=config.workers_used(), kind="threads"), advance):
+        examined = _counted(spread(examine, todo, workers=config.workers_used(), kind="threads"), advance)
+        while some := list(itertools.islice(examined, _ROWS_BETWEEN_WRITES)):
+            batch = pd.DataFrame(some).astype(FILE_COLUMNS)
             rows = pd.concat([rows, batch], ignore_index=True)
-            _write_buckets(table, rows, _buckets(batch["file"]))
-    _write_buckets(table, rows, gone)
+            table.write_each(rows, rows["file"].map(bucket_of_file), _buckets(batch["file"]), "file")
+    table.write_each(rows, rows["file"].map(bucket_of_file), gone, "file")
     return Examined(rows, len(todo), others, unusable)
 
 
@@ -136,22 +139,10 @@ def known_of(config: DataSettings, file: str) -> pd.DataFrame:
     return known[known["file"] == file]
 
 
-def _batches(rows: Iterator[_Row], advance: Callable[[int], None]) -> Iterator[pd.DataFrame]:
-    batch: list[_Row] = []
+def _counted(rows: Iterable[_Row], advance: Callable[[int], None]) -> Iterator[_Row]:
     for row in rows:
-        batch.append(row)
         advance(1)
-        if len(batch) == _ROWS_BETWEEN_WRITES:
-            yield pd.DataFrame(batch).astype(FILE_COLUMNS)
-            batch = []
-    if batch:
-        yield pd.DataFrame(batch).astype(FILE_COLUMNS)
-
-
-def _write_buckets(table: BucketTable, rows: pd.DataFrame, buckets: set[int]) -> None:
-    bucket_of_row = rows["file"].map(bucket_of_file)
-    for bucket in sorted(buckets):
-        table.write(bucket, rows[bucket_of_row == bucket].sort_values("file", ignore_index=True))
+        yield row
 
 
 def _buckets(files: pd.Series) -> set[int]:

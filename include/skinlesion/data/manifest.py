@@ -10,11 +10,11 @@ from typing import Final
 import pandas as pd
 
 from skinlesion.data.split import HELD_OUT, TRAIN, require_no_leak
-from skinlesion.data.split_table import read_split
+from skinlesion.data.split_table import read_split, split_noted_in
 from skinlesion.data.split_version import KnownSplit, SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.tables import DamagedTable, read_notes, read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, read_table, write_table
 
 COLUMNS: Final = {
     "file": "str",
@@ -54,10 +54,7 @@ def trusted_manifest(dataset: Path, also: Iterable[KnownSplit]) -> tuple[pd.Data
     also: the states of the split that the registry knows. Raises DataError when the split does not follow from what is known,
     LeakError when a lesion is on both sides.
     """
-    path, manifest = layout.manifest(dataset), read_manifest(dataset)
-    version = SplitVersion.of_notes(read_notes(path))
-    if version is None:
-        raise DataError(f"{path} does not say which split its sides come from: another program wrote it. Run organize.")
+    manifest, version = read_manifest(dataset), split_noted_in(layout.manifest(dataset), "organize")
     read_split(dataset, also)
     require_clean_split(manifest)
     return manifest, version

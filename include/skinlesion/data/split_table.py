@@ -158,6 +158,14 @@ def written(dataset: Path, before: SplitTable, decisions: pd.DataFrame) -> Split
     return after.version
 
 
+def split_noted_in(path: Path, stage: str) -> SplitVersion:
+    """Return the split that the sides of a table come from, which the stage wrote. Raises DataError when the table does not say."""
+    version = SplitVersion.of_notes(read_notes(path))
+    if version is None:
+        raise DataError(f"{path} does not say which split its sides come from: another program wrote it. Run {stage}.")
+    return version
+
+
 def known_in(dataset: Path) -> Iterator[KnownSplit]:
     """Yield the states of the split that the catalog and the manifest know. One that cannot be read, or does not say, knows none."""
     for path in (layout.catalog(dataset), layout.manifest(dataset)):

@@ -20,8 +20,13 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": _count, "jpeg": _jpeg}
+    made.filters |= {"count": _count, "jpeg": _jpeg, "when": when}
     return made
+
+
+def when(at: str) -> str:
+    """Return a time, ISO 8601 in UTC, as people read it."""
+    return f"{at[:16].replace('T', ' ')} UTC" if at else "an unknown time"
 
 
 def _count(value: float) -> str:

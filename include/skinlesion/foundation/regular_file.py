@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -97,15 +98,19 @@ def reason_of(error: OSError) -> str:
     return _WORDS.get(error.errno or 0, f"it cannot be read ({error.strerror or error})")
 
 
-def is_disk_full(error: BaseException | None) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Return whether an error, or one that it came from, says that nothing more can be written to this machine's disk."""
+    return any(isinstance(one, OSError) and one.errno in DISK_FULL for one in causes(error))
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it came from."""
+    one: BaseException | None = error
     seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return True
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return False
+    while one is not None and one not in seen:
+        yield one
+        seen.append(one)
+        one = one.__cause__ or one.__context__
 
 
 def kind_of(mode: int) -> str:

@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 _RUN: Final = r"(?P<type>[a-z_]+)__(?P<day>\d{4}-\d{2}-\d{2})(?:T(?P<minute>\d{2}:\d{2})\S*)?"
-_NAMED: Final = re.compile(rf"\bskin_lesion_[a-z]+ {_RUN}")
 
 
 def run_in_words(run_id: str, started_by: str | None = None) -> str:
@@ -25,8 +24,3 @@ def run_in_words(run_id: str, started_by: str | None = None) -> str:
     if found["type"] == "manual":
         return f"a run that {started_by} started on {at}" if started_by else f"a run started by hand on {at}"
     return f"the run of {at}"
-
-
-def with_runs_in_words(text: str) -> str:
-    """Return a text in which the runs of this project's DAGs, each the name of the DAG and of the run, are in words."""
-    return _NAMED.sub(lambda found: run_in_words(found[0].partition(" ")[2]), text)

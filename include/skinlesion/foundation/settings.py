@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skinlesion.foundation.cores import cores_allowed
@@ -35,6 +35,9 @@ ADDED_LATER: Final = "added_later"
 
 IN_FORM: Final = "in_form"
 """Key in a field's `json_schema_extra`: whether the trigger form asks for the setting."""
+
+ProjectPath = Annotated[Path, AfterValidator(lambda path: PROJECT_ROOT / path)]
+"""A path; one that is not absolute begins at the project."""
 
 OptionalText = Annotated[
     str,
@@ -83,6 +86,9 @@ class Settings(BaseSettings):
     section: ClassVar[str] = ""
     """Heading under which the trigger form and `skinlesion settings` show the fields that this class declares."""
 
+    where_listed: ClassVar[str] = "`skinlesion settings --search WORD` finds settings."
+    """Where people find the names of these settings."""
+
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """Return the section with these settings over the environment's and the defaults.
@@ -92,12 +98,25 @@ class Settings(BaseSettings):
         try:
             return cls(**settings)
         except ValidationError as error:
-            raise DataError(describe_problems(error, cls.model_fields)) from None
+            raise DataError(cls._in_words(error)) from None
 
     @classmethod
     def own_fields(cls) -> tuple[str, ...]:
         """Return the names of the settings that this class declares itself, in their order."""
         return tuple(name for name in cls.__annotations__ if name in cls.model_fields)
+
+    @classmethod
+    def _in_words(cls, error: ValidationError) -> str:
+        """Return one sentence for each problem: the setting, what was expected, what was found."""
+        lines = []
+        for problem in error.errors(include_url=False):
+            name = ".".join(str(part) for part in problem["loc"]) or "settings"
+            if problem["type"] == "extra_forbidden":
+                sentences = (f"There is no setting `{name}`.", did_you_mean(name, cls.model_fields), cls.where_listed)
+                lines.append(" ".join(filter(None, sentences)))
+            else:
+                lines.append(without_secrets(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}."))
+        return "\n".join(lines)
 
     def fingerprint(self, stage: str, version: int = 1) -> str:
         """Return 16 hex digits that change with the settings that the stage's files depend on.
@@ -123,13 +142,13 @@ class Folders(Settings):
 
     section = "Data"
 
-    dataset: Path = setting(
+    dataset: ProjectPath = setting(
         Path("dataset"),
         "Image source",
         "Folder with images/ and diagnoses.csv. Everything derived from them is written beside them.",
         in_form=False,
     )
-    models: Path = setting(
+    models: ProjectPath = setting(
         Path("models"),
         "Models folder",
         "Folder of the built model, the candidates and the model in service.",
@@ -142,11 +161,6 @@ class Folders(Settings):
         "folder.",
         in_form=False,
     )
-
-    @field_validator("dataset", "models")
-    @classmethod
-    def _from_project_root(cls, path: Path) -> Path:
-        return path if path.is_absolute() else PROJECT_ROOT / path
 
     def folders_to_predict(self) -> list[Path]:
         """Return the folders within which a run of the prediction DAG may name images."""
@@ -197,23 +211,3 @@ def value_text(value: Any) -> str:
 def fingerprint(values: Any) -> str:
     """Return 16 hex digits of the SHA-256 of a JSON-able value, independent of key order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def describe_problems(error: ValidationError, known: Iterable[str]) -> str:
-    """Return one sentence for each problem: the setting, what was expected, what was found.
-
-    known: the names that there are, for a suggestion where a name is wrong.
-    """
-    lines = []
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"]) or "settings"
-        if problem["type"] == "extra_forbidden":
-            sentences = (
-                f"There is no setting `{name}`.",
-                did_you_mean(name, known),
-                "`skinlesion settings --search WORD` finds settings.",
-            )
-            lines.append(" ".join(filter(None, sentences)))
-        else:
-            lines.append(without_secrets(f"Setting `{name}`: {problem['msg']}; found {problem['input']!r}."))
-    return "\n".join(lines)

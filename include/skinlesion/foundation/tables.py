@@ -167,3 +167,8 @@ class BucketTable:
                 path.unlink(missing_ok=True)
             return existed
         return write_table(path, rows, self.columns)
+
+    def write_each(self, rows: pd.DataFrame, bucket_of_row: pd.Series, buckets: Iterable[int], by: str) -> None:
+        """Replace the rows of some buckets, each sorted by a column. bucket_of_row: where each of all rows belongs."""
+        for bucket in sorted(buckets):
+            self.write(bucket, rows[bucket_of_row == bucket].sort_values(by, ignore_index=True))

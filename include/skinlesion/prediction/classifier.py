@@ -59,6 +59,11 @@ class Answer(NamedTuple):
     reason: str
     learnt: Learnt = ""
 
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return LABELS[int(self.probabilities.argmax())]
+
 
 class NoNumber(ImageRefused, DataError):
     """The network's answer for an image is not a number: it has no decision, and the model cannot be measured on it."""
@@ -91,20 +96,11 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for an image file (see `Answer`), or the reason why the file was refused."""
+    """The answer for an image file, or the reason why the file was refused."""
 
     file: Path
-    probabilities: Probabilities | None
+    answer: Answer | None
     refused: str = ""
-    distance: float | None = None
-    decision: str = ""
-    reason: str = ""
-    learnt: Learnt = ""
-
-    @property
-    def label(self) -> str:
-        """The most probable class; empty for a refused file."""
-        return "" if self.probabilities is None else LABELS[int(self.probabilities.argmax())]
 
 
 def classifier_of(path: Path) -> Callable[[], Classifier]:
@@ -191,11 +187,8 @@ def predict(
 
     def one(path: Path) -> Prediction:
         try:
-            answer = classifiers.get()(*read_for_model(path, config))
+            return Prediction(path, classifiers.get()(*read_for_model(path, config)))
         except ImageRefused as refusal:
             return Prediction(path, None, str(refusal))
-        return Prediction(
-            path, answer.probabilities, "", answer.distance, answer.decision, answer.reason, answer.learnt
-        )
 
     return spread(one, files, workers=config.workers_used(), kind="threads")

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.images.formats import image_name
+from skinlesion.data.images.listing import printable
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
@@ -36,7 +37,7 @@ from skinlesion.foundation.spreadsheet import cell
 from skinlesion.foundation.tables import BucketTable
 from skinlesion.prediction.answers import ANSWER_COLUMNS, Answers
 from skinlesion.prediction.classifier import Answer, Prediction
-from skinlesion.prediction.image_files import image_files, shown
+from skinlesion.prediction.image_files import image_files
 
 COLUMNS: Final = ("image", *LABELS, "label", "decision", "reason", "learnt", "file")
 """Columns of a table of predictions. `image` is the file's name without its suffix, as everywhere; `learnt` says whether the
@@ -84,7 +85,7 @@ class _Images:
     def of(cls, paths: Sequence[Path], shard: Shard, identity: str) -> Self:
         files, keys, buckets, of_shard = [], array("Q"), array("B"), set(shard.buckets())
         for path in image_files(paths):
-            bucket = bucket_of(shown(image_name(path)))
+            bucket = bucket_of(printable(image_name(path)))
             if bucket in of_shard:
                 files.append(str(path))
                 keys.append(_key(path, identity))
@@ -129,7 +130,7 @@ def predict_into(table: Path, paths: Sequence[Path], predict: Predict, *, identi
     with _held(table, WHOLE) as stored:
         images = _Images.of(paths, WHOLE, identity)
         counts = _predict_missing(stored, images, predict, WHOLE)
-        refused = ((shown(str(one.file)), one.refused) for one in _predictions(stored, images) if one.refused)
+        refused = ((printable(str(one.file)), one.refused) for one in _predictions(stored, images) if one.refused)
         usable = (one for one in _predictions(stored, images) if not one.refused)
         if counts.refused:
             _write_csv(refused_beside(table), ("file", "reason"), (map(cell, row) for row in refused))
@@ -193,9 +194,9 @@ def _predict_missing(stored: BucketTable, images: _Images, predict: Predict, sha
 
 def _store(stored: BucketTable, bucket: int, images: _Images, done: Sequence[tuple[int, Prediction]]) -> pd.DataFrame:
     """Add answers to a bucket and return its rows: one an image that is there now and has an answer, in their order."""
-    answers = Answers.of([_answer(prediction) for _, prediction in done])
+    given = [prediction.answer or _NO_ANSWER for _, prediction in done]
+    answers, learnt = Answers.of(given), [answer.learnt for answer in given]
     keys, refused = images.keys[[at for at, _ in done]], [prediction.refused for _, prediction in done]
-    learnt = [prediction.learnt for _, prediction in done]
     columns = {"key": keys, **answers.as_columns(), "learnt": learnt, "refused": refused}
     new = pd.DataFrame(columns).astype(_BUCKET_COLUMNS)
     rows: pd.DataFrame = pd.concat([stored.read([bucket]), new]).drop_duplicates("key")
@@ -203,12 +204,6 @@ def _store(stored: BucketTable, bucket: int, images: _Images, done: Sequence[tup
     rows = rows.iloc[places[places >= 0]]
     stored.write(bucket, rows)
     return rows
-
-
-def _answer(prediction: Prediction) -> Answer:
-    if prediction.probabilities is None:
-        return _NO_ANSWER
-    return Answer(prediction.probabilities, prediction.distance, prediction.decision, prediction.reason)
 
 
 def _predictions(stored: BucketTable, images: _Images) -> Iterator[Prediction]:
@@ -222,7 +217,8 @@ def _predictions(stored: BucketTable, images: _Images) -> Iterator[Prediction]:
         if refused:
             yield Prediction(Path(file), None, refused)
         else:
-            yield Prediction(Path(file), np.array(probabilities, np.float32), "", distance, decision, reason, learnt)
+            answer = Answer(np.array(probabilities, np.float32), distance, decision, reason, learnt)
+            yield Prediction(Path(file), answer)
 
 
 def _key(path: Path, identity: str) -> int:
@@ -270,7 +266,7 @@ def _write_parquet(path: Path, predictions: Iterator[Prediction]) -> None:
 
 def _row(prediction: Prediction) -> tuple[str | float, ...]:
     """Return the values of `COLUMNS`."""
-    assert prediction.probabilities is not None
-    file = shown(str(prediction.file))
-    answer = (prediction.label, prediction.decision, prediction.reason, prediction.learnt)
-    return (image_name(file), *prediction.probabilities.tolist(), *answer, file)
+    answer, file = prediction.answer, printable(str(prediction.file))
+    assert answer is not None
+    said = (answer.label, answer.decision, answer.reason, answer.learnt)
+    return (image_name(file), *answer.probabilities.tolist(), *said, file)

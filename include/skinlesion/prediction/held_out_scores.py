@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from skinlesion.data.images import statistics
 from skinlesion.data.images.file import Pixels
-from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import RunSettings
@@ -30,25 +27,6 @@ STATISTICS_COLUMNS: Final = {"sha256": "str", "width": "int32", "height": "int32
 """Columns of picture_statistics.parquet: the size of the image file, and measures of the 224x224 pixels that the model saw."""
 
 
-def probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return the candidate's probabilities for these files, shape (n, 3), predicted anew."""
-    return answers_of(config, candidate, rows).probabilities
-
-
-def stored_probabilities_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return the candidate's probabilities for these files, shape (n, 3): the stored ones, predicted anew if not stored."""
-    columns = {name: PREDICTION_COLUMNS[name] for name in ("sha256", *LABELS)}
-    try:
-        stored = read_table(candidate.predictions, columns).drop_duplicates("sha256").set_index("sha256")
-    except OSError:
-        stored = pd.DataFrame(columns=list(LABELS), dtype="float32")
-    result = stored.reindex(rows["sha256"]).to_numpy(dtype=np.float64)
-    asked = np.flatnonzero(np.isnan(result).any(axis=1))
-    if len(asked):
-        result[asked] = probabilities_of(config, candidate, rows.iloc[asked])
-    return result
-
-
 def stored_table(candidate: Candidate) -> pd.DataFrame | None:
     """Return the candidate's stored answers, `PREDICTION_COLUMNS`; None if there are none that can be read."""
     try:
@@ -58,11 +36,15 @@ def stored_table(candidate: Candidate) -> pd.DataFrame | None:
 
 
 def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFrame) -> Answers:
-    """Return the candidate's answers for these files: the stored ones if all are stored, else predicted anew."""
+    """Return the candidate's answers for these files: the stored ones, and where none is stored what is predicted anew."""
     table = stored_table(candidate)
-    if table is None or not rows["sha256"].isin(table["sha256"]).all():
+    if table is None:
         return answers_of(config, candidate, rows)
     stored = table.drop_duplicates("sha256").set_index("sha256")
+    missing = rows[~rows["sha256"].isin(stored.index)].drop_duplicates("sha256")
+    if len(missing):
+        asked = answers_of(config, candidate, missing)
+        stored = pd.concat([stored, pd.DataFrame(asked.as_columns(), index=missing["sha256"])])
     return Answers.of_table(stored.loc[rows["sha256"]])
 
 

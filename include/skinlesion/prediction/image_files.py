@@ -61,11 +61,8 @@ def other_files(paths: Sequence[Path]) -> list[str]:
     """Return the files under the folders named that are no images, and are not predicted; hidden ones are left out."""
     folders = [path for path in paths if path.is_dir()]
     return [
-        shown(str(folder / found.file))
+        printable(str(folder / found.file))
         for folder in folders
         for found in found_in(folder)
         if not found.is_image and not found.reason and not Path(found.file).name.startswith(".")
     ]
-
-
-shown = printable

@@ -76,7 +76,7 @@ def judge_once(
     version = registry.version(number)
     now = registry.in_service
     if now is not None and now.version == number and now.is_whole():
-        return _settled(version, f"Version {number} is in service since {now.since}.")
+        return _settled(version, f"Version {number} is in service since {now.entry.at}.")
     is_own = dag_run is not None and _is_judged_by(registry, version, dag_run)
     if is_own and version.verdict is not None and not version.verdict.passed:
         return _of_verdict(version, version.verdict, True, None)
@@ -233,7 +233,7 @@ def newest(registry: Registry) -> Version:
         raise DataError(
             f"No candidate was evaluated in {registry.models}. Run skin_lesion_retrain, or `skinlesion run`."
         )
-    return registry.version(measured[-1])
+    return registry.version(measured[-1].number)
 
 
 def is_decided(registry: Registry) -> bool:

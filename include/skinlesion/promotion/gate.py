@@ -21,7 +21,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.network import quiet_tensorflow
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.decision import rule_beside
-from skinlesion.prediction.held_out_scores import stored_probabilities_of
+from skinlesion.prediction.held_out_scores import stored_answers_of
 from skinlesion.prediction.measurable import Measurable
 from skinlesion.prediction.sealed import HeldOutParts
 from skinlesion.promotion.beside import OnLesions, beside_others, in_percent
@@ -68,7 +68,7 @@ def judge(config: PromotionSettings, registry: Registry, number: int) -> Verdict
         is_first = champion.candidate is None and not champion.problem
         looks = Looks.of(reversed(registry.history), held_out.loc[held_out["label"] == MALIGNANT, "group"].nunique())
         criteria += [_data_checks(config, candidate), _size(config, candidate), _latency(config, candidate, rows)]
-        criteria += _floors(config, stored_probabilities_of(config, candidate, rows), on, is_first=is_first)
+        criteria += _floors(config, stored_answers_of(config, candidate, rows).probabilities, on, is_first=is_first)
         beside, look = beside_others(config, number, on, champion, reference, looks)
         criteria += beside
     return Verdict(
@@ -113,7 +113,7 @@ def _required(
 def _decided(config: PromotionSettings, model: Candidate, rows: pd.DataFrame) -> Decided:
     """Return a model's answers at its operating point."""
     threshold = rule_beside(model.h5).malignant_threshold
-    return Decided.of(stored_probabilities_of(config, model, rows), threshold)
+    return Decided.of(stored_answers_of(config, model, rows).probabilities, threshold)
 
 
 def _whole(registry: Registry, judged: Version, training: TrainingRecord | None) -> Criterion:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import field_validator
-
-from skinlesion.foundation.settings import PROJECT_ROOT, RunSettings, setting
+from skinlesion.foundation.settings import ProjectPath, RunSettings, setting
 
 
 class PromotionSettings(RunSettings):
@@ -128,7 +126,7 @@ class PromotionSettings(RunSettings):
     approval_hours: float = setting(
         12, "Wait for approval (hours)", "No answer within this time counts as no.", gt=0, le=720
     )
-    change_plan: Path = setting(
+    change_plan: ProjectPath = setting(
         Path("change_plan.yaml"),
         "Change plan",
         "File that says which changes may go into service by themselves. Without it the program's default plan is in force; "
@@ -154,8 +152,3 @@ class PromotionSettings(RunSettings):
         ge=1,
         le=100_000,
     )
-
-    @field_validator("change_plan")
-    @classmethod
-    def _plan_from_project_root(cls, path: Path) -> Path:
-        return path if path.is_absolute() else PROJECT_ROOT / path

@@ -6,14 +6,11 @@ import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
-
-from pydantic import AfterValidator
+from typing import ClassVar, Final, Literal
 
 from skinlesion.foundation import append_log, layout
 from skinlesion.foundation.append_log import Lines
 from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.foundation.run_names import with_runs_in_words
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.verdict import VerdictSummary
 from skinlesion.registry.versions import FIGURES
@@ -28,14 +25,11 @@ What = Literal[
     "made the reference",
     "measured on the sealed lesions",
     "measured by other labels",
+    "measured without images that left",
 ]
 
 SWITCHES: Final = ("promoted", "rolled back")
 """What changes which version is in service."""
-
-
-Words = Annotated[str, AfterValidator(with_runs_in_words)]
-"""Text for people. A history that an earlier version of this program began names runs as Airflow does."""
 
 
 class SealedFigures(RecordPart):
@@ -63,15 +57,17 @@ class SealedFigures(RecordPart):
 
 
 class Relabelled(RecordPart):
-    """Held-out images that have another class than before, so that models are measured by another truth.
+    """Held-out images that have another class than before, or have left the data, so that models are measured by another truth.
 
     Attributes:
-        images: how many.
-        by: of how many of them somebody said what they show, by their name; the rest is by the tables.
+        images: how many have another class.
+        left: how many are not held out any more: their files or rows are gone, or they are refused.
+        by: of how many of the first somebody said what they show, by their name; the rest is by the tables.
         held_out_version: names the held-out images with their labels from then on.
     """
 
     images: int
+    left: int = 0
     by: dict[str, int]
     held_out_version: str
 
@@ -83,7 +79,8 @@ class HistoryEntry(Record):
         at: when, ISO 8601, UTC, seconds.
         what: `judged` by the gate; `approved` or `declined` by a person (or by nobody in time); `promoted`, `rolled back`;
             `removed`: its files went by the retention setting; `made the reference` by a person; `measured on the sealed lesions`, which are opened for it; `measured by other labels`:
-            all versions from then on, as held-out images were relabelled since this one was measured.
+            all versions from then on, as held-out images were relabelled since this one was measured; `measured without images that left`:
+            the same, as held-out images are not in the data any more.
         actor: who did it: a user's name, or a run of the DAG in words.
         version: number of the version concerned; for a switch, the one that came into service.
         previous: for a switch, the version that was in service before, for a reference the one before; None if none was.
@@ -91,7 +88,7 @@ class HistoryEntry(Record):
         verdict: what the gate had said of the version by then; None if it was not asked.
         switch: number of the switch, 1, 2, ...; None for what is none.
         sealed: what was measured on the sealed lesions, if that is what happened.
-        relabelled: which held-out images have another class, if that is what happened.
+        relabelled: how many held-out images have another class or have left, if that is what happened.
         dag_run: for a verdict, the DAG and Airflow's name of the run that asked for it; None if it was no run.
     """
 
@@ -99,10 +96,10 @@ class HistoryEntry(Record):
 
     at: str
     what: What
-    actor: Words
+    actor: str
     version: int
     previous: int | None = None
-    reason: Words
+    reason: str
     verdict: VerdictSummary | None = None
     switch: int | None = None
     sealed: SealedFigures | None = None
@@ -116,16 +113,8 @@ def path(models: Path) -> Path:
 
 
 def lines(models: Path) -> Lines[HistoryEntry]:
-    """Return the entries that can be read, oldest first, and what cannot."""
+    """Return the entries that can be read, as they are in the file, oldest first, and what cannot; `snapshot.Registry` has the whole history."""
     return append_log.read(path(models), HistoryEntry.of_line)
-
-
-def read(models: Path) -> list[HistoryEntry]:
-    """Return the entries as they are in the file, oldest first; `snapshot.Registry.read` returns the whole history.
-
-    Raises DataError if a line does not fit.
-    """
-    return lines(models).all()
 
 
 def append(models: Path, entry: HistoryEntry) -> None:

@@ -72,30 +72,6 @@ class InService(Record):
         """Number of the version."""
         return self.entry.version
 
-    @computed_field
-    @property
-    def since(self) -> str:
-        """When it came into service, ISO 8601, UTC."""
-        return self.entry.at
-
-    @computed_field
-    @property
-    def actor(self) -> str:
-        """Who put it there."""
-        return self.entry.actor
-
-    @computed_field
-    @property
-    def reason(self) -> str:
-        """Why it was put there."""
-        return self.entry.reason
-
-    @computed_field
-    @property
-    def switch(self) -> int | None:
-        """Number of the switch, 1, 2, ..."""
-        return self.entry.switch
-
     @property
     def h5(self) -> Path:
         """The model as the recipe's users know it."""
@@ -177,8 +153,8 @@ def of_release(folder: Path) -> InService:
         record = InService.read(folder / RECORD)
     except OSError as error:
         raise DataError(f"{folder / RECORD} cannot be read ({error.strerror}). {REMEDY}") from error
-    if folder.name.isdigit() and record.switch != int(folder.name):
-        raise DataError(f"{folder / RECORD} is that of another release: its switch is {record.switch}. {REMEDY}")
+    if folder.name.isdigit() and record.entry.switch != int(folder.name):
+        raise DataError(f"{folder / RECORD} is that of another release: its switch is {record.entry.switch}. {REMEDY}")
     return record.model_copy(update={"folder": folder})
 
 

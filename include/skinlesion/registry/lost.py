@@ -6,7 +6,7 @@ The history, the versions, the releases and the candidates name each other, so w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,13 +48,19 @@ def of_releases(releases: Sequence[InService]) -> dict[int, Registered]:
         release.version: Registered(
             number=release.version,
             run=release.run,
-            created=release.since,
+            created=release.entry.at,
             sha256={TFLITE_OF_CANDIDATE if name == TFLITE else name: one for name, one in release.sha256.items()},
             training_version="",
             git_revision="",
         )
         for release in releases
     }
+
+
+def named_in(entries: Iterable[HistoryEntry], known: KnownVersions) -> set[int]:
+    """Return the numbers of the versions that the history names, or a measurement."""
+    named = {number for entry in entries for number in (entry.version, entry.previous) if number is not None}
+    return named | {line.number for line in known.measured}
 
 
 def lost(
@@ -64,8 +70,8 @@ def lost(
 
     noted: the history as it is in its file. entries: with the switches that the releases know.
     """
-    named = {number for entry in entries for number in (entry.version, entry.previous) if number is not None}
-    named |= set(known.measured) | (set() if known.registered else set(noted_beside_candidates(models)))
+    named = named_in(entries, known)
+    named |= set() if known.registered else set(noted_beside_candidates(models))
     if numbers := sorted(named - known.registered.keys()):
         yield (
             f"{versions.path(models)} does not have the versions {_in_words(numbers)}, which the history, the releases or the "

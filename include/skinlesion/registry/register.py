@@ -64,6 +64,4 @@ def measurement(metrics: MetricsRecord, at: str) -> Measurement:
         held_out_version=metrics.held_out_version,
         split=metrics.split,
         warnings=tuple(metrics.warnings),
-        left_out_images=metrics.left_out.images,
-        left_out_lesions=metrics.left_out.lesions,
     )

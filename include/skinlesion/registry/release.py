@@ -8,17 +8,10 @@ from typing import Final
 
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.registry.in_service import InService
 from skinlesion.registry.model_files import H5, RECORD, TFLITE
 
 NAMES: Final = (H5, TFLITE, RECORD)
 """The files of a release that are also reached under their names in models/."""
-
-
-def write_record(release: Path, record: InService) -> None:
-    """Write a release's record, the last of its files."""
-    record.write(release / RECORD)
-    atomic.flush(release.parent)
 
 
 def put_in_service(models: Path, release: Path) -> None:

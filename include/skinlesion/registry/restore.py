@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from skinlesion.foundation.record import Record
 from skinlesion.registry import history, versions
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
+from skinlesion.registry.lost import named_in
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.model_files import H5
 from skinlesion.registry.register import measurement
@@ -61,7 +62,7 @@ def restore(models: Path) -> Restored:
             return Restored((), (), len(known.registered), len(entries), ())
         released = {number: _completed(models, version) for number, version in registry.known.registered.items()}
         everything = released | noted | known.registered
-        unknown = tuple(sorted(_named(entries, known) - everything.keys()))
+        unknown = tuple(sorted(named_in(entries, known) - everything.keys()))
         everything |= {number: _unknown(number, entries) for number in unknown}
         registered = [RegisteredLine(registered=everything[number]) for number in sorted(everything)]
         measured = _measurements(models, known, everything)
@@ -81,11 +82,6 @@ def restore(models: Path) -> Restored:
         entries=len(entries),
         unknown=unknown,
     )
-
-
-def _named(entries: Iterable[HistoryEntry], known: KnownVersions) -> set[int]:
-    named = {number for entry in entries for number in (entry.version, entry.previous) if number is not None}
-    return named | set(known.measured)
 
 
 def _completed(models: Path, version: Registered) -> Registered:
@@ -108,9 +104,8 @@ def _unknown(number: int, entries: Sequence[HistoryEntry]) -> Registered:
 
 def _measurements(models: Path, known: KnownVersions, registered: dict[int, Registered]) -> list[MeasuredLine]:
     """Return the measurements in their order; of a version without any, that which its candidate has."""
-    of_version = {number: iter(measurements) for number, measurements in known.measurements.items()}
-    lines = [MeasuredLine(number=number, measured=next(of_version[number])) for number in known.measured]
-    last = max(known.measured, default=0)
+    lines = [*known.measured]
+    last = max((line.number for line in lines), default=0)
     for number in sorted(registered.keys() - known.measurements.keys()):
         found = _measurement_beside(Candidate(layout.candidate(models, registered[number].run)), registered[number])
         if found is not None:

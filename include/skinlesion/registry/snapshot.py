@@ -201,11 +201,10 @@ class Registry:
 
     def trend(self, name: str) -> tuple[TrendPoint, ...]:
         """Return a figure of `versions.FIGURES` over the nights, oldest first."""
-        of_version = {number: iter(measurements) for number, measurements in self.known.measurements.items()}
-        measured = ((number, next(of_version[number])) for number in self.known.measured)
         return tuple(
-            TrendPoint(one.at, number, one.figures.get(name, Figure()), one.held_out_version)
-            for number, one in measured
+            TrendPoint(one.at, line.number, one.figures.get(name, Figure()), one.held_out_version)
+            for line in self.known.measured
+            for one in (line.measured,)
         )
 
     @property

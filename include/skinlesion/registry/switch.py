@@ -24,8 +24,8 @@ from skinlesion.registry import history, in_service, lost, signature
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.in_service import InService
-from skinlesion.registry.model_files import RULE_FILE, released
-from skinlesion.registry.release import name_release_files, put_in_service, require_free_names, write_record
+from skinlesion.registry.model_files import RECORD, RULE_FILE, released
+from skinlesion.registry.release import name_release_files, put_in_service, require_free_names
 from skinlesion.registry.snapshot import Registry, Version
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def writing(models: Path, *, wait: float = LOCK_WAIT, although_damaged: bool = F
         if not although_damaged:
             registry.require_whole()
         noted = {entry.switch for entry in history.lines(models).records}
-        if registry.in_service is not None and registry.in_service.switch not in noted:
+        if registry.in_service is not None and registry.in_service.entry.switch not in noted:
             _note(models, registry.in_service.entry, although_damaged=although_damaged)
         yield registry
 
@@ -189,7 +189,7 @@ def _switch(
     if instead_of != "any" and previous != instead_of:
         raise Superseded(_superseded(version.number, instead_of, registry))
     if now is not None and now.version == version.number and now.is_whole():
-        raise DataError(f"Version {version.number} is in service since {now.since}: there is nothing to do.")
+        raise DataError(f"Version {version.number} is in service since {now.entry.at}: there is nothing to do.")
     if not registry.damage:
         require_free_names(models)
     entry = HistoryEntry(
@@ -222,7 +222,11 @@ def _switch(
 def _superseded(number: int, instead_of: int | None, registry: Registry) -> str:
     expected = "no model" if instead_of is None else f"version {instead_of}"
     now = registry.in_service
-    found = "nothing is" if now is None else f"version {now.version} is, since {now.since} ({now.actor}: {now.reason})"
+    found = (
+        "nothing is"
+        if now is None
+        else f"version {now.version} is, since {now.entry.at} ({now.entry.actor}: {now.entry.reason})"
+    )
     return (
         f"Version {number} was not put in service: when that was decided {expected} was in service, and now {found}. "
         "Compare them and decide again."
@@ -260,7 +264,9 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
         _copy_verified([own, *(one / name for one in others)], folder / name, expected, version.number)
     signature.carry(models, version.number, served, folder, others)
     decision_rule = _decision_rule(folder / RULE_FILE, version.number)
-    write_record(folder, InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry))
+    record = InService(run=version.run, sha256=served, decision_rule=decision_rule, entry=entry)
+    record.write(folder / RECORD)
+    atomic.flush(folder.parent)
 
 
 def _decision_rule(path: Path, number: int) -> dict[str, JsonValue]:

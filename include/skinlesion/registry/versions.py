@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
@@ -47,7 +48,6 @@ class Measurement(RecordPart):
         held_out_version: names the held-out images; figures on other images do not compare.
         split: the split that held them out.
         warnings: sentences that a reader of the figures must know.
-        left_out_images, left_out_lesions: how many more are held out, which it was not measured on as it learnt their lesions.
     """
 
     at: str
@@ -57,8 +57,6 @@ class Measurement(RecordPart):
     held_out_version: str
     split: SplitVersion | None = None
     warnings: tuple[str, ...] = ()
-    left_out_images: int = 0
-    left_out_lesions: int = 0
 
 
 class Registered(RecordPart):
@@ -120,17 +118,16 @@ def _of_line(line: bytes, path: Path, number: int) -> RegisteredLine | MeasuredL
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """The versions that are registered, and their measurements, oldest first.
+    """The versions that are registered, and their measurements.
 
     Attributes:
-        measured: the number of the version of each measurement, in the order of the file. Which of two came first is known
-            from it alone: the times are those of a clock, for people.
+        measured: each measurement, in the order of the file. Which of two came first is known from it alone: the times are those
+            of a clock, for people.
         damage: a sentence for each line that cannot be read.
     """
 
     registered: dict[int, Registered]
-    measurements: dict[int, list[Measurement]]
-    measured: tuple[int, ...] = ()
+    measured: tuple[MeasuredLine, ...] = ()
     damage: tuple[str, ...] = ()
 
     @classmethod
@@ -138,24 +135,30 @@ class KnownVersions:
         """Return those under models/, as far as the file can be read."""
         lines = append_log.read(path(models), _of_line)
         registered: dict[int, Registered] = {}
-        measurements: dict[int, list[Measurement]] = {}
-        measured: list[int] = []
+        measured: list[MeasuredLine] = []
         damage = [*lines.damage]
         for entry in lines.records:
             if isinstance(entry, MeasuredLine):
-                measurements.setdefault(entry.number, []).append(entry.measured)
-                measured.append(entry.number)
+                measured.append(entry)
             elif registered.setdefault(entry.registered.number, entry.registered) != entry.registered:
                 number = entry.registered.number
                 damage.append(
                     f"{path(models)} has two versions {number}, the candidates {registered[number].run} and "
                     f"{entry.registered.run}; expected one. {append_log.REMEDY}"
                 )
-        return cls(registered, measurements, tuple(measured), tuple(damage))
+        return cls(registered, tuple(measured), tuple(damage))
+
+    @cached_property
+    def measurements(self) -> dict[int, list[Measurement]]:
+        """The measurements of each version that was measured, oldest first."""
+        found: dict[int, list[Measurement]] = {}
+        for line in self.measured:
+            found.setdefault(line.number, []).append(line.measured)
+        return found
 
     def measured_later(self, one: int, other: int) -> int:
         """Return which of two versions was measured last."""
-        return next(number for number in reversed(self.measured) if number in (one, other))
+        return next(line.number for line in reversed(self.measured) if line.number in (one, other))
 
     def of(self, run: str, sha256: Mapping[str, str]) -> Registered | None:
         """Return the version of these files, None if they are not registered."""
@@ -170,7 +173,7 @@ def splits_known(models: Path) -> list[KnownSplit]:
     """
     known = KnownVersions.read(models)
     found = [(number, version.split) for number, version in known.registered.items()]
-    found += [(number, one.split) for number, measured in known.measurements.items() for one in measured]
+    found += [(line.number, line.measured.split) for line in known.measured]
     splits = [KnownSplit(f"version {number} of {models}", split) for number, split in found if split is not None]
     return splits and [max(splits, key=lambda one: one.version.generation)]
 

@@ -20,14 +20,14 @@ def collect(config: PipelineConfig) -> StageReport:
     with held_for_ingest(config):
         sources = collect_from_sources(config)
         require_images(config.dataset)
-        review_log.write_table(config.dataset)
+        reviews = review_log.write_table(config.dataset)
         look = Look("collect", config)
         tables_as_before = look.report() is not None
         if not tables_as_before:
             # Ingest reads the tables again. Here they are checked before reading the images, which takes hours.
             from skinlesion.data.labels.of_dataset import labels_of_dataset
 
-            labels_of_dataset(config)
+            labels_of_dataset(config, reviews)
     arrived = sum(source.arrived for source in sources.values())
     skipped = sum(source.already_there + source.waiting for source in sources.values())
     failed = sum(source.failed for source in sources.values())

@@ -90,13 +90,14 @@ def evaluate(config: PipelineConfig) -> StageReport:
         raise DataError(
             f"{candidate.folder} holds no trained candidate for this data and these settings. Run train first."
         )
-    parts = held_out_parts(config, held_out_rows(manifest))
+    held_out = held_out_rows(manifest)
+    parts = held_out_parts(config, held_out)
     own = measurable(config.dataset, parts.nightly, [candidate])
     rows, key = own.rows, evaluation_key(config, training, own.rows)
     metrics = None if config.force else _current_metrics(candidate, key)
     is_current = metrics is not None
     if metrics is None:
-        note_relabelled(config, rows)
+        note_relabelled(config, rows, held_out)
     sealed = "" if parts.sealed.empty else parts.sentence
     metrics = metrics or _evaluate(config, candidate, training, own, split, key, sealed)
     registered = register(config.models, candidate, metrics)

@@ -26,7 +26,7 @@ from skinlesion.data.labels.conflicts import conflicting_diagnoses
 from skinlesion.data.labels.image_name import composed
 from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import labels_of_dataset, rows_of_files
-from skinlesion.data.labels.readings import ReviewEntry, said
+from skinlesion.data.labels.readings import ReviewEntry, called_wrong, diagnosed, said
 from skinlesion.data.report.labels_summary import fallback_counts
 from skinlesion.data.settings import DataSettings
 from skinlesion.data.sources import any_source, collect
@@ -78,19 +78,19 @@ def ingest(config: PipelineConfig, *, prepared: bool = False) -> StageReport:
 def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     watch = Stopwatch()
     require_images(config.dataset)
-    review_log.write_table(config.dataset)
-    labels = labels_of_dataset(config)
+    reviews = review_log.write_table(config.dataset)
+    labels = labels_of_dataset(config, reviews)
     atomic.remove_partials(config.dataset)
     files, read, others, unusable = examined_files(config, again=config.force and not prepared)
     catalog, copies, notes = _catalog(config, labels, files, unusable)
-    reviewed = review_log.diagnosed(config.dataset) if config.review_labels == "win" else {}
+    reviewed = diagnosed(reviews) if config.review_labels == "win" else {}
     _refuse_other_pictures(catalog, reviewed)
     before = read_split(config.dataset, splits_known(config.models))
     decided = before.decisions
     pairs = find_near_duplicates(config, files)
     duplicates = duplicate_sets(catalog["sha256"], pairs)
     if config.review_labels != "ignore":
-        notes += _without_wrong_labels(catalog, review_log.called_wrong(config.dataset), duplicates, reviewed)
+        notes += _without_wrong_labels(catalog, called_wrong(reviews), duplicates, reviewed)
     in_pool = catalog["split"] == contract.POOL
     usable = (catalog["refused"] == "") & ~in_pool
     conflicts = conflicting_diagnoses(catalog[usable], duplicates[usable], reviewed)

@@ -16,8 +16,8 @@ import pandas as pd
 from skinlesion.data.catalog import read_catalog, waiting
 from skinlesion.data.images.near_duplicates import DuplicateTables
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.data.labels.readings import readings, waiting_readers
-from skinlesion.data.labels.review_log import read
+from skinlesion.data.labels.readings import waiting_readers
+from skinlesion.data.labels.review_log import Reviews, read_reviews
 from skinlesion.data.manifest import read_manifest
 from skinlesion.data.report.thumbnails import thumbnails
 from skinlesion.data.review import making
@@ -75,10 +75,10 @@ def review(config: PipelineConfig) -> StageReport:
     size = config.review_queue
     if not size:
         return watch.report("review", seen=0, done=0)
-    queue = read_queue(config.dataset) if queue_path(config.dataset).exists() else None
-    is_current = queue is not None and not config.force and queue.key == _key(config, size)
+    reviews, queue = read_reviews(config.dataset), read_queue(config.dataset)
+    is_current = queue is not None and not config.force and queue.key == _key(config, size, reviews)
     if queue is None or not is_current:
-        queue, _ = make_queue(config, size)
+        queue, _ = make_queue(config, size, reviews)
     return watch.report(
         "review",
         seen=queue.labelled,
@@ -87,19 +87,19 @@ def review(config: PipelineConfig) -> StageReport:
             "doubted": queue.doubted,
             "waiting": queue.waiting,
             "asked": len(queue.asked),
-            "waiting_readers": list(waiting_readers(readings(read(config.dataset)))),
+            "waiting_readers": list(waiting_readers(reviews.of_image)),
         },
     )
 
 
-def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataFrame]:
+def make_queue(config: PipelineConfig, size: int, reviews: Reviews) -> tuple[ReviewQueue, pd.DataFrame]:
     """Return the queue, which is stored with its pictures, and the images whose label is likely wrong, `suspects.COLUMNS`.
 
     Images that people settled stand in neither. Images that ingest set aside, because their labels contradict each
     other, come first in the queue; doubted ones and those without a label take turns. Of each, first come those of which people
     said something and another reader is asked.
     """
-    key, catalog, said = _key(config, size), read_catalog(config.dataset), readings(read(config.dataset))
+    key, catalog, said = _key(config, size, reviews), read_catalog(config.dataset), reviews.of_image
     settled = {image for image, one in said.items() if one.is_settled}
     again = {image for image, one in said.items() if one.open}
     tried = {image for image, one in said.items() if one.wrong is not None}
@@ -136,13 +136,13 @@ def make_queue(config: PipelineConfig, size: int) -> tuple[ReviewQueue, pd.DataF
     return queue, doubted
 
 
-def _key(config: PipelineConfig, size: int) -> str:
+def _key(config: PipelineConfig, size: int, reviews: Reviews) -> str:
     """Return what names a queue: all images, what people said, the backbone, the settings; with a pool the model in service."""
     catalog, built = read_catalog(config.dataset), require_built_model(config.models)
     content = pd.util.hash_pandas_object(
         catalog[["image", "sha256", "dx", "label", "group", "split", "refused"]], index=False
     )
-    said = len(read(config.dataset))
+    said = len(reviews.entries)
     parts = [_VERSION, size, said, built.weights_key, hashlib.sha256(content.to_numpy().tobytes()).hexdigest()]
     now = in_service.read(config.models) if len(waiting(catalog)) else None
     return fingerprint([*parts, now.run] if now is not None else parts)
@@ -201,8 +201,8 @@ def _pool(config: PipelineConfig, images: pd.DataFrame, again: Collection[str]) 
     try:
         if now is not None:
             answers = predict(map(Path, pool["source"]), classifier_of(model_file(config.models)), config)
-            for row, answer in enumerate(answers):
-                said[row] = np.nan if answer.probabilities is None else answer.probabilities
+            for row, one in enumerate(answers):
+                said[row] = np.nan if one.answer is None else one.answer.probabilities
     except DataError as error:
         log.warning("Images without a diagnosis are asked in no certain order: %s", error)
         now = None

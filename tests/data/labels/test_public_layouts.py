@@ -280,7 +280,7 @@ def in_labels(folder: Path, **files: str | None) -> Labels:
             workbook(path, [["image", "dx"], ["X", "nv"]])
         else:
             path.write_text(content)
-    return labels_of_dataset(DataSettings.of({"dataset": folder}))
+    return labels_of_dataset(DataSettings.of({"dataset": folder}), {})
 
 
 def test_every_table_in_labels_is_read_and_what_is_none_is_named(tmp_path: Path) -> None:

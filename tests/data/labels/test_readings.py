@@ -9,8 +9,17 @@ import pytest
 
 from skinlesion.data.labels import review_log
 from skinlesion.data.labels.layouts import read_table
-from skinlesion.data.labels.readings import Reading, ReviewEntry, What, hidden_from, readings, sentence_of_waiting
-from skinlesion.data.labels.review_log import ReviewedMeanwhile, called_wrong, diagnosed, note, undo
+from skinlesion.data.labels.readings import (
+    Reading,
+    ReviewEntry,
+    What,
+    called_wrong,
+    diagnosed,
+    hidden_from,
+    readings,
+    sentence_of_waiting,
+)
+from skinlesion.data.labels.review_log import ReviewedMeanwhile, note, read_reviews, undo
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 
@@ -31,8 +40,12 @@ def say(
     return note(dataset, by, what, images, dx=dx, before="nv", readers=readers, seen=seen)
 
 
+def said(dataset: Path) -> dict[str, Reading]:
+    return read_reviews(dataset).of_image
+
+
 def reading(dataset: Path, image: str = "a") -> Reading:
-    return readings(review_log.read(dataset)).get(image, Reading())
+    return said(dataset).get(image, Reading())
 
 
 def table(dataset: Path) -> dict[str, str]:
@@ -45,14 +58,12 @@ def table(dataset: Path) -> dict[str, str]:
 
 def test_of_two_readers_the_first_changes_nothing_and_the_second_who_agrees_makes_the_label(dataset: Path) -> None:
     say(dataset, "ann", "mel")
-    assert (table(dataset), diagnosed(dataset)) == ({}, {})
-    assert sentence_of_waiting(readings(review_log.read(dataset))).startswith(
-        "1 images wait for a second reader, and 0"
-    )
+    assert (table(dataset), diagnosed(said(dataset))) == ({}, {})
+    assert sentence_of_waiting(said(dataset)).startswith("1 images wait for a second reader, and 0")
     say(dataset, "ben", "mel")
     assert table(dataset) == {"a": "mel"}
-    assert diagnosed(dataset)["a"].by == "ann and ben"
-    assert sentence_of_waiting(readings(review_log.read(dataset))) == ""
+    assert diagnosed(said(dataset))["a"].by == "ann and ben"
+    assert sentence_of_waiting(said(dataset)) == ""
 
 
 def test_one_person_is_never_two_readers(dataset: Path) -> None:
@@ -76,9 +87,7 @@ def test_where_two_disagree_the_third_decides(dataset: Path, third: str, counts:
     say(dataset, "ann", "nv")
     say(dataset, "ben", "mel")
     assert (reading(dataset).counts, table(dataset)) == (None, {})
-    assert "0 images wait for a second reader, and 1 for a third" in sentence_of_waiting(
-        readings(review_log.read(dataset))
-    )
+    assert "0 images wait for a second reader, and 1 for a third" in sentence_of_waiting(said(dataset))
     say(dataset, "cleo", third)
     assert table(dataset) == ({} if counts is None else {"a": counts})
     assert (reading(dataset).is_settled, reading(dataset).by) == (True, by)
@@ -176,13 +185,13 @@ def test_an_older_program_refuses_what_it_would_take_for_the_label(dataset: Path
 
 def test_a_label_is_wrong_until_somebody_says_what_it_is(dataset: Path) -> None:
     entry = say(dataset, "ann", "wrong", readers=1)
-    assert (called_wrong(dataset)["a"].before, diagnosed(dataset)) == ("nv", {})
+    assert (called_wrong(said(dataset))["a"].before, diagnosed(said(dataset))) == ("nv", {})
     assert layout.review_table(dataset).read_text().splitlines()[1].startswith("a,,wrong,ann,")
     assert not reading(dataset).is_settled  # others may know
     say(dataset, "ben", "cannot tell", readers=1)  # which does not make nv right
-    assert (called_wrong(dataset)["a"].by, reading(dataset).is_settled) == ("ann", True)
+    assert (called_wrong(said(dataset))["a"].by, reading(dataset).is_settled) == ("ann", True)
     say(dataset, "cleo", "nv", readers=1)
-    assert (called_wrong(dataset), table(dataset)) == ({}, {"a": "nv"})
+    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {"a": "nv"})
     undo(dataset, "ann", entry.number)
     assert table(dataset) == {"a": "nv"}
 
@@ -197,20 +206,20 @@ def test_nobody_who_called_a_label_wrong_is_asked_again_whoever_else_does(datase
 
 def test_two_readers_may_agree_that_a_label_is_wrong(dataset: Path) -> None:
     say(dataset, "ann", "wrong")
-    assert (called_wrong(dataset), table(dataset)) == ({}, {})
+    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {})
     say(dataset, "ben", "wrong")
-    assert called_wrong(dataset)["a"].before == "nv"
+    assert called_wrong(said(dataset))["a"].before == "nv"
     assert reading(dataset).people == {"ann", "ben"}
     say(dataset, "cleo", "mel")
-    assert called_wrong(dataset)["a"].by == "ben"  # one says what it is: not yet a diagnosis
+    assert called_wrong(said(dataset))["a"].by == "ben"  # one says what it is: not yet a diagnosis
     say(dataset, "dan", "mel")
-    assert (called_wrong(dataset), table(dataset)) == ({}, {"a": "mel"})
+    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {"a": "mel"})
 
 
 def test_wrong_and_another_diagnosis_are_two_answers(dataset: Path) -> None:
     say(dataset, "ann", "wrong")
     say(dataset, "ben", "mel")
-    assert (len(reading(dataset).open), called_wrong(dataset), table(dataset)) == (2, {}, {})
+    assert (len(reading(dataset).open), called_wrong(said(dataset)), table(dataset)) == (2, {}, {})
 
 
 def test_a_row_that_says_wrong_is_as_little_somebodys_own_as_others(dataset: Path) -> None:

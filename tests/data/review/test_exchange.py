@@ -16,6 +16,7 @@ from tests.plugins.review_folder import asked
 
 from skinlesion.data.catalog import COLUMNS
 from skinlesion.data.labels import review_log
+from skinlesion.data.labels.readings import diagnosed
 from skinlesion.data.review.exchange import as_csv, as_tasks, labelling_interface, take
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
@@ -206,14 +207,14 @@ def test_answers_of_elsewhere_are_those_of_readers(config: DataSettings, tmp_pat
     (tmp_path / "ann.csv").write_text("image,dx\na,mel\nb,mel\n=c,mel\n")
     assert take(two, tmp_path / "ann.csv", "ann") == (3, 3)
     assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)
-    assert review_log.diagnosed(two.dataset) == {}
+    assert diagnosed(review_log.read_reviews(two.dataset).of_image) == {}
     assert {row["dx"] for row in csv.DictReader(io.StringIO(as_csv(two.dataset)))} == {""}  # nobody sees what she said
     assert "ann" not in as_csv(two.dataset) + as_tasks(two.dataset)
     (tmp_path / "ben.csv").write_text("image,dx\na,mel\nb,bcc\n")
     assert take(two, tmp_path / "ben.csv", "ben") == (2, 2)
-    assert {image: (one.dx, one.by) for image, one in review_log.diagnosed(two.dataset).items()} == {
-        "a": ("mel", "ann and ben")
-    }
+    assert {
+        image: (one.dx, one.by) for image, one in diagnosed(review_log.read_reviews(two.dataset).of_image).items()
+    } == {"a": ("mel", "ann and ben")}
     text = as_csv(two.dataset)
     assert row_of(text, "a")["dx"] == "mel"
     assert row_of(text, "b")["reason"].endswith("Two readers disagree: ann said mel and ben said bcc.")
@@ -221,7 +222,7 @@ def test_answers_of_elsewhere_are_those_of_readers(config: DataSettings, tmp_pat
     assert take(two, tmp_path / "all.csv", "cleo") == (0, 1)  # what already counts is nobody's new answer
     (tmp_path / "cleo.csv").write_text(filled(text, b="bcc"))
     assert take(two, tmp_path / "cleo.csv", "cleo") == (1, 2)
-    assert review_log.diagnosed(two.dataset)["b"].by == "ben and cleo"
+    assert diagnosed(review_log.read_reviews(two.dataset).of_image)["b"].by == "ben and cleo"
     assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)  # her first answer, which did not win, asks nobody again
 
 
@@ -231,7 +232,7 @@ def test_two_readers_may_have_a_row_each_in_one_table(config: DataSettings, tmp_
     with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
         take(config, tmp_path / "t.csv", "ann")
     assert take(two, tmp_path / "t.csv", "ann") == (4, 4)
-    assert set(review_log.diagnosed(two.dataset)) == {"b"}
+    assert set(diagnosed(review_log.read_reviews(two.dataset).of_image)) == {"b"}
     (tmp_path / "t.csv").write_text("image,dx,by\na,mel,ann\na,nv,ann\n")
     with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
         take(two, tmp_path / "t.csv", "ann")

@@ -68,8 +68,8 @@ def test_a_token_that_is_no_good_is_refused_without_being_shown(token: str, monk
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"ports": "1"}, "The server has no setting `ports`"),
-        ({"port": "70000"}, "Setting `port` of the server"),
+        ({"ports": "1"}, "There is no setting `ports`. Did you mean `port`"),
+        ({"port": "70000"}, "Setting `port`: "),
         ({"max_images": "0"}, "greater than or equal to 1"),
         ({"upload_seconds": "soon"}, "valid number"),
     ],

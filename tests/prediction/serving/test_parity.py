@@ -45,7 +45,7 @@ def by_litert(two_classifiers: Path, files: list[Path]) -> Rows:
 
 def by_file(model: Path, files: list[Path]) -> Rows:
     found = predict(files, classifier_of(model), PipelineConfig.of({"workers": 2}))
-    return np.array([prediction.probabilities for prediction in found])
+    return np.array([prediction.answer.probabilities for prediction in found if prediction.answer is not None])
 
 
 def assert_same(found: Rows, expected: Rows) -> None:

@@ -10,7 +10,6 @@ from skinlesion.data import catalog as contract
 from skinlesion.data.checks.accepted_data import appearances_of, is_in_force, read_accepted, write_appearances
 from skinlesion.data.checks.checks import check_alone, check_changes, is_new
 from skinlesion.data.checks.settings import CheckSettings
-from skinlesion.data.checks.tables import require_sound
 from skinlesion.data.finding import Finding
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
 from skinlesion.data.report.contents import contents, equal_files, near_duplicates
@@ -44,7 +43,6 @@ def check_and_report(
         now = known.model_copy(update={"notes": list(notes)})
         write_report(config, layout.data_report(dataset), now, catalog, images)
         return
-    require_sound(catalog, images)
     accepted = read_accepted(dataset)
     new = is_new(images, accepted)
     findings += check_changes(config, catalog, images, new, accepted)

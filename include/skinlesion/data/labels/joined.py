@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.identities import one_id_each
 from skinlesion.data.labels.image_name import alike
 from skinlesion.data.labels.layouts import TEXTS, LabelTable, lacks_columns, of_images, read_table
-from skinlesion.data.labels.overruled import overruled
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
@@ -42,6 +41,9 @@ class TableValue:
     row: int
     value: str
 
+    def __str__(self) -> str:
+        return f"{self.table} row {self.row} {self.value!r}"
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -59,8 +61,7 @@ class Conflict:
     becomes: str
 
     def __str__(self) -> str:
-        values = ", ".join(f"{one.table} row {one.row} {one.value!r}" for one in self.values)
-        return f"{self.image!r} has different {self.what}: {values}; {self.becomes}"
+        return f"{self.image!r} has different {self.what}: {', '.join(map(str, self.values))}; {self.becomes}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,6 @@ class _Join:
             where = pd.Series(np.array(self.names, dtype=object)[self._table], dtype="str")
             for column in ("image", "full_size"):
                 self._all.loc[nameless, column] = "(" + where + " " + self._all[column].str.slice(1)
-        if len(tables) > 1:
             self._join_names()
         numbers, images = pd.factorize(self._all["full_size"])
         self._image = numbers.astype(np.int64)
@@ -316,9 +316,7 @@ class _Join:
         """Return the dx of each image, and the reason where the tables leave it open."""
         codes, values = self._codes("dx")
         if self._deciding >= 0:
-            codes, differ = overruled(codes, self._image, self._table == self._deciding, self._count)
-            names, said = self._all["image"].to_numpy()[self._first_row], [*values, ""]
-            self.decided = {str(names[image]): (said[before], said[dx]) for image, before, dx in differ.tolist()}
+            codes = self._overruled(codes, [*values, ""])
         dx = _texts(values, self._first(codes)).to_numpy(dtype=object)
         disputed = np.full(self._count, "", dtype=object)
         disputed_images = self._disputed(codes, self._first(codes))
@@ -341,10 +339,24 @@ class _Join:
             else:
                 self.refined.update((coarser, chosen) for coarser in different if coarser not in (chosen, "unknown"))
         refused = [image for image, outcome in becomes.items() if outcome == "refused"]
-        for image, reason in zip(refused, self._reasons(refused, codes, values), strict=True):
-            disputed[image] = reason
+        for image, given_by in self._values_of(np.array(refused, dtype=np.int64), "dx").items():
+            disputed[image] = f"the tables give it different diagnoses: {', '.join(map(str, given_by))}"
         self._list(np.array(list(becomes), dtype=np.int64), "dx", "diagnoses", list(becomes.values()))
         return dx, disputed
+
+    def _overruled(self, codes: npt.NDArray[np.int64], said: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the codes of diagnoses without those that the deciding table overrules, and keep what that changes.
+
+        said: the diagnosis of each code, empty for -1.
+        """
+        is_deciding = self._table == self._deciding
+        before, decided = (self._first(np.where(kept, codes, -1)) for kept in (~is_deciding, is_deciding))
+        names = self._all["image"].to_numpy()[self._first_row]
+        self.decided = {
+            str(names[image]): (said[before[image]], said[decided[image]])
+            for image in np.flatnonzero((decided >= 0) & (decided != before))
+        }
+        return np.where((decided[self._image] >= 0) & ~is_deciding, -1, codes)
 
     def _joined_dx(self, given: Sequence[str]) -> tuple[str, bool]:
         """Return the diagnosis that results from these, empty when they leave it open, and whether they disagree."""
@@ -354,14 +366,20 @@ class _Join:
         classes = {label_of(dx, self._actinic_keratosis) for dx in given}
         return (classes.pop() if len(classes) == 1 else ""), True
 
-    def _reasons(self, images: list[int], codes: npt.NDArray[np.int64], values: pd.Index) -> list[str]:
-        rows = self._rows_of(np.array(images, dtype=np.int64))
-        rows = rows[codes[rows] >= 0]
-        values_of: dict[int, list[str]] = {image: [] for image in images}
-        where = zip(rows, self._table[rows], self._all["row"].to_numpy()[rows], codes[rows], strict=True)
-        for position, table, row, code in where:
-            values_of[int(self._image[position])].append(f"{self.names[table]} row {row} {values[code][:SHOWN]!r}")
-        return ["the tables give it different diagnoses: " + ", ".join(values_of[image]) for image in images]
+    def _values_of(self, images: npt.NDArray[np.int64], column: str) -> dict[int, list[TableValue]]:
+        """Return the values that the tables give each of these images, in the order of the tables."""
+        rows = self._rows_of(images)
+        of_rows = (
+            self._image[rows],
+            self._table[rows],
+            *(self._all[name].to_numpy()[rows] for name in ("row", column)),
+        )
+        found: dict[int, list[TableValue]] = {int(image): [] for image in images}
+        for image, table, row, value in zip(*of_rows, strict=True):
+            if value != "" and value == value:  # NaN: an age that is not given
+                text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
+                found[int(image)].append(TableValue(self.names[table], int(row), text))
+        return found
 
     def _rows_of(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the positions of the rows of these images, in the order of the tables."""
@@ -374,15 +392,7 @@ class _Join:
             return
         self.conflict_counts[what] += len(images)
         listed = images[: CONFLICTS_LISTED - len(self.conflicts)]
-        values_of: dict[int, list[TableValue]] = {int(image): [] for image in listed}
-        for position in self._rows_of(listed):
-            row: Any = self._all.iloc[position]
-            value = row[column]
-            if value != "" and value == value:  # NaN: an age that is not given
-                text = f"{value:g}" if column == "age" else str(value)[:SHOWN]
-                values_of[int(self._image[position])].append(
-                    TableValue(self.names[self._table[position]], int(row["row"]), text)
-                )
+        values_of = self._values_of(listed, column)
         names = self._all["image"].to_numpy()[self._first_row]
         for image, outcome in zip(listed, becomes, strict=False):
             self.conflicts.append(Conflict(str(names[image]), what, tuple(values_of[int(image)]), outcome))

@@ -18,23 +18,6 @@ from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
 
-OWN: Final = "own"
-HAM10000: Final = "ham10000"
-ISIC_2017: Final = "isic-2017"
-ISIC_2018: Final = "isic-2018"
-ISIC_2019: Final = "isic-2019"
-ISIC_2019_METADATA: Final = "isic-2019-metadata"
-ISIC_2020_LAYOUT: Final = "isic-2020"
-ISIC_2024: Final = "isic-2024"
-ISIC_ARCHIVE: Final = "isic-archive"
-MILK10K: Final = "milk10k"
-PAD_UFES: Final = "pad-ufes-20"
-DERM7PT: Final = "derm7pt"
-PH2: Final = "ph2"
-FITZPATRICK: Final = "fitzpatrick17k"
-DDI: Final = "ddi"
-METADATA: Final = "metadata"
-
 IMAGE_COLUMNS: Final = (
     "image", "image_id", "image_name", "isic_id", "img_id", "derm", "md5hash", "ddi_file", "file", "filename", "file_name",
     "image_file", "image_path", "path", "img", "imageid", "bcn_filename",
@@ -60,11 +43,11 @@ FIELD_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 """What a table may have of an image beside its diagnosis, and the columns for it; the first that a table has is read."""
 
 _MARKED: Final = {
-    MILK10K: ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
-    ISIC_2019: ("mel", "nv", "bcc", "ak", "bkl", "df", "vasc", "scc", "unk"),
-    ISIC_2018: ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "unk"),
-    ISIC_2017: ("melanoma", "seborrheic_keratosis"),
-    PH2: ("common_nevus", "atypical_nevus", "melanoma"),
+    "milk10k": ("akiec", "bcc", "ben_oth", "bkl", "df", "inf", "mal_oth", "mel", "nv", "sccka", "vasc"),
+    "isic-2019": ("mel", "nv", "bcc", "ak", "bkl", "df", "vasc", "scc", "unk"),
+    "isic-2018": ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc", "scc", "unk"),
+    "isic-2017": ("melanoma", "seborrheic_keratosis"),
+    "ph2": ("common_nevus", "atypical_nevus", "melanoma"),
 }
 """Layouts with a column for each diagnosis; the first is meant of which all are there, except `_MAY_LACK`."""
 
@@ -90,7 +73,7 @@ class Layout(NamedTuple):
     """The meaning of a table's columns.
 
     Attributes:
-        name: one of the constants above.
+        name: as docs/reference/labels.md has it.
         image: the column of the image's name.
         diagnosis: the columns of the diagnosis.
         fields: the column of each of `FIELD_COLUMNS` that the table has.
@@ -136,33 +119,33 @@ def recognise(header: list[str], path: Path) -> Layout:
         [(name, diagnosis)] = ways.items()
         return Layout(name, image, diagnosis, fields)
     is_of_2019 = image == "image" and {"age_approx", "anatom_site_general"} <= set(fields.values())
-    return Layout(ISIC_2019_METADATA if is_of_2019 else METADATA, image, DiagnosisColumns("none"), fields)
+    return Layout("isic-2019-metadata" if is_of_2019 else "metadata", image, DiagnosisColumns("none"), fields)
 
 
 def _ways(header: list[str], image: str) -> dict[str, DiagnosisColumns]:
     """Return each way in which a table gives diagnoses, by the layout's name."""
     ways: dict[str, DiagnosisColumns] = {}
     if "dx" in header:
-        ways[HAM10000 if image == "image_id" else OWN] = DiagnosisColumns("text", ("dx",))
+        ways["ham10000" if image == "image_id" else "own"] = DiagnosisColumns("text", ("dx",))
     for name, marks in _MARKED.items():
         if set(marks) - _MAY_LACK <= set(header):
             ways[name] = DiagnosisColumns("marks", tuple(mark for mark in marks if mark in header))
             break
     classes = tuple(name for name in _CLASSES if name in header)
     if "diagnosis_1" in header:
-        ways[ISIC_ARCHIVE] = DiagnosisColumns("levels", tuple(name for name in _LEVELS if name in header))
+        ways["isic-archive"] = DiagnosisColumns("levels", tuple(name for name in _LEVELS if name in header))
     elif "iddx_1" in header or "iddx_full" in header:
         levels = tuple(name for name in _LEVELS_2024 if name in header) or ("iddx_full",)
-        ways[ISIC_2024] = DiagnosisColumns("levels", levels, tuple(name for name in classes if name == "target"))
+        ways["isic-2024"] = DiagnosisColumns("levels", levels, tuple(name for name in classes if name == "target"))
     elif "diagnostic" in header:
-        ways[PAD_UFES] = DiagnosisColumns("text", ("diagnostic",))
+        ways["pad-ufes-20"] = DiagnosisColumns("text", ("diagnostic",))
     elif "md5hash" in header and "label" in header:
-        ways[FITZPATRICK] = DiagnosisColumns("class", ("label",), classes)
+        ways["fitzpatrick17k"] = DiagnosisColumns("class", ("label",), classes)
     elif "dx" not in header and ("diagnosis" in header or classes):
-        by_image = {"image_name": ISIC_2020_LAYOUT, "isic_id": ISIC_ARCHIVE, "derm": DERM7PT, "ddi_file": DDI}
+        by_image = {"image_name": "isic-2020", "isic_id": "isic-archive", "derm": "derm7pt", "ddi_file": "ddi"}
         text = ("disease",) if "disease" in header and "diagnosis" not in header else ("diagnosis",)
         names = tuple(name for name in text if name in header)
-        ways[by_image.get(image, OWN)] = DiagnosisColumns("class", names, classes)
+        ways[by_image.get(image, "own")] = DiagnosisColumns("class", names, classes)
     return ways
 
 
@@ -249,7 +232,7 @@ def _in_own_terms(cells: pd.DataFrame, layout: Layout, vocabulary: Vocabulary) -
     rows["image"] = rows["image"].where(rows["image"] != "", "(row " + rows["row"].astype("str") + ")")
     rows["full_size"] = full_size_name(rows["image"])
     rows["lesion_collection"] = collection_of_lesion(rows["lesion_id"])
-    numbered = ISIC_2020 if layout.name == ISIC_2020_LAYOUT else ""
+    numbered = ISIC_2020 if layout.name == "isic-2020" else ""
     rows["collection"] = numbered or collection_of_number(rows["full_size"])
     texts = [name for name in ROW_COLUMNS if name not in ("age", "row")]
     return rows[list(ROW_COLUMNS)].astype(dict.fromkeys(texts, "str"))
@@ -295,11 +278,9 @@ def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
     repeated = rows[rows["full_size"].duplicated(keep=False)]
     for column, what in (("dx", "diagnoses"), ("lesion_id", "lesions"), ("patient_id", "patients")):
         stated = repeated[repeated[column] != ""]
-        meanings: dict[str, set[str]] = {}
-        for image, value in zip(stated["full_size"], stated[column], strict=True):
-            meanings.setdefault(image, set()).add(value)
+        meanings = stated.groupby("full_size")[column].agg(set)
         disagree = [
-            image for image, values in meanings.items() if len(values) > 1 and not (column == "dx" and _agree(values))
+            image for image, found in meanings.items() if len(found) > 1 and not (column == "dx" and _agree(found))
         ]
         torn = stated[stated["full_size"].isin(disagree)].sort_values(["full_size", "row"])
         if torn.empty:

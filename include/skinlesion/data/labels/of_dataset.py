@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,7 @@ import pandas as pd
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.image_name import alike, full_size_name, matched_alike
 from skinlesion.data.labels.joined import Labels, join_tables
-from skinlesion.data.labels.readings import readings, sentence_of_waiting
-from skinlesion.data.labels.review_log import diagnosed, read
+from skinlesion.data.labels.readings import Reading, diagnosed, sentence_of_waiting
 from skinlesion.data.labels.table_file import SUFFIXES
 from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
@@ -66,10 +66,10 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.name.lower() != VOCABULARY
 
 
-def labels_of_dataset(config: DataSettings) -> Labels:
+def labels_of_dataset(config: DataSettings, reviews: Mapping[str, Reading]) -> Labels:
     """Return the joined tables of the data set. Where there is a diagnoses.csv, those in labels/ only add to it.
 
-    Raises DataError as `label_tables`, `read_vocabulary` and `join_tables` do.
+    reviews: what people say of each image (`readings`). Raises DataError as `label_tables`, `read_vocabulary` and `join_tables` do.
     """
     review = layout.review_table(config.dataset)
     is_reviewed = layout.review_history(config.dataset).exists()
@@ -83,7 +83,7 @@ def labels_of_dataset(config: DataSettings) -> Labels:
     vocabulary = None if own is None else read_vocabulary(own)
     supplements = [*(tables[1:] if has_main else ()), *((review,) if is_reviewed else ())]
     labels = join_tables(tables, supplements, config.actinic_keratosis, vocabulary, deciding)
-    labels.notes.extend(_notes_of_review(config.dataset, labels))
+    labels.notes.extend(_notes_of_review(config.dataset, labels, reviews))
     unread = [path.name for path in others if path != own and not path.name.lower().startswith(_NO_TABLES)]
     if unread:
         more = f" and {len(unread) - _NAMES_LISTED} more" if len(unread) > _NAMES_LISTED else ""
@@ -103,12 +103,12 @@ def _vocabulary_in(paths: list[Path]) -> Path | None:
     return next((path for path in paths if path.name.lower() == VOCABULARY), None)
 
 
-def _notes_of_review(dataset: Path, labels: Labels) -> list[str]:
+def _notes_of_review(dataset: Path, labels: Labels, reviews: Mapping[str, Reading]) -> list[str]:
     """Return sentences on the images of which people who looked say otherwise than the tables, and on those that wait for readers."""
-    waits = list(filter(None, [sentence_of_waiting(readings(read(dataset)))]))
+    waits = list(filter(None, [sentence_of_waiting(reviews)]))
     if not labels.decided:
         return waits
-    said = diagnosed(dataset)
+    said = diagnosed(reviews)
     becomes = Counter(labels.decided.values())
     people = Counter(said[image].by for image in labels.decided if image in said)
     changes = ", ".join(

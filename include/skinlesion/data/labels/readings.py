@@ -114,6 +114,20 @@ def readings(entries: Iterable[ReviewEntry]) -> dict[str, Reading]:
     return found
 
 
+def diagnosed(found: Mapping[str, Reading]) -> dict[str, ReviewEntry]:
+    """Return the entry that gives each image its diagnosis, of those that people gave one; `by` names all who agree. found: `readings`."""
+    return {
+        image: one.counts.model_copy(update={"by": one.by})
+        for image, one in found.items()
+        if one.counts is not None and one.counts.dx
+    }
+
+
+def called_wrong(found: Mapping[str, Reading]) -> dict[str, ReviewEntry]:
+    """Return the entry that says what each image is not, of those of which nobody said since what they are. found: `readings`."""
+    return {image: one.wrong for image, one in found.items() if one.wrong is not None}
+
+
 def live(entries: Iterable[ReviewEntry]) -> list[ReviewEntry]:
     """Return the entries that say something of an image and were not undone."""
     entries = list(entries)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from skinlesion.data.images.formats import SUFFIXES
 from skinlesion.data.labels.readings import REMEDY, Reading, ReviewEntry, What, live, meaning, readings, said
@@ -36,6 +36,13 @@ class ReviewedMeanwhile(DataError):
     """Somebody else said something of the image since the person saw it."""
 
 
+class Reviews(NamedTuple):
+    """The entries, oldest first, and what people together say of each image, by its name (`readings`)."""
+
+    entries: list[ReviewEntry]
+    of_image: dict[str, Reading]
+
+
 def read(dataset: Path) -> list[ReviewEntry]:
     """Return the entries, oldest first. Raises DataError if a line does not fit or one is missing."""
     path = layout.review_history(dataset)
@@ -46,24 +53,15 @@ def read(dataset: Path) -> list[ReviewEntry]:
     return entries
 
 
+def read_reviews(dataset: Path) -> Reviews:
+    """Return the history and what follows from it. Raises DataError as `read` does."""
+    entries = read(dataset)
+    return Reviews(entries, readings(entries))
+
+
 @lru_cache(maxsize=_KEPT)
 def _entry_of(line: bytes, path: Path, number: int) -> ReviewEntry:
     return ReviewEntry.of_line(line, path, number)
-
-
-def diagnosed(dataset: Path) -> dict[str, ReviewEntry]:
-    """Return the entry that gives each image its diagnosis, of those that people gave one; `by` names all who agree."""
-    found = readings(read(dataset)).items()
-    return {
-        image: one.counts.model_copy(update={"by": one.by})
-        for image, one in found
-        if one.counts is not None and one.counts.dx
-    }
-
-
-def called_wrong(dataset: Path) -> dict[str, ReviewEntry]:
-    """Return the entry that says what each image is not, of those of which nobody said since what they are."""
-    return {image: one.wrong for image, one in readings(read(dataset)).items() if one.wrong is not None}
 
 
 def note(
@@ -88,18 +86,8 @@ def note(
         now = readings(entries).get(next(iter(images)), Reading())
         if seen is not None and now.newest_shown not in (0, seen):
             raise ReviewedMeanwhile(_meanwhile(now))
-        entry = ReviewEntry(
-            format_version=readers,
-            number=len(entries) + 1,
-            at=_now(),
-            by=plain(by),
-            what=what,
-            images=dict(images),
-            dx=dx,
-            before=before,
-            why=plain(why),
-            readers=readers,
-        )
+        fields = {"what": what, "images": dict(images), "dx": dx, "before": before}
+        entry = _entry(len(entries) + 1, by, why, readers, fields)
         _add(dataset, entries, entry)
         return entry
 
@@ -126,14 +114,8 @@ def note_all(dataset: Path, by: str, said: Sequence[Mapping[str, object]], reade
         last = {(one.by, image): one for one in live(entries) for image in one.images}
         new: list[ReviewEntry] = []
         for fields in said:
-            words = {name: plain(str(fields.get(name, default))) for name, default in (("by", by), ("why", ""))}
-            number = {
-                "number": len(entries) + len(new) + 1,
-                "at": _now(),
-                "format_version": readers,
-                "readers": readers,
-            }
-            entry = ReviewEntry.model_validate({**fields, **words, **number})
+            number, who, why = len(entries) + len(new) + 1, str(fields.get("by", by)), str(fields.get("why", ""))
+            entry = _entry(number, who, why, readers, fields)
             key = (entry.by, next(iter(entry.images)))
             before = last.get(key)
             if before is None or (meaning(before), before.why) != (meaning(entry), entry.why):
@@ -157,9 +139,7 @@ def undo(dataset: Path, by: str, number: int) -> ReviewEntry:
             )
         if any(one.undoes == number for one in entries):
             raise DataError(f"Entry {number} was undone before.")
-        undone = ReviewEntry(
-            number=len(entries) + 1, at=_now(), by=plain(by), what="undone", images=entry.images, undoes=number
-        )
+        undone = _entry(len(entries) + 1, by, "", 1, {"what": "undone", "images": entry.images, "undoes": number})
         _add(dataset, entries, undone)
         return undone
 
@@ -171,24 +151,15 @@ def last_of(entries: Sequence[ReviewEntry], by: str) -> ReviewEntry | None:
     return next(own, None)
 
 
-def write_table(dataset: Path) -> None:
-    """Write labels/review.csv anew from the history, if there is one. Raises DataError where that would lose somebody's own rows."""
-    if layout.review_history(dataset).exists():
-        with locked(dataset, "review", wait=_WAIT):
-            _write_table(dataset, read(dataset))
+def write_table(dataset: Path) -> dict[str, Reading]:
+    """Write labels/review.csv anew from the history, if there is one; return what people say of each image, by its name.
 
-
-def table_text(entries: Iterable[ReviewEntry]) -> str:
-    """Return the table of the images that people gave a diagnosis or said to be none, as CSV; empty without any.
-
-    Of several who agree it has the one whose answer settled it.
+    Raises DataError where that would lose somebody's own rows.
     """
-    found = readings(entries)
-    rows = {
-        image: one.counts if one.counts is not None and one.counts.dx else one.wrong for image, one in found.items()
-    }
-    lines = [_line(image, entry) for image in sorted(rows) if (entry := rows[image]) is not None]
-    return "".join([_csv(TABLE_COLUMNS), *lines]) if lines else ""
+    if not layout.review_history(dataset).exists():
+        return {}
+    with locked(dataset, "review", wait=_WAIT):
+        return _write_table(dataset, read(dataset))
 
 
 def plain(why: str) -> str:
@@ -203,12 +174,25 @@ def _add(dataset: Path, entries: list[ReviewEntry], *new: ReviewEntry) -> None:
     _write_table(dataset, [*entries, *new])
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _entry(number: int, by: str, why: str, readers: int, fields: Mapping[str, object]) -> ReviewEntry:
+    """Return the entry of what somebody says now. fields: the others."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    of_now = {
+        "number": number,
+        "at": at,
+        "by": plain(by),
+        "why": plain(why),
+        "readers": readers,
+        "format_version": readers,
+    }
+    return ReviewEntry.model_validate({**fields, **of_now})
 
 
-def _write_table(dataset: Path, entries: list[ReviewEntry]) -> None:
-    """Write the table, which ingest also does: a process that ends in between leaves it to that."""
+def _write_table(dataset: Path, entries: list[ReviewEntry]) -> dict[str, Reading]:
+    """Write the table of the images that people gave a diagnosis or said to be none; return what they say of each image.
+
+    Of several who agree it has the one whose answer settled it. Ingest also writes it: a process that ends in between leaves it to that.
+    """
     path = layout.review_table(dataset)
     if path.exists():
         own = {_csv(TABLE_COLUMNS), *(_line(image, entry) for entry in entries for image in entry.images)}
@@ -219,11 +203,15 @@ def _write_table(dataset: Path, entries: list[ReviewEntry]) -> None:
                 f"{path}, row {foreign} is not from {layout.review_history(dataset).name}, from which this table is written anew. "
                 "Give your own table another name; bring what was labelled elsewhere with `skinlesion review import`."
             )
-    text = table_text(entries)
-    if text:
-        atomic.write_if_changed(path, text.encode())
+    found = readings(entries)
+    said_of = {
+        image: one.counts if one.counts is not None and one.counts.dx else one.wrong for image, one in found.items()
+    }
+    if lines := [_line(image, entry) for image in sorted(said_of) if (entry := said_of[image]) is not None]:
+        atomic.write_if_changed(path, "".join([_csv(TABLE_COLUMNS), *lines]).encode())
     else:
         path.unlink(missing_ok=True)
+    return found
 
 
 def _line(image: str, entry: ReviewEntry) -> str:

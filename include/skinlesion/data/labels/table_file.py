@@ -39,14 +39,8 @@ def read_cells(
         )
     if cells is None:
         cells = read_csv(path, choose, is_header)
-    names = [name for name in cells if name != "row"]
-    blank = cells[names[0]].str.strip() == ""
-    for name in names[1:]:
-        if not blank.any():
-            break
-        blank &= cells[name].str.strip() == ""
-    if blank.any():
-        cells = cells[~blank].reset_index(drop=True)
+    blank = pd.concat([cells[name].str.strip() == "" for name in cells if name != "row"], axis=1).all(axis=1)
+    cells = cells[~blank].reset_index(drop=True)
     if cells.empty:
         raise DataError(f"{path} has a header but no rows: expected one row an image.")
     return cells

@@ -16,7 +16,7 @@ from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.joined import Conflict, Labels
 from skinlesion.data.labels.spelling import may_be_malignant
-from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_groups, assign_sides, on_both_sides
+from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_groups, assign_sides
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.tables import empty
 from skinlesion.foundation.terminal import print_whole
@@ -35,7 +35,6 @@ class SplitSummary(RecordPart):
     held_out_share: float
     classes: dict[str, float]
     sources: dict[str, float]
-    groups_on_both_sides: int
 
 
 class Refinement(RecordPart):
@@ -114,7 +113,6 @@ def labels_summary(labels: Labels, held_out_fraction: float) -> LabelsSummary:
             held_out_share=_share(usable["split"]),
             classes={str(name): _share(part) for name, part in usable.groupby("label")["split"]},
             sources={str(name): _share(part) for name, part in usable.groupby("source")["split"]},
-            groups_on_both_sides=len(on_both_sides(usable, "group")),
         ),
         layouts=labels.layouts,
         refined=[
@@ -170,7 +168,7 @@ def print_summary(summary: LabelsSummary, console: Console) -> None:
     for what, count in summary.conflict_counts.items():
         print_whole(console, f"{_images(count)} with different {what} in the tables")
     for conflict in summary.conflicts[:_LINES_SHOWN]:
-        values = ", ".join(f"{value.table} row {value.row} {value.value!r}" for value in conflict.values)
+        values = ", ".join(map(str, conflict.values))
         print_whole(console, f"  {conflict.image}: {values}; {conflict.becomes}", indent=4)
 
 

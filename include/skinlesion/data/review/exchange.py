@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
 
 import pandas as pd
 
@@ -14,8 +15,8 @@ from skinlesion.data.catalog import read_catalog
 from skinlesion.data.images.formats import image_name
 from skinlesion.data.labels.diagnosis import is_recognised
 from skinlesion.data.labels.of_dataset import vocabulary_of
-from skinlesion.data.labels.readings import Reading, readings, said
-from skinlesion.data.labels.review_log import called_wrong, note_all, read
+from skinlesion.data.labels.readings import Reading, called_wrong, said
+from skinlesion.data.labels.review_log import note_all, read_reviews
 from skinlesion.data.labels.table_file import read_cells
 from skinlesion.data.review.queue import Asked, ReviewQueue, read_queue
 from skinlesion.data.settings import DataSettings
@@ -61,7 +62,7 @@ def require_queue(dataset: Path) -> ReviewQueue:
 
 def as_csv(dataset: Path) -> str:
     """Return the queue as a table, `COLUMNS`, in which a person fills in `dx`; what counts already stands there."""
-    found, file_of = readings(read(dataset)), _files(dataset)
+    found, file_of = read_reviews(dataset).of_image, _files(dataset)
     rows = []
     for one in require_queue(dataset).asked:
         reading = found.get(one.image, Reading())
@@ -72,7 +73,7 @@ def as_csv(dataset: Path) -> str:
 
 def as_tasks(dataset: Path) -> str:
     """Return the queue as Label Studio's tasks: with the images by their paths in images/, and what models say as predictions."""
-    found, file_of = readings(read(dataset)), _files(dataset)
+    found, file_of = read_reviews(dataset).of_image, _files(dataset)
     tasks = [_task(one, file_of, found.get(one.image, Reading())) for one in require_queue(dataset).asked]
     return json.dumps(tasks, indent=1, ensure_ascii=False)
 
@@ -80,7 +81,7 @@ def as_tasks(dataset: Path) -> str:
 def labelling_interface(dataset: Path) -> str:
     """Return the labelling interface that Label Studio needs for these tasks."""
     choices = [one.dx for one in require_queue(dataset).choices]
-    lines = "\n".join(f"    <Choice value={_quoted(dx)}/>" for dx in [*choices, WRONG, CANNOT_TELL])
+    lines = "\n".join(f"    <Choice value={quoteattr(dx)}/>" for dx in [*choices, WRONG, CANNOT_TELL])
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <Text name="reason" value="$reason"/>\n'
         f'  <Choices name="{CONTROL}" toName="image" choice="single" showInline="true">\n{lines}\n  </Choices>\n'
@@ -97,7 +98,7 @@ def take(config: DataSettings, path: Path, by: str) -> tuple[int, int]:
     contents = {str(image): str(content) for image, content in catalog["sha256"].items() if content}
     labels = {str(image): str(dx) for image, dx in catalog["dx"].items()}
     known, words = set(catalog["dx"]) - {""}, vocabulary_of(config.dataset)
-    lost = {image: entry.before for image, entry in called_wrong(config.dataset).items()}
+    lost = {image: entry.before for image, entry in called_wrong(read_reviews(config.dataset).of_image).items()}
     answers = [answer for answer in _answers(path, by, config.review_readers) if answer.dx]
     problems, entries = [], []
     for written in answers:
@@ -241,9 +242,3 @@ def _settled(reading: Reading) -> tuple[str, str, str]:
 def _files(dataset: Path) -> dict[str, str]:
     catalog: pd.DataFrame = read_catalog(dataset)
     return dict(zip(catalog["image"], catalog["file"], strict=True))
-
-
-def _quoted(text: str) -> str:
-    from xml.sax.saxutils import quoteattr
-
-    return quoteattr(text)

@@ -24,6 +24,7 @@ from skinlesion.foundation.checksum import have_same_content
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import DISK_FULL, open_file, read_file, reason_of
+from skinlesion.foundation.settings import PROJECT_ROOT
 from skinlesion.foundation.workers import spread
 
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
@@ -91,8 +92,8 @@ def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
 
 
 def _folder(config: SourceSettings) -> Path:
-    folder = config.drop_path
-    if folder is None or not folder.is_dir():
+    folder = PROJECT_ROOT / config.drop_folder
+    if not folder.is_dir():
         raise DataError(
             f"The drop folder {folder} is missing: expected a folder. Create it, mount it, or empty the setting "
             "`drop_folder`."

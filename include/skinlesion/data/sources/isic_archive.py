@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
@@ -11,6 +9,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import httpx
+import pandas as pd
 from pydantic import JsonValue
 
 from skinlesion.data.images.file import ImageRefused, check_decodes, check_header, read_header
@@ -161,9 +160,5 @@ def _write_table(archive: Archive, listed: list[Listed], intake: Intake) -> None
             atomic.write_bytes(path, archive.licence(licence))
 
 
-def _csv(columns: Iterable[str], rows: list[dict[str, JsonValue]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _csv(columns: list[str], rows: list[dict[str, JsonValue]]) -> bytes:
+    return pd.DataFrame(rows, columns=columns, dtype="object").to_csv(index=False).encode()

@@ -97,11 +97,11 @@ def take_stored(config: SourceSettings, intake: Intake) -> SourceReport:
     rows = known
     with progress("object store", len(todo), unit="objects") as advance:
         outcomes = spread(take, todo, workers=config.connections, kind="threads")
-        for batch in _batches(_counted(outcomes, report, advance)):
+        copied = _counted(outcomes, report, advance)
+        while some := list(itertools.islice(copied, _ROWS_BETWEEN_WRITES)):
+            batch = pd.DataFrame(some, columns=list(TAKEN_COLUMNS)).astype(TAKEN_COLUMNS)
             rows = pd.concat([rows[~rows["url"].isin(batch["url"])], batch], ignore_index=True)
-            buckets = rows["url"].map(bucket_of)
-            for bucket in sorted(set(batch["url"].map(bucket_of))):
-                table.write(bucket, rows[buckets == bucket].sort_values("url", ignore_index=True))
+            table.write_each(rows, rows["url"].map(bucket_of), set(batch["url"].map(bucket_of)), "url")
     return report
 
 
@@ -343,11 +343,6 @@ def _counted(outcomes: Iterator[Outcome], report: SourceReport, advance: Callabl
         else:
             report.already_there += 1
         yield outcome.copied
-
-
-def _batches(rows: Iterator[Copied]) -> Iterator[pd.DataFrame]:
-    while batch := list(itertools.islice(rows, _ROWS_BETWEEN_WRITES)):
-        yield pd.DataFrame(batch, columns=list(TAKEN_COLUMNS)).astype(TAKEN_COLUMNS)
 
 
 def _described(error: BaseException) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from skinlesion.data.settings import DataSettings
-from skinlesion.foundation.settings import PROJECT_ROOT, OptionalText, setting
+from skinlesion.foundation.settings import OptionalText, setting
 
 ADDRESS: Final = r"^https?://[^\s@?#]+$"
 """Address of a server, without a user and a query: secrets come from the environment, and settings are shown in logs."""
@@ -106,8 +105,3 @@ class SourceSettings(DataSettings):
         ge=0,
         le=7200,
     )
-
-    @property
-    def drop_path(self) -> Path | None:
-        """The drop folder, relative to the project as all paths; None without one."""
-        return PROJECT_ROOT / self.drop_folder if self.drop_folder else None

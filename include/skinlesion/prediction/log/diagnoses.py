@@ -85,14 +85,10 @@ def diagnosis_of(
 
 def add(folder: Path, found: Iterable[LateDiagnosis]) -> int:
     """Add diagnoses, all of them or none, and return their number."""
-    lines = [one.line() for one in found]
-    if lines:
-        with locked(folder, "diagnoses", wait=LOCK_WAIT, where="this log"):
-            path = path_of(folder)
-            content = path.read_bytes() if path.exists() else b""
-            end = content.rfind(b"\n") + 1  # what a power cut left of a line goes
-            atomic.append(path, "".join(line + "\n" for line in lines).encode(), after=end)
-    return len(lines)
+    new = list(found)
+    with locked(folder, "diagnoses", wait=LOCK_WAIT, where="this log"):
+        append_log.append(path_of(folder), *new)
+    return len(new)
 
 
 def read(folder: Path) -> list[LateDiagnosis]:

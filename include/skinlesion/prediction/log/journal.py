@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from skinlesion.foundation.lock import locked
-from skinlesion.foundation.tables import write_table
+from skinlesion.foundation.tables import empty, write_table
 from skinlesion.prediction.log.entries import COLUMNS
 
 log = logging.getLogger(__name__)
@@ -104,27 +104,21 @@ def taken(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def lines_of(path: Path) -> list[bytes]:
-    """Return the whole lines of a journal, blank ones (of cases that were removed) left out."""
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    return [line for line in whole.split(b"\n") if not line.isspace() and line]
-
-
 def read_journal(path: Path) -> pd.DataFrame:
     """Return the entries of a journal, `COLUMNS`. A line that is damaged is left out with a warning. Raises OSError."""
-    lines = lines_of(path)
-    if not lines:
-        return pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    lines = [line for line in whole.split(b"\n") if not line.isspace() and line]  # of cases that were removed
     try:
-        table = _parsed(lines)
+        return _parsed(lines)
     except (pa.ArrowException, pd.errors.IntCastingNaNError):
         sound = [line for line in lines if _is_sound(line)]
         log.warning("%s: %d of %d lines are damaged and left out", path, len(lines) - len(sound), len(lines))
-        return _parsed(sound) if sound else pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
-    return table
+        return _parsed(sound)
 
 
 def _parsed(lines: list[bytes]) -> pd.DataFrame:
+    if not lines:
+        return empty(COLUMNS)
     options = pa.json.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore")
     # Larger than any line, since Arrow refuses a line that is longer than a block.
     content = pa.json.read_json(io.BytesIO(b"\n".join(lines)), pa.json.ReadOptions(block_size=1 << 24), options)

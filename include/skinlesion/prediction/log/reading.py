@@ -13,7 +13,7 @@ import pandas as pd
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
-from skinlesion.foundation.tables import DamagedTable, read_table, write_table
+from skinlesion.foundation.tables import DamagedTable, empty, read_table, write_table
 from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.entries import COLUMNS, LogKey
 from skinlesion.prediction.log.gaps import remove_gaps
@@ -59,7 +59,7 @@ def _read(folder: Path, columns: Sequence[str], *, of_shadow: bool) -> pd.DataFr
                 f"{error}. Restore the file from a back-up, or remove it: its entries are lost then."
             ) from None
     if not found:
-        return pd.DataFrame(columns=list(wanted)).astype(wanted)
+        return empty(wanted)
     table = pd.concat(found, ignore_index=True)
     return table.drop_duplicates("id").sort_values(["at", "id"], ignore_index=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
 from skinlesion.data.images.file import ImageRefused
@@ -156,15 +155,12 @@ class Api:
             answers = await self._images.predict(model, sent.images)
         _refuse_if_none_is_usable(answers)
         await self._note(answers, sent.case)
-        document = {
-            "model": _name(model),
-            "predictions": [answer.document for answer in answers],
-            "notice": NOTICE,
-        }
-        body = json.dumps(document).encode()
+        predictions = [answer.document for answer in answers]
+        response = _json({"model": _name(model), "predictions": predictions, "notice": NOTICE})
         seconds = time.perf_counter() - start
         self._metrics.prediction.observe(seconds)
-        return _json(body, {"Server-Timing": f"predict;dur={seconds * 1000:.2f}"})
+        response.headers["Server-Timing"] = f"predict;dur={seconds * 1000:.2f}"
+        return response
 
     async def _note(self, answers: list[ImageAnswer], case: str) -> None:
         """Put the answers into the prediction log, if there is one, and into each the name that its picture has there.
@@ -205,7 +201,7 @@ class Api:
             raise busy(
                 f"The diagnoses could not be noted ({error.strerror or error}). Send them again later."
             ) from None
-        return _json(json.dumps({"noted": noted}).encode())
+        return _json({"noted": noted})
 
     async def _body(self, request: Request) -> bytes:
         body = b""
@@ -234,7 +230,7 @@ class Api:
             question = await run_in_threadpool(self._question, model, uploads[0], label)
         image = await self._grad_cam.overlay(question)
         uri = "data:image/jpeg;base64," + base64.b64encode(image).decode()
-        return _json(json.dumps({"model": _name(model), "label": label, "image": uri}).encode())
+        return _json({"model": _name(model), "label": label, "image": uri})
 
     def _question(self, model: ServedModel, upload: Upload, label: str) -> Question:
         try:
@@ -266,7 +262,7 @@ class Api:
             },
             "notice": NOTICE,
         }
-        return _json(json.dumps(document).encode())
+        return _json(document)
 
     def card(self) -> Response:
         """Return the model card of the version that answers, in Markdown."""
@@ -316,5 +312,5 @@ def _unusable(detail: str, more: Mapping[str, Any] | None = None) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-usable-image", detail, more=more)
 
 
-def _json(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store", **(headers or {})})
+def _json(document: Mapping[str, Any]) -> Response:
+    return JSONResponse(document, headers={"Cache-Control": "no-store"})

@@ -27,8 +27,7 @@ from skinlesion.prediction.serving.image_queue import ImageQueue
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.model_watch import ModelWatch
 from skinlesion.prediction.serving.own_names import OwnNames
-from skinlesion.prediction.serving.problem import MEDIA_TYPE, Problem
-from skinlesion.prediction.serving.served_model import ServedModel
+from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.shadow import Shadow
 
@@ -49,19 +48,11 @@ def create_app(
         overlay: a function that replaces the project's Grad-CAM, for tests.
     """
     metrics = Metrics()
-
-    def loaded(model: ServedModel | None, reason: str) -> None:
-        if model is None:
-            metrics.refused_models.inc()
-        else:
-            metrics.serving(model.version)
-
-    watch = ModelWatch(config.models, settings.threads_used(), loaded=loaded)
+    watch = ModelWatch(config.models, settings.threads_used(), metrics)
     prediction_log = PredictionLog(Path(settings.log).absolute(), days=settings.log_days) if settings.log else None
-    if prediction_log is not None:
-        metrics.logging(lambda: prediction_log.entries, lambda: prediction_log.missing)
     key, shadow = None, None
     if prediction_log is not None:
+        metrics.logging(lambda: prediction_log.entries, lambda: prediction_log.missing)
         key = prediction_log.key
         if settings.shadow:
             shadow = Shadow(config.models, prediction_log, metrics, seconds=settings.watch_seconds)
@@ -108,8 +99,7 @@ def create_app(
 def _answer_errors_as_problems(app: FastAPI) -> None:
     async def problem(request: Request, found: Exception) -> Response:
         assert isinstance(found, Problem)
-        headers = {"Cache-Control": "no-store", **found.headers}
-        return Response(found.body(), status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+        return found.response()
 
     async def http_error(request: Request, found: Exception) -> Response:
         assert isinstance(found, HTTPException)
@@ -122,17 +112,15 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
             else str(found.detail)
         )
         kind = status.phrase.lower().replace(" ", "-")
-        return await problem(request, Problem(status, kind, detail, headers=found.headers))
+        return Problem(status, kind, detail, headers=found.headers).response()
 
     async def invalid(request: Request, found: Exception) -> Response:
         assert isinstance(found, RequestValidationError)
         wrong = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in found.errors()]
-        return await problem(
-            request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "; ".join(wrong)[:500])
-        )
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "; ".join(wrong)[:500]).response()
 
     async def bug(request: Request, found: Exception) -> Response:
-        return await problem(request, failed())  # `Front` logs it
+        return failed().response()  # `Front` logs it
 
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(Exception, bug)

@@ -11,6 +11,9 @@ from skinlesion.prediction.serving.upload import CASE, FIELD
 
 NOTICE: Final = "Research and education only. Not a medical device."
 
+FORMATS: Final = "JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, HEIC, JPEG 2000 or DICOM"
+"""Of images, for people."""
+
 _VERSION: Final = "5f0c9a7be1d24a86"
 
 
@@ -208,7 +211,7 @@ UPLOAD: Final = {
                         "type": "array",
                         "minItems": 1,
                         "items": {"type": "string", "format": "binary"},
-                        "description": "Image files: JPEG, PNG, TIFF, WebP, BMP or GIF.",
+                        "description": f"Image files: {FORMATS}.",
                     },
                     CASE: {
                         "type": "string",

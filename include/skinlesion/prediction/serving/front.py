@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from skinlesion.prediction.serving import problem
 from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.own_names import OwnNames
 from skinlesion.prediction.serving.problem import Problem
@@ -80,12 +79,12 @@ class Front:
             self._check_token(scope)
             await self._app(scope, receive, send_and_note)
         except Problem as found:
-            await _send_problem(found, send_and_note)
+            await found.response()(scope, receive, send_and_note)
         except Exception:
             # The log gets no image: a traceback names lines, not values.
             log.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
-                await _send_problem(failed(), send_and_note)
+                await failed().response()(scope, receive, send_and_note)
         path = scope["path"] if scope["path"] in self._paths else _NOT_COUNTED_APART
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else _NOT_COUNTED_APART
         self._metrics.requests.labels(path, method, str(status)).inc()
@@ -113,15 +112,3 @@ def failed() -> Problem:
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "The server failed at this request; its log has the reason."
     )
-
-
-async def _send_problem(found: Problem, send: Send) -> None:
-    body = found.body()
-    headers = [
-        (b"content-type", problem.MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *((name.lower().encode(), value.encode()) for name, value in found.headers.items()),
-    ]
-    await send({"type": "http.response.start", "status": int(found.status), "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -121,7 +121,7 @@ class ImageQueue:
             "meaning": model.meaning(answer.decision),
             "learnt": answer.learnt or None,
             "learnt_because": SENTENCES[answer.learnt],
-            "label": LABELS[int(answer.probabilities.argmax())],
+            "label": answer.label,
             "probabilities": {
                 label: round(float(probability), DECIMALS)
                 for label, probability in zip(LABELS, answer.probabilities, strict=True)

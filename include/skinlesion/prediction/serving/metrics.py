@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -27,49 +28,31 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, buckets=_SECONDS, registry=self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.requests = Counter(
-            "skinlesion_requests", "Requests answered.", ["path", "method", "status"], registry=self.registry
+        self.requests = counter("skinlesion_requests", "Requests answered.", ["path", "method", "status"])
+        self.seconds = histogram(
+            "skinlesion_request_seconds", "From a request's headers to the end of its response.", ["path"]
         )
-        self.seconds = Histogram(
-            "skinlesion_request_seconds", "From a request's headers to the end of its response.", ["path"],
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self.prediction = Histogram(
-            "skinlesion_prediction_seconds", "From a request's last byte to its JSON, all its images.",
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self.decoding = Histogram(
-            "skinlesion_decoding_seconds",
-            "Decoding and resizing of one image.",
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.prediction = histogram(
+            "skinlesion_prediction_seconds", "From a request's last byte to its JSON, all its images."
         )
-        self.inference = Histogram(
-            "skinlesion_inference_seconds", "Inference of one image.", buckets=_SECONDS, registry=self.registry
-        )
-        decisions = Counter("skinlesion_images", "Images predicted.", ["decision"], registry=self.registry)
+        self.decoding = histogram("skinlesion_decoding_seconds", "Decoding and resizing of one image.")
+        self.inference = histogram("skinlesion_inference_seconds", "Inference of one image.")
+        decisions = counter("skinlesion_images", "Images predicted.", ["decision"])
         self.decisions = {label: decisions.labels(label) for label in DECISIONS}
-        self.refused = Counter("skinlesion_images_refused", "Images that cannot be used.", registry=self.registry)
-        self.waiting = Gauge("skinlesion_images_waiting", "Images in progress or waiting.", registry=self.registry)
-        self.grad_cams = Counter("skinlesion_grad_cams", "Grad-CAMs.", ["outcome"], registry=self.registry)
-        self.model = Gauge("skinlesion_model", "1 for the version that answers.", ["version"], registry=self.registry)
-        self.switches = Counter("skinlesion_model_loads", "Models loaded.", registry=self.registry)
-        self.refused_models = Counter(
-            "skinlesion_model_loads_refused", "Models in service that could not be loaded.", registry=self.registry
-        )
-
-        self.shadow = Gauge(
-            "skinlesion_shadow", "1 for the candidate in the shadow.", ["version"], registry=self.registry
-        )
-        self.shadow_answers = Counter(
-            "skinlesion_shadow_answers", "Answers beside which the candidate's were noted.", registry=self.registry
-        )
-        self.shadow_dropped = Counter(
-            "skinlesion_shadow_dropped",
-            "Answers beside which the candidate was not asked or not noted.",
-            registry=self.registry,
+        self.refused = counter("skinlesion_images_refused", "Images that cannot be used.")
+        self.waiting = gauge("skinlesion_images_waiting", "Images in progress or waiting.")
+        self.grad_cams = counter("skinlesion_grad_cams", "Grad-CAMs.", ["outcome"])
+        self.model = gauge("skinlesion_model", "1 for the version that answers.", ["version"])
+        self.switches = counter("skinlesion_model_loads", "Models loaded.")
+        self.refused_models = counter("skinlesion_model_loads_refused", "Models in service that could not be loaded.")
+        self.shadow = gauge("skinlesion_shadow", "1 for the candidate in the shadow.", ["version"])
+        self.shadow_answers = counter("skinlesion_shadow_answers", "Answers beside which the candidate's were noted.")
+        self.shadow_dropped = counter(
+            "skinlesion_shadow_dropped", "Answers beside which the candidate was not asked or not noted."
         )
 
     def logging(self, entries: Callable[[], int], missing: Callable[[], int]) -> None:

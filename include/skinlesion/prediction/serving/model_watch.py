@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.prediction.serving.metrics import Metrics
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.served_model import NoModel, ServedModel, load
 from skinlesion.registry import in_service, model_files
@@ -33,11 +33,10 @@ class ModelWatch:
         refused: why the model in service is not the one that answers; empty if it is.
     """
 
-    def __init__(self, models: Path, threads: int, *, loaded: Callable[[ServedModel | None, str], None]) -> None:
-        """loaded: called after each attempt with the model, or with None and the reason."""
+    def __init__(self, models: Path, threads: int, metrics: Metrics) -> None:
         self._models = models
         self._threads = threads
-        self._loaded = loaded
+        self._metrics = metrics
         self._current: ServedModel | None = None
         self._seen: Stamps | None = None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -80,7 +79,7 @@ class ModelWatch:
         else:
             self.refused = ""
             self._current = model
-            self._loaded(model, "")
+            self._metrics.serving(model.version)
             log.info("Serving version %s", model.version)
 
     def _refuse(self, error: Exception) -> None:
@@ -88,7 +87,7 @@ class ModelWatch:
         self.refused = str(error)
         if isinstance(error, NoModel) and self._current is not None:
             self.refused += f" Until then version {self._current.version} goes on serving."
-        self._loaded(None, self.refused)
+        self._metrics.refused_models.inc()
         if first:
             log.warning("%s", self.refused)
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation.markdown import html_of
-from skinlesion.prediction.serving.documents import NOTICE
+from skinlesion.prediction.serving.documents import FORMATS, NOTICE
 from skinlesion.prediction.serving.examples import EXAMPLES, example
 from skinlesion.prediction.serving.problem import Problem
 from skinlesion.prediction.serving.settings import TOKEN_VARIABLE
@@ -31,8 +31,6 @@ _KINDS: Final = {
 _PICTURE_KINDS: Final = "image/jpeg,image/png,image/tiff,image/webp,image/bmp,image/gif,image/avif,image/jp2,.dcm"
 """Listed one by one, so that a phone converts its HEIC photographs to JPEG."""
 
-_FORMATS: Final = "JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, HEIC, JPEG 2000 or DICOM"
-
 
 def card_page(markdown: str) -> str:
     """Return a model card as a page."""
@@ -46,7 +44,7 @@ def router() -> APIRouter:
         examples=EXAMPLES,
         labels=LABELS,
         accepted=_PICTURE_KINDS,
-        formats=_FORMATS,
+        formats=FORMATS,
         token_variable=TOKEN_VARIABLE,
     )
     api = _ENVIRONMENT.get_template("api.html.j2").render(notice=NOTICE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+
+from starlette.responses import JSONResponse
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -34,9 +35,9 @@ class Problem(Exception):
             **(more or {}),
         }
 
-    def body(self) -> bytes:
-        """Return the body of the response."""
-        return json.dumps(self.document).encode()
+    def response(self) -> JSONResponse:
+        """Return the response."""
+        return JSONResponse(self.document, self.status, {"Cache-Control": "no-store", **self.headers}, MEDIA_TYPE)
 
 
 def too_large(detail: str) -> Problem:

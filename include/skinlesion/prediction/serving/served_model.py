@@ -125,7 +125,7 @@ def load(models: Path, threads: int) -> ServedModel:
     return ServedModel(
         version=now.run,
         number=now.version,
-        since=now.since,
+        since=now.entry.at,
         sha256=now.sha256,
         h5=now.h5,
         rule=rule,

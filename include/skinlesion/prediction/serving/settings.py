@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from skinlesion.foundation.cores import cores_allowed
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.settings import Settings
 
 MIB: Final = 2**20
 
@@ -20,15 +21,15 @@ SHORTEST_TOKEN: Final = 16
 """Characters of the shortest token that cannot be guessed by trying."""
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(Settings):
     """Settings from the caller (`--set key=value`), else from `SKINLESION_SERVE_<NAME>`, else the default. Frozen.
 
     The token comes from `SKINLESION_API_TOKEN` only: every user of a machine sees its command lines.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="SKINLESION_SERVE_", frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix="SKINLESION_SERVE_")
+
+    where_listed: ClassVar[str] = "The reference lists the settings of the server."
 
     host: str = Field(
         default="127.0.0.1",
@@ -119,10 +120,7 @@ class ServerSettings(BaseSettings):
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """Return the settings: these, else the environment's, else the defaults. Raises DataError, which names each wrong one."""
-        try:
-            found = cls(**settings)
-        except ValidationError as error:
-            raise DataError(_problems(error)) from None
+        found = super().of(settings)
         if found.shadow and not found.log:
             raise DataError(
                 "Setting `shadow` of the server: what the candidate says goes to the prediction log alone, and there is none. Name "
@@ -165,15 +163,3 @@ def api_token(settings: ServerSettings) -> SecretStr | None:
             f"{len(token)} characters. `openssl rand -hex 24` makes a token."
         )
     return SecretStr(token)
-
-
-def _problems(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        name = ".".join(str(part) for part in problem["loc"]) or "settings"
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(ServerSettings.model_fields)
-            lines.append(f"The server has no setting `{name}`. It has: {known}.")
-        else:
-            lines.append(f"Setting `{name}` of the server: {problem['msg']}.")
-    return "\n".join(lines)

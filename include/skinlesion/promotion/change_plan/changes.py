@@ -13,7 +13,8 @@ from pydantic import JsonValue
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.image_name import full_size_name
-from skinlesion.data.labels.review_log import diagnosed
+from skinlesion.data.labels.readings import diagnosed
+from skinlesion.data.labels.review_log import read_reviews
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.measurable import read_learnt
 from skinlesion.promotion.change_plan.plan import KINDS, ChangePlan, kind_of_setting, shapes_the_model, shown
@@ -165,7 +166,7 @@ def _data(dataset: Path, before: pd.DataFrame, now: pd.DataFrame) -> DataChange:
         .sort_values(["now", "diagnosis", "source"], ascending=[False, True, True])
     )
     columns = ["dx_before", "label_before", "dx_now", "label_now"]
-    reviewed = diagnosed(dataset)
+    reviewed = diagnosed(read_reviews(dataset).of_image)
     people = pd.Series(
         [
             reviewed[image].by if image in reviewed and reviewed[image].dx == dx else ""

@@ -129,12 +129,8 @@ def _listed(registry: Registry) -> Iterator[Listed]:
 
 def _environment() -> Environment:
     made = html_page.environment(Path(__file__).with_name("templates"))
-    made.filters |= {"value": shown, "when": _when, "number": _number}
+    made.filters |= {"value": shown, "number": _number}
     return made
-
-
-def _when(at: str) -> str:
-    return f"{at[:16].replace('T', ' ')} UTC"
 
 
 def _number(found: float | None) -> str:

@@ -128,7 +128,7 @@ def evaluated(see: Sights, shard: Shard, report: StageReport, seen: Seen) -> See
     folder = layout.candidate(see.models, str(report.details["run"]))
     names = sorted({path.name for path in folder.iterdir() if path.is_file()} - _OF_VERDICT)
     registry = Registry.read(see.models)
-    unnoted = registry.in_service is not None and registry.in_service.switch not in {
+    unnoted = registry.in_service is not None and registry.in_service.entry.switch not in {
         entry.switch for entry in history.lines(see.models).records
     }
     said = [*registry.damage, *(["a switch is not noted"] if unnoted else [])]

@@ -178,17 +178,6 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
         write_sample(tmp_path / "dataset", images=1, size=SMALL)
 
 
-@pytest.mark.parametrize(
-    ("images", "seed", "size"), [(0, 0, SMALL), (-3, 0, SMALL), (10**6, 0, SMALL), (1, -1, SMALL), (1, 0, (20, 90))]
-)
-def test_arguments_out_of_bounds_are_refused_before_anything_is_written(
-    tmp_path: Path, images: int, seed: int, size: tuple[int, int]
-) -> None:
-    with pytest.raises(DataError, match=r"sample: expected .* got "):
-        write_sample(tmp_path / "new", images=images, seed=seed, size=size)
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_sample_that_failed_midway_leaves_nothing_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,12 +26,6 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.spreadsheet import csv_text
 
-MAX_IMAGES: Final = 100_000
-"""A sample uses at most a tenth of the million names that begin with ISIC_9."""
-
-MIN_SIDE: Final = 32
-"""Pixels; at fewer no structure of a lesion can be seen."""
-
 # Lesion i has label LABEL_CYCLE[i % 10]; its diagnosis and number of photographs follow cycles of their own. The lengths of
 # the first and the last have no common divisor, so the number of photographs says nothing about the label.
 LABEL_CYCLE: Final = (
@@ -88,14 +82,13 @@ def write_sample(folder: Path, images: int = 240, seed: int = 0, size: tuple[int
 
     Args:
         folder: created if missing; must not hold images or a diagnoses.csv.
-        images: number of images, 1 to `MAX_IMAGES`.
+        images: number of images, 1 to 100,000: at most a tenth of the million names that begin with ISIC_9.
         seed: 0 or more.
         size: width, height in pixels.
 
     Raises:
-        DataError: the folder holds data, or an argument is out of its bounds.
+        DataError: the folder holds data.
     """
-    _refuse_bad_arguments(images, seed, size)
     _refuse_occupied(folder)
     rows = sample_rows(images, seed)
     lesions = [list(views) for _, views in groupby(rows, key=lambda row: row.lesion)]
@@ -151,15 +144,6 @@ def _quota() -> Iterator[tuple[int, str, int]]:
 
 def _number(seed: int, index: int) -> int:
     return (seed * SEED_STRIDE + index) * NAME_STEP % 1_000_000
-
-
-def _refuse_bad_arguments(images: int, seed: int, size: tuple[int, int]) -> None:
-    if not 1 <= images <= MAX_IMAGES:
-        raise DataError(f"sample: expected 1 to {MAX_IMAGES} images, got {images}")
-    if seed < 0:
-        raise DataError(f"sample: expected a seed of 0 or more, got {seed}")
-    if min(size) < MIN_SIDE:
-        raise DataError(f"sample: expected a width and height of {MIN_SIDE} pixels or more, got {size[0]}x{size[1]}")
 
 
 def _refuse_occupied(folder: Path) -> None:
