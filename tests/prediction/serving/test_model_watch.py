@@ -17,7 +17,7 @@ from tests.two_classifiers import RULE
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
-from skinlesion.prediction.serving import served_model
+from skinlesion.prediction.serving import model_watch, served_model
 from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.registry import model_files
 
@@ -73,6 +73,19 @@ def test_a_server_without_a_model_starts_says_what_to_do_and_takes_one_up(empty_
         empty_models.switch_to("a")
         wait_until(lambda: server.status_of("/readyz") == 200)
         assert server.predict(drawn(1)).status_code == 200
+
+
+def test_a_program_is_told_that_the_model_is_being_loaded_and_when_to_come_again(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, load = threading.Event(), model_watch.load
+    monkeypatch.setattr(model_watch, "load", lambda *given: may_load.wait(60) and load(*given))
+    with served(models.folder, is_ready=False) as server:
+        response = server.predict(drawn(1))
+        assert problem(response, 503)["type"] == "urn:problem:skinlesion:loading"
+        assert response.headers["retry-after"] == "1"
+        may_load.set()
+        wait_until(lambda: server.predict(drawn(1)).status_code == 200)
 
 
 @pytest.mark.parametrize("file", [model_files.TFLITE, model_files.H5])

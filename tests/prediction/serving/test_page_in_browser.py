@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from tests.prediction.real_server import UNSURE, Models, Served, drawn, probabil
 from tests.prediction.serving.overlays import the_image_itself
 
 from skinlesion.data.labels.classes import LABELS
+from skinlesion.prediction.serving import model_watch
 from skinlesion.prediction.serving.grad_cam_process import Overlay
 
 pytestmark = pytest.mark.browser
@@ -155,6 +158,23 @@ def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(visit:
         expect(one.answer("letter.jpg").locator(".reason")).to_contain_text("not a readable image")
         assert serious_violations(one.page) == []
         one.ignore("422")
+
+
+def test_a_picture_waits_while_the_model_is_being_loaded(
+    visit: Visits, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, load = threading.Event(), model_watch.load
+    monkeypatch.setattr(model_watch, "load", lambda *given: may_load.wait(60) and load(*given))
+    with served(models.folder, is_ready=False) as server:
+        one = visit(server)
+        one.send(("mole.jpg", drawn(1)))
+        decision = one.answer("mole.jpg").locator(".decision")
+        expect(one.page.locator("#status")).to_contain_text("The model is being loaded")
+        expect(decision).to_have_text("Waiting …")
+        may_load.set()
+        expect(decision).to_have_text(re.compile("Benign|Malignant|No answer|Unknown"))
+        expect(one.page.locator("#model-facts")).to_contain_text("Version")
+        one.ignore("503")
 
 
 @pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.slow)])

@@ -45,7 +45,8 @@ class ModelWatch:
     def current(self) -> ServedModel:
         """Return the model that answers. Raises Problem (503), which says what to do, while there is none."""
         if self._current is None:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-model", self.refused, headers={"Retry-After": "5"})
+            kind, seconds = ("loading", "1") if self.refused == _STARTING else ("no-model", "5")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, kind, self.refused, headers={"Retry-After": seconds})
         return self._current
 
     async def watch(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
 // The page: a client of the API like any other. It loads nothing from elsewhere and sends images to this server only.
 
 const AT_ONCE = 2; // requests; the server has a thread a core
-const TRIES = 6; // while the server is busy
+const TRIES = { busy: 6, loading: 120 }; // where the server asks to come again
 
 const find = (selector, within = document) => within.querySelector(selector);
 const status = find("#status");
@@ -28,8 +28,9 @@ async function ask(path, options = {}) {
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
     if (response.status === 401) throw new TokenNeeded(problem.detail);
-    const isBusy = response.status === 503 && problem.type === "urn:problem:skinlesion:busy";
-    if (!isBusy || tried === TRIES) throw new Refused(problem.detail);
+    const kind = problem.type?.split(":").at(-1);
+    if (tried >= (TRIES[kind] ?? 1)) throw new Refused(problem.detail);
+    if (kind === "loading") status.textContent = problem.detail;
     const seconds = Number(response.headers.get("Retry-After")) || 1;
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   }
