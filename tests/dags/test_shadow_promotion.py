@@ -63,8 +63,10 @@ def test_the_question_says_how_the_candidate_agrees_on_real_pictures_and_the_ser
         assert (found.against, found.pictures, found.cases, found.not_asked) == (1, PICTURES, PICTURES, 0)
         answers, beside = read_log(log), read_shadow(log)
         assert found.differ == (answers["decision"] != beside["decision"]).sum() == found.diagnosed
-        assert f"asked about {PICTURES} real pictures of {PICTURES} cases" in ti.kept["for_approval"]
-        assert found.alike.text in ti.kept["for_approval"] and "| version 1 / version 2 |" in ti.kept["for_approval"]
+        question = ti.kept["for_approval"]
+        assert f"asked about {PICTURES} real pictures of {PICTURES} cases" in question
+        assert found.alike.text in question and "| version 1 / version 2 |" in question
+        assert question.index("asked about") < question.index("What the gate found:")
 
         judgement = Judgement.model_validate(ti.kept["judgement"])
         switch_to(config, judgement, actor="ann", reason="She read the question")

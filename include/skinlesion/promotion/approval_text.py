@@ -11,7 +11,10 @@ from skinlesion.registry.versions import FIGURES
 
 
 def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
-    """Return the headline of the version beside the model in service, the verdict's lines, and the link to its report."""
+    """Return the question: the version beside the model in service, what to mind, what the gate found, the link to the report.
+
+    What it said in the shadow of real pictures stands before the gate's many lines.
+    """
     version, champion = registry.version(judgement.version), registry.champion
     beside = f"version {champion.number}, in service" if champion is not None else "(no model is in service)"
     lines = [judgement.sentence, "", f"| | version {version.number} | {beside} |", "|---|---|---|"]
@@ -24,14 +27,14 @@ def approval_text(registry: Registry, judgement: Judgement, link: str) -> str:
     if len(set(others)) > 1:
         lines += [
             "",
-            "The two were measured on different held-out images, so these columns do not compare; the lines below do.",
+            "The two were measured on different held-out images, so these columns do not compare; what the gate found does.",
         ]
     if version.measured is not None and version.measured.warnings:
         lines += ["", "Read with care:", "", *(f"- {sentence}" for sentence in version.measured.warnings)]
     verdict = read_verdict(registry.models, version.run, version.number)
     sentences = dict.fromkeys(one.sentence for one in (verdict.criteria if verdict else ()))
-    lines += ["", *(f"- {sentence}" for sentence in sentences)]
     lines += _shadow(registry, version.number)
+    lines += ["", "What the gate found:", "", *(f"- {sentence}" for sentence in sentences)]
     lines += [
         "",
         f"[The report]({link}). Approve: it replaces the model in service. Reject, or no answer: nothing changes.",
