@@ -110,14 +110,21 @@ class ScheduledRuns:
             self._look(finished=False)
             self.airflow = self._start()
         else:
-            at_work = [one for one in everything.children(recursive=True) if _is(one, target)]
-            if not at_work:
+            if not (at_work := self._at_work(everything, target)):
                 return False
             with suppress(psutil.NoSuchProcess):
-                self.dice.choice(sorted(at_work, key=lambda one: one.pid)).kill()
+                self.dice.choice(at_work).kill()
             self._look(finished=False)
         self.kills[target] += 1
         return True
+
+    def _at_work(self, everything: psutil.Process, target: str) -> list[psutil.Process]:
+        """Return the processes of this kind; between two tasks wait until there is one, or nothing is under way."""
+        while self._is_active():
+            if found := [one for one in everything.children(recursive=True) if _is(one, target)]:
+                return sorted(found, key=lambda one: one.pid)
+            time.sleep(0.05)
+        return []
 
     def _end_rest(self) -> None:
         """End what is left of an Airflow whose machine has lost its power: tasks are in process groups of their own."""
