@@ -104,9 +104,7 @@ class ScheduledRuns:
         """Kill the process of a task, what watches over it, or all of Airflow; return whether there was one to kill."""
         everything = psutil.Process(self.airflow.process.pid)
         if target == "airflow":
-            os.killpg(everything.pid, signal.SIGKILL)
-            self.airflow.process.wait()
-            self._end_rest()
+            self._cut_power()
             self._look(finished=False)
             self.airflow = self._start()
         else:
@@ -126,13 +124,14 @@ class ScheduledRuns:
             time.sleep(0.05)
         return []
 
-    def _end_rest(self) -> None:
-        """End what is left of an Airflow whose machine has lost its power: tasks are in process groups of their own."""
-        home = str(self.folder / "home")
-        for process in psutil.process_iter():
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.environ().get("AIRFLOW_HOME") == home:
-                    process.kill()
+    def _cut_power(self) -> None:
+        """Kill every process of Airflow's session; tasks may be in process groups of their own."""
+        session = self.airflow.process.pid
+        for process in psutil.pids():
+            with suppress(ProcessLookupError):
+                if os.getsid(process) == session:
+                    os.kill(process, signal.SIGKILL)
+        self.airflow.process.wait()
 
     def _acknowledge(self, run: str, stage: str) -> None:
         """Tell the auditor what a task has reported as done."""
