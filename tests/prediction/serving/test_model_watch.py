@@ -78,7 +78,7 @@ def test_a_server_without_a_model_starts_says_what_to_do_and_takes_one_up(empty_
 def test_a_program_is_told_that_the_model_is_being_loaded_and_when_to_come_again(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_load, load = threading.Event(), model_watch.load
+    may_load, load = threading.Event(), served_model.load
     monkeypatch.setattr(model_watch, "load", lambda *given: may_load.wait(60) and load(*given))
     with served(models.folder, is_ready=False) as server:
         response = server.predict(drawn(1))

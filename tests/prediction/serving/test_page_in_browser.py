@@ -19,7 +19,7 @@ from tests.prediction.real_server import UNSURE, Models, Served, drawn, probabil
 from tests.prediction.serving.overlays import the_image_itself
 
 from skinlesion.data.labels.classes import LABELS
-from skinlesion.prediction.serving import model_watch
+from skinlesion.prediction.serving import model_watch, served_model
 from skinlesion.prediction.serving.grad_cam_process import Overlay
 
 pytestmark = pytest.mark.browser
@@ -163,7 +163,7 @@ def test_an_abstaining_model_and_a_wrong_file_are_told_with_their_reasons(visit:
 def test_a_picture_waits_while_the_model_is_being_loaded(
     visit: Visits, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_load, load = threading.Event(), model_watch.load
+    may_load, load = threading.Event(), served_model.load
     monkeypatch.setattr(model_watch, "load", lambda *given: may_load.wait(60) and load(*given))
     with served(models.folder, is_ready=False) as server:
         one = visit(server)
