@@ -22,6 +22,7 @@ ELSEWHERE = {
     "data/sources/drop_folder.py:_copy": "to a path of `writing`, flushed and compared",
     "data/sources/http_download.py:_receive": "a part that a later run continues; checked by its checksum, then flushed",
     "data/sources/intake.py": "`put` flushes what it links or renames",
+    "data/sources/isic_archive.py:_csv": "a table in memory",
     "data/sources/zip_archive.py": "to a path of `writing`; checked by its CRC-32",
     "evaluation/plots.py": "a plot in memory",
     "foundation/atomic.py": "here it is",
