@@ -36,8 +36,10 @@ AIRFLOWS: Final = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
 }
-"""A task without a watcher is missed after five minutes otherwise."""
+"""A task without a watcher, and one whose scheduler has gone, is missed after five minutes otherwise."""
 EXECUTOR: Final = "airflow worker -- LocalExecutor:"
 TASK: Final = "airflow worker -- "
 TARGETS: Final = ("task", "task", "executor", "airflow")
