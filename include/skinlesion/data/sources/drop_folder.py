@@ -93,7 +93,7 @@ def take_dropped(config: SourceSettings, intake: Intake) -> SourceReport:
 
 def _folder(config: SourceSettings) -> Path:
     folder = PROJECT_ROOT / config.drop_folder
-    if not folder.is_dir():
+    if not config.drop_folder or not folder.is_dir():
         raise DataError(
             f"The drop folder {folder} is missing: expected a folder. Create it, mount it, or empty the setting "
             "`drop_folder`."
