@@ -46,7 +46,10 @@ def locked(dataset: Path, work: str, *, wait: float, where: str = "this data set
         yield
     finally:
         # While the lock is still held: whoever waits then finds that it holds a file without a name, and opens the new.
-        path.unlink(missing_ok=True)
+        with suppress(
+            OSError
+        ):  # a file that stays is no lock; a disk that fails must not keep the lock of a process that lives on
+            path.unlink()
         lock.release()
 
 

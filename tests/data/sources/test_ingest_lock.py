@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -59,6 +60,18 @@ def test_a_killed_holder_leaves_no_lock(dataset: Path, holder: subprocess.Popen[
     with locked(dataset, "ingest", wait=0):
         pass
     assert not (dataset / ".ingest.lock").exists()
+
+
+def test_a_full_disk_that_keeps_the_file_keeps_no_lock(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that lived on waited for a minute for itself, and could never write again."""
+
+    def fails(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as disk, locked(dataset, "ingest", wait=0):
+        disk.setattr(Path, "unlink", fails)
+    with locked(dataset, "ingest", wait=0):
+        pass
 
 
 def test_it_waits_for_the_set_time(dataset: Path, holder: subprocess.Popen[str]) -> None:
