@@ -46,9 +46,8 @@ def locked(dataset: Path, work: str, *, wait: float, where: str = "this data set
         yield
     finally:
         # While the lock is still held: whoever waits then finds that it holds a file without a name, and opens the new.
-        with suppress(
-            OSError
-        ):  # a file that stays is no lock; a disk that fails must not keep the lock of a process that lives on
+        # A file that stays is no lock, and a disk that fails must not keep the lock of a process that lives on.
+        with suppress(OSError):
             path.unlink()
         lock.release()
 
