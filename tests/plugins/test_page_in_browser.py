@@ -138,7 +138,7 @@ def test_a_person_retrains_reads_the_report_and_rolls_back(airflow: Airflow, pag
     picture(page, "run_tab")
     page.goto(f"{airflow.address}/dags")
     page.get_by_role("link", name="skin_lesion_promote").first.wait_for()
-    picture(page, "dags_list")
+    picture(page, "dags_list", 900)
 
     airflow.wait(lambda: airflow.is_waiting(list(airflow.runs(PROMOTE))[-1]))
     page.goto(f"{airflow.address}/required_actions")
