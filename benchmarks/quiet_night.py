@@ -33,7 +33,7 @@ def measure(nights: Annotated[int, typer.Option(help="Quiet nights, one after th
 
 def _run(airflow: Airflow) -> str:
     name = airflow.trigger(RETRAIN)
-    airflow.wait(lambda: airflow.runs(RETRAIN)[name] in ("success", "failed"))
+    airflow.ended(RETRAIN, name)
     return name
 
 

@@ -28,17 +28,29 @@ from tests.campaign.workers import PROJECT
 KILLS_A_NIGHT: Final = 6
 
 
-class RealRuns:
+class Watched:
+    """A folder in which nights are killed, with an auditor and a reader who look at it. found: what must not be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.auditor = Auditor(folder)
+        self.reader = Reader(folder / "models")
+        self.found: list[Violation] = []
+
+    def look(self, *, finished: bool) -> None:
+        """Let the auditor look, and take what the reader has seen."""
+        self.found += self.auditor.look(finished=finished)
+        self.found += [Violation("reader", words) for words in self.reader.wrong]
+
+
+class RealRuns(Watched):
     """A data set, and `skinlesion run` on it, killed again and again."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.dice = random.Random(seed)
-        self.auditor = Auditor(folder)
-        self.reader = Reader(folder / "models")
         self.kills = self.finished = 0
         self.longest = 20.0
-        self.found: list[Violation] = []
 
     def night(self, steps: list[dict[str, Any]], data: DataSet) -> None:
         """Change the data, kill some runs, let one end."""
@@ -52,7 +64,7 @@ class RealRuns:
                 process.send_signal(self.dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
                 process.communicate()
                 self.kills += 1
-                self._look(finished=False)
+                self.look(finished=False)
         began = time.monotonic()
         report = self.folder / "report.json"
         process = self._start(report)
@@ -67,7 +79,7 @@ class RealRuns:
             self.finished += 1
             for stage in json.loads(report.read_text())["stages"]:
                 self.auditor.acknowledge({"finished": stage["stage"], "details": stage["details"]})
-        self._look(finished=process.returncode == 0)
+        self.look(finished=process.returncode == 0)
 
     def _start(self, report: Path, *more: str) -> subprocess.Popen[str]:
         settings = {name: value for name, value in SETTINGS.items() if name != "workers"}
@@ -78,18 +90,19 @@ class RealRuns:
         environment = os.environ | {"PYTHONPATH": str(PROJECT / "include")}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
-    def _look(self, *, finished: bool) -> None:
-        self.found += self.auditor.look(finished=finished)
-        self.found += [Violation("reader", words) for words in self.reader.wrong]
+
+def asked_for(program: str, description: str | None, kills: int) -> argparse.Namespace:
+    """Return what the command line asks for: seed, kills and minutes. kills: where it does not say."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.campaign.{program}", description=description)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=kills)
+    parser.add_argument("--minutes", type=float, default=600)
+    return parser.parse_args()
 
 
 def main() -> int:
     """Kill as many runs as the command line asks for; print what was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign.real_runs", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=600)
-    asked = parser.parse_args()
+    asked = asked_for("real_runs", __doc__, kills=200)
     until, began = time.monotonic() + asked.minutes * 60, time.monotonic()
     where = str(MEMORY) if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="campaign-real-", dir=where) as folder:

@@ -8,7 +8,6 @@ changes from night to night, and the auditor looks after each kill and each nigh
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -21,15 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from tests.campaign.auditor import Auditor, Violation
 from tests.campaign.campaign import MEMORY, commit
 from tests.campaign.data_set import DataSet
-from tests.campaign.reader import Reader
+from tests.campaign.real_runs import Watched, asked_for
 from tests.campaign.story import SETTINGS, story
 from tests.plugins.standalone_airflow import PROMOTE, RETRAIN, Airflow, running
 
-OURS: Final = {name.upper(): str(value).lower() for name, value in SETTINGS.items() if name != "change_plan"} | {
-    "CHANGE_PLAN": SETTINGS["change_plan"],
+OURS: Final = {name.upper(): str(value) for name, value in SETTINGS.items()} | {
     "REQUIRE_APPROVAL": "false",
     "MAX_CLASS_SHIFT": "1",
 }
@@ -48,17 +45,14 @@ STAGES: Final = ("ingest", "organize", "train", "evaluate")
 KILLS_A_NIGHT: Final = 3
 
 
-class ScheduledRuns:
+class ScheduledRuns(Watched):
     """A data set, and an Airflow that lives through its nights while its processes are killed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.dice = random.Random(f"scheduled {seed}")
-        self.auditor = Auditor(folder)
-        self.reader = Reader(folder / "models")
         self.kills = dict.fromkeys(TARGETS, 0)
         self.nights: list[str] = []
-        self.found: list[Violation] = []
         self.longest = 30.0
         self._running = ExitStack()
         self.airflow = self._start()
@@ -94,7 +88,7 @@ class ScheduledRuns:
             for stage in STAGES:
                 self._acknowledge(run, stage)
         self.nights.append(state)
-        self._look(finished=finished)
+        self.look(finished=finished)
 
     def _failed_promotions(self) -> set[str]:
         return {run for run, state in self.airflow.runs(PROMOTE).items() if state == "failed"}
@@ -105,22 +99,23 @@ class ScheduledRuns:
 
     def _kill(self, target: str) -> bool:
         """Kill the process of a task, or all of Airflow; return whether there was one to kill."""
-        everything = psutil.Process(self.airflow.process.pid)
         if target == "airflow":
             self._cut_power()
-            self._look(finished=False)
-            self.airflow = self._start()
-        else:
-            if not (at_work := self._at_work(everything)):
-                return False
+        elif at_work := self._at_work():
             with suppress(psutil.NoSuchProcess):
                 self.dice.choice(at_work).kill()
-            self._look(finished=False)
+        else:
+            return False
+        self.look(finished=False)
+        if target == "airflow":
+            self.end()  # now, as at the end its number may be that of another process
+            self.airflow = self._start()
         self.kills[target] += 1
         return True
 
-    def _at_work(self, everything: psutil.Process) -> list[psutil.Process]:
+    def _at_work(self) -> list[psutil.Process]:
         """Return the processes of tasks; between two tasks wait until there is one, or nothing is under way."""
+        everything = psutil.Process(self.airflow.process.pid)
         while self._is_active():
             if found := [one for one in everything.children(recursive=True) if _runs_task(one)]:
                 return sorted(found, key=lambda one: one.pid)
@@ -146,10 +141,6 @@ class ScheduledRuns:
             report = json.loads(value) if isinstance(value, str) else value
             self.auditor.acknowledge({"finished": stage, "details": report})
 
-    def _look(self, *, finished: bool) -> None:
-        self.found += self.auditor.look(finished=finished)
-        self.found += [Violation("reader", words) for words in self.reader.wrong]
-
 
 def _runs_task(process: psutil.Process) -> bool:
     try:
@@ -161,11 +152,7 @@ def _runs_task(process: psutil.Process) -> bool:
 
 def main() -> int:
     """Kill as many processes as the command line asks for; print what was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign.scheduled_runs", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--minutes", type=float, default=600)
-    asked = parser.parse_args()
+    asked = asked_for("scheduled_runs", __doc__, kills=30)
     began = time.monotonic()
     where = str(MEMORY) if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="campaign-scheduled-", dir=where) as name:

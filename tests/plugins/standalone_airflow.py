@@ -69,8 +69,10 @@ class Airflow:
 
     def switch_on(self, dag: str, *, is_on: bool = True) -> None:
         """Let the scheduler run a DAG, or pause it. What its schedule has missed runs at once when it is switched on."""
+        where = f"/api/v2/dags/{dag}"
         with self.client() as client:
-            assert client.patch(f"/api/v2/dags/{dag}", json={"is_paused": not is_on}).status_code == 200
+            self.wait(lambda: client.get(where).status_code == 200, STARTED)
+            assert client.patch(where, json={"is_paused": not is_on}).status_code == 200
 
     def trigger(self, dag: str, **settings: Any) -> str:
         """Start a run; give its name."""
@@ -85,6 +87,11 @@ class Airflow:
         with self.client() as client:
             found = client.get(f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "run_after"}).json()["dag_runs"]
         return {run["dag_run_id"]: run["state"] for run in found}
+
+    def ended(self, dag: str, run: str) -> str:
+        """Wait until a run has ended; return its state."""
+        self.wait(lambda: self.runs(dag)[run] in ("success", "failed"))
+        return self.runs(dag)[run]
 
     def tasks(self, dag: str, run: str) -> dict[str, str | None]:
         """Return the state of each task of a run."""
@@ -242,10 +249,8 @@ def running(folder: Path, settings: Mapping[str, str] = FAST, **of_airflow: str)
         airflow = Airflow(
             address, json.loads(passwords_file.read_text()), dataset, models, folder / "prediction_log", process, log
         )
-        with airflow.client() as client:
-            for dag in (PROMOTE, RETRAIN):
-                airflow.wait(lambda dag=dag: client.get(f"/api/v2/dags/{dag}").status_code == 200, STARTED)  # type: ignore[misc]
-                airflow.switch_on(dag)
+        for dag in (PROMOTE, RETRAIN):
+            airflow.switch_on(dag)
         yield airflow
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pytest
 from tests.plugins.standalone_airflow import MONITOR, PROMOTE, RETRAIN, Airflow
-from tests.plugins.test_notices import Webhook
-from tests.plugins.test_page_in_browser import CHROMIUM, TITLE, frame_of, log_in, page, picture
+from tests.plugins.test_notices import Webhook, webhook
+from tests.plugins.test_page_in_browser import TITLE, frame_of, log_in, page, picture, pytestmark
 from tests.prediction.real_server import drawn, serving_with_shadow, wait_until
 
 from skinlesion.foundation import layout
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
     import httpx
     from playwright.sync_api import Page
 
-__all__ = ["page"]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
-]
+__all__ = ["page", "pytestmark", "webhook"]
 
 PICTURES = 24
 WEEK = 7 * 86_400_000_000  # microseconds
@@ -59,23 +52,22 @@ def move_into_the_past(log: Path) -> None:
         write_table(path, table.assign(at=table["at"] - WEEK * (1 + np.arange(len(table)) % 2)), COLUMNS)
 
 
-def test_darker_pictures_give_an_alarm_a_notice_and_what_to_do(airflow: Airflow, page: Page) -> None:
+def test_darker_pictures_give_an_alarm_a_notice_and_what_to_do(airflow: Airflow, page: Page, webhook: Webhook) -> None:
     airflow.settle()
     with serving_with_shadow(airflow.models, airflow.prediction_log) as server:
         for number in range(2 * PICTURES):
             ask(server, darker(drawn(number)), f"dark{number}")
     move_into_the_past(airflow.prediction_log)
-    hook = Webhook(200)
-    connection = {"connection_id": "skin_lesion_webhook", "conn_type": "http", "host": "127.0.0.1", "port": hook.port}
+    address = {"schema": "http", "host": "127.0.0.1", "port": webhook.port}
+    connection = {"connection_id": "skin_lesion_webhook", "conn_type": "http", **address}
     with airflow.client() as client:
-        assert client.post("/api/v2/connections", json=connection | {"schema": "http"}).status_code == 201
+        assert client.post("/api/v2/connections", json=connection).status_code == 201
     airflow.switch_on(MONITOR)
     for _ in range(2):
         run = airflow.trigger(MONITOR, monitor_cases=20)
-        airflow.wait(lambda run=run: airflow.runs(MONITOR)[run] in ("success", "failed"))  # type: ignore[misc]
-        assert airflow.runs(MONITOR)[run] == "success"
+        assert airflow.ended(MONITOR, run) == "success"
         assert airflow.tasks(MONITOR, run)["retrain"] == "skipped", "the change plan lets no alarm start a training"
-    told = [notice["text"] for _, _, notice in hook.posted if notice["event"] == "in_use"]
+    told = [notice["text"] for _, _, notice in webhook.posted if notice["event"] == "in_use"]
     assert len([text for text in told if text.startswith("Brightness lies")]) == 1, "it is sent when it begins"
 
     log_in(page, airflow, "vic")
@@ -85,8 +77,6 @@ def test_darker_pictures_give_an_alarm_a_notice_and_what_to_do(airflow: Airflow,
     frame.get_by_text("Brightness lies").first.wait_for()
     frame.get_by_text("Look at where the pictures come from").first.wait_for()
     picture(page, "in_use_live", 1300)
-    hook.server.shutdown()
-    hook.server.server_close()
 
 
 def test_the_question_says_how_a_candidate_in_the_shadow_agrees_and_the_server_follows_the_answer(

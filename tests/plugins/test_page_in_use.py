@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.evaluation.in_use.logs import in_use
@@ -30,15 +30,20 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(
-    browser_of: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = in_use(tmp_path)
-    monkeypatch.setenv("SKINLESION_MODELS", str(used.models))
-    for number in range(4):
-        used.week(number, brightness=-1)
+def monitored(models: Path, weeks: int, **shift: Any) -> MonitorRecord:
+    """Return what the monitor finds in so many weeks of a log, and leave it where the page reads it."""
+    used = in_use(models.parent)
+    for number in range(weeks):
+        used.week(number, **shift)
     found = used.monitor(now=datetime.now(UTC))
-    found.write(layout.monitored(used.models))
+    found.write(layout.monitored(models))
+    return found
+
+
+def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(
+    browser_of: Browser, models: Path
+) -> None:
+    found = monitored(models, 4, brightness=-1)
     answer = browser_of("vic").get(f"{PAGE}/in-use")
     text = text_of(answer.text)
     assert f"Alarm since the week of {found.alarms[0].since}. Brightness lies" in text
@@ -52,16 +57,9 @@ def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-def test_alarms_that_ask_for_the_same_stand_together(
-    browser_of: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = in_use(tmp_path)
-    monkeypatch.setenv("SKINLESION_MODELS", str(used.models))
-    for number in range(3):
-        used.week(number, brightness=-1, red=-1)
-    found = used.monitor(now=datetime.now(UTC))
+def test_alarms_that_ask_for_the_same_stand_together(browser_of: Browser, models: Path) -> None:
+    found = monitored(models, 3, brightness=-1, red=-1)
     assert {alarm.signal for alarm in found.alarms} == {"brightness", "red"}
-    found.write(layout.monitored(used.models))
     text = text_of(browser_of("vic").get(f"{PAGE}/in-use").text)
     assert text.count("Alarm since the week of") == 2
     assert text.count("What to do:") == text.count(found.alarms[0].remedy) == 1

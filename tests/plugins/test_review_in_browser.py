@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from tests.plugins import review_folder
 from tests.plugins.review_folder import asked, content_of, picture
-from tests.plugins.standalone_airflow import RETRAIN, TRAINED, Airflow
-from tests.plugins.test_page_in_browser import CHROMIUM, PHONE, is_cut, log_in
+from tests.plugins.standalone_airflow import RETRAIN, Airflow
+from tests.plugins.test_page_in_browser import CHROMIUM, PHONE, is_cut, log_in, pytestmark
 from tests.plugins.test_page_in_browser import picture as screenshot
 
 from skinlesion.data.catalog import read_catalog
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from playwright.sync_api import Browser, Page
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
-]
+__all__ = ["pytestmark"]
 
 
 @pytest.fixture
@@ -220,8 +216,7 @@ def test_two_people_review_and_the_next_night_learns_from_it(airflow: Airflow, c
     assert len(said) == 19
     assert {entry.by for entry in said.values()} == {"ada", "ben"}
     run = airflow.trigger(RETRAIN, max_relabelled_share=1, max_class_shift=1)
-    airflow.wait(lambda: airflow.runs(RETRAIN)[run] in ("success", "failed"), TRAINED)
-    assert airflow.runs(RETRAIN)[run] == "success"
+    assert airflow.ended(RETRAIN, run) == "success"
     manifest = read_manifest(airflow.dataset)
     originals = manifest[manifest["copy"] == 0].set_index("image")["dx"]
     assert {image: originals[image] for image in said} == dict.fromkeys(said, "bcc")
