@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
@@ -11,7 +12,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from skin_lesion_dag_settings import DAG_DEFAULTS, Report, deadline, report_task, trigger_form
 from skin_lesion_notices import in_use
 from skin_lesion_parameters import known_parameters
-from skinlesion.evaluation.in_use.record import by_remedy
+from skinlesion.evaluation.in_use.record import Alarm, by_remedy
 from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.stages.settings import PipelineConfig
 
@@ -46,9 +47,12 @@ def skin_lesion_monitor() -> None:
     def watch() -> Report:
         from skinlesion.stages.monitor import run_monitor
 
-        found, new = run_monitor(PipelineConfig.of(known_parameters(get_current_context())))
-        for remedy, alarms in by_remedy(new).items():
-            in_use(" ".join(alarm.sentence for alarm in alarms), remedy, "The page In use in Airflow shows the weeks.")
+        def give_notice(alarms: Sequence[Alarm]) -> None:
+            for remedy, together in by_remedy(alarms).items():
+                sentences = " ".join(alarm.sentence for alarm in together)
+                in_use(sentences, remedy, "The page In use in Airflow shows the weeks.")
+
+        found, new = run_monitor(PipelineConfig.of(known_parameters(get_current_context())), give_notice)
         log.info(
             "%d answers in %d weeks, %d diagnoses; %d alarms hold, %d of them new",
             found.entries,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,23 +21,32 @@ log = logging.getLogger(__name__)
 
 
 class Monitored(NamedTuple):
-    """What was found, and which alarms are new since the monitor ran last."""
+    """What was found, and the alarms among it of which no notice was given before."""
 
     found: MonitorRecord
     new: list[Alarm]
 
 
-def run_monitor(config: PipelineConfig) -> Monitored:
-    """Write models/monitor.json and models/shadow.json. Raises DataError if there is no log, or a file of it is damaged."""
+def run_monitor(config: PipelineConfig, give_notice: Callable[[Sequence[Alarm]], None] | None = None) -> Monitored:
+    """Write models/shadow.json and models/monitor.json, and give notice of the alarms that have begun.
+
+    Without give_notice they stay new for the next run that has it. What was noticed is written down afterwards: a run that is
+    killed between the two gives a notice twice, never none. Raises DataError if there is no log, or a file of it is damaged.
+    """
     known = _known(config)
     found = monitor(config, known, config.actinic_keratosis)
-    path, before = layout.monitored(config.models), set[tuple[str, str, str]]()
-    with suppress(DataError):  # a damaged one is written anew, and its alarms are given again
-        last = MonitorRecord.read_if_there(path)
-        before = {alarm.key for alarm in last.alarms} if last is not None else before
-    found.write(path)
     compare_shadow(config, known, config.actinic_keratosis).write(layout.shadowed(config.models))
-    return Monitored(found, [alarm for alarm in found.alarms if alarm.key not in before])
+    path, noticed = layout.monitored(config.models), set[tuple[str, str, str]]()
+    with suppress(DataError):  # a damaged one is written anew, and notice of its alarms is given again
+        last = MonitorRecord.read_if_there(path)
+        noticed = {alarm.key for alarm in last.alarms if alarm.is_noticed} if last is not None else noticed
+    new = [alarm for alarm in found.alarms if alarm.key not in noticed]
+    if give_notice is not None:
+        give_notice(new)
+        noticed |= {alarm.key for alarm in new}
+    alarms = [alarm.model_copy(update={"is_noticed": alarm.key in noticed}) for alarm in found.alarms]
+    found.model_copy(update={"alarms": tuple(alarms)}).write(path)
+    return Monitored(found, new)
 
 
 def refresh_agreement(config: PipelineConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.evaluation.in_use.logs import FIRST, InUse, in_use
 from skinlesion.command_line.main import main
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.in_use.estimate import figures_of, measured
-from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, MonitorRecord
+from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Alarm, MonitorRecord
 from skinlesion.evaluation.in_use.reference import Seen
 from skinlesion.evaluation.shares import Share
 from skinlesion.foundation import layout
@@ -192,18 +193,37 @@ def test_a_loss_that_is_measured_gives_an_alarm_although_nothing_else_has_change
 # --- The record ------------------------------------------------------------------------------------------------------
 
 
-def test_an_alarm_is_new_once_and_again_where_the_record_was_damaged(used: InUse) -> None:
+def test_there_is_a_notice_of_an_alarm_once_and_again_where_the_record_was_damaged(used: InUse) -> None:
+    def notices() -> list[str]:
+        given: list[str] = []
+        found = run_monitor(config, lambda alarms: given.extend(alarm.signal for alarm in alarms))
+        assert [alarm.signal for alarm in found.new] == given
+        return given
+
     for number in range(3):
         used.week(number, brightness=-1)
     config = used.settings(dataset=used.folder / "none")
-    assert [alarm.signal for alarm in run_monitor(config).new] == ["brightness"]
-    assert run_monitor(config).new == []
+    assert notices() == ["brightness"]
+    assert notices() == []
     path = layout.monitored(used.models)
     assert MonitorRecord.read(path).alarms[0].signal == "brightness"
     path.write_text("{")
-    assert len(run_monitor(config).new) == 1
+    assert len(notices()) == 1
     used.week(3, brightness=-1)
-    assert run_monitor(config).new == [], "it still is the same alarm"
+    assert notices() == [], "it still is the same alarm"
+
+
+def test_a_run_by_hand_or_one_that_dies_before_its_notice_leaves_it_to_the_next(used: InUse) -> None:
+    def dies(alarms: Sequence[Alarm]) -> None:
+        raise KeyboardInterrupt
+
+    for number in range(3):
+        used.week(number, brightness=-1)
+    config = used.settings(dataset=used.folder / "none")
+    with pytest.raises(KeyboardInterrupt):
+        run_monitor(config, dies)
+    run_monitor(config)
+    assert [alarm.signal for alarm in run_monitor(config, lambda alarms: None).new] == ["brightness"]
 
 
 def test_gaps_of_the_log_are_said(used: InUse) -> None:

@@ -89,7 +89,7 @@ class Alarm(Part):
     Attributes:
         signal: a name of `SIGNALS` or `PERFORMANCE`. side: `above` or `below` what was held out.
         monday: of the last week that it is about. since: of the week in which it was first given without a break.
-        sentence: what was found. remedy: what a person does.
+        sentence: what was found. remedy: what a person does. is_noticed: whether a notice of it was given.
     """
 
     signal: str
@@ -98,6 +98,7 @@ class Alarm(Part):
     since: str
     sentence: str
     remedy: str
+    is_noticed: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
