@@ -108,9 +108,9 @@ def test_a_part_without_its_index_counts_as_not_there(store: FeatureStore) -> No
 def test_only_parts_that_nothing_needs_are_removed(store: FeatureStore) -> None:
     store.add(["a", "b"], rows(2))
     store.add(["c"], rows(1))
-    assert store.remove_unused({"b"}) == 1
+    assert store.tidy({"b"}) == (0, 1)
     assert store.index()["sha256"].tolist() == ["a", "b"]
-    assert store.remove_unused({"b"}) == 0
+    assert store.tidy({"b"}) == (0, 0)
 
 
 def small_parts(store: FeatureStore, count: int) -> tuple[list[str], Halves]:
@@ -122,25 +122,24 @@ def small_parts(store: FeatureStore, count: int) -> tuple[list[str], Halves]:
 
 def test_few_small_parts_are_left_alone(store: FeatureStore) -> None:
     contents, _ = small_parts(store, MOST_SMALL_PARTS)
-    assert store.compact(set(contents)) == 0
+    assert store.tidy(set(contents)) == (0, 0)
     assert len(list(store.folder.glob("*.npy"))) == MOST_SMALL_PARTS
 
 
 def test_many_small_parts_become_one_without_the_rows_that_nothing_needs(store: FeatureStore) -> None:
     contents, expected = small_parts(store, MOST_SMALL_PARTS + 3)
     wanted = contents[1:-1]
-    assert store.compact(set(wanted)) == len(wanted)
-    assert store.remove_unused(set(wanted)) == 2
+    assert store.tidy(set(wanted)) == (len(wanted), 2)
     assert len(list(store.folder.glob("part-*.npy"))) == 1
     assert sorted(store.index()["sha256"]) == sorted(wanted)
     assert np.array_equal(whole_rows(store.open(wanted), np.arange(len(wanted))), expected[1:-1])
-    assert store.compact(set(wanted)) == 0
+    assert store.tidy(set(wanted)) == (0, 0)
 
 
 def test_merged_parts_are_as_large_as_whole_ones(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skinlesion.network.feature_store.rows_in_a_part", lambda shape: 5)
     contents, expected = small_parts(store, 23)
-    assert store.compact(set(contents)) == 23
+    assert store.tidy(set(contents)) == (23, 0)
     assert sorted(store.index()["part"].value_counts()) == [3, 5, 5, 5, 5]
     assert np.array_equal(whole_rows(store.open(contents), np.arange(23)), expected)
 
@@ -154,7 +153,7 @@ def test_a_damaged_part_is_not_copied(store: FeatureStore) -> None:
     content[-1] ^= 0xFF
     part.write_bytes(content)
     os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # rot, that no date betrays
-    store.compact(set(contents))
+    store.tidy(set(contents))
     others = [name for name in contents if name != "c4"]
     assert sorted(store.index()["sha256"]) == sorted(others)
     assert np.array_equal(whole_rows(store.open(others), np.arange(len(others))), np.delete(expected, 4, axis=0))
@@ -167,10 +166,9 @@ def test_a_compaction_killed_before_the_old_parts_go_leaves_every_row_and_is_tid
     with monkeypatch.context() as killed:
         killed.setattr(store, "_remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            store.compact(set(contents))
+            store.tidy(set(contents))
     assert np.array_equal(whole_rows(store.open(contents), np.arange(len(contents))), expected)
-    store.compact(set(contents))
-    store.remove_unused(set(contents))
+    store.tidy(set(contents))
     assert np.array_equal(whole_rows(store.open(contents), np.arange(len(contents))), expected)
     assert len(list(store.folder.glob("part-*.npy"))) <= MOST_SMALL_PARTS
 
@@ -179,8 +177,8 @@ def test_only_one_shard_compacts(store: FeatureStore) -> None:
     contents, _ = small_parts(store, MOST_SMALL_PARTS + 1)
     with (store.folder / ".compaction.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert store.compact(set(contents)) == 0
-    assert store.compact(set(contents)) == MOST_SMALL_PARTS + 1
+        assert store.tidy(set(contents)) == (0, 0)
+    assert store.tidy(set(contents)) == (MOST_SMALL_PARTS + 1, 0)
 
 
 def test_a_part_holds_some_forty_megabytes(store: FeatureStore) -> None:

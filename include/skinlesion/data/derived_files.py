@@ -117,11 +117,10 @@ def bring_up_to_date(
         (folder / name).unlink(missing_ok=True)
 
     rows = current
-    commit = _Committer(table, known, folder)
     jobs = [Job(*row) for row in todo[["name", "image", "source", "input"]].itertuples(index=False)]
     jobs.sort(key=lambda job: (bucket_of(job.image), job.name))
     # First the rows of files that are about to be replaced or removed go: they must not outlive the files.
-    commit.write(rows)
+    _write(table, rows, _changed(known, rows), folder)
     with progress(stage, len(jobs)) as advance:
         made: list[Made] = []
         last = time.monotonic()
@@ -131,12 +130,12 @@ def bring_up_to_date(
                 advance(1)
                 if time.monotonic() - last > SECONDS_BETWEEN_COMMITS:
                     rows = _with(rows, made, settings)
-                    commit.write(rows)
+                    _write(table, rows, {bucket_of(one.job.image) for one in made}, folder)
                     made, last = [], time.monotonic()
         finally:
             atomic.remove_partials(folder, own=True)
     rows = _with(rows, made, settings)
-    commit.write(rows)
+    _write(table, rows, {bucket_of(one.job.image) for one in made}, folder)
     refused = rows[rows["refused"] != ""]
     return Outcome(
         wanted=len(wanted),
@@ -191,31 +190,16 @@ def _with(rows: pd.DataFrame, made: Iterable[Made], settings: str) -> pd.DataFra
     return pd.concat([rows, pd.DataFrame(new, columns=list(COLUMNS)).astype(COLUMNS)], ignore_index=True)
 
 
-class _Committer:
-    """Writer of the buckets whose rows changed since they were last written."""
+def _changed(known: pd.DataFrame, rows: pd.DataFrame) -> set[int]:
+    """Return the buckets of known rows that are no longer there, or whose file has another size or time now."""
+    state = ["size", "mtime_ns"]
+    now = rows.drop_duplicates("name").set_index("name")[state].reindex(known["name"], fill_value=-1)
+    differs = (now.to_numpy() != known[state].to_numpy()).any(axis=1)
+    return set(known.loc[differs, "image"].map(bucket_of))
 
-    def __init__(self, table: BucketTable, known: pd.DataFrame, folder: Path) -> None:
-        self._table = table
-        self._folder = folder
-        self._written = self._marks(known)
 
-    def write(self, rows: pd.DataFrame) -> None:
-        marks = self._marks(rows)
-        changed = [
-            bucket for bucket in marks.keys() | self._written.keys() if marks.get(bucket) != self._written.get(bucket)
-        ]
-        if not changed:
-            return
-        # The files that the table is about to name are on disk first, however the machine ends.
-        atomic.flush_all(self._folder)
-        self._table.write_each(rows, rows["image"].map(bucket_of), changed, "name")
-        self._written = marks
-
-    @staticmethod
-    def _marks(rows: pd.DataFrame) -> dict[int, int]:
-        """Return an order-independent hash of each bucket's rows."""
-        if rows.empty:
-            return {}
-        hashes = pd.util.hash_pandas_object(rows[list(COLUMNS)], index=False)
-        buckets = rows["image"].map(bucket_of).to_numpy()
-        return {bucket: hash(tuple(sorted(hashes[buckets == bucket]))) for bucket in set(buckets.tolist())}
+def _write(table: BucketTable, rows: pd.DataFrame, buckets: set[int], folder: Path) -> None:
+    """Write the rows of some buckets. The files that the table is about to name are on disk first, however the machine ends."""
+    if buckets:
+        atomic.flush_all(folder)
+        table.write_each(rows, rows["image"].map(bucket_of), buckets, "name")

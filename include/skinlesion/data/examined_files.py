@@ -124,7 +124,8 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
             batch = pd.DataFrame(some).astype(FILE_COLUMNS)
             rows = pd.concat([rows, batch], ignore_index=True)
             table.write_each(rows, rows["file"].map(bucket_of_file), _buckets(batch["file"]), "file")
-    table.write_each(rows, rows["file"].map(bucket_of_file), gone, "file")
+    if gone:
+        table.write_each(rows, rows["file"].map(bucket_of_file), gone, "file")
     return Examined(rows, len(todo), others, unusable)
 
 

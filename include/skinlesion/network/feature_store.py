@@ -185,24 +185,23 @@ class FeatureStore:
         parts = [_Part.of(self.folder / name) for name in names]
         return StoredActivations(parts, part.astype(np.int64), rows["row"].to_numpy(dtype=np.int64))
 
-    def remove_unused(self, contents: set[str]) -> int:
-        """Remove the parts without which all of these contents are still stored; return how many were removed."""
+    def tidy(self, contents: set[str]) -> tuple[int, int]:
+        """Merge the small parts if there are too many, and remove those without which all of these contents are still stored.
+
+        Returns how many were merged, and how many removed. Rows of other contents are dropped where parts are merged.
+        A new part is complete before the old ones are removed, so a kill leaves rows twice, never none. Only one shard merges at
+        a time; the others skip it.
+        """
         listed = sorted(self.folder.glob("part-*.parquet"))
         index = self.index()
-        needed = set(index.loc[index["sha256"].isin(contents), "part"])
+        wanted = index[index["sha256"].isin(contents)]
+        needed = set(wanted["part"])
         unused = [path for path in listed if path.with_suffix(".npy").name not in needed]
         for path in unused:
             self._remove(path)
-        return len(unused)
+        return self._compact(wanted), len(unused)
 
-    def compact(self, contents: set[str]) -> int:
-        """Merge the small parts if there are too many; return how many were merged. Rows of other contents are dropped.
-
-        A new part is complete before the old ones are removed, so a kill leaves rows twice, never none. Only one shard does
-        it at a time; the others skip it.
-        """
-        index = self.index()
-        wanted = index[index["sha256"].isin(contents)]
+    def _compact(self, wanted: pd.DataFrame) -> int:
         if wanted.empty:
             return 0
         full = rows_in_a_part(_Part.of(self.folder / wanted["part"].iloc[0]).shape)

@@ -60,9 +60,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     if not todo.empty:
         files = view_files(config.dataset, todo)
         device = store_activations(config, config.stored_cut, config.stored_ways, store, files)
-    contents = set(trained_on["sha256"])
-    compacted = store.compact(contents)
-    removed = store.remove_unused(contents)
+    compacted, removed = store.tidy(set(trained_on["sha256"]))
     return watch.report(
         "embed",
         seen=len(mine),

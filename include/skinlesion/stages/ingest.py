@@ -214,8 +214,10 @@ def _names(files: pd.Series, labelled: pd.Series) -> list[str]:
     known = set(labelled)
     names = []
     for file in files:
-        name, whole = composed(image_name(file)), composed(Path(file).name)
-        names.append(whole if whole in known and name not in known else name)
+        name = composed(image_name(file))
+        if name not in known and (whole := composed(Path(file).name)) in known:
+            name = whole
+        names.append(name)
     return names
 
 

@@ -221,6 +221,6 @@ def _activations(config: PipelineConfig, files: list[ViewFile]) -> npt.NDArray[n
     todo = {file.sha256: file for file in files if file.sha256 not in stored}
     if todo:
         store_activations(config, POOLED, 1, store, list(todo.values()))
-        store.compact({file.sha256 for file in files})
+        store.tidy({file.sha256 for file in files})
     every = np.arange(len(files))
     return store.open([file.sha256 for file in files]).take(every, np.zeros_like(every)).astype(np.float32)
