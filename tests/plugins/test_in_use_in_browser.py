@@ -68,7 +68,8 @@ def test_darker_pictures_give_an_alarm_a_notice_and_what_to_do(airflow: Airflow,
         assert airflow.ended(MONITOR, run) == "success"
         assert airflow.tasks(MONITOR, run)["retrain"] == "skipped", "the change plan lets no alarm start a training"
     told = [notice["text"] for _, _, notice in webhook.posted if notice["event"] == "in_use"]
-    assert len([text for text in told if "Brightness lies" in text]) == 1, f"it is sent when it begins: {told}"
+    found = layout.monitored(airflow.models).read_text()
+    assert len([text for text in told if "Brightness lies" in text]) == 1, f"{told} of what the monitor found: {found}"
 
     log_in(page, airflow, "vic")
     page.get_by_role("link", name=TITLE).first.click()
