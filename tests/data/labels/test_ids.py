@@ -94,9 +94,28 @@ def test_such_words_are_no_sex_no_site_and_no_source(join: Join, word: str) -> N
     assert labels.rows["age"].isna().all()
 
 
-@pytest.mark.parametrize("word", ["?", "#N/A", "n.a.", "not available", "-", "None", "missing"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "?",
+        "#N/A",
+        "n.a.",
+        "not available",
+        "-",
+        "None",
+        "missing",
+        "pending",
+        "Histology pending",
+        "awaiting biopsy result",
+    ],
+)
 def test_such_a_word_is_no_diagnosis(join: Join, word: str) -> None:
     assert values(join(f'image,dx\nI,"{word}"\n'), "dx", "label") == [["", "unknown"]]
+
+
+@pytest.mark.parametrize("word", ["biopsy", "pathology report", "pending nevus"])
+def test_such_a_word_is_a_diagnosis_that_nobody_knows(join: Join, word: str) -> None:
+    assert values(join(f'image,dx\nI,"{word}"\n'), "dx", "label") == [[word.casefold(), "unknown"]]
 
 
 # --- Numbered within the patient ----------------------------------------------------------------------------------

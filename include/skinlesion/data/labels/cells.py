@@ -18,11 +18,14 @@ _WORDS: Final = (
     "unavailable anonymous anonymised anonymized withheld redacted tbd tbc notavailable notapplicable "
     "notprovided notgiven notknown notrecorded notreported notspecified notstated notassessed notdocumented "
     "notidentified notdetermined notdone nodata noid novalue norecord noinformation noneprovided nonegiven "
-    "noneknown datamissing missingdata missingvalue unbekannt keineangabe inconnu desconocido desconhecido "
-    "sconosciuto naoinformado"
+    "noneknown datamissing missingdata missingvalue pending awaiting awaited outstanding nodiagnosis noresult "
+    "unbekannt keineangabe inconnu desconocido desconhecido sconosciuto naoinformado"
 )
 _OF_THE_FIELD: Final = frozenset(_WORDS.split())
 """Without blanks and punctuation, so that `N.A.`, `#N/A` and `<NA>` are one word, and `not_available` is `Not available`."""
+
+_OF_A_RESULT: Final = {"diagnosis", "histology", "histopathology", "pathology", "biopsy", "result", "results", "report"}
+"""What is pending in `histology pending` and not known in `diagnosis unknown`."""
 
 _CODE: Final = re.compile(r"-\s*(?:[1-9]|([789])\1+)(?:[.,]0*)?")
 """Numbers that surveys and programs write for a missing value: -1 to -9, -99, -999, -88, also as -1.0."""
@@ -45,10 +48,11 @@ def is_missing(text: str) -> bool:
     if text.isdigit():
         return False
     words = [word for word in re.split(r"[\W_]+", text) if word]
+    said = [word for word in words if word not in _OF_A_RESULT] or words
     return (
         text in _OF_PANDAS
         or "".join(words) in _OF_THE_FIELD
-        or all(word in _OF_THE_FIELD for word in words)
+        or all(word in _OF_THE_FIELD for word in said)
         or re.fullmatch("x{3,9}", text) is not None
         or _CODE.fullmatch(text) is not None
     )
