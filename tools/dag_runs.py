@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from tools.failure import RunFailed
+
 from skinlesion.command_line.display import Display
-from skinlesion.command_line.failure import RunFailed
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.registry.history import this_user
 from skinlesion.stages.pipeline import NIGHTLY
