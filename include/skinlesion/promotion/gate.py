@@ -97,7 +97,7 @@ def _required(
 ) -> Iterator[Criterion]:
     """Yield what must hold before anything can be measured, up to the first that does not."""
     training = candidate.read_training()
-    whole = _whole(registry, judged, training)
+    whole = _whole(judged, training)
     yield whole
     if training is None or not whole.passed:
         return
@@ -116,9 +116,8 @@ def _decided(config: PromotionSettings, model: Candidate, rows: pd.DataFrame) ->
     return Decided.of(stored_answers_of(config, model, rows).probabilities, threshold)
 
 
-def _whole(registry: Registry, judged: Version, training: TrainingRecord | None) -> Criterion:
-    registered = registry.known.registered[judged.number].sha256
-    passed = training is not None and training.sha256 == registered
+def _whole(judged: Version, training: TrainingRecord | None) -> Criterion:
+    passed = training is not None and training.sha256 == judged.sha256
     return Criterion(
         name="files_whole",
         title="The files are those that were registered",
@@ -126,7 +125,7 @@ def _whole(registry: Registry, judged: Version, training: TrainingRecord | None)
         sentence="All files have the SHA-256 that was registered."
         if passed
         else f"Files of version {judged.number} are missing or altered since it was registered; train it again.",
-        numbers={"files": [*sorted(registered)]},
+        numbers={"files": [*sorted(judged.sha256)]},
     )
 
 
