@@ -144,11 +144,3 @@ class PromotionSettings(RunSettings):
         ge=1,
         le=100_000,
     )
-    mlflow_versions: int = setting(
-        30,
-        "MLflow: versions with files",
-        "Number of latest versions whose reports (on a server, models too) MLflow keeps beside that of the version in service. "
-        "An older version keeps its run there, with figures, parameters and tags.",
-        ge=1,
-        le=100_000,
-    )
