@@ -16,7 +16,7 @@ from skinlesion.command_line.options import Dataset, Models, commands, config_of
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
-from skinlesion.promotion.change_plan.stored import note_decisions
+from skinlesion.promotion.change_plan.document import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.on_disk import on_disk
