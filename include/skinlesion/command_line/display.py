@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from skinlesion.foundation.progress import Advance, watched_by
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.foundation.terminal import wrapped
 from skinlesion.stages.sentences import duration, sentence
 
 SECONDS_OF_SILENCE: Final = 20.0
@@ -158,19 +158,9 @@ class Display(logging.Handler):
 
     def _print(self, line: str, *, indent: str | None, style: str = "", bold: int = 0) -> None:
         """Print a line, in a terminal broken between words, with this indentation; None leaves it whole, as a path."""
-        lines = [line]
         if self.console.is_terminal and indent is not None:
-            wide = max(self.console.width, len(indent) + _NARROWEST)
-            lines = textwrap.wrap(
-                line,
-                wide,
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-                drop_whitespace=True,
-                replace_whitespace=False,
-            ) or [""]
-        text = Text("\n".join(lines), style=style)
+            line = wrapped(line, max(self.console.width, len(indent) + _NARROWEST), indent)
+        text = Text(line, style=style)
         text.stylize("bold", 0, bold)
         self.console.print(text, soft_wrap=True, highlight=False)
         self._last_line = time.monotonic()

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
+from skinlesion.command_line.display import Display
 from skinlesion.command_line.options import Dataset, Models, commands, config_of, out
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
@@ -80,7 +81,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             version.model_dump() | {"criteria": [one.model_dump() for one in verdict.criteria] if verdict else None}
         )
         return
-    _print_pairs(
+    Display(out).pairs(
         {
             "Version": f"{number}, {version.standing}" + (", the reference" if registry.reference == number else ""),
             "Run": version.run,
@@ -227,12 +228,6 @@ def _folder(models: Path | None) -> Path:
 
 def _print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=1))
-
-
-def _print_pairs(pairs: dict[str, str]) -> None:
-    width = max(map(len, pairs)) + 2
-    for name, value in pairs.items():
-        out.print(f"{name + ':':<{width}}{value}", markup=False)
 
 
 def _in_service(registry: Registry) -> str:

@@ -35,10 +35,12 @@ def print_whole(console: Console, *content: str | Table, indent: int = 0, style:
             console.print(one, soft_wrap=True)
         else:
             for line in one.split("\n"):
-                wrapped = textwrap.fill(
-                    line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-                )
-                console.print(wrapped, style=style, markup=False, soft_wrap=True)
+                console.print(wrapped(line, width, " " * indent), style=style, markup=False, soft_wrap=True)
+
+
+def wrapped(line: str, width: int, indent: str) -> str:
+    """Return a line broken between words, with this indentation of the second and further ones."""
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _fit(console: Console, table: Table, width: int) -> None:
