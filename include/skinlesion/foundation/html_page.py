@@ -20,7 +20,7 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": _count, "jpeg": _jpeg, "when": when}
+    made.filters |= {"count": _count, "picture": picture, "when": when}
     return made
 
 
@@ -33,5 +33,7 @@ def _count(value: float) -> str:
     return f"{value:,}"
 
 
-def _jpeg(image: bytes) -> str:
-    return f"data:image/jpeg;base64,{b64encode(image).decode()}"
+def picture(content: bytes) -> str:
+    """Return a JPEG or PNG image as the address of a page's picture."""
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from skinlesion.data.images.file import ImageRefused
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.html_page import picture
 from skinlesion.prediction.classifier import pixels_for_model
 from skinlesion.prediction.log import diagnoses as late_diagnoses
 from skinlesion.prediction.log.diagnoses import diagnosis_of
@@ -229,8 +229,7 @@ class Api:
                 )
             question = await run_in_threadpool(self._question, model, uploads[0], label)
         image = await self._grad_cam.overlay(question)
-        uri = "data:image/jpeg;base64," + base64.b64encode(image).decode()
-        return _json({"model": _name(model), "label": label, "image": uri})
+        return _json({"model": _name(model), "label": label, "image": picture(image)})
 
     def _question(self, model: ServedModel, upload: Upload, label: str) -> Question:
         try:
