@@ -43,6 +43,9 @@ from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.shadow import Shadow
 from skinlesion.prediction.serving.upload import Buffered, Upload, read_uploads
 
+UPLOADS_IN_MEMORY: Final = 3.0
+"""As many bytes as so many of the largest uploads have are held, of all requests together."""
+
 LARGEST_BODY: Final = 1_000_000
 """Bytes of the diagnoses of a request; a thousand have a tenth of it."""
 
@@ -73,7 +76,7 @@ class Api:
         self._grad_cam = grad_cam
         self._metrics = metrics
         self._min_side = min_side
-        self._buffered = Buffered(settings.buffered_bytes)
+        self._buffered = Buffered(round(UPLOADS_IN_MEMORY * settings.max_upload_bytes))
 
     def router(self) -> APIRouter:
         """Return the routes."""

@@ -67,18 +67,6 @@ class ServerSettings(Settings):
         "A PNG takes 18 bytes per pixel while it is decoded; large images are decoded one at a time.",
     )
     max_images: int = Field(default=64, ge=1, le=1000, title="Most images in a request")
-    buffered_bytes: int = Field(
-        default=96 * MIB,
-        ge=1024,
-        title="Most bytes of uploads in memory",
-        description="All requests together. Beyond it the answer is 503: try again later.",
-    )
-    waiting_images: int = Field(
-        default=256,
-        ge=1,
-        title="Most images waiting",
-        description="All requests together. Beyond it the answer is 503.",
-    )
     connections: int = Field(default=512, ge=2, title="Most connections", description="Beyond it the answer is 503.")
     upload_seconds: float = Field(
         default=120, gt=0, title="Longest upload (seconds)", description="Beyond it the answer is 408."
