@@ -149,9 +149,5 @@ def _listed(registry: Registry) -> Iterator[Listed]:
 
 def _environment() -> Environment:
     made = html_page.environment(Path(__file__).with_name("templates"))
-    made.filters |= {"value": shown, "number": _number}
+    made.filters |= {"value": shown}
     return made
-
-
-def _number(found: float | None) -> str:
-    return "–" if found is None else f"{found:.4g}"
