@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tools.failure import RunFailed
+
 from skinlesion.command_line.display import Display
-from skinlesion.command_line.failure import RunFailed
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.registry.history import this_user
 from skinlesion.stages.pipeline import NIGHTLY
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 RETRAIN, PROMOTE = "skin_lesion_retrain", "skin_lesion_promote"
+
+
+def report_of(values: Mapping[str, Any]) -> StageReport:
+    """Return the report that `StageReport.as_dict` gave; what was added to the dictionary is among its details."""
+    counts = {name: values[name] for name in StageReport.model_fields if name in values}
+    return StageReport.model_validate(counts | {"details": {k: v for k, v in values.items() if k not in counts}})
 
 
 class Runs:
@@ -108,7 +115,7 @@ class Runs:
             return task.xcom_pull(task_ids=task.task_id, key=key, map_indexes=task.map_index)
 
         if task.task_id in NIGHTLY:
-            report = StageReport.of_dict(pull("report" if task.task_id == "collect" else "return_value"))
+            report = report_of(pull("report" if task.task_id == "collect" else "return_value"))
             index = task.map_index
             shard = (
                 f" (shard {index + 1} of {self._shards})" if index is not None and self._shards > 1 <= index + 1 else ""

@@ -21,9 +21,9 @@ from typing import IO, Final
 
 from rich.console import Console
 from tools.dag_runs import PROMOTE, RETRAIN, Runs, paused_dags
+from tools.failure import RunFailed, failure_of
 
 from skinlesion.command_line.display import Display
-from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import PROJECT_ROOT

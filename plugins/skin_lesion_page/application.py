@@ -20,8 +20,7 @@ from skin_lesion_page.run_version import SAID_BY, failed_data_report, failure_of
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.promotion.change_plan.document import document
-from skinlesion.promotion.change_plan.stored import note_decisions
+from skinlesion.promotion.change_plan.document import document, note_decisions
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.report_files import KNOWN, report_file, report_files
 from skinlesion.registry.snapshot import Registry, Version

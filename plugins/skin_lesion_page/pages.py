@@ -8,12 +8,10 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from skin_lesion_page import shown
 from skinlesion.foundation import html_page
 
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = html_page.environment(HERE / "templates")
-TEMPLATES.filters |= {"number": shown.number}
 
 
 def base(request: Request) -> str:

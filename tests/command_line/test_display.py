@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from skinlesion.command_line import display as module
 from skinlesion.command_line.display import Display
+from skinlesion.foundation import progress as progress_module
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.stage_report import StageReport
 
@@ -65,18 +64,16 @@ def test_a_terminal_shows_how_much_of_a_stage_is_done() -> None:
     assert "The untrained model was built with random weights." in written(console)
 
 
-def test_a_pipe_is_never_silent_for_long(pipe: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.5)
+def test_a_pipe_gets_a_line_now_and_then(pipe: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0)
+    log = logging.getLogger("skinlesion")
+    monkeypatch.setattr(log, "level", logging.INFO)
     with Display(pipe) as display:
-        display.begin("train")
+        log.addHandler(display)
         with progress("tail", 16, unit="epochs") as advance:
             advance(3)
-            deadline = time.monotonic() + 20
-            while not written(pipe) and time.monotonic() < deadline:
-                time.sleep(0.1)
-    line = written(pipe).splitlines()[0]
-    assert line.startswith("  train: ")
-    assert line.endswith("so far, tail, 3 of 16 epochs")
+        log.removeHandler(display)
+    assert written(pipe).splitlines() == ["  tail: 3 of 16 epochs"]
 
 
 def test_the_log_stands_between_the_stages(pipe: Console) -> None:

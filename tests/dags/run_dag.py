@@ -191,7 +191,6 @@ LATE = (
     "hypothesis.extra.pandas",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
-    "pandera.pandas",
     "pyarrow.dataset",
     "skinlesion.evaluation.html_report",
     "skinlesion.evaluation.plots",

@@ -27,7 +27,7 @@ DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
 
 HEAVY = {
     "tensorflow", "keras", "cv2", "pandas", "numpy", "Augmentor", "mlflow", "sklearn", "scipy", "matplotlib",
-    "ai_edge_litert", "PIL", "pyarrow", "pandera", "simplejpeg", "rich", "typer",
+    "ai_edge_litert", "PIL", "pyarrow", "simplejpeg", "rich", "typer",
 }  # fmt: skip
 """Nothing of these may load in the parent of a task's process."""
 

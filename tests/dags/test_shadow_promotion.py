@@ -12,7 +12,7 @@ from tests.prediction.real_server import drawn, serving_with_shadow, wait_until
 from tests.trained import config_of
 
 from skinlesion.evaluation.in_use.record import ShadowRecord
-from skinlesion.prediction.log.reading import read_log, read_shadow
+from skinlesion.prediction.log.reading import read_log
 from skinlesion.promotion.decide import Judgement, switch_to
 from skinlesion.registry.snapshot import Registry
 
@@ -61,7 +61,7 @@ def test_the_question_says_how_the_candidate_agrees_on_real_pictures_and_the_ser
         gate()
         (found,) = ShadowRecord.known(config.models, 2)[0]
         assert (found.against, found.pictures, found.cases, found.not_asked) == (1, PICTURES, PICTURES, 0)
-        answers, beside = read_log(log), read_shadow(log)
+        answers, beside = read_log(log), read_log(log, of_shadow=True)
         assert found.differ == (answers["decision"] != beside["decision"]).sum() == found.diagnosed
         question = ti.kept["for_approval"]
         assert f"asked about {PICTURES} real pictures of {PICTURES} cases" in question
@@ -74,4 +74,4 @@ def test_the_question_says_how_the_candidate_agrees_on_real_pictures_and_the_ser
         wait_until(lambda: "skinlesion_shadow{" not in client.get("/metrics").text, 60)
         files = {"images": ("a.jpg", drawn(1), "image/jpeg")}
         client.post("/v1/predict", files=files).raise_for_status()
-    assert len(read_log(log)) == PICTURES + 1 and len(read_shadow(log)) == PICTURES
+    assert len(read_log(log)) == PICTURES + 1 and len(read_log(log, of_shadow=True)) == PICTURES

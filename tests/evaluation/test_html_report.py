@@ -107,7 +107,7 @@ def context(record: MetricsRecord | None = None, **changes: Any) -> ReportContex
     given: dict[str, Any] = {
         "created": "2025-01-01T02:03:04+00:00",
         "training": training_record("run"),
-        "mistakes": [Mistake("ISIC_1", "nv", "benign", "malignant", 0.97, "malignant", jpeg=b"1", overlay=b"2")],
+        "mistakes": [Mistake("ISIC_1", "nv", "benign", "malignant", 0.97, b"1", "malignant", b"2")],
     }
     return ReportContext(metrics=record or metrics(), **({"plots": PLOTS} | given | changes))
 
@@ -163,7 +163,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
         metrics(**figures),
         created=HOSTILE,
         training=training_record("run", settings={HOSTILE: HOSTILE}, git_revision=HOSTILE),
-        mistakes=[Mistake(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, "benign", jpeg=b"", overlay=b"")],
+        mistakes=[Mistake(HOSTILE, HOSTILE, HOSTILE, "benign", 1.0, b"", HOSTILE, b"")],
     )
     page = Page(render_report(hostile))
     assert "script" not in page.tags

@@ -24,10 +24,6 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def cgroups_1(quota: str, period: str = "100000") -> dict[str, str]:
-    return {"cpu/cpu.cfs_quota_us": f"{quota}\n", "cpu/cpu.cfs_period_us": f"{period}\n"}
-
-
 @pytest.mark.parametrize(
     ("files", "cores"),
     [
@@ -38,10 +34,6 @@ def cgroups_1(quota: str, period: str = "100000") -> dict[str, str]:
         ({"cpu.max": "25000 100000\n"}, 1),
         ({"cpu.max": "6400000 100000\n"}, 8),
         ({"cpu.max": "\n"}, 8),
-        (cgroups_1("-1"), 8),
-        (cgroups_1("300000"), 3),
-        (cgroups_1("50000"), 1),
-        (cgroups_1("100000", "0"), 8),
     ],
     ids=str,
 )

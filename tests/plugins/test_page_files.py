@@ -12,8 +12,8 @@ from tests.plugins import models_folder
 from tests.plugins.page_form import PAGE, form_of, send
 
 from skinlesion.foundation import layout
+from skinlesion.promotion.change_plan.document import write_record
 from skinlesion.promotion.change_plan.record import ChangeRecord, Finding, PlanUsed
-from skinlesion.promotion.change_plan.stored import write_record
 from skinlesion.registry.report_files import KNOWN
 from skinlesion.registry.snapshot import Registry
 

@@ -202,7 +202,7 @@ def test_a_killed_run_is_gone_on_with_and_ends_as_if_it_had_not_been(
         run(table, many, Model(kill_after))
     rest = Model()
     done = len(MANY) - kill_after
-    assert run(table, many, rest) == PredictionCounts(len(MANY), done=done, kept=kill_after, refused=1)
+    assert run(table, many, rest) == PredictionCounts(images=len(MANY), done=done, kept=kill_after, refused=1)
     assert len(rest.asked) == done
     assert written(table) == of_one_process[".csv"]
 

@@ -28,6 +28,7 @@ from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, VERSION_TAG, RunLo
 from skinlesion.registry import history, in_service
 from skinlesion.registry.metrics_record import MetricsRecord
 from skinlesion.registry.register import register
+from skinlesion.registry.retention import remove_old_files
 from skinlesion.registry.switch import promote
 from skinlesion.registry.versions import KnownVersions
 
@@ -154,12 +155,12 @@ def size_on_disk(models: Path) -> int:
 def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, client: MlflowClient) -> None:
     """Lost otherwise: the disk, a megabyte a night without an end."""
     promote(house.models, 1, actor="ann", reason="first")
-    config = house.config.model_copy(update={"mlflow_versions": 2})
-    mirror(config)
+    mirror(house.config)
     sizes = []
     for night in range(2, 7):
         house.add(f"night{night}")
-        mirror(config)
+        remove_old_files(house.models, keep=2)
+        mirror(house.config)
         sizes.append(size_on_disk(house.models))
     assert sizes[-1] <= sizes[1]
     files = files_of(client)
@@ -168,18 +169,7 @@ def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, clien
     assert {run.data.tags[VERSION_TAG]: run.data.tags["files"].partition(" ")[0] for run in runs(client)} == {
         "1": "here", "2": "removed:", "3": "removed:", "4": "removed:", "5": "here", "6": "here",
     }  # fmt: skip
-    assert mirror(config) == []
-
-
-def test_a_version_that_comes_back_into_service_has_its_files_again(house: House, client: MlflowClient) -> None:
-    config = house.config.model_copy(update={"mlflow_versions": 1})
-    before = files_of(client)["1"]
-    house.add("two")
-    mirror(config)
-    assert files_of(client)["1"] == set()
-    promote(house.models, 1, actor="ann", reason="back")
-    mirror(config)
-    assert files_of(client)["1"] == before
+    assert mirror(house.config) == []
 
 
 def test_a_folder_of_models_that_was_copied_writes_beside_itself_alone(house: House, client: MlflowClient) -> None:
@@ -308,10 +298,10 @@ def test_a_server_loses_the_files_of_old_versions_as_well(
 ) -> None:
     """Lost otherwise: 32 MB of the server's volume a night, where the models are uploaded too."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    config = house.config.model_copy(update={"mlflow_versions": 1})
     for night in ("one", "two", "three"):
         house.add(night)
-        mirror(config)
+        remove_old_files(house.models, keep=1)
+        mirror(house.config)
     files = [path.name for path in (tmp_path / "server").rglob("*") if path.is_file()]
     assert sorted(files) == sorted(set(files))
     assert {"report.html", "skin_lesion_classifier_trained.h5"} <= set(files)
@@ -319,6 +309,3 @@ def test_a_server_loses_the_files_of_old_versions_as_well(
 
     found = files_of(MlflowClient(server, registry_uri=server))
     assert {number for number, names in found.items() if names} == {"3"}
-    promote(house.models, 1, actor="ann", reason="back")
-    mirror(config)
-    assert files_of(MlflowClient(server, registry_uri=server))["1"] >= {"report.html", "model"}

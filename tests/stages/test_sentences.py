@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.trained import candidate_of, config_of
+from tools.dag_runs import report_of
 
 from skinlesion.foundation.stage_report import StageReport
 from skinlesion.registry.metrics_record import MetricsRecord
@@ -73,7 +74,7 @@ def test_collect_and_examine_count_files() -> None:
 
 def test_a_report_survives_the_way_through_a_task_of_airflow(reports: dict[str, StageReport]) -> None:
     for report in reports.values():
-        back = StageReport.of_dict(report.as_dict() | {"host": "here"})
+        back = report_of(report.as_dict() | {"host": "here"})
         assert back.details.pop("host") == "here"
         assert back == report
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.stages.data_set import DataSet, jpeg
@@ -225,13 +226,13 @@ def test_a_table_of_zeros_is_refused_quickly(few: DataSet) -> None:
 def test_a_table_that_grows_while_it_is_read_is_read_again_later(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     from skinlesion.data.labels import csv_file
 
-    read = csv_file._read_plain
+    read = csv_file.cells_of
 
-    def and_then(*arguments: object) -> object:
-        cells = read(*arguments)  # type: ignore[arg-type]
+    def and_then(*arguments: Any, **named: Any) -> object:
+        cells = read(*arguments, **named)
         few.add_row("later")
         return cells
 
-    monkeypatch.setattr(csv_file, "_read_plain", and_then)
+    monkeypatch.setattr(csv_file, "cells_of", and_then)
     with pytest.raises(OSError, match="The table changed while it was being read"):
         ingest(few.config())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import textwrap
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,10 +18,8 @@ from rich.text import Text
 
 from skinlesion.foundation.progress import Advance, watched_by
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.foundation.terminal import wrapped
 from skinlesion.stages.sentences import duration, sentence
-
-SECONDS_OF_SILENCE: Final = 20.0
-"""Without a terminal a line says how far the work is when there was none for so long."""
 
 _HEAD: Final = "{:<9}{:>8}"
 """The name of a stage and its duration."""
@@ -61,8 +57,8 @@ class _Work:
 class Display(logging.Handler):
     """Shows stages, the progress within them, and this package's log, on one console.
 
-    Entered, it watches the progress of this process. It is a log handler too, so that what the package logs stands between
-    the stages.
+    Entered, it watches the progress of this process where there is a live line; elsewhere the package logs how far it is. It is a
+    log handler too, so that what the package logs stands between the stages.
     """
 
     def __init__(self, console: Console) -> None:
@@ -71,14 +67,12 @@ class Display(logging.Handler):
         self.is_live = console.is_terminal and not console.is_dumb_terminal
         self._stage: _Work | None = None
         self._parts: list[_Work] = []
-        self._last_line = time.monotonic()
         self._live: Live | None = None
-        self._ended = threading.Event()
         self._entered = ExitStack()
 
     def __enter__(self) -> Self:
-        self._entered.enter_context(watched_by(self))
         if self.is_live:
+            self._entered.enter_context(watched_by(self))
             self._live = Live(
                 get_renderable=self._live_line,
                 console=self.console,
@@ -88,9 +82,6 @@ class Display(logging.Handler):
                 redirect_stderr=False,
             )
             self._entered.enter_context(self._live)
-        else:
-            threading.Thread(target=self._break_silence, daemon=True).start()
-            self._entered.callback(self._ended.set)
         return self
 
     def __exit__(
@@ -158,34 +149,18 @@ class Display(logging.Handler):
 
     def _print(self, line: str, *, indent: str | None, style: str = "", bold: int = 0) -> None:
         """Print a line, in a terminal broken between words, with this indentation; None leaves it whole, as a path."""
-        lines = [line]
         if self.console.is_terminal and indent is not None:
-            wide = max(self.console.width, len(indent) + _NARROWEST)
-            lines = textwrap.wrap(
-                line,
-                wide,
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-                drop_whitespace=True,
-                replace_whitespace=False,
-            ) or [""]
-        text = Text("\n".join(lines), style=style)
+            line = wrapped(line, max(self.console.width, len(indent) + _NARROWEST), indent)
+        text = Text(line, style=style)
         text.stylize("bold", 0, bold)
         self.console.print(text, soft_wrap=True, highlight=False)
-        self._last_line = time.monotonic()
-
-    def _at_work(self) -> tuple[_Work, _Work] | None:
-        """Return what is shown, and the part of it that is at work; None if nothing is."""
-        stage, parts = self._stage, list(self._parts)
-        work = parts[-1] if parts else stage
-        return None if work is None else (stage or work, work)
 
     def _live_line(self) -> RenderableType:
-        found = self._at_work()
-        if found is None:
+        stage, parts = self._stage, list(self._parts)
+        work = parts[-1] if parts else stage
+        if work is None:
             return Group()
-        shown, work = found
+        shown = stage or work
         bar = ProgressBar(
             total=work.total or None, completed=work.done, pulse=not work.total, animation_time=time.monotonic()
         )
@@ -193,14 +168,6 @@ class Display(logging.Handler):
         line = Table.grid(Column(no_wrap=True), Column(max_width=_BAR), detail, padding=(0, 2, 0, 0))
         line.add_row(Text(shown.head()), bar, Text(_detail(shown, work)))
         return line
-
-    def _break_silence(self) -> None:
-        while not self._ended.wait(1.0):
-            found = self._at_work()
-            if found is not None and time.monotonic() - self._last_line >= SECONDS_OF_SILENCE:
-                shown, work = found
-                so_far = f"{duration(time.monotonic() - shown.since)} so far"
-                self._print(f"  {shown.name}: {', '.join(filter(None, (so_far, _detail(shown, work))))}", indent="    ")
 
 
 def _detail(stage: _Work, work: _Work) -> str:

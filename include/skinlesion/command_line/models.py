@@ -12,11 +12,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from skinlesion.command_line.completion import versions_that_begin
+from skinlesion.command_line.display import Display
 from skinlesion.command_line.options import Dataset, Models, commands, config_of, out
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
-from skinlesion.promotion.change_plan.stored import note_decisions
+from skinlesion.promotion.change_plan.document import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.on_disk import on_disk
@@ -80,7 +81,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
             version.model_dump() | {"criteria": [one.model_dump() for one in verdict.criteria] if verdict else None}
         )
         return
-    _print_pairs(
+    Display(out).pairs(
         {
             "Version": f"{number}, {version.standing}" + (", the reference" if registry.reference == number else ""),
             "Run": version.run,
@@ -227,12 +228,6 @@ def _folder(models: Path | None) -> Path:
 
 def _print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=1))
-
-
-def _print_pairs(pairs: dict[str, str]) -> None:
-    width = max(map(len, pairs)) + 2
-    for name, value in pairs.items():
-        out.print(f"{name + ':':<{width}}{value}", markup=False)
 
 
 def _in_service(registry: Registry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pandas as pd
 
@@ -16,9 +16,6 @@ from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import DamagedTable, read_table, write_table
-
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
 
 POOL: Final = "pool"
 """The side of an image that has no diagnosis yet: nothing trains on it, is measured on it or counts it."""
@@ -77,7 +74,7 @@ def write_catalog(dataset: Path, catalog: pd.DataFrame, split: SplitVersion) -> 
 
     split: the state of split.parquet that its sides come from, which it notes.
     """
-    schema().validate(catalog, lazy=True)
+    _require_contract(catalog)
     require_no_leak(accepted(catalog), ["group", "sha256"])
     return write_table(layout.catalog(dataset), catalog, COLUMNS, split.notes())
 
@@ -121,31 +118,23 @@ def is_unmapped(dx: pd.Series) -> pd.Series:
     return ~dx.map({code: is_recognised(code) for code in dx.unique()}).astype(bool)
 
 
-def schema() -> DataFrameSchema:
-    """Return the contract of the catalog as a pandera schema."""
-    import pandera.pandas as pandera
-
-    is_accepted_consistent = pandera.Check(
-        lambda table: (
-            (table["refused"] != "")
-            | ((table["sha256"] != "") & (table["split"] == POOL) & (table["label"] == ""))
-            | ((table["sha256"] != "") & table["split"].isin(SPLITS) & table["label"].isin(LABELS))
+def _require_contract(catalog: pd.DataFrame) -> None:
+    """Raise ValueError with the broken rules and an image of each, when a fault of the program made the catalog."""
+    is_waiting, is_trained_on = catalog["split"] == POOL, catalog["split"].isin(SPLITS)
+    rules = {
+        "image is a name, each once": (catalog["image"] != "") & ~catalog["image"].duplicated(keep=False),
+        "label is a class": catalog["label"].isin((*LABELS, "")),
+        "split is a side": is_waiting | is_trained_on | (catalog["split"] == ""),
+        "all but the age is filled in": catalog.drop(columns="age").notna().all(axis=1),
+        "age is from 0 to 130": catalog["age"].isna() | catalog["age"].between(0, 130),
+        "an accepted image has a hash, a class and a side, one that waits for a diagnosis a hash alone": (
+            (catalog["refused"] != "")
+            | (catalog["sha256"] != "")
+            & ((is_waiting & (catalog["label"] == "")) | (is_trained_on & catalog["label"].isin(LABELS)))
         ),
-        error="an accepted image has a hash, a class and a side, one that waits for a diagnosis a hash alone",
-    )
-    return pandera.DataFrameSchema(
-        {
-            "image": pandera.Column("str", pandera.Check.str_length(min_value=1), unique=True),
-            "label": pandera.Column("str", pandera.Check.isin((*LABELS, ""))),
-            "split": pandera.Column("str", pandera.Check.isin((*SPLITS, POOL, ""))),
-            **{
-                name: pandera.Column(dtype)
-                for name, dtype in COLUMNS.items()
-                if name not in ("image", "label", "split", "age")
-            },
-            "age": pandera.Column("float64", pandera.Check.in_range(0, 130), nullable=True),
-        },
-        checks=is_accepted_consistent,
-        ordered=False,
-        strict=True,
-    )
+    }
+    broken = [f"{rule}: not {catalog['image'][~kept].iloc[0]}" for rule, kept in rules.items() if not kept.all()]
+    if broken or set(catalog) != set(COLUMNS):
+        raise ValueError(
+            f"The catalog, columns {', '.join(map(str, catalog))}, breaks its contract: {'; '.join(broken)}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ def _rendered(template: str, context: ReportContext) -> str:
         context=context,
         metrics=metrics,
         data=data,
-        figures={name: _png(picture) for name, picture in context.plots.items()},
+        figures={name: html_page.picture(png) for name, png in context.plots.items()},
         slices=by_column(metrics.slices),
         classes=sum(row.support > 0 for row in metrics.per_class.values()),
         compared=compared(metrics),
@@ -207,7 +206,3 @@ def figure(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """Return a share in per cent with one decimal."""
     return NONE if value is None else f"{value:.1%}"
-
-
-def _png(picture: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(picture).decode()}"

@@ -12,6 +12,7 @@ import pandas as pd
 from skinlesion.data.images.file import Pixels, encode_jpeg
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.training_view import view_files
+from skinlesion.evaluation.gallery import Seen
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
@@ -24,20 +25,10 @@ OVERLAY_QUALITY: Final = 85
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A held-out image and the wrong answer that the model gave.
+class Mistake(Seen):
+    """A held-out image whose likeliest class is wrong, and the image with Grad-CAM for that class, JPEG."""
 
-    probability: of the predicted class. decision: that of the rule. jpeg: the image. overlay: the image with Grad-CAM for
-    the predicted class, JPEG.
-    """
-
-    image: str
-    dx: str
-    truth: str
     predicted: str
-    probability: float
-    decision: str
-    jpeg: bytes
     overlay: bytes
 
 

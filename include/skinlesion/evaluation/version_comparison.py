@@ -29,7 +29,7 @@ from skinlesion.registry.register import headline
 from skinlesion.registry.snapshot import Registry, Version
 from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.version_comparison import ComparedFigure, ComparedFigures, Differing, VersionComparison
-from skinlesion.registry.versions import FIGURES, KnownVersions, Measurement, Registered
+from skinlesion.registry.versions import FIGURES, KnownVersions, Measurement
 
 
 def compare_versions(registry: Registry, first: int, second: int) -> VersionComparison:
@@ -60,7 +60,6 @@ class _Compared:
     """A version with its records. measured, metrics: of its last evaluation."""
 
     version: Version
-    registered: Registered
     candidate: Candidate
     training: TrainingRecord
     measured: Measurement
@@ -79,9 +78,7 @@ class _Compared:
             raise DataError(
                 f"Version {number} cannot be compared without {error.filename}, which is missing."
             ) from None
-        return cls(
-            version, registry.known.registered[number], candidate, training, version.measured, metrics, registry.known
-        )
+        return cls(version, candidate, training, version.measured, metrics, registry.known)
 
     def was_measured_after(self, other: _Compared) -> bool:
         """Return whether its last evaluation came after that of the other version."""
@@ -94,7 +91,7 @@ class _Compared:
     def answers(self) -> pd.DataFrame | None:
         """Return the answers for the held-out images by the images' SHA-256; None if they are gone or another version's."""
         # A candidate whose files were removed and that was trained again is another version in the same folder.
-        is_this_version = self.version.has_files and self.training.sha256 == self.registered.sha256
+        is_this_version = self.version.has_files and self.training.sha256 == self.version.sha256
         table = stored_table(self.candidate) if is_this_version else None
         return None if table is None else table.drop_duplicates("sha256").set_index("sha256")
 
@@ -107,7 +104,7 @@ class _Compared:
             "held-out images": self.metrics.images,
             "held-out lesions": self.metrics.lesions,
             **counts,
-            "training files (hash)": self.registered.training_version,
+            "training files (hash)": self.version.training_version,
             "held-out files (hash)": self.measured.held_out_version,
         }
 
@@ -117,8 +114,8 @@ class _Compared:
         return {
             "weights of the backbone (hash)": self.training.weights_key,
             "went on from candidate": None if warm is None else warm.champion,
-            "code (git revision)": self.registered.git_revision,
-            "uv.lock (hash)": self.registered.lock_sha256 or None,
+            "code (git revision)": self.version.git_revision,
+            "uv.lock (hash)": self.version.lock_sha256 or None,
             **self.training.packages,
         }
 

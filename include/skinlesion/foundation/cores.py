@@ -23,15 +23,9 @@ def cores_allowed(cgroups: Path = CGROUPS) -> int:
 
 
 def _limit(cgroups: Path) -> float | None:
-    """Return the limit in CPUs (cpu.max of cgroups 2, cpu.cfs_* of cgroups 1), None where there is none."""
+    """Return the limit in CPUs, None where there is none."""
     try:
         quota, period = (cgroups / "cpu.max").read_text().split()
     except (OSError, ValueError):
-        try:
-            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not (quota.isdecimal() and period.isdecimal()) or int(period) == 0:  # "max", -1
         return None
-    return int(quota) / int(period)
+    return int(quota) / int(period) if quota.isdecimal() else None  # "max"

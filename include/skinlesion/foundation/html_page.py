@@ -20,7 +20,7 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": _count, "jpeg": _jpeg, "when": when}
+    made.filters |= {"count": _count, "number": number, "picture": picture, "when": when}
     return made
 
 
@@ -33,5 +33,25 @@ def _count(value: float) -> str:
     return f"{value:,}"
 
 
-def _jpeg(image: bytes) -> str:
-    return f"data:image/jpeg;base64,{b64encode(image).decode()}"
+def picture(content: bytes) -> str:
+    """Return a JPEG or PNG image as the address of a page's picture."""
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
+
+
+def number(found: object) -> str:
+    """Return what a criterion measured as text: a number, or whatever else its line holds."""
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if isinstance(found, int | float):
+        return f"{found:,.0f}" if abs(found) >= 10_000 else f"{found:.4g}"
+    if isinstance(found, dict):
+        return ", ".join(f"{_named(name, one)} {number(one)}" for name, one in found.items())
+    if isinstance(found, list | tuple):
+        return ", ".join(number(one) for one in found)
+    return "–" if found is None else str(found)
+
+
+def _named(name: str, found: object) -> str:
+    words = name if "." in name else name.replace("_", " ")  # not the name of a file
+    return words if isinstance(found, int | float) else f"{words}:"

@@ -46,21 +46,14 @@ def progress(work: str, total: float, unit: str = "images") -> Iterator[Advance]
         with _watchers[-1].watch(work, total, unit) as advance:
             yield advance
     elif total and sys.stderr.isatty():
-        with _bar(work, total) as advance:
-            yield advance
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(work, total=total)
+            yield lambda count: bar.advance(task, count)
     else:
         yield _log_lines(work, total, unit)
-
-
-@contextmanager
-def _bar(work: str, total: float) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(work, total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def _log_lines(work: str, total: float, unit: str) -> Advance:

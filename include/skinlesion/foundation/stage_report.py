@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Self
 
 from pydantic import Field, JsonValue
 
@@ -35,12 +33,6 @@ class StageReport(RecordPart):
     def as_dict(self) -> dict[str, JsonValue]:
         """Return counts and details side by side in one dictionary, as a task of Airflow returns them."""
         return self.model_dump(mode="json", exclude={"details"}) | self.details
-
-    @classmethod
-    def of_dict(cls, values: Mapping[str, JsonValue]) -> Self:
-        """Return the report that `as_dict` gave; what was added to the dictionary is among its details."""
-        counts = {name: values[name] for name in cls.model_fields if name in values}
-        return cls.model_validate(counts | {"details": {k: v for k, v in values.items() if k not in counts}})
 
 
 class Stopwatch:

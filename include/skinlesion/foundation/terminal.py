@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -35,49 +35,31 @@ def print_whole(console: Console, *content: str | Table, indent: int = 0, style:
             console.print(one, soft_wrap=True)
         else:
             for line in one.split("\n"):
-                wrapped = textwrap.fill(
-                    line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-                )
-                console.print(wrapped, style=style, markup=False, soft_wrap=True)
+                console.print(wrapped(line, width, " " * indent), style=style, markup=False, soft_wrap=True)
+
+
+def wrapped(line: str, width: int, indent: str) -> str:
+    """Return a line broken between words, with this indentation of the second and further ones."""
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _fit(console: Console, table: Table, width: int) -> None:
-    """Set the widths of the columns: that of the longest word, and more where it saves lines, as far as there is room."""
+    """Set the widths of the columns: that of the longest word, and an equal share of what is wished beyond it."""
     table.box, table.show_edge, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, False, (0, _GAP - 1, 0, 0)
-    columns = [_Column.of(console, column, breaks_words=width < _NO_LIMIT) for column in table.columns]
-    gaps = _GAP * (len(columns) - 1)
-    if width - gaps >= sum(column.widest for column in columns):
-        widths = [column.widest for column in columns]
-    else:
-        widths = [column.narrowest for column in columns]
-        heights = [column.height(column.narrowest) for column in columns]
-        for _ in range(width - gaps - sum(widths)):
-            narrow = [at for at, column in enumerate(columns) if widths[at] < column.widest]
-            tallest = max(narrow, key=heights.__getitem__)
-            widths[tallest] += 1
-            heights[tallest] = columns[tallest].height(widths[tallest])
-    for column, columns_width in zip(table.columns, widths, strict=True):
-        column.overflow, column.width = "fold", columns_width
-    table.width = sum(widths) + gaps
+    sizes = [_narrowest_and_widest(console, column, breaks_words=width < _NO_LIMIT) for column in table.columns]
+    gaps = _GAP * (len(sizes) - 1)
+    room, wished = width - gaps - sum(least for least, _ in sizes), sum(most - least for least, most in sizes)
+    for column, (least, most) in zip(table.columns, sizes, strict=True):
+        wish = most - least
+        column.overflow, column.width = "fold", least + (wish if room >= wished else max(0, wish * room // wished))
+    table.width = sum(column.width or 0 for column in table.columns) + gaps
 
 
-class _Column(NamedTuple):
-    """The texts of a column, and the least and the greatest width that it can use."""
-
-    texts: list[Text]
-    narrowest: int
-    widest: int
-
-    @classmethod
-    def of(cls, console: Console, column: Column, *, breaks_words: bool) -> _Column:
-        cells = (column.header, *column.cells)
-        texts = [cell if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells]
-        sizes = [Measurement.get(console, console.options.update(max_width=_NO_LIMIT), text) for text in texts]
-        narrowest, widest = max(size.minimum for size in sizes), max(size.maximum for size in sizes)
-        if breaks_words and column.max_width is not None:
-            widest = min(widest, max(column.max_width, sizes[0].minimum))
-        return cls(texts, min(narrowest, widest), widest)
-
-    def height(self, width: int) -> int:
-        """Return the number of lines of the tallest text."""
-        return max(len(textwrap.wrap(text.plain, width)) for text in self.texts)
+def _narrowest_and_widest(console: Console, column: Column, *, breaks_words: bool) -> tuple[int, int]:
+    cells = (column.header, *column.cells)
+    texts = [cell if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells]
+    sizes = [Measurement.get(console, console.options.update(max_width=_NO_LIMIT), text) for text in texts]
+    widest = max(size.maximum for size in sizes)
+    if breaks_words and column.max_width is not None:
+        widest = min(widest, max(column.max_width, sizes[0].minimum))
+    return min(max(size.minimum for size in sizes), widest), widest

@@ -32,6 +32,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import locked
 from skinlesion.foundation.progress import progress
+from skinlesion.foundation.record import RecordPart
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard, bucket_of
 from skinlesion.foundation.spreadsheet import cell
 from skinlesion.foundation.tables import BucketTable
@@ -59,8 +60,7 @@ Predict = Callable[[Iterable[Path]], Iterator[Prediction]]
 """Yields a prediction for each file, in order."""
 
 
-@dataclass(frozen=True)
-class PredictionCounts:
+class PredictionCounts(RecordPart):
     """Numbers of images of a shard: all, predicted in this run, kept from a run that was stopped, and refused in both."""
 
     images: int
@@ -189,7 +189,9 @@ def _predict_missing(stored: BucketTable, images: _Images, predict: Predict, sha
                     last = time.monotonic()
         finally:
             commit()
-    return PredictionCounts(len(images.files), len(todo), len(images.files) - len(todo), refused)
+    return PredictionCounts(
+        images=len(images.files), done=len(todo), kept=len(images.files) - len(todo), refused=refused
+    )
 
 
 def _store(stored: BucketTable, bucket: int, images: _Images, done: Sequence[tuple[int, Prediction]]) -> pd.DataFrame:

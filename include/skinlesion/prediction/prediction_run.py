@@ -9,7 +9,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -42,18 +41,14 @@ def _log_refused(prediction: Prediction) -> None:
     log.warning("refused %r: %s", str(prediction.file), prediction.refused)
 
 
-class PredictionReport(BaseModel):
-    """What a task of a run did: the shard (1/1 for the whole), counts as in `PredictionCounts`, and how long it took.
+class PredictionReport(PredictionCounts):
+    """What a task of a run did: the shard (1/1 for the whole), its counts, and how long it took.
 
     `seconds` and rate of the task that wrote the table count from the start of the run. `version` is None for a model that was
     named by its file, `table` for a shard, and `refused_list` for a shard or without refused images.
     """
 
     shard: str
-    images: int
-    done: int
-    kept: int
-    refused: int
     seconds: float
     images_per_second: float
     version: int | None
@@ -143,7 +138,7 @@ class PredictionRun(BaseModel):
     def _report(self, shard: Shard, counts: PredictionCounts, predicted: int, seconds: float) -> PredictionReport:
         return PredictionReport(
             shard=str(shard),
-            **asdict(counts),
+            **dict(counts),
             seconds=round(seconds, 3),
             images_per_second=round(predicted / max(seconds, 0.001), 1),
             version=self.version,

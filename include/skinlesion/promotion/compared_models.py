@@ -50,7 +50,7 @@ class Compared:
         number = registry.reference
         if number is None or number == champion.number:
             return champion
-        candidate = Candidate(layout.candidate(registry.models, registry.known.registered[number].run))
+        candidate = Candidate(layout.candidate(registry.models, registry.version(number).run))
         try:
             is_whole = registry.whole_candidate(number) is not None
         except DataError:

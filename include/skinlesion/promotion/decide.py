@@ -7,8 +7,8 @@ from typing import Literal
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import RecordPart
+from skinlesion.promotion.change_plan.document import note_decisions, write_record
 from skinlesion.promotion.change_plan.record import ChangeRecord
-from skinlesion.promotion.change_plan.stored import note_decisions, write_record
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry

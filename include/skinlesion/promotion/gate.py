@@ -37,6 +37,9 @@ from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Unjudged, Verdict
 from skinlesion.registry.versions import splits_known
 
+MOST_FILE_DIFFERENCE: Final = 1e-4
+"""Between the probabilities of a version's .h5, .keras and .tflite files."""
+
 _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
 _CALIBRATED_DRAWS: Final = 200
@@ -97,7 +100,7 @@ def _required(
 ) -> Iterator[Criterion]:
     """Yield what must hold before anything can be measured, up to the first that does not."""
     training = candidate.read_training()
-    whole = _whole(registry, judged, training)
+    whole = _whole(judged, training)
     yield whole
     if training is None or not whole.passed:
         return
@@ -116,9 +119,8 @@ def _decided(config: PromotionSettings, model: Candidate, rows: pd.DataFrame) ->
     return Decided.of(stored_answers_of(config, model, rows).probabilities, threshold)
 
 
-def _whole(registry: Registry, judged: Version, training: TrainingRecord | None) -> Criterion:
-    registered = registry.known.registered[judged.number].sha256
-    passed = training is not None and training.sha256 == registered
+def _whole(judged: Version, training: TrainingRecord | None) -> Criterion:
+    passed = training is not None and training.sha256 == judged.sha256
     return Criterion(
         name="files_whole",
         title="The files are those that were registered",
@@ -126,7 +128,7 @@ def _whole(registry: Registry, judged: Version, training: TrainingRecord | None)
         sentence="All files have the SHA-256 that was registered."
         if passed
         else f"Files of version {judged.number} are missing or altered since it was registered; train it again.",
-        numbers={"files": [*sorted(registered)]},
+        numbers={"files": [*sorted(judged.sha256)]},
     )
 
 
@@ -157,7 +159,7 @@ def _unseen(measured: Measurable, problem: Unmeasured | None, parts: HeldOutPart
 
 
 def _files_agree(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
-    name, title, bound = "max_file_difference", "The files reload and agree", config.gate_max_file_difference
+    name, title, bound = "max_file_difference", "The files reload and agree", MOST_FILE_DIFFERENCE
     try:
         differences = _file_differences(config, candidate, rows.head(_IMAGES_COMPARED))
     except DataError as error:

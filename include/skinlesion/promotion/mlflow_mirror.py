@@ -3,7 +3,7 @@
 The files under models/ are the truth. If an MLflow server does not answer, neither they nor the model in service depend on
 it; the next call writes everything that the mirror lacks.
 
-A version that is neither in service nor among the latest `mlflow_versions` has a run without files.
+A version whose model files were removed (`keep_versions`) has a run without files.
 """
 
 from __future__ import annotations
@@ -86,43 +86,28 @@ def mirror(config: PromotionSettings) -> list[int]:
     OSError, if MLflow cannot be reached; what was written by then stays, and the next call continues.
     """
     models, uri = config.models, tracking_uri(config.models)
-    if not _stale(Registry.read(models).require_whole(), uri, config.mlflow_versions):
+    if not _stale(Registry.read(models).require_whole(), uri):
         return []
     _folder(models).mkdir(parents=True, exist_ok=True)
     with locked(layout.registry(models), "mirror", wait=_LOCK_WAIT, where="this registry"), _reachable(uri):
         registry = Registry.read(models).require_whole()
-        stale = _stale(registry, uri, config.mlflow_versions)
-        with_files = _with_files(registry, config.mlflow_versions)
+        stale = _stale(registry, uri)
         _bring_home(models)
         client = _client(uri)
         experiment = _experiment(client, models)
         for version in stale:
-            _write(client, uri, experiment, config, registry, version, has_files=version.number in with_files)
+            _write(client, uri, experiment, config, registry, version)
         _set_aliases(client, registry)
-        known = {
-            str(version.number): _state_of(registry, version, version.number in with_files)
-            for version in registry.versions
-        }
+        known = {str(version.number): _state_of(registry, version) for version in registry.versions}
         _Mirrored(uri=without_secrets(uri), versions=known).write(_mirrored_path(models))
     return [version.number for version in stale]
 
 
-def _stale(registry: Registry, uri: str, keep: int) -> list[Version]:
+def _stale(registry: Registry, uri: str) -> list[Version]:
     """Return the versions that changed since they were written to this MLflow, oldest first."""
     mirrored = _Mirrored.read_if_there(_mirrored_path(registry.models))
     known = mirrored.versions if mirrored is not None and mirrored.uri == without_secrets(uri) else {}
-    kept = _with_files(registry, keep)
-    return [
-        one
-        for one in reversed(registry.versions)
-        if known.get(str(one.number)) != _state_of(registry, one, one.number in kept)
-    ]
-
-
-def _with_files(registry: Registry, keep: int) -> set[int]:
-    """Return the versions whose files MLflow has: the latest ones, and the one in service."""
-    numbers = sorted((version.number for version in registry.versions), reverse=True)[:keep]
-    return {*numbers, *([registry.champion.number] if registry.champion is not None else [])}
+    return [one for one in reversed(registry.versions) if known.get(str(one.number)) != _state_of(registry, one)]
 
 
 def _folder(models: Path) -> Path:
@@ -133,9 +118,9 @@ def _mirrored_path(models: Path) -> Path:
     return _folder(models) / "mirrored.json"
 
 
-def _state_of(registry: Registry, version: Version, has_files: bool) -> str:
+def _state_of(registry: Registry, version: Version) -> str:
     switches = [entry.at for entry in registry.of_version(version.number)]
-    return fingerprint([version.model_dump(), switches, has_files])
+    return fingerprint([version.model_dump(), switches])
 
 
 def _bring_home(models: Path) -> None:
@@ -210,8 +195,6 @@ def _write(
     config: Folders,
     registry: Registry,
     version: Version,
-    *,
-    has_files: bool,
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
@@ -231,16 +214,16 @@ def _write(
     # MLflow's parameters never change; those of a candidate that was trained again are the same, or lie in training.json.
     settings = training.settings if training is not None else {}
     params = [Param(key, str(value)) for key, value in settings.items() if key not in run.data.params]
-    values_of_tags = _tags(config, registry, version, training, metrics)
-    values_of_tags["files"] = "here" if has_files else "removed: older than the latest `mlflow_versions`"
+    values_of_tags = _tags(config, version, training, metrics)
+    values_of_tags["files"] = "here" if version.has_files else "removed: older than the latest `keep_versions`"
     tags = [RunTag(key, value) for key, value in values_of_tags.items()]
     client.log_batch(identity, params=params, tags=tags)
     reports = report_files(registry, version.number).values()
-    for path in [*reports, candidate.training, candidate.decision_rule] if has_files else ():
+    for path in [*reports, candidate.training, candidate.decision_rule] if version.has_files else ():
         if path.is_file():
             client.log_artifact(identity, str(path))
-    _model_version(client, candidate, version, run, has_files=has_files)
-    if not has_files:
+    _model_version(client, candidate, version, run)
+    if not version.has_files:
         _remove_files(client, uri, run)
     client.set_terminated(identity, "FINISHED", end_time=trained_at)
 
@@ -299,13 +282,8 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
 
 
 def _tags(
-    config: Folders,
-    registry: Registry,
-    version: Version,
-    training: TrainingRecord | None,
-    metrics: MetricsRecord | None,
+    config: Folders, version: Version, training: TrainingRecord | None, metrics: MetricsRecord | None
 ) -> dict[str, str]:
-    registered = registry.known.registered[version.number]
     verdict = version.verdict
     warm_start = training.warm_start if training is not None else None
     return {
@@ -318,7 +296,7 @@ def _tags(
         "held_out_version": metrics.held_out_version if metrics else "",
         "left_out": metrics.left_out.sentence if metrics else "",
         "git_revision": version.git_revision,
-        "uv_lock_sha256": registered.lock_sha256,
+        "uv_lock_sha256": version.lock_sha256,
         "licences": ", ".join(["code: Apache-2.0", *_licences_of_images(config.dataset)]),
         "packages": json.dumps(training.packages if training is not None else {}),
         "warm_start": json.dumps(warm_start.model_dump() if warm_start is not None else None),
@@ -333,7 +311,7 @@ def _licences_of_images(dataset: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("LICENSE."))
 
 
-def _model_version(client: MlflowClient, candidate: Candidate, version: Version, run: Run, *, has_files: bool) -> None:
+def _model_version(client: MlflowClient, candidate: Candidate, version: Version, run: Run) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -344,10 +322,12 @@ def _model_version(client: MlflowClient, candidate: Candidate, version: Version,
         client.create_registered_model(NAME)
     # A server takes no file of this machine as a source: there the model is uploaded.
     is_uploaded = "MLFLOW_TRACKING_URI" in os.environ
-    if is_uploaded and has_files and version.has_files and not client.list_artifacts(run.info.run_id, "model"):
+    if not version.has_files:
+        return
+    if is_uploaded and not client.list_artifacts(run.info.run_id, "model"):
         for path in (candidate.h5, candidate.tflite):
             client.log_artifact(run.info.run_id, str(path), "model")
-    if version.has_files and not _model_versions(client, version):
+    if not _model_versions(client, version):
         source = f"{run.info.artifact_uri}/model" if is_uploaded else str(candidate.folder)
         tags = {VERSION_TAG: str(version.number), RUN_TAG: version.run}
         client.create_model_version(NAME, source, run.info.run_id, tags=tags)

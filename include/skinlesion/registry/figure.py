@@ -95,10 +95,5 @@ def signed(value: float | None) -> str:
 
 def _of_100(share: float) -> str:
     hundred = 100 * share
-    return (
-        f"{hundred:.0f}"
-        if hundred >= 9.95 or hundred == 0
-        else f"{hundred:.1f}"
-        if hundred >= 0.95
-        else f"{hundred:.2f}"
-    )
+    decimals = 0 if hundred >= 9.95 or hundred == 0 else 1 if hundred >= 0.95 else 2
+    return f"{hundred:.{decimals}f}"

@@ -8,7 +8,6 @@ from typing import Self
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.record import RecordPart
 from skinlesion.registry import history, in_service
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.figure import Figure
@@ -17,32 +16,23 @@ from skinlesion.registry.in_service import InService
 from skinlesion.registry.looks import Looks, reference_of
 from skinlesion.registry.lost import lost, of_releases, with_switches
 from skinlesion.registry.verdict import VerdictSummary
-from skinlesion.registry.versions import KnownVersions, Measurement, State
+from skinlesion.registry.versions import KnownVersions, Measurement, Registered, State
 
 
-class Version(RecordPart):
-    """One version and what has become of it.
+class Version(Registered):
+    """A version and what has become of it.
 
     Attributes:
-        number: 1, 2, ...
-        run: name of its candidate.
-        created: when its training ended, ISO 8601, UTC.
         state: see `versions.State`.
         measured: what evaluate measured last; None before the first evaluation.
         verdict: summary of the last verdict; None if the gate has not judged it. `verdict.read_verdict` has each line.
         has_files: whether the model files are still there; without them it cannot be promoted.
-        training_version, git_revision: as registered.
     """
 
-    number: int
-    run: str
-    created: str
     state: State
     measured: Measurement | None
     verdict: VerdictSummary | None
     has_files: bool
-    training_version: str
-    git_revision: str
 
     @property
     def standing(self) -> str:
@@ -128,15 +118,11 @@ class Registry:
 
         versions = tuple(
             Version(
-                number=number,
-                run=registered.run,
-                created=registered.created,
+                **dict(registered),
                 state=state(number),
                 measured=known.measurements.get(number, [None])[-1],
                 verdict=verdicts.get(number),
                 has_files=number not in removed,
-                training_version=registered.training_version,
-                git_revision=registered.git_revision,
             )
             for number, registered in sorted(known.registered.items(), reverse=True)
         )
@@ -190,10 +176,10 @@ class Registry:
 
         Raises DataError if the candidate's record does not fit.
         """
-        registered = self.known.registered[number]
-        candidate = Candidate(layout.candidate(self.models, registered.run))
+        version = self.version(number)
+        candidate = Candidate(layout.candidate(self.models, version.run))
         training = candidate.read_training()
-        return candidate if training is not None and training.sha256 == registered.sha256 else None
+        return candidate if training is not None and training.sha256 == version.sha256 else None
 
     def of_version(self, number: int) -> tuple[HistoryEntry, ...]:
         """Return the entries that concern a version, newest first."""

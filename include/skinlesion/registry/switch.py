@@ -251,8 +251,7 @@ def _make_release(folder: Path, registry: Registry, version: Version, entry: His
     The files are copied, not linked, so that a write to models/skin_lesion_classifier_trained.h5 leaves the candidate alone.
     """
     models = registry.models
-    registered = registry.known.registered[version.number].sha256
-    served = released(registered)
+    served = released(version.sha256)
     if missing := in_service.NEEDED - served.keys():
         raise DataError(_altered(version.number, f"it was registered without {', '.join(sorted(missing))}"))
     # Left by a switch that was killed before its link moved, so nobody reads from it.

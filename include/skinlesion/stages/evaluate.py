@@ -23,7 +23,7 @@ from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
-from skinlesion.foundation.settings import MAKES_STALE, fingerprint
+from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
@@ -37,6 +37,7 @@ from skinlesion.prediction.held_out_scores import (
     write_statistics,
 )
 from skinlesion.prediction.measurable import Measurable, measurable
+from skinlesion.promotion.change_plan.plan import shapes_the_model
 from skinlesion.promotion.sealed import held_out_parts
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.in_service import candidate_in_service
@@ -65,14 +66,6 @@ log = logging.getLogger(__name__)
 
 EVALUATION_VERSION: Final = 7
 """Count it up when the figures or the report change though neither the data nor the model does."""
-
-SHAPING: Final = frozenset(
-    name
-    for name, field in PipelineConfig.model_fields.items()
-    if name in ("seed", "copies", "held_out_fraction", "actinic_keratosis", "near_duplicates")
-    or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(MAKES_STALE))
-)
-"""Settings that decide what the model becomes; the card shows no others."""
 
 
 def evaluate(config: PipelineConfig) -> StageReport:
@@ -303,7 +296,8 @@ def _write(
     created = datetime.fromtimestamp(candidate.training.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
     drawn = plots.all_pngs(metrics, training.history)
     context = ReportContext(created, metrics, training, drawn, mistakes, seen)
-    card = render_model_card(created, metrics, training, rule, SHAPING)
+    shaping = set(filter(shapes_the_model, training.settings)) - {"weights"}  # a path perhaps; the card has their hash
+    card = render_model_card(created, metrics, training, rule, shaping)
     pictures = {candidate.folder / f"{name}.png": content for name, content in drawn.items()}
     candidate.gallery.unlink(missing_ok=True)
     for path in (*pictures, candidate.report, candidate.model_card):

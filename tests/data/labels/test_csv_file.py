@@ -1,4 +1,4 @@
-"""A CSV file is read the same by the fast way and the careful one, and no file can take the memory."""
+"""A CSV file is read as it was written, or one error says what is wrong, and no file can take the memory."""
 
 from __future__ import annotations
 
@@ -31,26 +31,12 @@ def outcome(path: Path, content: bytes | str) -> Outcome:
         return str(error)
 
 
-def same(one: Outcome, other: Outcome) -> bool:
-    if isinstance(one, pd.DataFrame) and isinstance(other, pd.DataFrame):
-        return bool(one.equals(other))
-    return isinstance(one, str) and one == other
-
-
 FIELDS = st.text(st.sampled_from('ab ,;"\n\r\t\u00e9\ufeff\0.1'), max_size=4)
-
-
-def both_ways(path: Path, content: bytes | str) -> tuple[Outcome, Outcome]:
-    fast = outcome(path, content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_file, "_plain_quotes", lambda file, separator: None)
-        careful = outcome(path, content)
-    return fast, careful
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(FIELDS, min_size=2, max_size=2), min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(
+def test_any_table_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], quoted: bool, windows: bool
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "table.csv"
@@ -59,31 +45,28 @@ def test_any_table_is_read_as_it_was_written_and_the_same_both_ways(
     writer = csv.writer(text, lineterminator="\r\n" if windows else "\n", quoting=quoting)
     writer.writerow(["image", "dx"])
     writer.writerows(rows)
-    fast, careful = both_ways(path, text.getvalue())
-    assert same(fast, careful)
+    read_back = outcome(path, text.getvalue())
     # The writer leaves a lone carriage return without quotes, where it ends a line.
     if quoted or "\r" not in "".join(map("".join, rows)):
-        assert isinstance(fast, pd.DataFrame)
-        assert fast[["image", "dx"]].to_numpy().tolist() == rows
+        assert isinstance(read_back, pd.DataFrame)
+        assert read_back[["image", "dx"]].to_numpy().tolist() == rows
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('a,"\n\r', max_size=30).map(str.encode))
-def test_any_bytes_are_the_same_table_or_the_same_error_both_ways(
+def test_any_bytes_are_a_table_or_one_error_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "table.csv"
-    assert same(*both_ways(path, b"image,dx\n" + content))
+    found = outcome(path, b"image,dx\n" + content)
+    assert str(path) in found if isinstance(found, str) else list(found) == ["image", "dx", "row"]
 
 
 def test_a_large_table_is_read_in_parts_and_rows_keep_their_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_file, "_ROWS_AT_A_TIME", 7)
-    monkeypatch.setattr(csv_file, "_BYTES_AT_A_TIME", 16)
     rows = "".join(f'"I{number}","n,v"\n' + "\n" * (number % 3 == 0) for number in range(50))
-    fast, careful = both_ways(tmp_path / "table.csv", 'image,"dx"\n' + rows.replace("\n\n", "\n"))
-    assert same(fast, careful)
     table = read(tmp_path / "table.csv", "image,dx\n" + rows)
     assert table["image"].tolist() == [f"I{number}" for number in range(50)]
     assert table["row"].tolist()[:5] == [2, 4, 5, 6, 8]

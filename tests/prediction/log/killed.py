@@ -22,7 +22,7 @@ import psutil
 from tests.prediction.real_server import drawn
 
 from skinlesion.prediction.log.gaps import read_gaps
-from skinlesion.prediction.log.reading import read_log, read_shadow
+from skinlesion.prediction.log.reading import read_log
 from skinlesion.prediction.serving.app import create_app
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -87,7 +87,7 @@ def main(models: Path, folder: Path, trials: int) -> None:
         os.waitpid(process, 0)
         for client in clients:
             client.join()
-    table, beside = read_log(folder), read_shadow(folder)
+    table, beside = read_log(folder), read_log(folder, of_shadow=True)
     found = {
         "answered": len(logged),
         "entries": len(table),

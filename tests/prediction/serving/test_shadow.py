@@ -18,7 +18,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.classifier import Answer, Classifier
-from skinlesion.prediction.log.reading import forget, read_log, read_shadow
+from skinlesion.prediction.log.reading import forget, read_log
 from skinlesion.prediction.serving import shadow
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.registry.candidate import Candidate
@@ -51,7 +51,7 @@ def test_the_candidate_is_asked_about_the_same_picture_and_followed_until_it_is_
         wait_until(lambda: is_shadow(server, "run-b"))
         sent(server, *images, case="4711")
         wait_until(lambda: counted(server) == (2, 0))
-        answers, beside = read_log(log), read_shadow(log)
+        answers, beside = read_log(log), read_log(log, of_shadow=True)
         assert set(answers["version"]) == {"run-a"} and set(beside["version"]) == {"run-b"}
         assert beside["beside"].tolist() == answers["id"].tolist()
         for name in ("at", "picture", "file", "case", "brightness", "width"):
@@ -67,17 +67,19 @@ def test_the_candidate_is_asked_about_the_same_picture_and_followed_until_it_is_
         wait_until(lambda: is_shadow(server, "run-c"))
         sent(server, drawn(3))
         wait_until(lambda: counted(server) == (3, 0))
-    assert read_shadow(log)["version"].tolist() == ["run-b", "run-b", "run-c"]
+    assert read_log(log, of_shadow=True)["version"].tolist() == ["run-b", "run-b", "run-c"]
     assert len(read_log(log)) == 5
     assert forget(log, "4711") == 2
-    assert read_shadow(log)["version"].tolist() == ["run-c"], "what was said beside a forgotten answer is forgotten too"
+    assert read_log(log, of_shadow=True)["version"].tolist() == ["run-c"], (
+        "what was said beside a forgotten answer is forgotten too"
+    )
 
 
 def test_it_is_off_by_default_and_cannot_be_on_without_a_log(waiting: Path, tmp_path: Path) -> None:
     with served(waiting, log=str(tmp_path / "log")) as server:
         sent(server, drawn(1))
         assert counted(server) == (0, 0)
-    assert read_shadow(tmp_path / "log").empty
+    assert read_log(tmp_path / "log", of_shadow=True).empty
     with pytest.raises(DataError, match=r"Setting `shadow` .*SKINLESION_SERVE_LOG"):
         ServerSettings.of({"shadow": True})
 
@@ -144,4 +146,4 @@ def test_what_the_candidate_is_too_slow_for_or_fails_at_is_dropped_and_counted(
         sent(server, drawn(2))
         wait_until(lambda: counted(server) == (noted + 1, dropped + 1))
     assert "a bug of this candidate" in caplog.text
-    assert len(read_log(tmp_path / "log")) == 8 and len(read_shadow(tmp_path / "log")) == noted + 1
+    assert len(read_log(tmp_path / "log")) == 8 and len(read_log(tmp_path / "log", of_shadow=True)) == noted + 1

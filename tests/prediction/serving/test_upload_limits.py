@@ -10,7 +10,9 @@ import httpx
 import pytest
 from tests.prediction.real_server import Models, Served, answer_to, drawn, problem, served, upload_head, wait_until
 
-MIB = 2**20
+from skinlesion.prediction.serving import api, image_queue
+from skinlesion.prediction.serving.settings import MIB
+
 MULTIPART = "multipart/form-data; boundary=XX"
 END = b"--XX--\r\n"
 
@@ -105,8 +107,11 @@ def test_names_are_given_back_harmless_and_short(shared: Served) -> None:
     assert len(said_of["file"]) == 200
 
 
-def test_uploads_beyond_the_memory_set_aside_are_told_to_come_again(models: Models) -> None:
-    with served(models.folder, buffered_bytes=32 * 1024) as server:
+def test_uploads_beyond_the_memory_set_aside_are_told_to_come_again(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "UPLOADS_IN_MEMORY", 1 / 1024)
+    with served(models.folder, max_upload_bytes=32 * MIB) as server:
         assert server.predict(drawn(1)).status_code == 200
         with socket.create_connection(("127.0.0.1", server.port)) as holding:
             holding.sendall(upload_head("Content-Length: 90000") + part("a.jpg", bytes(28 * 1024)))
@@ -118,8 +123,9 @@ def test_uploads_beyond_the_memory_set_aside_are_told_to_come_again(models: Mode
         wait_until(lambda: server.predict(drawn(1)).status_code == 200)  # what was held is given back
 
 
-def test_images_beyond_the_queue_are_told_to_come_again(models: Models) -> None:
-    with served(models.folder, waiting_images=2) as server:
+def test_images_beyond_the_queue_are_told_to_come_again(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_queue, "REQUESTS_WAITING", 0.5)
+    with served(models.folder, max_images=4) as server:
         assert server.predict(drawn(1), drawn(2)).status_code == 200
         problem(server.predict(drawn(1), drawn(2), drawn(3)), 503)
         assert server.predict(drawn(1), drawn(2)).status_code == 200

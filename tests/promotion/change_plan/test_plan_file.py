@@ -32,7 +32,9 @@ def test_with_the_default_plan_the_default_settings_are_within_their_ranges() ->
     plan = default_plan()
     now = PipelineConfig.of({}).model_dump(mode="json")
     assert [name for name, allowed in plan.settings.items() if not allowed.holds(now[name])] == []
-    assert not any(shapes_the_model(name) for name in ("require_approval", "workers", "dataset", "gate_min_auroc"))
+    assert not any(
+        shapes_the_model(name) for name in ("require_approval", "workers", "dataset", "gate_min_auroc", "monitor_cases")
+    )
     assert set(plan.by_itself) < set(KINDS)
 
 

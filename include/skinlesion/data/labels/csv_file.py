@@ -15,7 +15,6 @@ from typing import BinaryIO, Final, TextIO
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import open_file, reason_of
@@ -32,9 +31,7 @@ ROWS_LISTED: Final = 10
 """Number of rows that an error names; the rest is counted."""
 
 _LONGEST_LINE: Final = 1 << 20  # characters; the longest in the ISIC Archive's metadata have about a thousand
-_ROWS_AT_A_TIME: Final = 1 << 16
-_BYTES_AT_A_TIME: Final = 1 << 20
-_EMPTY_LINE: Final = re.compile(rb"\n[\r\n]|\r\r")
+_ROWS_AT_A_TIME: Final = 1 << 10  # with more, Python's collector of garbage looks at them again and again
 _SEPARATORS: Final = (",", "\t", ";")
 _EXPECTED: Final = "expected a header with image and dx, then one row an image"
 
@@ -60,10 +57,8 @@ def read_csv(path: Path, choose: Callable[[list[str]], Iterable[str]], is_header
         try:
             header, separator, skipped = _read_header(path, text, is_header)
             columns = chosen(path, header, choose)
-            cells = None if skipped else _read_plain(file, len(header), columns, separator)
-            if cells is None:
-                records = islice(_records(path, text, separator), 1 + skipped, None)
-                cells = cells_of(path, records, len(header), columns, first=2 + skipped)
+            records = islice(_records(path, text, separator), 1 + skipped, None)
+            cells = cells_of(path, records, len(header), columns, first=2 + skipped)
         except UnicodeDecodeError:
             line = _undecodable_line(file)
             raise DataError(f"{path}, line {line}: not UTF-8 text. Save the table as CSV in UTF-8.") from None
@@ -150,59 +145,6 @@ def _records(path: Path, text: TextIO, separator: str) -> Iterator[list[str]]:
                 f"{path} is not a CSV table: {error} (line {reader.line_num}). Expected commas, and quotes in pairs."
             ) from None
         yield row
-
-
-def _read_plain(file: BinaryIO, width: int, columns: dict[str, int], separator: str) -> pd.DataFrame | None:
-    """Return the cells of a plain file, ten times as fast as `_read_any`; None where the file is not plain, or no table."""
-    quotes = _plain_quotes(file, separator)
-    if quotes is None:
-        return None
-    file.seek(0)
-    names = [str(position) for position in range(width)]
-    wanted = {str(position): name for name, position in columns.items()}
-    try:
-        table = pa.csv.read_csv(
-            file,
-            pa.csv.ReadOptions(column_names=names, skip_rows_after_names=1),
-            pa.csv.ParseOptions(delimiter=separator, newlines_in_values=quotes > 0),
-            pa.csv.ConvertOptions(
-                include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid:
-        return None
-    cells: pd.DataFrame = table.rename_columns(wanted).to_pandas()
-    return cells.astype("str").assign(row=np.arange(2, len(cells) + 2))
-
-
-def _plain_quotes(file: BinaryIO, separator: str) -> int | None:
-    """Return the number of quotes of a file that has no empty line and quotes around whole fields only, else None.
-
-    Arrow does not count empty lines and accepts a quote in the wrong place and a long field, so a file with a long line is
-    not plain either.
-    """
-    is_end = np.isin(np.arange(256), list(f"{separator}\n\r".encode()))
-    quotes = position = 0
-    line = np.zeros(1, dtype=np.int64)
-    file.seek(0)
-    before, block = b"\n", file.read(_BYTES_AT_A_TIME)
-    while block:
-        after = file.read(_BYTES_AT_A_TIME)
-        text = before + block + (after[:1] or separator.encode())
-        if _EMPTY_LINE.search(text):
-            return None
-        codes = np.frombuffer(text, np.uint8)
-        line = np.concatenate((line[-1:], np.flatnonzero(codes[1:-1] == ord("\n")) + position))
-        position += len(block)
-        if np.diff(line, append=position).max() > csv.field_size_limit():
-            return None
-        at = np.flatnonzero(codes[1:-1] == ord('"')) + 1
-        opens = np.arange(quotes, quotes + len(at)) % 2 == 0
-        if not is_end[codes[np.where(opens, at - 1, at + 1)]].all():
-            return None
-        quotes += len(at)
-        before, block = block[-1:], after
-    return quotes if quotes % 2 == 0 else None
 
 
 def cells_of(path: Path, records: Iterator[list[str]], width: int, columns: dict[str, int], first: int) -> pd.DataFrame:

@@ -7,21 +7,12 @@ from typing import Final, NamedTuple
 OTHER_NAMES: Final[dict[str, str]] = {
     # The archive's earlier words (`LegacyDxEnum` of isic-metadata), which ISIC 2020 uses. `other` and `adnexal tumor` are not
     # here, because no class follows from them.
-    "actinic keratosis": "Solar or actinic keratosis",
     "aimp": "Atypical intraepithelial melanocytic proliferation",
     "angiofibroma or fibrous papule": "Angiofibroma",
-    "angioma": "Hemangioma",
     "acrochordon": "Fibroepithelial polyp",
     "atypical melanocytic proliferation": "Indeterminate melanocytic proliferations",
-    "bowens disease": "Squamous cell carcinoma in situ, Bowens disease",
     "cafe-au-lait macule": "Cafe au lait macule or patch",
-    "lichenoid keratosis": "Lichen planus like keratosis",
-    "melanoma": "Malignant melanocytic proliferations (Melanoma)",
-    "melanocytic nevus": "Nevus",
     "mucosal melanosis": "Mucosal melanotic macule",
-    "nevus spilus": "Nevus, Spilus",
-    "squamous cell carcinoma": "Squamous cell carcinoma, NOS",
-    "vascular lesion": "Benign soft tissue proliferations - Vascular",
     # PAD-UFES-20, MILK10k
     "ack": "Solar or actinic keratosis",
     "nev": "Nevus",
@@ -50,9 +41,7 @@ OTHER_NAMES: Final[dict[str, str]] = {
     "epidermal cyst": "Infundibular or epidermal cyst",
     "epidermoid cyst": "Infundibular or epidermal cyst",
     "freckle": "Ephelis",
-    "ink spot lentigo": "Ink-spot lentigo",
     "labial lentigo": "Mucosal melanotic macule",
-    "lentigo": "Lentigo NOS",
     "simple lentigo": "Lentigo simplex",
     "lmm": "Melanoma Invasive, On chronically sun-exposed skin or lentigo maligna melanoma",
     "lmm in situ": "Melanoma in situ, Lentigo maligna type",
@@ -73,7 +62,7 @@ OTHER_NAMES: Final[dict[str, str]] = {
     "verruca vulgaris": "Verruca",
     "molluscum contagiosum": "Molluscum",
 }
-"""Other names, and their present ones in the taxonomy."""
+"""Other names, and their present ones in the taxonomy, where neither its names nor `DISEASES` have their words."""
 
 
 class Disease(NamedTuple):

@@ -15,7 +15,7 @@ from skinlesion.evaluation.in_use.record import Agreement, ShadowRecord
 from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.evaluation.shares import Share
 from skinlesion.prediction.log import diagnoses
-from skinlesion.prediction.log.reading import read_log, read_shadow
+from skinlesion.prediction.log.reading import read_log
 
 _READ: Final = ("at", "number", "decision", "learnt", "file", "picture", "case")
 
@@ -23,7 +23,7 @@ _READ: Final = ("at", "number", "decision", "learnt", "file", "picture", "case")
 def compare_shadow(settings: MonitorSettings, known: Mapping[str, str], actinic_keratosis: str) -> ShadowRecord:
     """Return what candidates in the shadow said beside the answers; arguments and errors as of `monitor`."""
     folder, at = settings.log_folder(), datetime.now(UTC).isoformat(timespec="seconds")
-    beside = read_shadow(folder, _READ)
+    beside = read_log(folder, _READ, of_shadow=True)
     if beside.empty:
         return ShadowRecord(at=at, agreements=())
     answers = read_log(folder, _READ)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
-from skinlesion.foundation.record import Record, RecordPart
-from skinlesion.registry.figure import Figure
+from skinlesion.foundation.record import Record
+from skinlesion.registry.figure import Figure, Part
 from skinlesion.registry.group_decisions import DECISIONS
 
 SIGNALS: Final = {
@@ -35,12 +35,6 @@ PERFORMANCE: Final = {
     "sensitivity": "Sensitivity for malignant",
 }
 """The figures that are estimated and measured. The sensitivity is that at the model's own threshold."""
-
-
-class Part(RecordPart):
-    """Part of the record, without NaN."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Effect(Part):

@@ -25,20 +25,12 @@ DAY: Final = 86_400
 _MILLION: Final = 1_000_000
 
 
-def read_log(folder: Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+def read_log(folder: Path, columns: Sequence[str] = tuple(COLUMNS), *, of_shadow: bool = False) -> pd.DataFrame:
     """Return columns of all answers, each once, in the order of time. `id`, `at` and `beside` are always among them.
 
-    It may be read while a server writes it. Raises DataError where there is no log, or a file of it is damaged.
+    It may be read while a server writes it. of_shadow: what candidates in the shadow said beside the answers instead. Raises
+    DataError where there is no log, or a file of it is damaged.
     """
-    return _read(folder, columns, of_shadow=False)
-
-
-def read_shadow(folder: Path, columns: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
-    """Return the same of what candidates in the shadow said beside the answers."""
-    return _read(folder, columns, of_shadow=True)
-
-
-def _read(folder: Path, columns: Sequence[str], *, of_shadow: bool) -> pd.DataFrame:
     LogKey.of(folder)
     wanted = {name: dtype for name, dtype in COLUMNS.items() if name in {"id", "at", "beside", *columns}}
     found = []

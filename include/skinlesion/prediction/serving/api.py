@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from skinlesion.data.images.file import ImageRefused
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.html_page import picture
 from skinlesion.prediction.classifier import pixels_for_model
 from skinlesion.prediction.log import diagnoses as late_diagnoses
 from skinlesion.prediction.log.diagnoses import diagnosis_of
@@ -42,6 +42,9 @@ from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.prediction.serving.settings import ServerSettings
 from skinlesion.prediction.serving.shadow import Shadow
 from skinlesion.prediction.serving.upload import Buffered, Upload, read_uploads
+
+UPLOADS_IN_MEMORY: Final = 3.0
+"""As many bytes as so many of the largest uploads have are held, of all requests together."""
 
 LARGEST_BODY: Final = 1_000_000
 """Bytes of the diagnoses of a request; a thousand have a tenth of it."""
@@ -73,7 +76,7 @@ class Api:
         self._grad_cam = grad_cam
         self._metrics = metrics
         self._min_side = min_side
-        self._buffered = Buffered(settings.buffered_bytes)
+        self._buffered = Buffered(round(UPLOADS_IN_MEMORY * settings.max_upload_bytes))
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -229,8 +232,7 @@ class Api:
                 )
             question = await run_in_threadpool(self._question, model, uploads[0], label)
         image = await self._grad_cam.overlay(question)
-        uri = "data:image/jpeg;base64," + base64.b64encode(image).decode()
-        return _json({"model": _name(model), "label": label, "image": uri})
+        return _json({"model": _name(model), "label": label, "image": picture(image)})
 
     def _question(self, model: ServedModel, upload: Upload, label: str) -> Question:
         try:

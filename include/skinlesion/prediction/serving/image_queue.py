@@ -28,6 +28,9 @@ from skinlesion.registry.group_decisions import DECISIONS
 LARGE_PIXELS: Final = 6_000_000
 """Images with more pixels are decoded one at a time: a PNG of 25 million pixels takes 450 MB while it is decoded."""
 
+REQUESTS_WAITING: Final = 4.0
+"""As many images as so many of the largest requests have may wait, of all requests together."""
+
 DECIMALS: Final = 6
 """Decimals of the probabilities, as many as `skinlesion predict` writes."""
 
@@ -61,7 +64,7 @@ class ImageQueue:
         """Make one.
 
         Args:
-            settings: the number of threads, and of images that may wait.
+            settings: the number of threads, and of images in a request.
             metrics: where images are counted.
             min_side: shortest side of an image that is accepted, in pixels.
             key: of the prediction log, None without one.
@@ -70,7 +73,7 @@ class ImageQueue:
         self._key, self._quiet = key, quiet
         threads = settings.threads_used()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._most_waiting = settings.waiting_images
+        self._most_waiting = round(REQUESTS_WAITING * settings.max_images)
         self._max_pixels = settings.max_image_pixels
         self._min_side = min_side
         self._metrics = metrics

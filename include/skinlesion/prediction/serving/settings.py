@@ -67,18 +67,6 @@ class ServerSettings(Settings):
         "A PNG takes 18 bytes per pixel while it is decoded; large images are decoded one at a time.",
     )
     max_images: int = Field(default=64, ge=1, le=1000, title="Most images in a request")
-    buffered_bytes: int = Field(
-        default=96 * MIB,
-        ge=1024,
-        title="Most bytes of uploads in memory",
-        description="All requests together. Beyond it the answer is 503: try again later.",
-    )
-    waiting_images: int = Field(
-        default=256,
-        ge=1,
-        title="Most images waiting",
-        description="All requests together. Beyond it the answer is 503.",
-    )
     connections: int = Field(default=512, ge=2, title="Most connections", description="Beyond it the answer is 503.")
     upload_seconds: float = Field(
         default=120, gt=0, title="Longest upload (seconds)", description="Beyond it the answer is 408."
@@ -103,18 +91,6 @@ class ServerSettings(Settings):
         title="Shadow",
         description="Ask the newest candidate that waits for its promotion about each picture too, beside the answers, and note in "
         "the prediction log what it says; see `log`.",
-    )
-    grad_cam_seconds: float = Field(
-        default=60,
-        gt=0,
-        title="Grad-CAM: longest (seconds)",
-        description="For one image, including TensorFlow's start. Then the process is ended; the next call starts another.",
-    )
-    grad_cam_waiting: int = Field(
-        default=4,
-        ge=1,
-        title="Grad-CAM: most waiting",
-        description="Grad-CAM works on one image at a time. Beyond this number the answer is 503.",
     )
 
     @classmethod

@@ -116,9 +116,7 @@ class Shadow:
                 versions.path(self._models), history.path(self._models), layout.release_in_service(self._models)
             )
             if of_registry != self._of_registry:
-                registry = Registry.read(self._models)
-                waiting = registry.waiting
-                self._chosen = registry.known.registered[waiting.number] if waiting is not None else None
+                self._chosen = Registry.read(self._models).waiting
                 self._of_registry = of_registry
             chosen = self._chosen
             folder = layout.candidate(self._models, chosen.run if chosen is not None else "")

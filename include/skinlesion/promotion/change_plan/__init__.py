@@ -5,6 +5,5 @@ changes.py   what a version changes against the model in service
 bounds.py    the gate's settings of a run that are looser than the plan's bounds
 record.py    change_record.json: what changed, inside the plan or outside and why, who decided
 judged.py    the record of a version that the gate has judged, and the verdict's line about it
-stored.py    the record on disk, and as a page
-document.py  the plan and the records as pages for a reviewer
+document.py  the record on disk, and plan and records as pages for a reviewer
 """

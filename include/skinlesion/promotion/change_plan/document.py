@@ -1,4 +1,4 @@
-"""The plan and the change records as pages for a reviewer: one HTML file each that loads nothing and reads well on paper."""
+"""The plan and the change records on disk and as pages for a reviewer: one HTML file each that loads nothing and reads well on paper."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Final
 
 from jinja2 import Environment
 
-from skinlesion.foundation import html_page
+from skinlesion.foundation import atomic, html_page, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.settings import Settings
 from skinlesion.promotion.change_plan.bounds import bounds_in_force
 from skinlesion.promotion.change_plan.plan import KINDS, PlanInForce, shapes_the_model, shown
-from skinlesion.promotion.change_plan.record import ChangeRecord, read_record, with_decisions
+from skinlesion.promotion.change_plan.record import ChangeRecord, read_record, record_path, with_decisions
 from skinlesion.promotion.settings import PromotionSettings
 from skinlesion.registry import history
+from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
 from skinlesion.registry.snapshot import Registry, Version
 
 PROTOCOL: Final = {
@@ -69,6 +70,25 @@ def record_page(record: ChangeRecord) -> str:
     return _environment().get_template("change_record.html.j2").render(record=record)
 
 
+def write_record(record: ChangeRecord, registry: Registry) -> None:
+    """Store a record beside the version's other files, with what was decided of it, and as a page."""
+    record = with_decisions(record, registry)
+    record.write(record_path(registry.models, record.run))
+    page = layout.candidate(registry.models, record.run) / CHANGE_RECORD_PAGE
+    atomic.write_if_changed(page, record_page(record).encode())
+
+
+def note_decisions(models: Path, number: int) -> None:
+    """Bring the record of a version up to date with the history; a version without a whole one gets none."""
+    registry = Registry.read(models)
+    try:
+        record = read_record(models, registry.version(number).run, number)
+    except DataError:
+        return
+    if record is not None:
+        write_record(record, registry)
+
+
 def document(config: PromotionSettings) -> str:
     """Return the plan in force, the protocol as the settings are now, and every version's record as one page."""
     plan, registry = PlanInForce.of(config), Registry.read(config.models)
@@ -109,7 +129,7 @@ def _settings(config: PromotionSettings, sections: tuple[str, ...]) -> Iterator[
         for name in part.own_fields()
     }
     for name, field in type(config).model_fields.items():
-        if of_section.get(name) in sections and not name.startswith("mlflow_"):
+        if of_section.get(name) in sections:
             yield Setting(name, str(field.title), field.description or "", shown(getattr(config, name)))
 
 
@@ -129,9 +149,5 @@ def _listed(registry: Registry) -> Iterator[Listed]:
 
 def _environment() -> Environment:
     made = html_page.environment(Path(__file__).with_name("templates"))
-    made.filters |= {"value": shown, "number": _number}
+    made.filters |= {"value": shown}
     return made
-
-
-def _number(found: float | None) -> str:
-    return "–" if found is None else f"{found:.4g}"

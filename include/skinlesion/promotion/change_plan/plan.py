@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.sources.settings import SourceSettings
+from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.evaluation.settings import EvaluationSettings
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import read_file, reason_of
@@ -70,6 +71,8 @@ _NOT_SHAPING: Final = {
     *CheckSettings.own_fields(),
     *SourceSettings.own_fields(),
     *EvaluationSettings.own_fields(),
+    *MonitorSettings.own_fields(),
+    *("review_queue", "review_readers"),
 } - {"seed"}
 
 DEFAULT: Final = Path(__file__).with_name("default.yaml")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tools.failure import RunFailed, failure_of
 
-from skinlesion.command_line.failure import RunFailed, failure_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.network.backbone import WeightsUnavailable
 
