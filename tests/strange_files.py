@@ -58,6 +58,12 @@ NOT_READABLE = {
 }
 
 
+def flipped(content: bytes, at: int | None = None) -> bytes:
+    """Return content of which one byte is another: that at a place, or the one in the middle."""
+    place = len(content) // 2 if at is None else at
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
 def make_strange(kind: str, path: Path) -> str:
     """Put something strange in the place of a file, and return what a person must read about it."""
     make, reason = STRANGE[kind]

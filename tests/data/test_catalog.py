@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +11,7 @@ from tests.data.catalogs import catalog_of
 from skinlesion.data.catalog import accepted, data_version, read_catalog, split_of_catalog, write_catalog
 from skinlesion.data.split import HELD_OUT, SPLITS
 from skinlesion.data.split_version import SplitVersion
-from skinlesion.foundation import layout
-from skinlesion.foundation.errors import DataError, LeakError
+from skinlesion.foundation.errors import LeakError
 
 
 def lesions(count: int) -> pd.DataFrame:
@@ -31,23 +29,6 @@ def test_a_catalog_is_read_as_it_was_written_and_written_once(tmp_path: Path) ->
     assert read_catalog(tmp_path).equals(catalog)
     assert not write_catalog(tmp_path, catalog, SPLIT)
     assert split_of_catalog(tmp_path) == SPLIT
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"x"]
-)
-def test_a_damaged_catalog_is_one_clear_error(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    """A night after a torn write ended in a traceback, which said neither which file nor what to do."""
-    write_catalog(tmp_path, lesions(5), SPLIT)
-    path = layout.catalog(tmp_path)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"catalog\.parquet .*Restore it from a backup\. Or remove it"):
-        read_catalog(tmp_path)
-
-
-def test_without_a_catalog_the_error_says_which_stage_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"catalog\.parquet is missing: .*Run ingest first"):
-        read_catalog(tmp_path)
 
 
 @pytest.mark.parametrize(

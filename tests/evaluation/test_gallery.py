@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.evaluation.test_html_report import HOSTILE, Page, context
+from tests.evaluation.test_html_report import context
+from tests.html_page import HOSTILE, Page
 
 from skinlesion.evaluation.gallery import CONFIDENCES, ERRORS, MOST_WITHIN, Seen, is_beside
 from skinlesion.evaluation.html_report import render_gallery, render_report

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.simulated import scored
+from tests.html_page import HOSTILE, Page
 from tests.measured import known, metrics_record, model_figures
 from tests.training_record import training_record
 
@@ -32,37 +32,8 @@ from skinlesion.registry.metrics_record import (
     Slice,
 )
 
-HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
 PLOTS = {name: name.encode() for name in ("confusion_matrix", "roc", "reliability", "risk_coverage", "history")}
 """Drawing takes a second; tests/evaluation/test_plots.py looks at what is drawn."""
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags, attributes that could load something, and the text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(html)
-        assert self.open == [], f"left open: {self.open}"
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += f" {data}"
 
 
 @cache
@@ -203,15 +174,10 @@ def test_the_report_and_the_card_say_what_was_left_out_of_the_comparison() -> No
 
 
 def test_the_report_says_why_there_is_no_comparison() -> None:
-    text = Page(
-        render_report(context(metrics(model_in_service=None, not_compared="What is left is too few to judge.")))
-    ).text
+    alone = metrics(model_in_service=None, not_compared="What is left is too few to judge.")
+    text = Page(render_report(context(alone))).text
     assert "Not compared. What is left is too few to judge." in text
     assert "There is no model in service" not in text
-
-
-def test_a_first_model_says_that_there_is_none_to_compare_with() -> None:
-    assert "There is no model in service" in Page(render_report(context(metrics(model_in_service=None)))).text
 
 
 @pytest.mark.parametrize("classes", [1, 2])
@@ -255,7 +221,3 @@ def test_columns_of_slices_keep_their_order_and_incomparable_figures_are_marked(
     text = Page(render_report(context(metrics(slices=[of_two_classes, *others])))).text
     assert text.index("Age band") < text.index("Sex")
     assert "0.432*" in text
-
-
-def test_equal_input_gives_an_equal_report() -> None:
-    assert render_report(context()) == render_report(context())

@@ -23,12 +23,8 @@ def one_hot(predicted: list[int]) -> npt.NDArray[np.float64]:
 
 def test_the_figures_equal_those_of_scikit_learn() -> None:
     images = scored(300)
-    labels, probabilities, predicted, malignant = (
-        images.labels,
-        images.probabilities,
-        images.predicted,
-        images.malignant,
-    )
+    labels, predicted, malignant = images.labels, images.predicted, images.malignant
+    probabilities = images.probabilities
     measured = measure(images, threshold=0.5, resamples=50)
     assert measured.balanced_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
     assert measured.malignant_auroc == pytest.approx(reference.roc_auc_score(malignant, probabilities[:, 1]))
@@ -89,10 +85,7 @@ def test_an_absent_class_is_left_out_of_the_means_and_named_in_a_warning() -> No
     assert measured.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
     assert measured.per_class["unknown"] == ClassFigures(precision=0.0, recall=None, f1=0.0, support=0, lesions=0)
     assert "No held-out image is of class unknown: its recall is not measured." in measured.warnings
-    assert (
-        "Only 2 lesions of class malignant are held out, too few to judge a figure that depends on it: 20 are needed."
-        in measured.warnings
-    )
+    assert any("Only 2 lesions of class malignant are held out" in sentence for sentence in measured.warnings)
 
 
 @pytest.mark.parametrize("label", [BENIGN, MALIGNANT, UNKNOWN])
@@ -169,9 +162,3 @@ def test_impossible_probabilities_are_refused_with_the_row(row: list[float]) -> 
     probabilities[1] = row
     with pytest.raises(ValueError, match="1 of 3 rows are wrong, the first is row 1"):
         measure_rows(np.array([0, 1, 2]), probabilities, list("abc"))
-
-
-def test_float32_softmax_rows_are_accepted() -> None:
-    images = scored(300)
-    probabilities = images.probabilities.astype(np.float32).astype(np.float64)
-    measure_rows(images.labels, probabilities, [str(group) for group in images.groups], resamples=0)

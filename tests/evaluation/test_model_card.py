@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from tests.evaluation.simulated import scored
 from tests.measured import known, metrics_record
 from tests.training_record import training_record
 
@@ -28,13 +29,6 @@ RULE = DecisionRule(
     temperature=1.4, malignant_threshold=0.2, target_sensitivity=0.95, least_confidence=0.4, coverage=0.9,
     most_distance=7.5, class_shares=(0.5, 0.3, 0.2), inner_fold={"ece_before": 0.1, "ece_after": 0.02},
 )  # fmt: skip
-
-
-def scored(n: int = 120, classes: int = 3, seed: int = 0) -> ScoredImages:
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=n)
-    probabilities = np.eye(3)[labels] * 0.5 + random.dirichlet([1, 1, 1], size=n) * 0.5
-    return ScoredImages.of(labels, probabilities, [str(at) for at in range(n)])
 
 
 def metrics_of(images: ScoredImages, rule: DecisionRule, **changes: Any) -> MetricsRecord:
@@ -93,11 +87,11 @@ def parsed(markdown: str) -> str:
 
 @pytest.fixture(scope="module")
 def whole() -> str:
-    images = scored()
+    images = scored(120)
     sample = images.labels[:9]
     names = [str(at) for at in range(9)]
     curves = robustness(sample, names, np.tile(images.probabilities[:9], (18, 1)), images.labels)
-    other = scored(seed=1).probabilities[np.argsort(scored(seed=1).labels, kind="stable")]
+    other = scored(120, 1).probabilities[np.argsort(scored(120, 1).labels, kind="stable")]
     paired = paired_differences(images, ScoredImages(images.labels, other, images.groups), (0.2, 0.2))
     service = ModelInService(**dict(metrics_of(images, RULE)) | {"run": "older"})
     return card(metrics_of(images, RULE, robustness=curves, paired=paired, model_in_service=service))
@@ -139,7 +133,7 @@ def test_the_users_text_is_shown_and_never_obeyed(whole: str) -> None:
 
 
 def test_the_figures_stand_with_their_intervals() -> None:
-    metrics = metrics_of(scored(), RULE)
+    metrics = metrics_of(scored(120), RULE)
     low, high = known(metrics.intervals["balanced_accuracy"])
     written = card(metrics)
     assert f"| Balanced accuracy | {metrics.balanced_accuracy:.3f} ({low:.3f}–{high:.3f}) |" in written
@@ -149,21 +143,21 @@ def test_the_figures_stand_with_their_intervals() -> None:
 
 
 def test_a_card_says_why_robustness_was_not_measured() -> None:
-    written = card(metrics_of(scored(), RULE, robustness=None))
+    written = card(metrics_of(scored(120), RULE, robustness=None))
     assert "`robustness_lesions` is 0" in written
     parsed(written)
 
 
 @pytest.mark.parametrize(("n", "classes"), [(1, 1), (2, 2), (30, 1)])
 def test_tiny_and_one_sided_sets_have_a_card(n: int, classes: int) -> None:
-    written = card(metrics_of(scored(n, classes), RULE))
+    written = card(metrics_of(scored(n, classes=classes), RULE))
     assert not re.search(r"\bnan\b", written)
     assert "| Malignant AUROC | not measured |" in written or classes > 1
     assert n > 2 or "| Accuracy | too few lesions to judge" in written
 
 
 def test_a_set_of_which_nothing_is_recorded_has_no_groups() -> None:
-    assert "Neither sex, age, site nor source is recorded" in card(metrics_of(scored(), RULE, slices=[]))
+    assert "Neither sex, age, site nor source is recorded" in card(metrics_of(scored(120), RULE, slices=[]))
 
 
 @pytest.mark.parametrize("hostile", [HOSTILE, "a\\", "a | b", "&lt;b&gt;", "---", "1. x\n2. y", "~~x~~ ![i](j)"])

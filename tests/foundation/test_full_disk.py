@@ -183,10 +183,9 @@ def test_a_write_that_fails_at_any_byte_leaves_what_was_there(tmp_path: Path, mo
 def test_a_disk_that_takes_nothing_and_says_nothing_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="could not be written"):
         patched.setattr(os, "write", lambda descriptor, content: 0)
-        with pytest.raises(OSError, match="could not be written"):
-            atomic.write_bytes(tmp_path / "file", b"new")
+        atomic.write_bytes(tmp_path / "file", b"new")
 
 
 def test_a_line_whose_flush_fails_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,6 @@ def test_threads_give_results_in_the_items_order(count: int, workers: int) -> No
     assert list(spread(later_first, range(count), workers=workers, kind="threads")) == [n * n for n in range(count)]
 
 
-def test_processes_give_results_in_the_items_order() -> None:
-    assert list(spread(abs, range(-60, 0), workers=2, kind="processes")) == list(range(60, 0, -1))
-
-
 def test_threads_work_at_the_same_time() -> None:
     barrier = threading.Barrier(3, timeout=10)
     # With fewer than three threads at work the barrier breaks.

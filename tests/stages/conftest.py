@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from jinja2 import Environment, FileSystemBytecodeCache
+from tests.made_once import MakeOnce
 from tests.small_backbone import built_small
-from tests.stages.data_set import DataSet, MakeOnce, copy_tree, run_data_side
+from tests.stages.data_set import DataSet, copy_tree, run_data_side
 
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import atomic

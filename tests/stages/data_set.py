@@ -5,26 +5,26 @@ from __future__ import annotations
 import csv
 import hashlib
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.sources.drawn.picture import draw_lesion, draw_view
 from skinlesion.foundation import layout
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.stages.ingest import ingest
 from skinlesion.stages.pipeline import run_stage
 from skinlesion.stages.settings import PipelineConfig
 
 Row = dict[str, str]
 Snapshot = dict[str, tuple[str, int]]
 Files = dict[str, tuple[bytes, int]]
-MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 class DataSet:
@@ -112,6 +112,30 @@ class DataSet:
 
 def run_data_side(config: PipelineConfig) -> dict[str, StageReport]:
     return {stage: run_stage(stage, config) for stage in ("ingest", "resize", "augment", "organize")}
+
+
+def ingest_killed_before_the_catalog(config: PipelineConfig) -> None:
+    """Ingest up to the moment at which the catalog would be written."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("skinlesion.data.catalog.write_catalog", killed)
+        ingest(config)
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple[Any, ...]]:
+    """Return a list that grows by the arguments of each call of a function, which goes on as before."""
+    calls: list[tuple[Any, ...]] = []
+    function = getattr(owner, name)
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
 
 
 def detail(report: StageReport, *keys: str) -> Any:

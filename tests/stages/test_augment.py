@@ -13,8 +13,6 @@ from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.shard import Shard
 from skinlesion.stages.augment import augment, augmented_copy
-from skinlesion.stages.ingest import ingest
-from skinlesion.stages.resize import resize
 
 
 def files(dataset: DataSet) -> Files:
@@ -33,11 +31,9 @@ def test_each_training_image_gets_its_copy_and_held_out_images_none(processed: D
     made = contents(processed)
     assert processed.images_of(HELD_OUT)
     assert set(made) == copies_of(processed.images_of(TRAIN))
-    for name, content in made.items():
+    for content in made.values():
         header = read_header(content)
         assert (header.format, header.width, header.height, header.mode) == ("JPEG", 224, 224, "RGB")
-        original = np.asarray(Image.open(layout.processed(processed.folder) / name.replace("__aug01", ""))).astype(int)
-        assert np.asarray(Image.open(layout.augmented(processed.folder) / name)).shape == original.shape
     assert len(set(made.values())) == len(made)
 
 
@@ -82,30 +78,6 @@ def test_more_copies_make_only_the_new_ones_and_fewer_remove_them(processed: Dat
     report = augment(processed.config(copies=1))
     assert (report.done, report.details["removed"]) == (0, len(training))
     assert files(processed) == before
-
-
-def test_no_copies_may_be_asked_for(processed: DataSet) -> None:
-    report = augment(processed.config(copies=0))
-    assert (report.seen, report.done, report.details["removed"]) == (0, 0, len(processed.images_of(TRAIN)))
-    assert files(processed) == {}
-
-
-def test_a_stray_copy_is_removed(processed: DataSet) -> None:
-    before = contents(processed)
-    (layout.augmented(processed.folder) / "stray__aug01.jpg").write_bytes(b"x")
-    report = augment(processed.config())
-    assert (report.done, report.details["removed"]) == (0, 1)
-    assert contents(processed) == before
-
-
-def test_an_image_that_comes_to_be_held_out_loses_its_copies(processed: DataSet) -> None:
-    train, held_out = processed.images_of(TRAIN)[0], processed.images_of(HELD_OUT)[0]
-    processed.relabel({train, held_out}, lesion_id="joined")
-    ingest(processed.config())
-    resize(processed.config())
-    augment(processed.config())
-    assert not copies_of([train]) & set(contents(processed))
-    assert set(contents(processed)) == copies_of(processed.images_of(TRAIN))
 
 
 def test_shards_give_the_same_copies_as_one_run_also_when_their_number_changes(processed: DataSet) -> None:

@@ -35,14 +35,7 @@ def test_a_damaged_model_is_built_again_the_same(embedded_with_mobilenetv2: Data
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(None, id="lost"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"garbage", id="garbage"),
-    ],
-)
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
 def test_a_lost_or_damaged_frozen_part_is_converted_again_and_the_model_stays(
     embedded: DataSet, content: bytes | None
 ) -> None:

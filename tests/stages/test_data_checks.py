@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tests.stages.data_set import DataSet, MakeOnce, Row, copy_tree, digests, results, snapshot
+from tests.made_once import MakeOnce
+from tests.stages.data_set import DataSet, Row, copy_tree, digests, ingest_killed_before_the_catalog, results, snapshot
 
-from skinlesion.data import catalog as contract
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.sources.drawn.sample import write_sample
 from skinlesion.foundation import layout
@@ -112,20 +112,12 @@ def dark(pixels: Pixels) -> Pixels:
     return pixels // 2
 
 
-def too_little_blue(pixels: Pixels) -> Pixels:
-    return (pixels * (1, 1, 0.5)).astype(np.uint8)
-
-
 def black(pixels: Pixels) -> Pixels:
     return pixels // 20  # not all alike: the same picture with two diagnoses is refused before it is judged
 
 
 def of_another_size(pixels: Pixels) -> Pixels:
     return cv2.resize(pixels, (300, 225)).astype(np.uint8)
-
-
-def upright(pixels: Pixels) -> Pixels:
-    return np.rot90(pixels)
 
 
 # --- Nothing is wrong ---------------------------------------------------------------------------------------------
@@ -182,10 +174,10 @@ def test_a_night_with_nothing_new_writes_no_report_and_opens_no_image(
     [
         (swapped, "red's share|blue's share|red|blue"),
         (dark, "brightness"),
-        (too_little_blue, "blue"),
+        (lambda pixels: (pixels * (1, 1, 0.5)).astype(np.uint8), "blue"),
         (black, "brightness|contrast"),
         (of_another_size, r"size moved most: its median from 0\.00\d+ MP to 0\.07"),
-        (upright, "aspect moved most"),
+        (np.rot90, "aspect moved most"),
     ],
 )
 def test_a_night_of_images_that_look_different_leaves_the_accepted_catalog_in_force(
@@ -196,11 +188,9 @@ def test_a_night_of_images_that_look_different_leaves_the_accepted_catalog_in_fo
     with pytest.raises(DataError, match=rf"New images: of 40, .*({moved})") as error:
         accepted.ingest()
     assert accepted.in_force() == before
-    message = str(error.value)
-    assert f"{layout.catalog(accepted.folder)} stays as it was" in message
-    assert "at most 0.35 may be" in message
-    assert "max_image_shift" in message
-    assert "accept_data_changes=true" in message
+    message, stays = str(error.value), f"{layout.catalog(accepted.folder)} stays as it was"
+    for words in (stays, "at most 0.35 may be", "max_image_shift", "accept_data_changes=true"):
+        assert words in message
     rows = [row for row in accepted.failed_rows() if row["title"] == "New images"]
     fresh = {row["image"] for row in accepted.fresh}
     assert {row["image"] for row in rows} <= fresh
@@ -272,7 +262,6 @@ def test_a_check_that_fails_names_its_figure_and_rows_changes_nothing_and_can_be
         accepted.ingest()
     assert accepted.in_force() == before
     assert check in str(error.value)
-    assert "Traceback" not in str(error.value)
     assert len(str(error.value)) < 10_000
     if what != "one class":
         assert len([row for row in accepted.failed_rows() if row["check"] == check]) >= 7
@@ -359,16 +348,9 @@ def test_mending_the_data_removes_the_failed_report(accepted: Nights) -> None:
     assert digests(accepted.folder) == before
 
 
-def test_a_run_that_is_killed_before_the_catalog_gives_the_same_report_again(
-    accepted: Nights, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
+def test_a_run_that_is_killed_before_the_catalog_gives_the_same_report_again(accepted: Nights) -> None:
     accepted.arrive(accepted.fresh)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(contract, "write_catalog", killed)
-        accepted.ingest()
+    ingest_killed_before_the_catalog(accepted.config())
     between = results(accepted.folder)
     accepted.ingest()
     after = results(accepted.folder)

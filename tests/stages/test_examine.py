@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stages.data_set import DataSet, detail, digests, jpeg, snapshot
+from tests.stages.data_set import DataSet, calls_of, detail, digests, jpeg, snapshot
 
 from skinlesion.data import examined_files
 from skinlesion.data.images.listed_files import FileStat
@@ -28,17 +28,9 @@ def tables(dataset: DataSet) -> dict[str, str]:
 
 
 @pytest.fixture
-def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows by the name of each file that is read, each time."""
-    read: list[str] = []
-    whole = examined_files._examine
-
-    def noted(file: FileStat, **options: Any) -> dict[str, str | int | float]:
-        read.append(file.file)
-        return whole(file, **options)
-
-    monkeypatch.setattr(examined_files, "_examine", noted)
-    return read
+def files_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[FileStat]]:
+    """Return a list that grows by each file that is read, each time."""
+    return calls_of(monkeypatch, examined_files, "_examine")
 
 
 @pytest.mark.parametrize(
@@ -62,10 +54,10 @@ def test_shards_then_ingest_leave_the_bytes_that_ingest_alone_leaves(dataset: Da
     assert prepared.details == report.details
 
 
-def test_shards_at_the_same_time_read_each_file_once(dataset: DataSet, files_read: list[str]) -> None:
+def test_shards_at_the_same_time_read_each_file_once(dataset: DataSet, files_read: list[tuple[FileStat]]) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda shard: examine(dataset.config(), shard), Shard.every(3)))
-    assert sorted(files_read) == sorted(f"{row['image']}.jpg" for row in dataset.rows())
+    assert sorted(file.file for (file,) in files_read) == sorted(f"{row['image']}.jpg" for row in dataset.rows())
     assert ingest(dataset.config(), prepared=True).done == 0
 
 
@@ -90,14 +82,14 @@ def test_a_shard_reads_and_writes_its_own_buckets_alone(dataset: DataSet) -> Non
     assert {path.name: path.stat() for path in table.iterdir() if path.name in own} == before
 
 
-def test_ingest_reads_what_no_shard_examined(dataset: DataSet, files_read: list[str]) -> None:
+def test_ingest_reads_what_no_shard_examined(dataset: DataSet, files_read: list[tuple[FileStat]]) -> None:
     done = examine(dataset.config(), Shard(0, 2)).done
     dataset.add("later", jpeg(1))
     assert ingest(dataset.config(), prepared=True).done == 19 - done
     assert len(files_read) == len(set(files_read)) == 19
 
 
-def test_force_reads_each_file_once_in_a_run(few: DataSet, files_read: list[str]) -> None:
+def test_force_reads_each_file_once_in_a_run(few: DataSet, files_read: list[tuple[FileStat]]) -> None:
     ingest(few.config())
     files_read.clear()
     settings = few.config(force=True)

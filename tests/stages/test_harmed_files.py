@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.stages.data_set import DataSet, results, run_data_side
-
-
-def flipped(content: bytes, at: int) -> bytes:
-    return bytes([*content[:at], content[at] ^ 0xFF, *content[at + 1 :]])
-
+from tests.strange_files import flipped
 
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "deleted": lambda content: None,
@@ -19,7 +15,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "truncated": lambda content: content[: len(content) // 2],
     "appended to": lambda content: content + b"more",
     "touched": lambda content: content,
-    "one byte flipped": lambda content: flipped(content, len(content) // 2),
+    "one byte flipped": flipped,
 }
 PLACES = {
     "processed_images/*.jpg": "resize",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.registry.trained import trained
 from tests.stages.data_set import DataSet, jpeg, run_data_side
 from tests.training_record import write_learnt, write_training_record
 
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.manifest import held_out_rows, read_manifest
 from skinlesion.data.split import HELD_OUT, TRAIN, own_groups
-from skinlesion.foundation import layout
 from skinlesion.prediction.measurable import learnt_among, read_learnt
 from skinlesion.registry.candidate import Candidate
 
@@ -19,10 +19,7 @@ from skinlesion.registry.candidate import Candidate
 @pytest.fixture
 def champion(processed: DataSet) -> Candidate:
     """Return a model that learnt the training images of the first night."""
-    candidate = Candidate(layout.candidate(processed.config().models, "champion"))
-    candidate.folder.mkdir(parents=True)
-    for path in candidate.models:
-        path.write_bytes(path.name.encode())
+    candidate = trained(processed.config().models, "champion")
     manifest = read_manifest(processed.folder)
     write_learnt(candidate, manifest[(manifest["split"] == TRAIN) & (manifest["copy"] == 0)])
     write_training_record(candidate)
@@ -44,10 +41,6 @@ def merge(dataset: DataSet) -> tuple[str, str]:
     return train, held
 
 
-def nothing_more(dataset: DataSet, train: str) -> None:
-    pass
-
-
 def renamed(dataset: DataSet, train: str) -> None:
     row = next(row for row in dataset.rows() if row["image"] == train)
     content = dataset.original(f"{train}.jpg").read_bytes()
@@ -57,27 +50,24 @@ def renamed(dataset: DataSet, train: str) -> None:
     dataset.put("renamed.jpg", content)
 
 
-def deleted(dataset: DataSet, train: str) -> None:
-    dataset.original(f"{train}.jpg").unlink()
+AFTER_THE_MERGER: dict[str, Callable[[DataSet, str], object]] = {
+    "nothing more": lambda dataset, train: None,
+    "renamed": renamed,
+    "deleted": lambda dataset, train: dataset.original(f"{train}.jpg").unlink(),
+    "photographed anew": lambda dataset, train: dataset.put(f"{train}.jpg", jpeg(7)),
+    "damaged": lambda dataset, train: dataset.put(f"{train}.jpg", b"no image"),
+}
 
 
-def photographed_anew(dataset: DataSet, train: str) -> None:
-    dataset.put(f"{train}.jpg", jpeg(7))
-
-
-def damaged(dataset: DataSet, train: str) -> None:
-    dataset.put(f"{train}.jpg", b"no image")
-
-
-@pytest.mark.parametrize("then", [nothing_more, renamed, deleted, photographed_anew, damaged])
+@pytest.mark.parametrize("then", AFTER_THE_MERGER)
 @pytest.mark.parametrize("quality", [95, 60])
 def test_a_lesion_that_was_merged_late_is_not_measured_on(
-    processed: DataSet, champion: Candidate, then: Callable[[DataSet, str], None], quality: int
+    processed: DataSet, champion: Candidate, then: str, quality: int
 ) -> None:
     """A champion was measured on lesions that it had learnt under another number."""
     assert known_again(processed, champion) == set()
     train, held = merge(processed)
-    then(processed, train)
+    AFTER_THE_MERGER[then](processed, train)
     run_data_side(processed.config(jpeg_quality=quality))
     found = known_again(processed, champion)
     assert held in found

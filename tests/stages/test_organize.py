@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tests.data.images.dicoms import coded_as
+from tests.data.sources.killed_runs import changes_of
 from tests.stages.data_set import DataSet, jpeg, results, run_data_side, snapshot
 
 from skinlesion.data.catalog import split_of_catalog
-from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, write_manifest
 from skinlesion.data.split import HELD_OUT, TRAIN
@@ -70,9 +67,10 @@ def test_a_second_run_of_the_data_side_does_nothing_and_changes_no_file(processe
 
 
 def test_a_new_image_costs_every_stage_one_images_work(processed: DataSet) -> None:
-    before, links_before = results(processed.folder), links(processed)
+    before, links_before, catalog = results(processed.folder), links(processed), processed.catalog()
     processed.add("new", jpeg(1))
     reports = run_data_side(processed.config())
+    assert processed.catalog().drop(index="new").equals(catalog)
     copies = int(processed.column("split")["new"] == TRAIN)
     assert [report.done for report in reports.values()] == [1, 1, copies, 1 + copies]
     assert {file: links(processed)[file] for file in links_before} == links_before
@@ -159,24 +157,18 @@ def test_without_links_in_the_file_system_files_are_copied_once(
     assert links(few) == before
 
 
-def png(pixels: Pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize("twin", ["equal pixels", "equal after compression"])
 def test_a_training_picture_that_is_also_held_out_is_left_out_with_its_copies(few: DataSet, twin: str) -> None:
     pixels = np.full((224, 224, 3), (180, 120, 90), dtype=np.uint8)
     other = pixels.copy()
     other[100, 100, 2] += 1
     content = {
-        "equal pixels": png(pixels) + b"trailing bytes: another file, the same picture",
-        "equal after compression": png(other),
+        "equal pixels": coded_as(pixels, "PNG") + b"trailing bytes: another file, the same picture",
+        "equal after compression": coded_as(other, "PNG"),
     }[twin]
     # A class's first lesion goes to training, its second is held out.
     few.write_rows([row for row in few.rows() if row["dx"] in ("nv", "bkl", "df", "vasc")])
-    few.add("one", png(pixels), ".png", dx="mel")
+    few.add("one", coded_as(pixels, "PNG"), ".png", dx="mel")
     few.add("two", content, ".png", dx="mel")
     reports = run_data_side(few.config())
     split = few.column("split")
@@ -261,27 +253,9 @@ def test_a_full_disk_while_linking_stops_and_the_next_run_completes(
     assert results(processed.folder) == before
 
 
-KILLED = """
-import os, signal, sys
-from skinlesion.stages.settings import PipelineConfig
-from skinlesion.stages.pipeline import run_stage
-replace, count = os.replace, 0
-def kill(source, target):
-    global count
-    count += 1
-    if count == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = kill
-for stage in ("ingest", "resize", "augment", "organize"):
-    run_stage(stage, PipelineConfig.of({"dataset": sys.argv[1], "weights": "random", "workers": 2}))
-"""
-
-
 @pytest.mark.parametrize("nth", [3, 27, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (8, 19))])
 def test_a_run_that_was_killed_is_completed_by_the_next(few: DataSet, undisturbed: Path, nth: int) -> None:
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(few.folder), str(nth)], check=False, capture_output=True)
-    assert ended.returncode == -9, ended.stderr.decode()
+    assert changes_of(lambda: run_data_side(few.config()), killed_before=nth) is None
     run_data_side(few.config())
     assert results(few.folder) == results(undisturbed)
     assert [path for path in few.folder.rglob("*") if ".partial" in path.name] == []

@@ -56,12 +56,9 @@ def test_what_has_no_diagnosis_is_prepared_and_in_no_class_count_side_or_view(fe
     assert pool.isdisjoint(manifest["image"])
     assert not [path for path in layout.output(few.folder).rglob("*.jpg") if path.stem.split("__")[0] in pool]
     assert pool < {path.stem for path in layout.processed(few.folder).glob("*.jpg")}
-    assert (reports["ingest"].details["accepted"], reports["ingest"].details["waiting"], reports["ingest"].refused) == (
-        10,
-        6,
-        0,
-    )
-    assert sentence(reports["ingest"]).startswith("10 images accepted, 0 refused, 6 without a diagnosis: ")
+    ingested = reports["ingest"]
+    assert (ingested.details["accepted"], ingested.details["waiting"], ingested.refused) == (10, 6, 0)
+    assert sentence(ingested).startswith("10 images accepted, 0 refused, 6 without a diagnosis: ")
     report = DataReport.read(layout.data_report(few.folder).with_suffix(".json"))
     assert (report.images, report.waiting, sum(row.images for row in report.classes)) == (10, 6, 10)
     assert {row.dx for row in report.diagnoses}.isdisjoint({""})
@@ -156,19 +153,13 @@ def test_why_says_that_it_waits(few: DataSet) -> None:
     few.add("alone", jpeg(2), dx="")
     run_data_side(few.config())
     steps = {step.stage: step for step in why(few.config(), "new")}
-    assert {stage: step.state for stage, step in steps.items()} == {
-        "ingest": "done",
-        "resize": "done",
-        "review": "not yet",
-    }
+    states = {stage: step.state for stage, step in steps.items()}
+    assert states == {"ingest": "done", "resize": "done", "review": "not yet"}
     assert "accepted with no diagnosis" in steps["ingest"].because
     assert "Without a diagnosis nothing trains on it, is measured on it or counts it." in steps["ingest"].because
     side = few.of_image(first["image"], "split")[0]
     assert ("is held out" if side == HELD_OUT else "is to train on") in steps["ingest"].because
     assert "gets its side of the split with its first diagnosis" in why(few.config(), "alone")[0].because
-
-
-# --- In the queue -------------------------------------------------------------------------------------------------
 
 
 def pool_of(*rows: tuple[str, float]) -> pd.DataFrame:

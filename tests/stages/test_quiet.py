@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.stages.data_set import DataSet, copy_tree, jpeg, results, run_data_side, snapshot
+from tests.strange_files import flipped
 
 from skinlesion.data.checks.gate import check_and_report
 from skinlesion.foundation import layout
@@ -89,11 +90,6 @@ def replace_unseen(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.unlink()  # the images are links to those that all tests share
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 def first_of(folder: Path, pattern: str) -> Path:

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import struct
-import zlib
-from pathlib import Path
 
 import pytest
 from tests.stages.data_set import DataSet, Files, contents_of, detail, files_in, jpeg, snapshot
@@ -43,39 +39,11 @@ def test_without_a_catalog_resize_asks_for_ingest(few: DataSet) -> None:
     assert not layout.processed(few.folder).exists()
 
 
-def test_a_processed_image_of_which_one_byte_was_altered_is_restored(processed: DataSet) -> None:
-    before = contents(processed)
-    path = layout.processed(processed.folder) / min(before)
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert resize(processed.config()).done == 1
-    assert contents(processed) == before
-
-
-def test_stray_files_and_images_whose_original_is_gone_are_removed(processed: DataSet) -> None:
-    before = contents(processed)
-    gone = min(before)
-    processed.original(gone).unlink()
-    for stray in ("stray.jpg", "notes.txt"):
-        (layout.processed(processed.folder) / stray).write_bytes(b"x")
-    ingest(processed.config())
-    report = resize(processed.config())
-    assert (report.done, report.details["removed"]) == (0, 3)
-    assert set(contents(processed)) == set(before) - {gone}
-    assert processed.refusals() == {Path(gone).stem: "no file of this name in images/"}
-
-
 def test_another_jpeg_quality_redoes_every_image(processed: DataSet) -> None:
     before = contents(processed)
     assert resize(processed.config(jpeg_quality=60)).done == 6
     smaller = contents(processed)
     assert all(len(smaller[name]) < len(before[name]) for name in before)
-    assert resize(processed.config()).done == 6
-    assert contents(processed) == before
-
-
-def test_a_lost_table_leads_to_the_same_images(processed: DataSet) -> None:
-    before = contents(processed)
-    shutil.rmtree(layout.tables(processed.folder, "resize"))
     assert resize(processed.config()).done == 6
     assert contents(processed) == before
 
@@ -108,11 +76,11 @@ def test_shards_give_the_same_tree_as_one_run_also_when_their_number_changes(
     assert contents(processed) == whole
 
 
-def test_a_shard_leaves_the_files_of_the_others_alone(processed: DataSet) -> None:
+def test_shards_remove_strays_and_leave_the_files_of_the_others_alone(processed: DataSet) -> None:
     before = files(processed)
-    (layout.processed(processed.folder) / "stray.jpg").write_bytes(b"x")
-    removed = [detail(resize(processed.config(), shard), "removed") for shard in Shard.every(3)]
-    assert sorted(removed) == [0, 0, 1]
+    for stray in ("stray.jpg", "notes.txt"):
+        (layout.processed(processed.folder) / stray).write_bytes(b"x")
+    assert sum(detail(resize(processed.config(), shard), "removed") for shard in Shard.every(3)) == 2
     assert files(processed) == before
 
 
@@ -143,16 +111,3 @@ def test_an_original_that_changes_after_ingest_is_refused_until_it_is_back(few: 
     report = resize(few.config())
     assert (report.done, report.refused) == (1, 0)
     assert path.name in contents(few)
-
-
-def png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def test_a_decompression_bomb_costs_nothing(few: DataSet) -> None:
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(60_001))) + png_chunk(b"IEND", b"")
-    few.add("bomb", bomb, ".png")
-    ingest(few.config())
-    resize(few.config())
-    assert few.refusals() == {"bomb": "20000x20000 pixels; at most 100,000,000 are decoded"}

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.measured import known
 from tests.small_backbone import WIDTH
 from tests.stages.data_set import jpeg
-from tests.trained import OTHER_SEED, candidate_of, config_of, options
-from typer.testing import CliRunner
+from tests.trained import OTHER_SEED, candidate_of, config_of, options, skinlesion
 
-from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.review_log import Reviews, note, undo
@@ -37,10 +36,10 @@ def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trai
     dataset, models = copy_of_trained / "dataset", copy_of_trained / "models"
     before = {path for path in layout.features(dataset).rglob("part-*") if path.is_file()}
     note(dataset, "ann", "cannot tell", {read_manifest(dataset)["image"].iloc[0]: ""}, readers=2)
-    command = ["review", "list", "--dataset", str(dataset), "--models", str(models), *options()]
-    done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "list.csv")])
-    assert done.exit_code == 0, done.output
-    assert "1 images wait for a second reader, and 0 for a third because two disagree" in " ".join(done.output.split())
+    places = ("--dataset", dataset, "--models", models, "--output", tmp_path / "list.csv")
+    done = skinlesion("review", "list", *places, *options())
+    assert done.returncode == 0, done.stderr
+    assert "1 images wait for a second reader, and 0 for a third because two disagree" in " ".join(done.stdout.split())
     table = pd.read_csv(tmp_path / "list.csv")
     assert list(table) == list(COLUMNS)
     stored = {path for path in layout.features(dataset).rglob("part-*") if path.is_file()} - before
@@ -67,17 +66,14 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     for stage in ("ingest", "resize", "organize"):
         run_stage(stage, config)
     report = review(config)
-    queue = read_queue(dataset)
-    assert queue is not None
+    queue = known(read_queue(dataset))
     assert {one.image for one in queue.asked[:2]} == {twin, other}  # labels that contradict each other come first
     assert queue.asked[0].reason.startswith("It is set aside: the same picture as")
     assert {"mel", "nv", "bcc", "scc", "ak", "bkl", "df", "vasc"} <= {one.dx for one in queue.choices}
     rows = read_manifest(dataset).set_index("image")
     for one in queue.asked[2:]:
         if one.image == "unlabelled":
-            assert one.reason.startswith(
-                "It has no diagnosis, so nothing learns from it. Version 1, in service, gives malignant "
-            )
+            assert "so nothing learns from it. Version 1, in service, gives malignant " in one.reason
             assert (one.version, set(one.probabilities), len(one.neighbours)) == (1, set(LABELS), making.NEIGHBOURS)
             assert {near.dx for near in one.neighbours}.isdisjoint({""})
             continue
@@ -85,10 +81,7 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
         assert sum(one.probabilities.values()) == pytest.approx(1, abs=0.01)
         assert {rows.at[near.image, "group"] for near in one.neighbours}.isdisjoint({group})
         assert {rows.at[mate.image, "group"] for mate in one.lesion} <= {group}
-    assert re.fullmatch(
-        r"\d images in the queue of the page Review; of \d+ images with a diagnosis \d+ are doubted, 1 have none\.",
-        sentence(report),
-    )
+    assert re.search(r"^\d images in the queue .* with a diagnosis \d+ are doubted, 1 have none\.$", sentence(report))
     assert "unlabelled" in {one.image for one in queue.asked}
     assert report.done == report.seen == queue.labelled
     shown = {one.content for one in queue.asked}
@@ -100,8 +93,7 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     first = queue.asked[0]
     note(dataset, "ann", "cannot tell", {first.image: first.content})
     assert review(config).done
-    again = read_queue(dataset)
-    assert again is not None
+    again = known(read_queue(dataset))
     assert first.image not in {one.image for one in again.asked}
     assert review(config_of(copy_of_trained, review_queue=0)).done == 0
 
@@ -112,8 +104,7 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
         note(dataset, by, "labelled", {image: ""}, dx="mel" if by == "ann" else "nv", readers=2)
     report = review(config)
     assert sentence(report).endswith("; 1 wait for a second reader, 1 for a third.")
-    last = read_queue(dataset)
-    assert last is not None
+    last = known(read_queue(dataset))
     assert {sure["image"], "unlabelled"} <= {one.image for one in last.asked}
     waits = next(one for one in last.asked if one.image == sure["image"])
     assert (waits.reason, waits.suggested, waits.dx) == (making.ASKED_AGAIN, "", sure["dx"])
@@ -136,9 +127,7 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     assert rows.set_index("image").at[image, "dx"] == "mel"
     after = metrics_of(config, run)
     assert after.held_out_version == version(rows) != before.held_out_version
-    assert before.model_in_service is not None
-    assert after.model_in_service is not None
-    assert after.model_in_service != before.model_in_service  # measured by the new label too
+    assert known(after.model_in_service) != known(before.model_in_service)  # measured by the new label too
     points = Registry.read(config.models).trend("malignant_auroc")
     assert points[-1].held_out_version == after.held_out_version  # the chart breaks here
 
@@ -146,10 +135,7 @@ def test_a_held_out_image_that_was_relabelled_is_the_truth_for_candidate_and_cha
     [entry] = entries
     assert entry.relabelled == Relabelled(images=1, by={"ann": 1}, held_out_version=after.held_out_version)
     assert (entry.what, entry.actor, entry.version) == ("measured by other labels", "ann", 2)
-    assert entry.reason == (
-        "Since version 2 was measured, held-out images got another class (1): benign became malignant 1. Said by ann 1. Figures of "
-        "before and after do not compare"
-    )
+    assert "got another class (1): benign became malignant 1. Said by ann 1. Figures of before and" in entry.reason
     undo(config.dataset, "ann", 1)
     for stage in ("ingest", "resize", "organize"):
         run_stage(stage, config)
@@ -173,10 +159,7 @@ def test_a_held_out_image_that_has_left_the_data_is_noted_once_and_a_renamed_one
     [entry] = [one for one in Registry.read(config.models).history if one.relabelled is not None]
     assert entry.relabelled == Relabelled(images=0, left=1, by={}, held_out_version=version(fewer))
     assert (entry.what, entry.actor, entry.version) == ("measured without images that left", "the data", 2)
-    assert entry.reason == (
-        f"Since version 2 was measured, held-out images have left the data (1): {gone['label']} 1. Figures of before and after do not "
-        "compare"
-    )
+    assert f"held-out images have left the data (1): {gone['label']} 1. Figures of before and" in entry.reason
 
 
 @pytest.mark.parametrize("rows", [3, 50])

@@ -10,7 +10,7 @@ from tests.stages.data_set import DataSet, as_jpeg, jpeg, picture
 from skinlesion.data.catalog import POOL
 from skinlesion.data.labels import review_log
 from skinlesion.data.labels.readings import ReviewEntry, What
-from skinlesion.data.manifest import held_out_rows, read_manifest, version
+from skinlesion.data.manifest import read_manifest
 from skinlesion.data.split import HELD_OUT, TRAIN
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -47,10 +47,8 @@ def test_what_a_person_said_beats_the_tables_until_it_is_undone(few: DataSet) ->
     assert few.of_image(one, "dx", "label") == ["mel", "malignant"]
     assert few.of_image(two, "dx", "label") == ["nv", "benign"]
     assert report.details["conflicts"] == {}
-    assert notes_of(few) == [
-        "1 images have another diagnosis than the tables give them, because people looked at them (review.csv): nv became mel 1. "
-        "Said by ann 1."
-    ]
+    [note] = notes_of(few)
+    assert note.endswith("because people looked at them (review.csv): nv became mel 1. Said by ann 1.")
     review_log.undo(few.folder, "ann", entry.number)
     ingest(few.config())
     assert few.of_image(one, "dx", "label") == ["nv", "benign"]
@@ -61,9 +59,7 @@ def test_the_setting_may_let_the_tables_ask_or_ignore_what_was_said(few: DataSet
     few.relabel({image}, dx="nv")
     say(few, image, "mel")
     ingest(few.config(review_labels="ask"))
-    assert few.refusals() == {
-        image: "the tables give it different diagnoses: diagnoses.csv row 2 'nv', review.csv row 2 'mel'"
-    }
+    assert "different diagnoses: diagnoses.csv row 2 'nv', review.csv row 2 'mel'" in few.refusals()[image]
     ingest(few.config(review_labels="ignore"))
     assert few.of_image(image, "dx", "refused") == ["nv", ""]
     ingest(few.config())
@@ -95,9 +91,7 @@ def test_of_two_equal_pictures_the_one_that_was_looked_at_stays(few: DataSet) ->
     say(few, "one", "mel")
     ingest(few.config())
     assert few.of_image("one", "dx", "refused") == ["mel", ""]
-    assert few.refusals() == {
-        "other": "the same picture as one, which a person looked at and called mel; the tables say nv here"
-    }
+    assert "which a person looked at and called mel; the tables say nv here" in few.refusals()["other"]
     say(few, "other", "nv", by="ben")
     ingest(few.config())
     assert set(few.refusals()) == {"one", "other"}  # people disagree
@@ -106,30 +100,21 @@ def test_of_two_equal_pictures_the_one_that_was_looked_at_stays(few: DataSet) ->
     assert few.refusals() == {}
 
 
-def test_another_file_under_the_name_is_not_given_what_was_said_of_the_first(few: DataSet) -> None:
+@pytest.mark.parametrize("answer", ["mel", "that it is not nv"])
+def test_another_file_under_the_name_is_not_given_what_was_said_of_the_first(few: DataSet, answer: str) -> None:
     image = few.rows()[0]["image"]
+    few.relabel({image}, dx="nv")
     ingest(few.config())
-    say(few, image, "mel")
+    if answer == "mel":
+        say(few, image, answer)
+    else:
+        call_wrong(few, image)
     few.put(f"{image}.jpg", jpeg(99))
     ingest(few.config())
-    assert few.of_image(image, "refused")[0].startswith(
-        "its file is another than the one that ann looked at and said mel (entry 1"
-    )
+    assert f"its file is another than the one that ann looked at and said {answer} (entry 1" in few.refusals()[image]
     say(few, image, "nv")
     ingest(few.config())
     assert few.of_image(image, "dx", "refused") == ["nv", ""]
-
-
-def test_a_relabelled_held_out_image_moves_the_yardstick(processed: DataSet) -> None:
-    before = version(held_out_rows(read_manifest(processed.folder)))
-    image = processed.images_of(HELD_OUT)[0]
-    other = "nv" if processed.of_image(image, "dx")[0] == "mel" else "mel"
-    say(processed, image, other)
-    ingest(processed.config(max_relabelled_share=1))
-    organize(processed.config())
-    rows = held_out_rows(read_manifest(processed.folder))
-    assert rows.set_index("image").at[image, "dx"] == other
-    assert version(rows) != before
 
 
 @pytest.mark.parametrize("review_labels", ["win", "ask"])
@@ -141,9 +126,6 @@ def test_a_data_set_of_which_people_said_everything_needs_no_other_table(few: Da
     assert (report.seen, report.refused) == (6, 0)
 
 
-# --- Two readers --------------------------------------------------------------------------------------------------
-
-
 def test_of_two_readers_the_tables_label_stays_until_they_agree_or_a_third_decides(few: DataSet) -> None:
     one, two, *_ = (row["image"] for row in few.rows())
     few.relabel({one, two}, dx="nv")
@@ -153,9 +135,7 @@ def test_of_two_readers_the_tables_label_stays_until_they_agree_or_a_third_decid
     say(few, two, "mel", by="ben", readers=2)
     ingest(few.config())
     assert [few.of_image(image, "dx")[0] for image in (one, two)] == ["nv", "nv"]
-    assert notes_of(few) == [
-        "1 images wait for a second reader, and 1 for a third because two disagree; until then what people said of them does not count."
-    ]
+    assert notes_of(few)[0].startswith("1 images wait for a second reader, and 1 for a third because two disagree")
     ingest(few.config(review_readers=1))  # switched off: that alone makes no label of what one of two said
     assert [few.of_image(image, "dx")[0] for image in (one, two)] == ["nv", "nv"]
     say(few, one, "mel", by="ben", readers=2)
@@ -164,9 +144,6 @@ def test_of_two_readers_the_tables_label_stays_until_they_agree_or_a_third_decid
     assert [few.of_image(image, "dx")[0] for image in (one, two)] == ["mel", "mel"]
     [note] = notes_of(few)
     assert note.endswith("nv became mel 2. Said by ann and ben 1, ben and cleo 1.")
-
-
-# --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", [HELD_OUT, TRAIN])
@@ -237,16 +214,6 @@ def test_a_copy_of_the_picture_loses_the_wrong_label_too_unless_somebody_looked_
     ingest(few.config())
     assert [few.of_image(image, "dx")[0] for image in ("one", "other", "third")] == ["", "", "nv"]
     assert notes_of(few)[0].startswith("2 images have lost a diagnosis of the tables and wait for another")
-
-
-def test_another_file_under_the_name_is_looked_at_again(few: DataSet) -> None:
-    image = few.rows()[0]["image"]
-    ingest(few.config())
-    dx = few.of_image(image, "dx")[0]
-    call_wrong(few, image)
-    few.put(f"{image}.jpg", jpeg(99))
-    ingest(few.config())
-    assert f"looked at and said that it is not {dx} (entry 1" in few.refusals()[image]
 
 
 def test_too_many_wrong_labels_stop_the_run_like_labels_that_vanish(dataset: DataSet) -> None:

@@ -29,14 +29,19 @@ __all__ = ["models"]
 Train = Callable[[str, bytes | None], None]
 
 
+def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let train find neither a data set nor a built model, and go on."""
+    for name in ("splits_known", "training_rows", "require_built_model"):
+        monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
+    monkeypatch.setattr(stage, "trusted_manifest", lambda *given: (pd.DataFrame(), None))
+
+
 @pytest.fixture
 def forced(models: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Return a function that trains a candidate with `force` to files of other content; to None: training fails half-way."""
     put(models, 1)
     config = PipelineConfig.of({"models": models, "force": True})
-    for name in ("splits_known", "training_rows", "require_built_model"):
-        monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
-    monkeypatch.setattr(stage, "trusted_manifest", lambda *given: (pd.DataFrame(), None))
+    without_data(monkeypatch)
 
     def run(name: str, content: bytes | None) -> None:
         there = Candidate(layout.candidate(models, name))
@@ -106,9 +111,7 @@ def test_what_a_training_kept_in_case_it_is_killed_goes_also_if_it_was_killed_at
     """Killed between its record and the removal, it left the weights of its epochs beside the candidate for ever."""
     candidate = Candidate(layout.candidate(models, "one"))
     (candidate.backup / "phase-1").mkdir(parents=True)
-    for name in ("splits_known", "training_rows", "require_built_model"):
-        monkeypatch.setattr(stage, name, lambda *given: pd.DataFrame({"copy": [0]}))
-    monkeypatch.setattr(stage, "trusted_manifest", lambda *given: (pd.DataFrame(), None))
+    without_data(monkeypatch)
     monkeypatch.setattr(stage, "candidate_to_train", lambda *given: (candidate, None))
     stage.train(PipelineConfig.of({"models": models}))
     assert not candidate.backup.exists()

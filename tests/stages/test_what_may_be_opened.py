@@ -12,6 +12,7 @@ from tests.strange_files import NOT_READABLE, STRANGE, make_strange, refuse_to_o
 
 from skinlesion.data import examined_files
 from skinlesion.data.images.listed_files import list_files
+from skinlesion.data.labels import csv_file
 from skinlesion.data.report.contents import DataReport
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -127,16 +128,6 @@ def test_a_pipe_beside_an_image_of_its_name_does_not_cost_the_image(few: DataSet
 # --- Folders --------------------------------------------------------------------------------------------------------
 
 
-def test_a_linked_folder_is_searched(few: DataSet, tmp_path: Path) -> None:
-    """Its images were left out without a word."""
-    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
-    (tmp_path / "elsewhere" / "deep" / "x.jpg").write_bytes(jpeg(5))
-    few.add_row("x")
-    few.original("linked").symlink_to(tmp_path / "elsewhere")
-    ingest(few.config())
-    assert few.of_image("x", "file", "refused") == ["linked/deep/x.jpg", ""]
-
-
 @pytest.mark.parametrize("target", [".", "..", "../images", "../processed_images", "/", "sub"])
 def test_a_folder_that_leads_back_is_named_and_not_searched_twice(few: DataSet, target: str) -> None:
     layout.processed(few.folder).mkdir()
@@ -158,12 +149,6 @@ def test_folders_elsewhere_that_lead_to_each_other_are_searched_once(few: DataSe
     ingest(few.config())
     assert few.of_image("x", "file", "refused") == ["linked/two/x.jpg", ""]
     assert in_report(few) == {"linked/two/back": "a folder that is searched as linked already"}
-
-
-def test_a_folder_that_cannot_be_listed_is_named(few: DataSet, closed: Path) -> None:
-    ingest(few.config())
-    assert "cannot be listed" in in_report(few)["closed"]
-    assert accepted(few) == {row["image"] for row in few.rows()}
 
 
 def test_images_that_may_not_be_listed_are_one_clear_error(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +209,6 @@ def test_a_table_of_zeros_is_refused_quickly(few: DataSet) -> None:
 
 
 def test_a_table_that_grows_while_it_is_read_is_read_again_later(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    from skinlesion.data.labels import csv_file
-
     read = csv_file.cells_of
 
     def and_then(*arguments: Any, **named: Any) -> object:

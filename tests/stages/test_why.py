@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.trained import SETTINGS, config_of, options
-from typer.testing import CliRunner
+from tests.trained import SETTINGS, config_of, options, skinlesion
 
-from skinlesion.command_line.main import app
 from skinlesion.data.catalog import read_catalog
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
@@ -121,10 +119,10 @@ def test_a_name_that_nobody_knows_gets_the_one_that_was_meant(trained: Path) -> 
 
 def test_the_command_prints_and_writes_it(trained: Path, tmp_path: Path) -> None:
     image = image_of(trained, "train")
-    folders = ["--dataset", str(trained / "dataset"), "--models", str(trained / "models")]
-    done = CliRunner().invoke(app, ["why", image, *folders, *options(), "--json", str(tmp_path / "why.json")])
-    assert done.exit_code == 0, done.output
-    assert [line.split()[0] for line in done.output.splitlines()] == list(DONE)
+    folders = ("--dataset", trained / "dataset", "--models", trained / "models")
+    done = skinlesion("why", image, *folders, *options(), "--json", tmp_path / "why.json")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(DONE)
     written = json.loads((tmp_path / "why.json").read_text())
     assert {step["stage"]: step["state"] for step in written} == DONE
     assert SETTINGS["copies"] == 0  # so `augment` is left out

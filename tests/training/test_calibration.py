@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.made_once import MakeOnce
+from tests.trained import skinlesion
 from tests.training_record import write_training_record
 
-from skinlesion.command_line import main as cli
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.manifest import read_manifest, training_rows
@@ -43,8 +41,6 @@ from skinlesion.training.phases import TrainingSet, class_weights
 SETTINGS = {
     "weights": "random", "fine_tune": "none", "copies": 0, "epochs": 2, "stored_ways": 1, "learning_rate": 1e-4, "workers": 2,
 }  # fmt: skip
-
-
 DATA_SIDE = ("ingest", "resize", "augment", "organize")
 
 
@@ -227,22 +223,6 @@ def test_pictures_that_show_no_lesion_get_no_answer(candidate: Candidate, images
     assert np.mean(held_out) <= 0.15
 
 
-def test_a_model_without_a_rule_is_refused(small: Candidate) -> None:
-    small.decision_rule.unlink()
-    with pytest.raises(DataError, match=r"decision_rule\.json is missing"):
-        classifier_of(small.h5)
-
-
-def test_the_rule_of_a_candidate_keeps_the_bytes_that_older_programs_wrote(candidate: Candidate) -> None:
-    content = json.loads(candidate.decision_rule.read_text())
-    assert candidate.decision_rule.read_text() == json.dumps(content, indent=1)
-    assert list(content) == [
-        "version", "temperature", "malignant_threshold", "target_sensitivity", "malignant_lesions",
-        "least_confidence", "coverage", "most_distance", "class_shares", "distance", "inner_fold", "warnings",
-    ]  # fmt: skip
-    assert list(content["distance"]) == ["file", "layers"]
-
-
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -285,15 +265,10 @@ def test_a_candidate_whose_rule_is_gone_or_altered_is_not_whole(
     assert copy.read_training() is None
 
 
-def test_predict_says_what_is_decided_and_why(
-    candidate: Candidate, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image = sorted(layout.images(config.dataset).iterdir())[0]
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "predict", "--model", str(candidate.tflite), str(image)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+def test_predict_says_what_is_decided_and_why(candidate: Candidate, config: PipelineConfig) -> None:
+    done = skinlesion("predict", "--model", candidate.tflite, min(layout.images(config.dataset).iterdir()))
+    assert done.returncode == 0
+    (row,) = csv.DictReader(done.stdout.splitlines())
     assert list(row) == ["image", "benign", "malignant", "unknown", "label", "decision", "reason", "learnt", "file"]
     assert row["decision"] in DECISIONS
     assert row["learnt"] in ("same file", "no")

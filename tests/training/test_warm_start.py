@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.measured import known
+from tests.registry.trained import trained
 from tests.training_record import write_training_record
 
 from skinlesion.data.manifest import version
@@ -52,10 +54,10 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def champion(config: Config) -> Candidate:
     """Return the candidate in service, trained on 40 images of which the first four were its inner fold."""
-    known, settings = rows(40), config()
-    candidate = candidate_of(settings, known, BUILT)
-    write_trained_on(candidate, known, known["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
-    train(candidate, settings, known)
+    before, settings = rows(40), config()
+    candidate = trained(settings.models, candidate_of(settings, before, BUILT).run)
+    write_trained_on(candidate, before, before["image"].isin(["I0", "I1", "I2", "I3"]).to_numpy())
+    record(candidate, settings, before)
     put_in_service(settings.models, candidate)
     return candidate
 
@@ -64,18 +66,15 @@ def put_in_service(models: Path, candidate: Candidate) -> None:
     promote(models, register(models, candidate).number, actor="somebody", reason="a test")
 
 
-def train(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame) -> Candidate:
+def train(candidate: Candidate, settings: PipelineConfig, training: pd.DataFrame) -> Candidate:
     """Write a candidate's files and its record as train would; return it."""
-    candidate.folder.mkdir(parents=True, exist_ok=True)
-    for path in candidate.models:
-        path.write_bytes(f"{candidate.run} as {path.name}".encode())
-    candidate.decision_rule.write_text("{}")
-    record(candidate, settings, known)
+    trained(settings.models, candidate.run)
+    record(candidate, settings, training)
     return candidate
 
 
-def record(candidate: Candidate, settings: PipelineConfig, known: pd.DataFrame, **more: Any) -> None:
-    write_training_record(candidate, origin=origin(settings, BUILT), training_version=version(known), **more)
+def record(candidate: Candidate, settings: PipelineConfig, training: pd.DataFrame, **more: Any) -> None:
+    write_training_record(candidate, origin=origin(settings, BUILT), training_version=version(training), **more)
 
 
 def test_a_few_new_images_start_from_the_champion(config: Config, champion: Candidate) -> None:
@@ -91,8 +90,7 @@ def test_a_few_new_images_start_from_the_champion(config: Config, champion: Cand
 
 def test_a_lesion_stays_on_its_side_of_the_inner_fold(config: Config, champion: Candidate) -> None:
     now = rows(43, group=[f"I{number}" for number in range(40)] + ["I1", "I20", "I42"])
-    _, warm = candidate_to_train(config(), now, BUILT)
-    assert warm is not None
+    warm = known(candidate_to_train(config(), now, BUILT)[1])
     inner = warm.inner_fold(now, np.ones(len(now), dtype=np.bool_))
     assert set(now.loc[inner, "image"]) == {"I0", "I1", "I2", "I3", "I40", "I42"}
     inner = warm.inner_fold(now, np.zeros(len(now), dtype=np.bool_))
@@ -156,8 +154,7 @@ def test_another_backbone_starts_from_the_built_model(config: Config, champion: 
 def test_many_nights_of_few_images_end_in_a_start_from_the_built_model(config: Config, champion: Candidate) -> None:
     before = {"from": "x", "new_images": 3, "nights": 2}
     record(champion, config(), rows(40), warm_start=before)
-    _, warm = candidate_to_train(config(), rows(41), BUILT)
-    assert warm is not None
+    warm = known(candidate_to_train(config(), rows(41), BUILT)[1])
     assert warm.record.model_dump() == {"from": champion.run, "new_images": 4, "nights": 3}
     assert candidate_to_train(config(), rows(42), BUILT)[1] is None  # five of 42 are more than a tenth
 
@@ -182,8 +179,7 @@ def test_a_trained_candidate_of_these_rows_is_taken_before_a_warm_start(config: 
 
 def test_numpy_masks_are_aligned_with_the_rows(config: Config, champion: Candidate) -> None:
     now = rows(42).sample(frac=1, random_state=0).reset_index(drop=True)
-    _, warm = candidate_to_train(config(), now, BUILT)
-    assert warm is not None
+    warm = known(candidate_to_train(config(), now, BUILT)[1])
     assert np.array_equal(warm.new, now["image"].isin(["I40", "I41"]).to_numpy())
 
 
@@ -191,17 +187,10 @@ def test_a_warm_start_has_learnt_what_the_champion_had(config: Config, champion:
     """An image that was renamed since is one that the weights know, whatever it is called now."""
     now = rows(43)
     now.loc[now["image"] == "I7", "image"] = "I7 under another name"
-    _, warm = candidate_to_train(config(), now, BUILT)
-    assert warm is not None
-    candidate = Candidate(tmp_path / "warm")
+    warm = known(candidate_to_train(config(), now, BUILT)[1])
+    candidate = trained(tmp_path, "warm")
     digest = write_trained_on(candidate, now, np.zeros(len(now), dtype=np.bool_), warm)
-    write_training_record(candidate_files(candidate), trained_on=digest)
+    write_training_record(candidate, trained_on=digest)
     learnt = read_learnt(candidate)
     assert set(learnt["image"]) == {f"I{number}" for number in range(43)} | {"I7 under another name"}
     assert set(learnt["sha256"]) == set(now.loc[now["copy"] == 0, "sha256"])
-
-
-def candidate_files(candidate: Candidate) -> Candidate:
-    for path in candidate.models:
-        path.write_bytes(b"")
-    return candidate

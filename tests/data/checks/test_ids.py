@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pandas as pd
 import pytest
 from tests.data.catalogs import catalog_of
 
@@ -39,36 +38,26 @@ def nothing(images: int, dx: Iterable[str] = ("nv",), **values: object) -> list[
     return [{"dx": names[at % len(names)], **values} for at in range(images)]
 
 
-@pytest.mark.parametrize(
-    ("rows", "named"),
-    [
-        pytest.param(
-            nothing(60, patient_id="???x"), "the patient '???x' has the most: 60 of 60", id="all, one patient"
-        ),
-        pytest.param(nothing(60, lesion_id="zz"), "the lesion 'zz' has the most: 60 of 60", id="all, one lesion"),
-        pytest.param(
-            [*lesions(50), *nothing(100, lesion_id="zz")], "lesion 'zz' has the most: 100 of 200", id="half, lesion"
-        ),
-        pytest.param([*patients([1] * 30), *nothing(30, patient_id="zz")], "patient 'zz'", id="half of a small set"),
-        pytest.param([*patients([2] * 50), *nothing(100, patient_id="zz")], "patient 'zz'", id="half, patient"),
-        pytest.param(
-            [*lesions(500), *nothing(40, ["nv", "mel", "bcc"], lesion_id="zz")],
-            "40 of 1,040 images (3.8%) with 3 diagnoses",
-            id="four in a hundred, of three diagnoses",
-        ),
-        pytest.param(
-            [*lesions(500), *(row for one in "ABC" for row in nothing(15, lesion_id="zz", source=one))],
-            "with 1 diagnosis from 3 sources",
-            id="of three sources",
-        ),
-        pytest.param(
-            [*patients([3] * 400), *nothing(60, ["nv", "mel", "bcc", "ak", "df"], patient_id="zz")],
-            "the patient 'zz' has the most: 60",
-            id="a patient of five diagnoses and twenty times the images",
-        ),
-    ],
-)
-def test_an_id_that_covers_too_much_stops_ingest_and_is_named(rows: list[Row], named: str) -> None:
+OF_SOURCES = [row for one in "ABC" for row in nothing(15, lesion_id="zz", source=one)]
+OF_FIVE_DIAGNOSES = nothing(60, ["nv", "mel", "bcc", "ak", "df"], patient_id="zz")
+TOO_MUCH: dict[str, tuple[list[Row], str]] = {
+    "all, one patient": (nothing(60, patient_id="???x"), "the patient '???x' has the most: 60 of 60"),
+    "all, one lesion": (nothing(60, lesion_id="zz"), "the lesion 'zz' has the most: 60 of 60"),
+    "half, lesion": ([*lesions(50), *nothing(100, lesion_id="zz")], "lesion 'zz' has the most: 100 of 200"),
+    "half of a small set": ([*patients([1] * 30), *nothing(30, patient_id="zz")], "patient 'zz'"),
+    "half, patient": ([*patients([2] * 50), *nothing(100, patient_id="zz")], "patient 'zz'"),
+    "four in a hundred, of three diagnoses": (
+        [*lesions(500), *nothing(40, ["nv", "mel", "bcc"], lesion_id="zz")],
+        "40 of 1,040 images (3.8%) with 3 diagnoses",
+    ),
+    "of three sources": ([*lesions(500), *OF_SOURCES], "with 1 diagnosis from 3 sources"),
+    "twenty times the images": ([*patients([3] * 400), *OF_FIVE_DIAGNOSES], "the patient 'zz' has the most: 60"),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_an_id_that_covers_too_much_stops_ingest_and_is_named(kind: str) -> None:
+    rows, named = TOO_MUCH[kind]
     found = one_id(rows)
     assert found.verdict == "failed"
     assert named in found.found
@@ -132,6 +121,11 @@ def test_a_class_of_which_too_little_is_held_out_stops_ingest(
     assert "correct the ids" in found.remedy
 
 
+def test_the_id_that_keeps_a_class_on_one_side_is_named() -> None:
+    found = finding("Held-out part of each class", nothing(60, patient_id="zz", split="train"))
+    assert "The patient 'zz' has 60 of them" in found.remedy and "max_held_out_gap=1" in found.remedy
+
+
 @pytest.mark.parametrize(
     "of_class",
     [
@@ -165,7 +159,3 @@ def test_words_that_are_known_or_cannot_be_malignant_do_not_stop_it() -> None:
 
 def test_few_images_are_judged_too() -> None:
     assert finding("Words for malignant diseases", nothing(2, ["no melanoma"])).verdict == "failed"
-
-
-def test_the_catalog_of_these_tests_is_whole() -> None:
-    assert isinstance(catalog_of(nothing(2)), pd.DataFrame)

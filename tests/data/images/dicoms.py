@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid
+from tests.data.images.pictures import encoded
 
 VL_PHOTOGRAPHIC: Final = "1.2.840.10008.5.1.4.1.1.77.1.4"
 SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
@@ -79,6 +80,4 @@ def region(meaning: str) -> Sequence:
 
 def coded_as(pixels: Numbers, format: str, **options: Any) -> bytes:
     """Return pixels as Pillow compresses them."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
-    return buffer.getvalue()
+    return encoded(Image.fromarray(pixels), format, **options)

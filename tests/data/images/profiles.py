@@ -36,42 +36,35 @@ def by_formula(pixels: Pixels, primaries: tuple[float, ...], gamma: float | None
     return np.asarray(255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
-def grey_profile(gamma: float) -> bytes:
-    """Return a profile of grey levels, version 2."""
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+def profile_of(kind: bytes, colours: bytes, connection: bytes, *tags: tuple[bytes, bytes]) -> bytes:
+    """Return a profile of version 2 with a white point and these tags, each its name and its data."""
     white = b"XYZ \0\0\0\0" + struct.pack(">iii", 63190, 65536, 54061)
-    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(78)
-    text += bytes(-len(text) % 4)
-    tags, place, data = [(b"desc", text), (b"wtpt", white), (b"kTRC", curve)], 128 + 4 + 36, b""
-    directory = struct.pack(">I", 3)
-    for key, value in tags:
+    every = (*tags, (b"wtpt", white))
+    place, data, directory = 128 + 4 + 12 * len(every), b"", struct.pack(">I", len(every))
+    for key, value in every:
         directory += struct.pack(">4sII", key, place + len(data), len(value))
-        data += value
-    head = struct.pack(
-        ">I4sI4s4s4s12s4s", place + len(data), b"", 0x02400000, b"mntr", b"GRAY", b"XYZ ", bytes(12), b"acsp"
-    )
+        data += value + bytes(-len(value) % 4)
+    size = place + len(data)
+    head = struct.pack(">I4sI4s4s4s12s4s", size, b"", 0x02400000, kind, colours, connection, bytes(12), b"acsp")
     head += bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
     return head + bytes(128 - len(head)) + directory + data
 
 
+def grey_profile(gamma: float) -> bytes:
+    """Return a profile of grey levels."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(78)
+    return profile_of(b"mntr", b"GRAY", b"XYZ ", (b"desc", text), (b"kTRC", curve))
+
+
 def ink_profile() -> bytes:
-    """Return a profile of CMYK (version 2) with one table in which black ink takes all light and others their colour."""
+    """Return a profile of CMYK with one table in which black ink takes all light and others their colour."""
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 2)] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
     lightness = 0.9 * (1 - grid[:, 3]) * (1 - 0.8 * grid[:, :3].mean(axis=1))
     a, b = 0.3 * (grid[:, 1] - grid[:, 0]), 0.3 * (grid[:, 2] - grid[:, 0])
     table = np.stack([lightness * 255, 128 + 100 * a, 128 + 100 * b], axis=1).clip(0, 255).astype(np.uint8).tobytes()
     ramp = bytes(range(256))
     lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
-    lut += ramp * 4 + table + ramp * 3
-    lut += bytes(-len(lut) % 4)
-    white = b"XYZ \0\0\0\0" + struct.pack(">iii", 63190, 65536, 54061)
-    place = 128 + 4 + 24
-    directory = struct.pack(">I", 2) + struct.pack(
-        ">4sII4sII", b"A2B0", place, len(lut), b"wtpt", place + len(lut), len(white)
-    )
-    size = place + len(lut) + len(white)
-    head = struct.pack(">I4sI4s4s4s12s4s", size, b"", 0x02400000, b"prtr", b"CMYK", b"Lab ", bytes(12), b"acsp")
-    head += bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
-    profile = head + bytes(128 - len(head)) + directory + lut + white
+    profile = profile_of(b"prtr", b"CMYK", b"Lab ", (b"A2B0", lut + ramp * 4 + table + ramp * 3))
     ImageCms.ImageCmsProfile(io.BytesIO(profile))
     return profile

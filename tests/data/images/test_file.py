@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests.data.images.pictures import drawn, encoded, png_of
+from tests.strange_files import flipped
 
 from skinlesion.data.images.file import (
     ImageRefused,
@@ -56,7 +57,6 @@ ACCEPTED = {
     "jpeg stored as RGB": (encoded(RGB, "JPEG", quality=95, keep_rgb=True), PIXELS, 2),
     "grey jpeg": (encoded(GREY, "JPEG", quality=95), GREY_PIXELS, 2),
     "CMYK jpeg": (encoded(RGB.convert("CMYK"), "JPEG", quality=95), PIXELS, 2),
-    "jpeg with trailing bytes": (JPEG + b"trailing", PIXELS, 2),
     "phone's jpeg with preview": (encoded(RGB, "MPO", save_all=True, append_images=[RGB], quality=95), PIXELS, 2),
     "png": (encoded(RGB, "PNG"), PIXELS, 0),
     "grey png": (encoded(GREY, "PNG"), GREY_PIXELS, 0),
@@ -84,11 +84,6 @@ def test_a_still_opaque_picture_is_accepted_with_its_colours(kind: str) -> None:
     assert np.abs(pixels.astype(int) - expected).mean() <= tolerance
 
 
-def inverted(start: int, count: int) -> bytes:
-    return JPEG[:start] + bytes(byte ^ 0xFF for byte in JPEG[start : start + count]) + JPEG[start + count :]
-
-
-MIDDLE = len(JPEG) // 2
 PNG = encoded(RGB, "PNG")
 
 STORED_PNG = encoded(RGB, "PNG", compress_level=0)
@@ -97,25 +92,14 @@ QUANTISATION = JPEG.index(b"\xff\xdb") + 5
 REFUSED = {
     "no bytes": (b"", r"the file is empty"),
     "text": (b"hello\n" * 99, r"not a readable image .*no known image format"),
-    "a format that is not taken": (
-        b"%PDF-1.7\n" + bytes(500),
-        r"a PDF document, which is not read: export its picture as PNG",
-    ),
+    "a format that is not taken": (b"%PDF-1.7\n" + bytes(500), r"a PDF document, .*: export its picture as PNG"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", r"a pointer of Git LFS .*git lfs pull"),
     "a web page": (b"\n<!DOCTYPE html><html>", r"a web page in the place of the image: download the image again"),
     "an answer of S3": (b"<?xml version='1.0'?><Error><Code>AccessDenied", r"a server's answer in the place of"),
     "zeros": (bytes(5000), r"zeros in the place of the image"),
-    "truncated jpeg": (JPEG[:MIDDLE], r"does not decode whole"),
-    "jpeg without its last byte of data": (JPEG[:-40], r"does not decode whole"),
-    "jpeg with its middle cut out": (JPEG[: MIDDLE - 500] + JPEG[MIDDLE + 500 :], r"does not decode whole"),
-    "jpeg with bytes inverted": (inverted(MIDDLE, 300), r"does not decode whole"),
-    "jpeg header alone": (JPEG[:30], r"not a readable image|does not decode whole"),
     "truncated png": (PNG[: len(PNG) // 2], r"does not decode whole"),
-    "png with a byte flipped": (PNG[:900] + bytes([PNG[900] ^ 1]) + PNG[901:], r"does not decode whole"),
-    "png whose pixels are wrong and still inflate": (
-        STORED_PNG[:900] + bytes([STORED_PNG[900] ^ 1]) + STORED_PNG[901:],
-        r"does not decode whole .*checksum",
-    ),
+    "png with a byte flipped": (flipped(PNG, 900), r"does not decode whole"),
+    "png whose pixels are wrong and still inflate": (flipped(STORED_PNG, 900), r"does not decode whole .*checksum"),
     "png without its end": (PNG[:-12], r"does not decode whole"),
     "jpeg with its quantisation zeroed": (
         JPEG[:QUANTISATION] + bytes(64) + JPEG[QUANTISATION + 64 :],
@@ -123,16 +107,10 @@ REFUSED = {
     ),
     "animated gif": (encoded(PALETTE, "GIF", save_all=True, append_images=[GREY]), r"2 frames in one file"),
     "animated png": (encoded(RGB, "PNG", save_all=True, append_images=[GREY.convert("RGB")]), r"2 frames in one file"),
-    "animated webp": (
-        encoded(RGB, "WEBP", save_all=True, append_images=[GREY.convert("RGB")]),
-        r"2 frames in one file",
-    ),
+    "animated webp": (encoded(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(9)]), r"2 frames in one file"),
     "tiff of two pages": (encoded(RGB, "TIFF", save_all=True, append_images=[GREY]), r"2 frames in one file"),
     "png with a transparent pixel": (encoded(ONE_TRANSPARENT, "PNG"), r"of the pixels are transparent"),
-    "webp with a transparent pixel": (
-        encoded(ONE_TRANSPARENT, "WEBP", lossless=True),
-        r"of the pixels are transparent",
-    ),
+    "webp with a transparent pixel": (encoded(ONE_TRANSPARENT, "WEBP", lossless=True), r"pixels are transparent"),
     "png with a transparent colour": (encoded(RGB, "PNG", transparency=tuple(map(int, PIXELS[0, 0]))), r"transparent"),
     "transparent palette": (encoded(PALETTE, "PNG", transparency=bytes(256)), r"100\.0% of the pixels are transparent"),
     "one bit": (encoded(RGB.convert("1"), "PNG"), r"pixels of mode 1; expected colour or grey levels"),
@@ -158,9 +136,7 @@ def damaged_contents() -> Iterator[bytes]:
                 spoiled[place] = draws.integers(256)
             yield bytes(spoiled[: draws.integers(1, len(spoiled) + 1)] if draws.random() < 0.3 else spoiled)
     for place in range(0, len(JPEG), 97):
-        spoiled = bytearray(JPEG)
-        spoiled[place] ^= 0x5A
-        yield from (bytes(spoiled), JPEG[: place + 1])
+        yield from (flipped(JPEG, place), JPEG[: place + 1])
 
 
 def test_damage_anywhere_in_a_file_is_refused_or_does_no_harm_also_when_decoded_and_checked_at_once() -> None:
@@ -271,13 +247,6 @@ def test_a_png_is_decoded_whole_and_averaged_by_area() -> None:
     header = read_header(content)
     expected = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
     assert np.array_equal(to_model_size(decode(content, header), header), expected)
-
-
-def test_a_jpeg_keeps_its_colours_in_their_order() -> None:
-    pixels = np.zeros((64, 64, 3), np.uint8)
-    pixels[..., 0] = 200
-    content = encode_jpeg(pixels, 95)
-    assert np.abs(decode(content, read_header(content)).astype(int) - pixels).max() <= 3
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])

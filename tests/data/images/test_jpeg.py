@@ -79,6 +79,8 @@ LOST = {
     "two thirds of a progressive file": PROGRESSIVE[: len(PROGRESSIVE) * 2 // 3],
     "a progressive file without its last scan": PROGRESSIVE[:LAST_SCAN],
     "CMYK cut off": CMYK[: len(CMYK) * 9 // 10],
+    "the middle cut out": JPEG[: len(JPEG) // 2 - 500] + JPEG[len(JPEG) // 2 + 500 :],
+    "cut off in the header": JPEG[:30],
     "cut off after the header": JPEG[: SCAN + 14],
     "the first mark lost": put(JPEG, 2, b"\0"),
     "no scan": JPEG[:SCAN],

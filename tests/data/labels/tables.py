@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from skinlesion.data.labels.joined import Labels
+from skinlesion.data.labels.layouts import read_table
+from skinlesion.foundation import layout
 
 Join = Callable[..., Labels]
 """From the contents of table1.csv, table2.csv, ... to the labels; `supplements` are numbers of tables."""
@@ -18,6 +20,14 @@ def write_tables(folder: Path, contents: Iterable[str | bytes]) -> list[Path]:
         paths.append(folder / f"table{number}.csv")
         paths[-1].write_bytes(content if isinstance(content, bytes) else content.encode())
     return paths
+
+
+def reviewed(dataset: Path) -> dict[str, str]:
+    """Return the diagnoses of labels/review.csv, by image."""
+    if not layout.review_table(dataset).exists():
+        return {}
+    rows = read_table(layout.review_table(dataset)).rows
+    return dict(zip(rows["image"], rows["dx"], strict=True))
 
 
 def values(labels: Labels, *columns: str) -> list[list[object]]:

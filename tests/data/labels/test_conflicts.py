@@ -18,11 +18,8 @@ def reasons(rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
     return dict(zip(images.loc[found.index, "image"], found, strict=True))
 
 
-def test_pictures_that_agree_and_pictures_of_their_own_are_left_alone() -> None:
+def test_pictures_that_agree_pictures_of_their_own_and_files_without_a_picture_are_left_alone() -> None:
     assert reasons([("a", "nv", "P"), ("b", "nv", "P"), ("c", "mel", "Q"), ("d", "", "R"), ("e", "", "R")]) == {}
-
-
-def test_files_without_a_picture_are_not_compared() -> None:
     assert reasons([("a", "nv", ""), ("b", "mel", "")]) == {}
 
 

@@ -98,12 +98,6 @@ def test_what_is_no_table_is_one_clear_error_that_says_where(
         read(tmp_path / "table.csv", content)
 
 
-@pytest.mark.parametrize("separator", [",", "\t", ";"])
-def test_tabs_and_semicolons_separate_fields_where_the_header_has_no_comma(tmp_path: Path, separator: str) -> None:
-    content = separator.join(["image", "dx"]) + "\n" + separator.join(["A", "nv"]) + "\n"
-    assert read(tmp_path / "table.csv", content)[["image", "dx"]].to_numpy().tolist() == [["A", "nv"]]
-
-
 def test_a_line_that_is_not_utf_8_is_named_far_into_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 100002: not UTF-8 text"):
         read(tmp_path / "table.csv", b"image,dx\n" + "\u00e9,nv\n".encode() * 100_000 + b"\xe9,nv\n")

@@ -64,15 +64,9 @@ def test_a_diagnosis_that_says_more_is_no_conflict(join: Join, one: str, other: 
 )
 def test_two_classes_refuse_the_image_and_name_table_row_and_value(join: Join, one: str, other: str) -> None:
     labels = join(f"image,dx\nB,nv\nA,{one}\n", f"image_id,dx\nA,{other}\n")
-    assert values(labels, "image", "dx", "label", "refused") == [
-        ["B", "nv", "benign", ""],
-        [
-            "A",
-            "",
-            "unknown",
-            f"the tables give it different diagnoses: table1.csv row 3 {one!r}, table2.csv row 2 {other!r}",
-        ],
-    ]
+    reason = f"the tables give it different diagnoses: table1.csv row 3 {one!r}, table2.csv row 2 {other!r}"
+    expected = [["B", "nv", "benign", ""], ["A", "", "unknown", reason]]
+    assert values(labels, "image", "dx", "label", "refused") == expected
     [conflict] = labels.conflicts
     assert conflict.values == (TableValue("table1.csv", 3, one), TableValue("table2.csv", 2, other))
     assert (conflict.image, conflict.what, conflict.becomes) == ("A", "diagnoses", "refused")
@@ -206,10 +200,7 @@ def test_a_smaller_copy_and_its_original_are_one_image(join: Join) -> None:
 
 def test_an_image_that_only_a_table_without_diagnoses_names_has_none(join: Join) -> None:
     labels = join("image,dx\nA,\n", "image,sex\nA,male\nB,male\n")
-    assert values(labels, "image", "label", "refused") == [
-        ["A", "unknown", ""],
-        ["B", "unknown", ""],
-    ]
+    assert values(labels, "image", "label", "refused") == [["A", "unknown", ""], ["B", "unknown", ""]]
 
 
 def test_tables_without_any_diagnosis_are_one_clear_error(join: Join) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.labels.tables import Join
+from tests.data.labels.tables import Join, values
 
 from skinlesion.data.labels.joined import join_tables
 from skinlesion.foundation.errors import DataError
@@ -32,10 +32,7 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
         ("image,dx\nA,nv\n".encode("utf-16"), r"not UTF-8 text"),
         ("image,dx\nA,nv\nB\nC,nv,extra\n", r"2 rows have another number of fields than the header's 2: rows 3, 4"),
         ('image,dx\nA,"nv\n', r"is not a CSV table: unexpected end of data"),
-        (
-            "image,dx\nA,nv\nB,nv\nA,mel\n",
-            r"gives 1 images two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'\. Remove",
-        ),
+        ("image,dx\nA,nv\nA,\nA,mel\n", r"gives 1 images two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'\. Remove"),
         ("image,dx,lesion_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two lesions; .*row 2: 'A' '1'; row 3: 'A' '2'"),
         ("image,dx,patient_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two patients; .*row 2: 'A' '1'; row 3: 'A' '2'"),
         ("image,dx\nA.jpg,nv\nA,mel\n", r"gives 1 images two diagnoses"),
@@ -52,24 +49,34 @@ def test_many_wrong_rows_are_listed_up_to_ten_and_counted(join: Join) -> None:
         join("image,dx\n" + rows)
 
 
-def test_columns_are_found_by_name_in_any_order_and_case_and_others_ignored(join: Join) -> None:
-    labels = join("Age_Approx, DX ,colour,IMAGE,anatom_site_general\n55,Mel,red, A ,back\n").rows.iloc[0]
-    assert labels[["image", "dx", "age", "site", "lesion_id", "row"]].tolist() == ["A", "mel", 55.0, "back", "", 2]
+READ: dict[str, tuple[str, str, list[list[object]]]] = {
+    "columns in any order and case, and others": (
+        "Age_Approx, DX ,colour,IMAGE,anatom_site_general\n55,Mel,red, A ,back\n",
+        "image dx age site lesion_id row",
+        [["A", "mel", 55.0, "back", "", 2]],
+    ),
+    "a row that repeats another": (
+        "image,dx,lesion_id\nA,nv,1\nA, NV ,1\nB,mel,2\nA.JPG,nv,1\n",
+        "image dx row",
+        [["A", "nv", 2], ["B", "mel", 4]],
+    ),
+    "names with suffixes": (
+        "image,dx\nA.jpg,nv\nB.JPG,nv\nC.jpeg,nv\nD.png,nv\nE.tiff,nv\n F ,nv\n",
+        "image",
+        [[name] for name in "ABCDEF"],
+    ),
+    "a byte order mark, lines of Windows, quotes and empty lines": (
+        '\ufeffimage,dx,site\r\nA,nv,"back, upper"\r\n\r\nB,mel,\r\n',
+        "image site row",
+        [["A", "back, upper", 2], ["B", "", 4]],
+    ),
+}
 
 
-def test_a_row_that_repeats_another_is_kept_once(join: Join) -> None:
-    labels = join("image,dx,lesion_id\nA,nv,1\nA, NV ,1\nB,mel,2\nA.JPG,nv,1\n").rows
-    assert labels[["image", "dx", "row"]].to_numpy().tolist() == [["A", "nv", 2], ["B", "mel", 4]]
-
-
-def test_a_names_suffix_is_taken_off(join: Join) -> None:
-    labels = join("image,dx\nA.jpg,nv\nB.JPG,nv\nC.jpeg,nv\nD.png,nv\nE.tiff,nv\n F ,nv\n")
-    assert labels.rows["image"].tolist() == list("ABCDEF")
-
-
-def test_a_byte_order_mark_windows_lines_quotes_and_empty_lines_are_read(join: Join) -> None:
-    labels = join('\ufeffimage,dx,site\r\nA,nv,"back, upper"\r\n\r\nB,mel,\r\n').rows
-    assert labels[["image", "site", "row"]].to_numpy().tolist() == [["A", "back, upper", 2], ["B", "", 4]]
+@pytest.mark.parametrize("kind", READ)
+def test_a_table_is_read_as_it_is_meant(join: Join, kind: str) -> None:
+    content, columns, expected = READ[kind]
+    assert values(join(content), *columns.split()) == expected
 
 
 def test_an_age_that_means_nothing_is_not_known(join: Join) -> None:
@@ -85,6 +92,8 @@ def test_a_name_that_cannot_be_a_files_is_refused_and_kept(join: Join) -> None:
         "../a": "path separator",
         ".a/b": "path separator",
         "a/": "path separator",
+        "sub/../a": "path separator",
+        ".a\\b": "path separator",
         "..": "leading dot",
         ".a": "leading dot",
         "a\0b": "control character",

@@ -24,6 +24,7 @@ def one_hot(image: str, code: str, columns: str = ISIC_2019, one: str = "1.0", z
         ("own", "isic_id,dx\nA,mel\n", "mel"),
         ("own", "image,diagnosis\nA,melanoma\n", "mel"),
         ("own", "image,dx,diagnosis,target\nA,mel,nevus,0\n", "mel"),
+        ("own", "image,dx,note,note\nA,mel,1,2\n", "mel"),
         ("ham10000", "lesion_id,image_id,dx,dx_type,age,sex,localization\nHAM_1,A,mel,histo,55,male,back\n", "mel"),
         ("isic-2018", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nA,0,0,0,1.0,0,0,0\n", "akiec"),
         ("isic-2019", f"{ISIC_2019}\n{one_hot('A', 'SCC')}\n", "scc"),
@@ -74,13 +75,6 @@ def test_columns_that_are_no_layout_are_one_clear_error(join: Join, header: str,
         join(f"{header}\nA{',' * header.count(',')}\n")
 
 
-def test_columns_that_nobody_reads_may_be_there_twice(join: Join) -> None:
-    assert values(join("image,dx,note,note\nA,nv,1,2\n"), "dx") == [["nv"]]
-
-
-# --- One-hot ------------------------------------------------------------------------------------------------------
-
-
 def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join: Join) -> None:
     not_one = (
         "0,0,0,0,0,0,0,0,0", "1,1,0,0,0,0,0,0,0", "0.6,0.4,0,0,0,0,0,0,0", "1,0,0,0,0,0,0,0,x", "1,,,,,,,,",
@@ -92,9 +86,6 @@ def test_a_row_without_a_single_one_is_refused_and_the_others_stay(join: Join) -
     assert {dx for dx, _ in refused} == {""}
     expected = "expected one 1 and else 0 in the columns of diagnoses; found MEL="
     assert all(str(reason).startswith(expected) for _, reason in refused)
-
-
-# --- The ISIC Archive ---------------------------------------------------------------------------------------------
 
 
 def test_the_deepest_known_level_is_the_diagnosis(join: Join) -> None:
@@ -113,9 +104,6 @@ def test_the_deepest_known_level_is_the_diagnosis(join: Join) -> None:
 def test_levels_of_two_classes_refuse_the_row(join: Join) -> None:
     labels = join("isic_id,diagnosis_1,diagnosis_2,diagnosis_3\nA,Benign,,Melanoma Invasive\n")
     assert values(labels, "dx", "refused") == [["", "diagnosis_1 is 'Benign' but 'Melanoma Invasive' is malignant"]]
-
-
-# --- ISIC 2020 ----------------------------------------------------------------------------------------------------
 
 
 ISIC_2020 = "image_name,diagnosis,benign_malignant,target\n"
@@ -153,9 +141,6 @@ def test_a_row_that_contradicts_itself_is_refused(join: Join) -> None:
     }
     labels = join(ISIC_2020 + "".join(f"I{number},{row}\n" for number, row in enumerate(reasons)))
     assert values(labels, "dx", "refused") == [["", reason] for reason in reasons.values()]
-
-
-# --- Where an image comes from ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

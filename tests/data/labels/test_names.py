@@ -10,7 +10,6 @@ import pytest
 from tests.data.labels.tables import Join, values
 
 from skinlesion.data.labels.of_dataset import rows_of_files
-from skinlesion.foundation.errors import DataError
 
 
 def found(join: Join, tables: list[str], files: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -83,9 +82,6 @@ def test_a_folder_before_a_name_is_left_out(join: Join, name: str) -> None:
     assert values(join(f"image,dx\n{name},nv\n"), "image", "refused") == [["A", ""]]
 
 
-# --- Rows of the same image ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -107,8 +103,3 @@ def test_rows_of_an_image_that_differ_in_what_does_not_decide_are_listed(join: J
     labels = join("image,dx,sex,age\nA,nv,male,50\nA,nv,female,80\n")
     assert labels.conflict_counts == {"sex": 1, "age": 1}
     assert values(labels, "dx", "sex", "refused") == [["nv", "", ""]]
-
-
-def test_rows_of_an_image_with_two_diagnoses_still_end_the_run(join: Join) -> None:
-    with pytest.raises(DataError, match=r"two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'"):
-        join("image,dx\nA,nv\nA,\nA,mel\n")

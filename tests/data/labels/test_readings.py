@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.data.labels.tables import reviewed
 
 from skinlesion.data.labels import review_log
-from skinlesion.data.labels.layouts import read_table
 from skinlesion.data.labels.readings import (
     Reading,
     ReviewEntry,
@@ -48,59 +48,53 @@ def reading(dataset: Path, image: str = "a") -> Reading:
     return said(dataset).get(image, Reading())
 
 
-def table(dataset: Path) -> dict[str, str]:
-    """Return the diagnoses of labels/review.csv, by image."""
-    if not layout.review_table(dataset).exists():
-        return {}
-    rows = read_table(layout.review_table(dataset)).rows
-    return dict(zip(rows["image"], rows["dx"], strict=True))
-
-
 def test_of_two_readers_the_first_changes_nothing_and_the_second_who_agrees_makes_the_label(dataset: Path) -> None:
     say(dataset, "ann", "mel")
-    assert (table(dataset), diagnosed(said(dataset))) == ({}, {})
+    assert (reviewed(dataset), diagnosed(said(dataset))) == ({}, {})
     assert sentence_of_waiting(said(dataset)).startswith("1 images wait for a second reader, and 0")
     say(dataset, "ben", "mel")
-    assert table(dataset) == {"a": "mel"}
+    assert reviewed(dataset) == {"a": "mel"}
     assert diagnosed(said(dataset))["a"].by == "ann and ben"
     assert sentence_of_waiting(said(dataset)) == ""
 
 
-def test_one_person_is_never_two_readers(dataset: Path) -> None:
-    for answer in ("mel", "mel", "bcc", "bcc"):
-        say(dataset, "ann", answer)
-    assert [one.dx for one in reading(dataset).open] == ["bcc"]
-    say(dataset, "ben", "mel")  # ann takes no part with what she said before
-    assert (len(reading(dataset).open), table(dataset)) == (2, {})
-
-
 @pytest.mark.parametrize(
-    ("third", "counts", "by"),
+    ("answers", "counts", "by", "waiting"),
     [
-        ("mel", "mel", "ben and cleo"),
-        ("nv", "nv", "ann and cleo"),
-        ("bcc", "bcc", "cleo"),
-        ("cannot tell", None, "cleo"),
+        ("ann mel, ann mel, ann bcc, ann bcc", "", "", "ann"),  # one person is never two readers
+        ("ann mel, ann bcc, ben mel", "", "", "ann ben"),  # ann takes no part with what she said before
+        ("ann nv, ben mel, cleo mel", "mel", "ben and cleo", ""),
+        ("ann nv, ben mel, cleo nv", "nv", "ann and cleo", ""),
+        ("ann nv, ben mel, cleo bcc", "bcc", "cleo", ""),
+        ("ann nv, ben mel, cleo cannot tell", "", "cleo", ""),
+        ("ann mel, ben mel, cleo bcc", "mel", "ann and ben", "cleo"),  # what two agree on takes two to change
+        ("ann mel, ben mel, cleo bcc, dan bcc", "bcc", "cleo and dan", ""),
+        ("ann mel, ben mel, cleo bcc, dan bcc, ann bcc", "bcc", "cleo and dan and ann", ""),
+        ("ann wrong, ben mel", "", "", "ann ben"),
     ],
 )
-def test_where_two_disagree_the_third_decides(dataset: Path, third: str, counts: str | None, by: str) -> None:
-    say(dataset, "ann", "nv")
-    say(dataset, "ben", "mel")
-    assert (reading(dataset).counts, table(dataset)) == (None, {})
-    assert "0 images wait for a second reader, and 1 for a third" in sentence_of_waiting(said(dataset))
-    say(dataset, "cleo", third)
-    assert table(dataset) == ({} if counts is None else {"a": counts})
-    assert (reading(dataset).is_settled, reading(dataset).by) == (True, by)
+def test_two_who_agree_make_the_label_and_where_they_disagree_the_third(
+    dataset: Path, answers: str, counts: str, by: str, waiting: str
+) -> None:
+    for who, _, answer in (one.partition(" ") for one in answers.split(", ")):
+        say(dataset, who, answer)
+    found = reading(dataset)
+    assert reviewed(dataset) == ({"a": counts} if counts else {})
+    assert (found.by, [one.by for one in found.open]) == (by, waiting.split())
+    assert found.is_settled == (not waiting)
+    assert called_wrong(said(dataset)) == {}
+    third = "0 images wait for a second reader, and 1 for a third"
+    assert (third in sentence_of_waiting(said(dataset))) == (waiting == "ann ben")
 
 
 def test_an_undo_of_the_first_after_the_second_came_leaves_one_reader(dataset: Path) -> None:
     first = say(dataset, "ann", "mel")
     say(dataset, "ben", "mel")
     undo(dataset, "ann", first.number)
-    assert table(dataset) == {}
+    assert reviewed(dataset) == {}
     assert [one.by for one in reading(dataset).open] == ["ben"]
     say(dataset, "ann", "nv")
-    assert (len(reading(dataset).open), table(dataset)) == (2, {})
+    assert (len(reading(dataset).open), reviewed(dataset)) == (2, {})
 
 
 def test_an_undo_of_the_third_is_a_disagreement_again(dataset: Path) -> None:
@@ -108,39 +102,29 @@ def test_an_undo_of_the_third_is_a_disagreement_again(dataset: Path) -> None:
     say(dataset, "ben", "mel")
     third = say(dataset, "cleo", "mel")
     undo(dataset, "cleo", third.number)
-    assert ([one.by for one in reading(dataset).open], table(dataset)) == (["ann", "ben"], {})
-
-
-def test_what_two_agree_on_takes_two_to_change(dataset: Path) -> None:
-    for by, answer in (("ann", "mel"), ("ben", "mel"), ("cleo", "bcc")):
-        say(dataset, by, answer)
-    assert (table(dataset), reading(dataset).is_settled) == ({"a": "mel"}, False)
-    say(dataset, "dan", "bcc")
-    assert (table(dataset), reading(dataset).by) == ({"a": "bcc"}, "cleo and dan")
-    say(dataset, "ann", "bcc")
-    assert (reading(dataset).is_settled, reading(dataset).by) == (True, "cleo and dan and ann")
+    assert ([one.by for one in reading(dataset).open], reviewed(dataset)) == (["ann", "ben"], {})
 
 
 def test_each_answer_counts_by_the_number_of_readers_of_its_own_time(dataset: Path) -> None:
     say(dataset, "ann", "mel", readers=1)
     say(dataset, "ann", "mel", readers=1, image="b")
-    assert table(dataset) == {"a": "mel", "b": "mel"}
+    assert reviewed(dataset) == {"a": "mel", "b": "mel"}
     say(dataset, "ben", "bcc")  # two are asked for from now on: what counted still does
     say(dataset, "ben", "bcc", image="c")
-    assert table(dataset) == {"a": "mel", "b": "mel"}
+    assert reviewed(dataset) == {"a": "mel", "b": "mel"}
     say(dataset, "cleo", "skipped", readers=1)  # one is enough again: what waited still waits
-    assert table(dataset) == {"a": "mel", "b": "mel"}
+    assert reviewed(dataset) == {"a": "mel", "b": "mel"}
     assert [one.by for one in reading(dataset, "c").open] == ["ben"]
     say(dataset, "ben", "bcc", readers=1, image="c")  # now his word is enough
-    assert table(dataset) == {"a": "mel", "b": "mel", "c": "bcc"}
+    assert reviewed(dataset) == {"a": "mel", "b": "mel", "c": "bcc"}
     say(dataset, "cleo", "df", readers=1)
-    assert (table(dataset)["a"], reading(dataset).open) == ("df", ())
+    assert (reviewed(dataset)["a"], reading(dataset).open) == ("df", ())
 
 
 def test_two_who_looked_at_different_files_do_not_agree(dataset: Path) -> None:
     note(dataset, "ann", "labelled", {"a": "one file"}, dx="mel", readers=2)
     note(dataset, "ben", "labelled", {"a": "another file"}, dx="mel", readers=2)
-    assert (table(dataset), [one.by for one in reading(dataset).open]) == ({}, ["ben"])
+    assert (reviewed(dataset), [one.by for one in reading(dataset).open]) == ({}, ["ben"])
 
 
 def test_two_at_once_are_two_readers_and_a_third_who_saw_nothing_looks_again(dataset: Path) -> None:
@@ -152,7 +136,7 @@ def test_two_at_once_are_two_readers_and_a_third_who_saw_nothing_looks_again(dat
     say(dataset, "cleo", "mel", seen=reading(dataset).newest_shown)
     with pytest.raises(ReviewedMeanwhile, match=r"^ann and cleo said mel at \d\d:\d\d UTC, after you opened"):
         say(dataset, "dan", "bcc", seen=0)
-    assert table(dataset) == {"a": "mel"}
+    assert reviewed(dataset) == {"a": "mel"}
 
 
 def test_nobody_is_shown_the_first_readers_answer_before_the_second(dataset: Path) -> None:
@@ -180,9 +164,6 @@ def test_an_older_program_refuses_what_it_would_take_for_the_label(dataset: Path
     assert (one.format_version, two.format_version) == (1, 2)
 
 
-# --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
-
-
 def test_a_label_is_wrong_until_somebody_says_what_it_is(dataset: Path) -> None:
     entry = say(dataset, "ann", "wrong", readers=1)
     assert (called_wrong(said(dataset))["a"].before, diagnosed(said(dataset))) == ("nv", {})
@@ -191,9 +172,9 @@ def test_a_label_is_wrong_until_somebody_says_what_it_is(dataset: Path) -> None:
     say(dataset, "ben", "cannot tell", readers=1)  # which does not make nv right
     assert (called_wrong(said(dataset))["a"].by, reading(dataset).is_settled) == ("ann", True)
     say(dataset, "cleo", "nv", readers=1)
-    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {"a": "nv"})
+    assert (called_wrong(said(dataset)), reviewed(dataset)) == ({}, {"a": "nv"})
     undo(dataset, "ann", entry.number)
-    assert table(dataset) == {"a": "nv"}
+    assert reviewed(dataset) == {"a": "nv"}
 
 
 def test_nobody_who_called_a_label_wrong_is_asked_again_whoever_else_does(dataset: Path) -> None:
@@ -206,20 +187,14 @@ def test_nobody_who_called_a_label_wrong_is_asked_again_whoever_else_does(datase
 
 def test_two_readers_may_agree_that_a_label_is_wrong(dataset: Path) -> None:
     say(dataset, "ann", "wrong")
-    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {})
+    assert (called_wrong(said(dataset)), reviewed(dataset)) == ({}, {})
     say(dataset, "ben", "wrong")
     assert called_wrong(said(dataset))["a"].before == "nv"
     assert reading(dataset).people == {"ann", "ben"}
     say(dataset, "cleo", "mel")
     assert called_wrong(said(dataset))["a"].by == "ben"  # one says what it is: not yet a diagnosis
     say(dataset, "dan", "mel")
-    assert (called_wrong(said(dataset)), table(dataset)) == ({}, {"a": "mel"})
-
-
-def test_wrong_and_another_diagnosis_are_two_answers(dataset: Path) -> None:
-    say(dataset, "ann", "wrong")
-    say(dataset, "ben", "mel")
-    assert (len(reading(dataset).open), called_wrong(said(dataset)), table(dataset)) == (2, {}, {})
+    assert (called_wrong(said(dataset)), reviewed(dataset)) == ({}, {"a": "mel"})
 
 
 def test_a_row_that_says_wrong_is_as_little_somebodys_own_as_others(dataset: Path) -> None:

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.data.labels.tables import reviewed
+from tests.measured import known
 
 from skinlesion.data.labels import review_log
-from skinlesion.data.labels.layouts import read_table
 from skinlesion.data.labels.readings import ReviewEntry, readings
 from skinlesion.data.labels.review_log import ReviewedMeanwhile
 from skinlesion.foundation import layout
@@ -33,16 +34,11 @@ def say(dataset: Path, image: str, dx: str = "mel", by: str = "ann", **more: obj
     return review_log.note(dataset, by, "labelled", {image: f"sha-{image}"}, dx=dx, **more)  # type: ignore[arg-type]
 
 
-def table(dataset: Path) -> dict[str, str]:
-    rows = read_table(layout.review_table(dataset)).rows
-    return dict(zip(rows["image"], rows["dx"], strict=True))
-
-
 def test_the_last_word_counts_and_the_history_keeps_every_word(tmp_path: Path) -> None:
     say(tmp_path, "a", "nv", why="a  network,\nno \x1b streaks")
     say(tmp_path, "b", "bcc")
     say(tmp_path, "a", "mel", by="ben")
-    assert table(tmp_path) == {"a": "mel", "b": "bcc"}
+    assert reviewed(tmp_path) == {"a": "mel", "b": "bcc"}
     entries = review_log.read(tmp_path)
     assert [(one.number, one.by, one.dx) for one in entries] == [(1, "ann", "nv"), (2, "ann", "bcc"), (3, "ben", "mel")]
     assert entries[0].why == "a network, no streaks"
@@ -53,7 +49,7 @@ def test_who_cannot_tell_takes_the_diagnosis_back_and_a_skip_says_nothing(tmp_pa
     say(tmp_path, "b")
     review_log.note(tmp_path, "ben", "cannot tell", {"a": ""})
     review_log.note(tmp_path, "ben", "skipped", {"b": ""})
-    assert table(tmp_path) == {"b": "mel"}
+    assert reviewed(tmp_path) == {"b": "mel"}
     assert {image for image, one in readings(review_log.read(tmp_path)).items() if one.is_settled} == {"a", "b"}
 
 
@@ -63,11 +59,10 @@ def test_an_undo_brings_back_what_counted_before_and_is_only_for_who_said_it(tmp
     with pytest.raises(DataError, match="nothing that you said"):
         review_log.undo(tmp_path, "ann", second.number)
     review_log.undo(tmp_path, "ben", second.number)
-    assert table(tmp_path) == {"a": "nv"}
+    assert reviewed(tmp_path) == {"a": "nv"}
     with pytest.raises(DataError, match="undone before"):
         review_log.undo(tmp_path, "ben", second.number)
-    last = review_log.last_of(review_log.read(tmp_path), "ann")
-    assert last is not None
+    last = known(review_log.last_of(review_log.read(tmp_path), "ann"))
     review_log.undo(tmp_path, "ann", last.number)
     assert not layout.review_table(tmp_path).exists()
 
@@ -76,16 +71,16 @@ def test_what_somebody_said_meanwhile_is_not_overwritten_unseen(tmp_path: Path) 
     first = say(tmp_path, "a", seen=0)
     with pytest.raises(ReviewedMeanwhile, match=r"^ann said mel at \d\d:\d\d UTC, after you opened this image"):
         say(tmp_path, "a", "nv", by="ben", seen=0)
-    assert table(tmp_path) == {"a": "mel"}
+    assert reviewed(tmp_path) == {"a": "mel"}
     say(tmp_path, "a", "nv", by="ben", seen=first.number)
-    assert table(tmp_path) == {"a": "nv"}
+    assert reviewed(tmp_path) == {"a": "nv"}
 
 
 @pytest.mark.parametrize("image", ["=1+1", "-7", "a.jpg", "x,y", 'q"q', "naïve", "1.2.840.10", "line\u2028end"])
 def test_ingest_reads_the_names_that_were_said(tmp_path: Path, image: str) -> None:
     say(tmp_path, image)
     say(tmp_path, image, "nv", by="=cmd()")
-    assert table(tmp_path) == {image: "nv"}
+    assert reviewed(tmp_path) == {image: "nv"}
 
 
 def test_a_persons_own_table_of_that_name_is_never_replaced(tmp_path: Path) -> None:
@@ -96,7 +91,7 @@ def test_a_persons_own_table_of_that_name_is_never_replaced(tmp_path: Path) -> N
         review_log.write_table(tmp_path)
     path.unlink()
     review_log.write_table(tmp_path)
-    assert table(tmp_path) == {"a": "mel"}
+    assert reviewed(tmp_path) == {"a": "mel"}
 
 
 def test_a_line_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -113,11 +108,12 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     told = [one.communicate(timeout=120)[0] for one in writers]
     assert [one.returncode for one in writers] == [0, 0]
     assert [len(one.splitlines()) for one in told] == [15, 15]
-    assert len(review_log.read(tmp_path)) == len(table(tmp_path)) == 30
+    assert len(review_log.read(tmp_path)) == len(reviewed(tmp_path)) == 30
 
 
-def killed_while_it_writes(tmp_path: Path, trials: int) -> None:
-    """Kill a writer at another time in each trial, and look for each label that it was told is noted."""
+@pytest.mark.parametrize("trials", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_label_that_was_acknowledged_survives_kill_9(tmp_path: Path, trials: int) -> None:
+    """A writer is killed at another time in each trial."""
     noted: dict[str, str] = {}
     for trial in range(trials):
         process = writer(tmp_path, f"t{trial}", 100_000)
@@ -129,16 +125,7 @@ def killed_while_it_writes(tmp_path: Path, trials: int) -> None:
         entries = review_log.read(tmp_path)
         assert {image: str(entry.number) for entry in entries for image in entry.images}.items() >= noted.items()
     review_log.write_table(tmp_path)
-    assert set(table(tmp_path)) >= set(noted)
-
-
-def test_a_label_that_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    killed_while_it_writes(tmp_path, 10)
-
-
-@pytest.mark.slow
-def test_a_label_that_was_acknowledged_survives_kill_9_a_hundred_times(tmp_path: Path) -> None:
-    killed_while_it_writes(tmp_path, 100)
+    assert set(reviewed(tmp_path)) >= set(noted)
 
 
 def writer(dataset: Path, who: str, count: int) -> subprocess.Popen[str]:

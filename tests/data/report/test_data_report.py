@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.data.catalogs import Rows, catalog_of
+from tests.html_page import HOSTILE, Page
 
 from skinlesion.data.finding import Finding, Row
 from skinlesion.data.images.statistics import COLUMNS as STATISTICS
@@ -25,28 +25,6 @@ from skinlesion.data.report.contents import (
     equal_files,
 )
 from skinlesion.data.report.page import ContactSheet, Thumbnails, render
-
-HOSTILE = """<script>alert('x')</script>"><img src=http://evil.example/x.png onerror=alert(1)>"""
-
-
-class Page(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.in_style = False
-        self.feed(html)
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.in_style = tag == "style"
-
-    def handle_data(self, data: str) -> None:
-        if not self.in_style:
-            self.text += f" {data}"
 
 
 def images_of(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -108,10 +86,7 @@ def test_equal_files_are_pairs_with_the_first_of_them() -> None:
     catalog = catalog_of(
         [{"sha256": "a"}, {"sha256": "b"}, {"sha256": "a"}, {"sha256": "a"}, {"sha256": "b", "refused": "x"}]
     )
-    assert equal_files(catalog) == [
-        DuplicatePair("I0000", "I0002", "equal files"),
-        DuplicatePair("I0000", "I0003", "equal files"),
-    ]
+    assert equal_files(catalog) == [DuplicatePair("I0000", other, "equal files") for other in ("I0002", "I0003")]
 
 
 def test_a_failed_check_is_the_headline_and_names_its_rows() -> None:
@@ -139,9 +114,6 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text() -> None:
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.text.count("<script>alert(") >= 12
     assert not re.search(r"url\(|@import", html)
-
-
-# --- Thumbnails ---------------------------------------------------------------------------------------------------
 
 
 def test_a_contact_sheet_takes_one_image_of_a_lesion_and_the_same_ones_in_any_order() -> None:

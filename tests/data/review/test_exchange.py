@@ -57,17 +57,19 @@ def said(config: DataSettings) -> list[tuple[str, str, str, str, str]]:
     return [(*one.images, one.what, one.dx, one.by, one.why) for one in review_log.read(config.dataset)]  # type: ignore[misc]
 
 
+def decided(config: DataSettings) -> dict[str, tuple[str, str]]:
+    """Return the diagnosis that people gave an image, and who did."""
+    counts = diagnosed(review_log.read_reviews(config.dataset).of_image)
+    return {image: (one.dx, one.by) for image, one in counts.items()}
+
+
 def test_a_table_that_was_filled_in_is_taken_once(config: DataSettings, tmp_path: Path) -> None:
     text = as_csv(config.dataset)
     assert text.splitlines()[0] == "image,file,labels,suggested,reason,dx,by,why"
     (tmp_path / "t.csv").write_text(filled(text, a="Melanoma", b="nv", c="cannot tell"))
     assert take(config, tmp_path / "t.csv", "ann") == (3, 3)
-    wanted = [
-        ("a", "labelled", "mel", "ann", ""),
-        ("b", "confirmed", "nv", "ann", ""),
-        ("=c", "cannot tell", "", "ann", ""),
-    ]
-    assert said(config) == wanted
+    answers = [("a", "labelled", "mel"), ("b", "confirmed", "nv"), ("=c", "cannot tell", "")]
+    assert said(config) == [(*answer, "ann", "") for answer in answers]
     assert take(config, tmp_path / "t.csv", "ann") == (0, 3)
     assert review_log.read(config.dataset)[0].images == {"a": "sha-a"}
     assert "mel,ann," in as_csv(config.dataset)
@@ -102,11 +104,8 @@ def test_what_cannot_be_used_is_named_and_nothing_is_noted(
 
 def test_label_studio_is_given_tasks_and_a_labelling_interface(config: DataSettings) -> None:
     tasks = json.loads(as_tasks(config.dataset))
-    assert [task["data"]["image"] for task in tasks] == [
-        "/data/local-files/?d=sub/a.jpg",
-        "/data/local-files/?d=b.jpg",
-        "/data/local-files/?d=%3Dc.png",
-    ]
+    addresses = [task["data"]["image"] for task in tasks]
+    assert addresses == [f"/data/local-files/?d={file}" for file in ("sub/a.jpg", "b.jpg", "%3Dc.png")]
     result = tasks[0]["predictions"][0]["result"][0]
     interface = ElementTree.fromstring(labelling_interface(config.dataset))
     control = next(one for one in interface if one.tag == "Choices")
@@ -157,10 +156,7 @@ def test_so_does_its_flat_export(config: DataSettings, tmp_path: Path) -> None:
         ('[{"id": 4, "annotations": [{"result": [{}]}], "data": {}}]', "task 4 is not as Label Studio writes it"),
         ('[{"annotations": 3}]', "task 1 is not as Label Studio writes it"),
         (json.dumps([annotated({"data": {"name": "a"}}, "mel", "nv")]), "one diagnosis expected, 2 found"),
-        (
-            json.dumps([annotated({"data": {"name": "x"}}, "mel")]),
-            "task 7: no image file of the data set is called 'x'",
-        ),
+        (json.dumps([annotated({"data": {"name": "x"}}, "mel")]), "task 7: no image file .* is called 'x'"),
     ],
 )
 def test_json_that_does_not_fit_is_named(config: DataSettings, tmp_path: Path, content: str, message: str) -> None:
@@ -174,9 +170,6 @@ def test_without_a_queue_it_says_what_to_run(config: DataSettings) -> None:
     (layout.review_queue(config.dataset) / "queue.json").unlink()
     with pytest.raises(DataError, match="Run it first"):
         as_csv(config.dataset)
-
-
-# --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
 
 
 def test_a_label_may_be_called_wrong_in_a_table_which_may_be_taken_twice(config: DataSettings, tmp_path: Path) -> None:
@@ -199,22 +192,17 @@ def test_a_label_may_be_called_wrong_in_label_studio(config: DataSettings, tmp_p
     assert said(config) == [("a", "wrong", "", "eva@x", "")]
 
 
-# --- Two readers --------------------------------------------------------------------------------------------------
-
-
 def test_answers_of_elsewhere_are_those_of_readers(config: DataSettings, tmp_path: Path) -> None:
     two = config.model_copy(update={"review_readers": 2})
     (tmp_path / "ann.csv").write_text("image,dx\na,mel\nb,mel\n=c,mel\n")
     assert take(two, tmp_path / "ann.csv", "ann") == (3, 3)
     assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)
-    assert diagnosed(review_log.read_reviews(two.dataset).of_image) == {}
+    assert decided(two) == {}
     assert {row["dx"] for row in csv.DictReader(io.StringIO(as_csv(two.dataset)))} == {""}  # nobody sees what she said
     assert "ann" not in as_csv(two.dataset) + as_tasks(two.dataset)
     (tmp_path / "ben.csv").write_text("image,dx\na,mel\nb,bcc\n")
     assert take(two, tmp_path / "ben.csv", "ben") == (2, 2)
-    assert {
-        image: (one.dx, one.by) for image, one in diagnosed(review_log.read_reviews(two.dataset).of_image).items()
-    } == {"a": ("mel", "ann and ben")}
+    assert decided(two) == {"a": ("mel", "ann and ben")}
     text = as_csv(two.dataset)
     assert row_of(text, "a")["dx"] == "mel"
     assert row_of(text, "b")["reason"].endswith("Two readers disagree: ann said mel and ben said bcc.")
@@ -222,7 +210,7 @@ def test_answers_of_elsewhere_are_those_of_readers(config: DataSettings, tmp_pat
     assert take(two, tmp_path / "all.csv", "cleo") == (0, 1)  # what already counts is nobody's new answer
     (tmp_path / "cleo.csv").write_text(filled(text, b="bcc"))
     assert take(two, tmp_path / "cleo.csv", "cleo") == (1, 2)
-    assert diagnosed(review_log.read_reviews(two.dataset).of_image)["b"].by == "ben and cleo"
+    assert decided(two)["b"] == ("bcc", "ben and cleo")
     assert take(two, tmp_path / "ann.csv", "ann") == (0, 3)  # her first answer, which did not win, asks nobody again
 
 
@@ -232,7 +220,7 @@ def test_two_readers_may_have_a_row_each_in_one_table(config: DataSettings, tmp_
     with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
         take(config, tmp_path / "t.csv", "ann")
     assert take(two, tmp_path / "t.csv", "ann") == (4, 4)
-    assert set(diagnosed(review_log.read_reviews(two.dataset).of_image)) == {"b"}
+    assert decided(two).keys() == {"b"}
     (tmp_path / "t.csv").write_text("image,dx,by\na,mel,ann\na,nv,ann\n")
     with pytest.raises(DataError, match="row 3: 'a' is 'nv', in row 2 'mel'"):
         take(two, tmp_path / "t.csv", "ann")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.strange_files import flipped
+
 STALL_SECONDS = 4
 """Longer than the time-out of the tests, which is a second."""
 
@@ -67,9 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, answer: Answer, fault: Fault) -> None:
         body = answer.body
         if fault.flip is not None:
-            spoiled = bytearray(body)
-            spoiled[fault.flip % len(body)] ^= 0xFF
-            body = bytes(spoiled)
+            body = flipped(body, fault.flip % len(body))
         self.send_response(answer.status)
         claimed = len(body) if fault.claim is None else fault.claim
         lengths = {"Content-Length": str(claimed)} if self.server.tells_length else {"Connection": "close"}

@@ -7,20 +7,12 @@ import random
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 CHANGES = ("link", "rename", "replace", "unlink")
 
 
-class KilledRuns(Protocol):
-    def __call__(
-        self, work: Callable[[], object], prepare: Callable[[], object] = ..., at_least: int = ...
-    ) -> Iterator[bool]:
-        """Run `prepare()`, and `work()` in a child process, again and again; yield whether the child was killed.
-
-        The first child ends by itself, after no fewer than `at_least` changes of a name on disk. Each of the others is
-        killed before one of its changes.
-        """
+KilledRuns = Callable[..., Iterator[bool]]
+"""`killed_runs` with `most` given."""
 
 
 def killed_runs(
@@ -30,7 +22,11 @@ def killed_runs(
     *,
     most: int | None = None,
 ) -> Iterator[bool]:
-    """Do as `KilledRuns` says, before every change, or before `most` of them: the first, the last and others by chance."""
+    """Run `prepare()`, and `work()` in a child process, again and again; yield whether the child was killed.
+
+    The first child ends by itself, after no fewer than `at_least` changes of a name on disk. Each of the others is killed
+    before one of its changes: before every one, or before `most` of them, the first, the last and others by chance.
+    """
     prepare()
     changes = changes_of(work)
     assert changes is not None

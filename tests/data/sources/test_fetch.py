@@ -9,7 +9,6 @@ import json
 import shutil
 import stat
 import struct
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,9 @@ import pytest
 from tests.data.sources.data_set import NewConfig, jpeg, visible
 from tests.data.sources.faulty_server import Fault, Server
 from tests.data.sources.killed_runs import KilledRuns
-from tests.strange_files import STRANGE, make_strange, watched
+from tests.strange_files import STRANGE, flipped, make_strange, watched
+from tests.trained import skinlesion
 
-from skinlesion.command_line import main as cli
 from skinlesion.data.sources import official_sets, zip_archive
 from skinlesion.data.sources.fetch import FetchReport, fetch
 from skinlesion.data.sources.http_download import Unavailable
@@ -86,7 +85,7 @@ def challenge(server: Server, tmp_path: Path, config: NewConfig) -> Challenge:
     return Challenge(server, tmp_path / "isic", config)
 
 
-def test_a_fetched_set_is_a_data_set_with_its_terms(challenge: Challenge) -> None:
+def test_a_fetched_set_is_a_data_set_with_its_terms_and_a_second_fetch_does_nothing(challenge: Challenge) -> None:
     report = challenge.fetch()
     assert (report.placed.arrived, report.placed.failed) == (10, {})
     assert challenge.arrived() == challenge.images
@@ -96,10 +95,6 @@ def test_a_fetched_set_is_a_data_set_with_its_terms(challenge: Challenge) -> Non
     assert "CC BY-NC 4.0" in licence
     assert all(name in attribution for name in ("Hospital Clínic de Barcelona", "ViDIR Group", "MSK Dataset"))
     assert list((challenge.folder / "downloads").iterdir()) == [], "the zip goes when it is unpacked"
-
-
-def test_a_second_fetch_does_nothing(challenge: Challenge) -> None:
-    challenge.fetch()
     before = visible(challenge.folder)
     challenge.server.requests.clear()
     report = challenge.fetch()
@@ -166,9 +161,6 @@ def test_an_unknown_set_is_one_clear_error(challenge: Challenge) -> None:
     assert not challenge.folder.exists()
 
 
-# --- A bad line, a bad server ---------------------------------------------------------------------------------------
-
-
 def test_when_the_line_stays_dead_what_arrived_is_kept_for_the_next_call(challenge: Challenge) -> None:
     challenge.server.faulty = ZIP
     challenge.server.faults = [Fault(cut=5000), *[Fault(status=503)] * 3]
@@ -184,12 +176,6 @@ def test_when_the_line_stays_dead_what_arrived_is_kept_for_the_next_call(challen
 # --- A bad zip ------------------------------------------------------------------------------------------------------
 
 
-def spoil(body: bytes, content: bytes) -> bytes:
-    """Change one byte of a stored member."""
-    where = body.index(content) + len(content) // 2
-    return body[:where] + bytes([body[where] ^ 1]) + body[where + 1 :]
-
-
 def test_a_member_corrupted_on_the_way_is_found_and_the_zip_fetched_again(challenge: Challenge) -> None:
     body = challenge.zip
     challenge.server.faulty = ZIP
@@ -201,8 +187,7 @@ def test_a_member_corrupted_on_the_way_is_found_and_the_zip_fetched_again(challe
 
 def test_a_member_that_is_corrupt_at_its_source_is_named_and_the_others_arrive(challenge: Challenge) -> None:
     good = challenge.images.pop("ISIC_0000003.jpg")
-    bad = spoil(challenge.zip, good)
-    challenge.publish(bad)
+    challenge.publish(challenge.zip.replace(good, flipped(good)))
     with pytest.raises(DataError) as error:
         challenge.fetch()
     assert "ISIC_0000003.jpg cannot be unpacked (Bad CRC-32" in str(error.value)
@@ -239,9 +224,8 @@ def test_a_zip_that_leads_out_of_the_folder_is_refused_whole(challenge: Challeng
     with pytest.raises(DataError, match=rf"{ZIP}: the member .* Nothing of the archive is unpacked"):
         challenge.fetch()
     assert challenge.arrived() == {}
-    assert {
-        path for path in set(tmp_path.rglob("*")) - before if challenge.folder not in (path, *path.parents)
-    } == set()
+    new = set(tmp_path.rglob("*")) - before
+    assert all(challenge.folder in (path, *path.parents) for path in new)
 
 
 def test_a_zip_bomb_is_refused_by_its_list(challenge: Challenge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,24 +295,17 @@ def test_killed_before_any_step_the_next_call_completes_it(
 
 # --- The command ----------------------------------------------------------------------------------------------------
 
+NO_SERVER = ("--set", "challenge_address=http://127.0.0.1:9", "--set", "network_attempts=1")
+
 
 def test_the_command_reports_and_ingest_takes_the_folder(
-    challenge: Challenge,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    config: NewConfig,
+    challenge: Challenge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: NewConfig
 ) -> None:
     monkeypatch.setenv("SKINLESION_CHALLENGE_ADDRESS", challenge.server.address)
-    monkeypatch.setattr(
-        sys, "argv", ["skinlesion", "fetch", "isic-2019", str(challenge.folder), "--json", str(tmp_path / "r.json")]
-    )
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    shown = capsys.readouterr().out
-    assert f"{ZIP}: 8 arrived" in shown
-    assert "No commercial use" in shown
+    done = skinlesion("fetch", "isic-2019", challenge.folder, "--json", tmp_path / "r.json")
+    assert done.returncode == 0
+    assert f"{ZIP}: 8 arrived" in done.stdout
+    assert "No commercial use" in done.stdout
     assert json.loads((tmp_path / "r.json").read_text())["arrived"] == 10
     pd.DataFrame({"image": [name[:-4] for name in challenge.images], "dx": "nv"}).to_csv(
         challenge.folder / "diagnoses.csv", index=False
@@ -342,29 +319,17 @@ def test_the_command_reports_and_ingest_takes_the_folder(
     [
         (["isic-2020", "here"], 2, "There is no set 'isic-2020'"),
         (["isic-2019", "here", "--set", "challenge_address=ftp://x"], 2, "Setting `challenge_address`"),
-        (
-            ["isic-2019", "here", "--set", "challenge_address=http://127.0.0.1:9", "--set", "network_attempts=1"],
-            3,
-            "127.0.0.1:9",
-        ),
+        (["isic-2019", "here", *NO_SERVER], 3, "127.0.0.1:9"),
     ],
 )
 def test_the_command_ends_in_one_message(
-    arguments: list[str],
-    status: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    arguments: list[str], status: int, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "fetch", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == status
-    shown = capsys.readouterr().err
-    assert said in shown.replace("\n", "")
-    assert "Traceback" not in shown
+    done = skinlesion("fetch", *arguments)
+    assert done.returncode == status
+    assert said in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr
 
 
 def test_only_one_fetch_works_in_a_folder(challenge: Challenge) -> None:

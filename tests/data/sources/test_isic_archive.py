@@ -16,6 +16,7 @@ import pytest
 from tests.data.sources.data_set import Collected, NewConfig, jpeg, visible
 from tests.data.sources.faulty_server import Answer, Fault, Handler, Server
 from tests.data.sources.killed_runs import KilledRuns
+from tests.strange_files import flipped
 
 from skinlesion.data.sources import intake, isic_api, isic_archive
 from skinlesion.data.sources.source_report import SourceSummary
@@ -144,23 +145,14 @@ def test_answers_gone_wrong_are_asked_for_again(archive: Archive) -> None:
     assert archive.arrived() == archive.images
 
 
-def spoiled(body: bytes, place: int) -> bytes:
-    return body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
-
-
-def corrupt_the_picture(archive: Archive, image: str) -> None:
-    """It decodes, to another picture: only what S3 tells of it shows that."""
-    body = archive.images[image]
-    headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-request-id": "1"}
-    archive.server.content[f"/files/{image}.jpg"] = Answer(spoiled(body, 900), headers)
-
-
 def test_what_fails_to_arrive_is_counted_and_has_no_row(archive: Archive) -> None:
     files = archive.server.content
     del files["/files/ISIC_0000001.jpg"]
     archive.sizes["ISIC_0000002"] = 12345
-    files["/files/ISIC_0000003.jpg"] = spoiled(archive.images["ISIC_0000003"], 2)
-    corrupt_the_picture(archive, "ISIC_0000004")
+    files["/files/ISIC_0000003.jpg"] = flipped(archive.images["ISIC_0000003"], 2)
+    body = archive.images["ISIC_0000004"]  # it decodes, to another picture: only what S3 tells of it shows that
+    headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-request-id": "1"}
+    files["/files/ISIC_0000004.jpg"] = Answer(flipped(body, 900), headers)
     report = archive.take()
     assert (report.arrived, report.failed) == (1, 4)
     reasons = [
@@ -204,30 +196,22 @@ def test_a_wrong_question_is_one_clear_error(archive: Archive, changes: dict[str
         archive.take(**changes)
 
 
-def list_less(archive: Archive) -> None:
-    archive.counted = 6
-
-
 def lead_out_of_the_folder(archive: Archive) -> None:
     name = "../../../outside"
     archive.images[name] = archive.images.pop("ISIC_0000001")
     archive.licences[name] = "CC-0"
 
 
-def speak_another_language(archive: Archive) -> None:
-    archive.server.content[f"{API}/images/search/"] = b"<html>"
-
-
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (list_less, "counts 6 images but lists 5"),
+        (lambda archive: setattr(archive, "counted", 6), "counts 6 images but lists 5"),
         (lead_out_of_the_folder, "expected a plain name of an image or a licence"),
-        (speak_another_language, "does not answer as expected"),
+        (lambda archive: archive.server.put(f"{API}/images/search/", b"<html>"), "does not answer as expected"),
     ],
 )
 def test_an_archive_that_answers_wrongly_is_an_error(
-    archive: Archive, tmp_path: Path, spoil: Callable[[Archive], None], said: str
+    archive: Archive, tmp_path: Path, spoil: Callable[[Archive], object], said: str
 ) -> None:
     spoil(archive)
     with pytest.raises(OSError, match=said):

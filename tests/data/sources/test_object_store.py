@@ -53,10 +53,12 @@ def test_new_and_changed_objects_are_copied_and_tables_too(shelf: Path, shelved:
     assert data(dataset) == KEPT | changed
 
 
-def test_a_copy_that_is_missing_is_made_again(shelved: Collected, dataset: Path) -> None:
+def test_a_lost_copy_is_made_anew_and_one_of_a_lost_object_kept(shelf: Path, shelved: Collected, dataset: Path) -> None:
     shelved()
     (dataset / "images" / "a.jpg").unlink()
     assert shelved().arrived == 1
+    (shelf / "a.jpg").unlink()
+    assert shelved().already_there == 3
     assert data(dataset) == KEPT
 
 
@@ -73,22 +75,6 @@ def test_force_copies_and_compares_everything_again(
     monkeypatch.setattr(object_store, "_copy", counted_copy)
     report = shelved(force=True)
     assert (report.arrived, report.already_there, len(copies)) == (0, 4, 4)
-    assert data(dataset) == KEPT
-
-
-def test_a_full_disk_stops_the_source(shelved: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(object_store, "_copy", full)
-    with pytest.raises(OSError, match="No space left"):
-        shelved()
-
-
-def test_an_object_that_went_away_stays_in_the_data_set(shelf: Path, shelved: Collected, dataset: Path) -> None:
-    shelved()
-    (shelf / "a.jpg").unlink()
-    assert shelved().already_there == 3
     assert data(dataset) == KEPT
 
 
@@ -188,15 +174,9 @@ def test_a_bucket_of_google_is_read_with_its_checksums(server: Server, collected
     assert data(dataset) == {"images/a.jpg": jpeg(1), "images/clinic/b.jpg": jpeg(2)}
 
 
-@pytest.mark.parametrize("url", ["nosuch://bucket/prefix"])
-def test_a_kind_of_store_that_nobody_knows_is_one_clear_error(collected: Collected, url: str) -> None:
+def test_a_kind_of_store_that_nobody_knows_is_one_clear_error(collected: Collected) -> None:
     with pytest.raises(DataError, match=r"Setting `object_store`: nosuch://bucket/prefix cannot be opened"):
-        collected(object_store=url)
-
-
-def test_secrets_in_a_url_are_refused(config: NewConfig) -> None:
-    with pytest.raises(DataError, match="Setting `object_store`"):
-        config(object_store="s3://key:secret@bucket/prefix")
+        collected(object_store="nosuch://bucket/prefix")
 
 
 # --- The disk of this machine, and what a store may send ------------------------------------------------------------

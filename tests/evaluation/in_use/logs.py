@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from skinlesion.evaluation.in_use.record import MonitorRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.tables import write_table
 from skinlesion.prediction.held_out_scores import PREDICTION_COLUMNS, STATISTICS_COLUMNS
+from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.entries import COLUMNS, LogKey
 from skinlesion.prediction.log.journal import parts
 from skinlesion.registry.candidate import Candidate
@@ -29,6 +31,8 @@ FIRST = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday."""
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
+
+DX = {"malignant": "mel", "benign": "nv", "unknown": "ak"}
 
 
 @dataclass
@@ -99,6 +103,11 @@ class InUse:
         found = found.assign(case="" if cases is None else cases, beside=0)
         write_table(parts(self.folder) / f"week-{number}-{self.entries}.parquet", found, COLUMNS)
         return found
+
+    def diagnose(self, pictures: Iterable[str], dx: Iterable[str]) -> None:
+        """Note a late diagnosis of each of these pictures."""
+        key, said = LogKey.of(self.folder), zip(pictures, dx, strict=True)
+        diagnoses.add(self.folder, [diagnoses.diagnosis_of(key, "test", picture=one, dx=name) for one, name in said])
 
     def beside(
         self,

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.evaluation.in_use.logs import InUse, in_use
+from tests.trained import skinlesion
 
-from skinlesion.command_line.main import main
 from skinlesion.evaluation.in_use.agreement import compare_shadow
 from skinlesion.evaluation.in_use.record import Agreement, ShadowRecord
 from skinlesion.evaluation.shares import Share
 from skinlesion.foundation import layout
-from skinlesion.prediction.log import diagnoses
-from skinlesion.prediction.log.entries import LogKey
 from skinlesion.stages.monitor import refresh_agreement, run_monitor
 
 
@@ -25,11 +23,6 @@ def used(tmp_path: Path) -> InUse:
 
 def compared(used: InUse) -> tuple[Agreement, ...]:
     return compare_shadow(used.settings(), {}, "indeterminate").agreements
-
-
-def diagnose(used: InUse, pictures: list[str], dx: str) -> None:
-    key = LogKey.of(used.folder)
-    diagnoses.add(used.folder, [diagnoses.diagnosis_of(key, "test", picture=one, dx=dx) for one in pictures])
 
 
 def test_pictures_of_a_case_count_as_one_and_what_either_learnt_or_was_not_asked_is_left_out(used: InUse) -> None:
@@ -60,18 +53,16 @@ def test_diagnoses_say_who_is_right_where_they_differ_unless_too_few_lesions_hav
     turned = np.where(answers["decision"] == "malignant", "benign", "malignant")
     used.beside(answers, turned)
     malignant = answers[answers["decision"] == "malignant"]["picture"].tolist()
-    diagnose(used, malignant[:9], "mel")
+    used.diagnose(malignant[:9], ["mel"] * 9)
     (found,) = compared(used)
     assert (found.differ, found.diagnosed, found.right.number) == (200, 9, "too few lesions to judge (9)")
     assert "version 2 too few lesions to judge (9), version 1 too few lesions to judge (9)" in found.sentences[-1]
-    diagnose(used, malignant[9:24], "mel")
-    diagnose(used, malignant[24:30], "nv")
+    used.diagnose(malignant[9:30], ["mel"] * 15 + ["nv"] * 6)
     (found,) = compared(used)
     assert found.diagnosed == 30
     assert (found.right.value, found.right_in_service.value) == pytest.approx((6 / 30, 24 / 30))
-    assert [found.right.low, found.right.high] == pytest.approx(
-        Share.of(np.arange(30) < 6, np.arange(30)).interval(), abs=1e-9
-    )
+    expected = Share.of(np.arange(30) < 6, np.arange(30)).interval()
+    assert [found.right.low, found.right.high] == pytest.approx(expected, abs=1e-9)
 
 
 def test_each_version_that_answered_is_compared_for_itself_and_the_last_one_stands_last(used: InUse) -> None:
@@ -82,19 +73,15 @@ def test_each_version_that_answered_is_compared_for_itself_and_the_last_one_stan
     assert compared(used)[0].sentences[-1] == "They differ on none."
 
 
-def test_what_was_said_in_the_shadow_is_no_answer(
-    used: InUse, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_said_in_the_shadow_is_no_answer(used: InUse) -> None:
     answers = used.week(0)
     before = used.monitor()
     used.beside(answers, "malignant")
     assert used.monitor() == before
-    options = ["--log", str(used.folder), "--models", str(used.models), "--dataset", str(used.folder)]
-    monkeypatch.setattr("sys.argv", ["skinlesion", "monitor", *options])
-    with pytest.raises(SystemExit, match=r"^0$"):
-        main()
+    done = skinlesion("monitor", "--log", used.folder, "--models", used.models, "--dataset", used.folder)
+    assert done.returncode == 0
     (found,) = ShadowRecord.read(layout.shadowed(used.models)).agreements
-    assert " ".join(found.sentences) in " ".join(capsys.readouterr().out.split())
+    assert " ".join(found.sentences) in " ".join(done.stdout.split())
 
 
 def test_it_is_brought_up_to_date_for_a_promotion_and_a_damaged_log_is_no_obstacle(

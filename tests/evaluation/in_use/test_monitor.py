@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.evaluation.in_use.logs import FIRST, InUse, in_use
+from tests.evaluation.in_use.logs import DX, FIRST, InUse, in_use
+from tests.measured import known
+from tests.trained import skinlesion
 
-from skinlesion.command_line.main import main
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.evaluation.in_use.estimate import figures_of, measured
 from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Alarm, MonitorRecord
@@ -46,8 +46,7 @@ def test_weeks_like_the_held_out_images_give_no_alarm_and_estimates_that_hold_th
         true = figures_of(labels[np.newaxis], week[list(LABELS)].to_numpy(), 0.2)
         for name in PERFORMANCE:
             figure = seen.estimated[name]
-            assert figure.low is not None and figure.high is not None
-            held += figure.low <= true[name][0] <= figure.high
+            held += known(figure.low) <= true[name][0] <= known(figure.high)
     assert held >= 26, "of 30 intervals that hold the truth in 95 of 100 cases"
 
 
@@ -68,8 +67,7 @@ def test_what_stays_gives_one_alarm_that_names_it_and_widens_what_is_estimated(u
 
 
 def wide(figure: Figure) -> float:
-    assert figure.low is not None and figure.high is not None
-    return figure.high - figure.low
+    return known(figure.high) - known(figure.low)
 
 
 def test_one_strange_week_and_a_week_that_is_not_over_give_none_and_what_has_passed_is_kept(used: InUse) -> None:
@@ -135,23 +133,18 @@ def test_what_the_model_learnt_from_is_in_no_figure(used: InUse) -> None:
 
 def test_late_diagnoses_and_those_of_the_data_set_measure_and_too_few_are_not_shown(used: InUse) -> None:
     week = used.week(0, 400)
-    key, dx = LogKey.of(used.folder), {"malignant": "mel", "benign": "nv", "unknown": "ak"}
-    late = [
-        diagnoses.diagnosis_of(key, "", picture=row["picture"], dx=dx[row["label"]])
-        for _, row in week.head(300).iterrows()
-    ]
-    diagnoses.add(used.folder, late)
+    first = week.head(300)
+    used.diagnose(first["picture"], first["label"].map(DX))
     (found,) = used.monitor().weeks
     assert found.diagnosed == 300
-    known = week.head(300)
     true = figures_of(
-        known["label"].map(LABELS.index).to_numpy()[np.newaxis],
-        known[list(LABELS)].to_numpy(np.float32).astype(float),
+        first["label"].map(LABELS.index).to_numpy()[np.newaxis],
+        first[list(LABELS)].to_numpy(np.float32).astype(float),
         0.2,
     )
     for name in ("malignant_auroc", "sensitivity"):
         assert found.measured[name].value == pytest.approx(float(true[name][0]), abs=1e-3)
-        assert found.measured[name].is_shown == ((known["label"] == "malignant").sum() >= 20)
+        assert found.measured[name].is_shown == ((first["label"] == "malignant").sum() >= 20)
     diagnoses.keep(used.folder, lambda one: False)
     assert used.monitor().weeks[0].diagnosed == 0
 
@@ -175,15 +168,11 @@ def test_a_picture_of_the_data_set_joins_it_by_its_file(used: InUse) -> None:
 
 
 def test_a_loss_that_is_measured_gives_an_alarm_although_nothing_else_has_changed(used: InUse) -> None:
-    key, dx = LogKey.of(used.folder), {"malignant": "mel", "benign": "nv", "unknown": "ak"}
     for number in range(2):
         week = used.week(number, 400)
-        wrong = week["label"].sample(frac=1, random_state=1).tolist()  # nothing to do with the pictures
-        late = [
-            diagnoses.diagnosis_of(key, "", picture=one, dx=dx[label])
-            for one, label in zip(week["picture"], wrong, strict=True)
-        ]
-        diagnoses.add(used.folder, late)
+        used.diagnose(
+            week["picture"], week["label"].sample(frac=1, random_state=1).map(DX)
+        )  # nothing to do with the pictures
     found = used.monitor()
     assert {"malignant_auroc", "sensitivity"} & {alarm.signal for alarm in found.alarms}
     assert all("rollback" in alarm.remedy for alarm in found.alarms)
@@ -245,22 +234,19 @@ def test_an_empty_log_is_none_to_speak_of_and_without_a_log_the_error_says_what_
         used.monitor(prediction_log="")
 
 
-def test_the_commands_say_what_there_is(
-    used: InUse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def called(*words: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["skinlesion", *words, "--log", str(used.folder)])
-        with pytest.raises(SystemExit, match=r"^0$"):
-            main()
-        return " ".join(capsys.readouterr().out.split())
+def test_the_commands_say_what_there_is(used: InUse, tmp_path: Path) -> None:
+    def called(*words: str | Path) -> str:
+        done = skinlesion(*words, "--log", used.folder)
+        assert done.returncode == 0
+        return " ".join(done.stdout.split())
 
     key = LogKey.of(used.folder)
     for number in range(2):
         used.week(number, brightness=-2, cases=[key.of_case(str(one % 50)) for one in range(200)])
-    said = called("monitor", "--models", str(used.models), "--dataset", str(tmp_path / "none"))
+    said = called("monitor", "--models", used.models, "--dataset", tmp_path / "none")
     assert "ALARM since" in said and "Brightness lies" in said
     (tmp_path / "late.csv").write_text("case,dx,date\n7,mel,2026-04-01\n")
-    assert called("diagnoses", str(tmp_path / "late.csv")).startswith("1 diagnoses noted")
+    assert called("diagnoses", tmp_path / "late.csv").startswith("1 diagnoses noted")
     assert "400 answers" in called("log", "show")
     assert called("log", "forget", "7") == "8 answers removed."
     assert "0 diagnoses." in called("log", "show")

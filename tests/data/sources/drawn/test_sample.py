@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -54,13 +56,9 @@ def test_a_sample_has_exactly_the_images_asked_for(sixty: Sixty) -> None:
     assert {path.name for path in folder.iterdir()} == {"images", "diagnoses.csv"}
     assert report.lesions == len({row["lesion_id"] for row in rows})
     assert report.per_label == Counter(label_of(row["dx"]) for row in rows)
-
-
-def test_every_picture_opens_at_the_size_asked_for(sixty: Sixty) -> None:
-    for path in (sixty[0] / "images").iterdir():
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        assert picture is not None
-        assert picture.shape == (90, 120, 3)
+    pictures = files_in(folder / "images")
+    assert {Image.open(io.BytesIO(content)).convert("RGB").size for content in pictures.values()} == {SMALL}
+    assert len(set(pictures.values())) == 60, "views of a lesion differ"
 
 
 def test_names_cannot_be_mistaken_for_real_isic_images(sixty: Sixty) -> None:
@@ -77,11 +75,6 @@ def test_views_of_a_lesion_share_what_belongs_to_the_person(sixty: Sixty) -> Non
     assert all(len(set(views)) == 1 for views in lesions.values())
 
 
-def test_views_of_a_lesion_differ_as_pictures(sixty: Sixty) -> None:
-    contents = [content for name, content in files_in(sixty[0]).items() if name.endswith(".jpg")]
-    assert len(set(contents)) == 60
-
-
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_sixty_images_give_every_class_at_least_six_lesions(seed: int) -> None:
     lesions = {row.lesion_id: label_of(row.dx) for row in sample_rows(60, seed)}
@@ -95,13 +88,8 @@ def test_every_diagnosis_is_drawn_and_recognised() -> None:
     assert all(is_recognised(dx) for dx in PATTERNS)
 
 
-def test_the_same_arguments_give_the_same_bytes(sixty: Sixty, tmp_path: Path) -> None:
-    write_sample(tmp_path / "again", images=60, seed=3, size=SMALL)
-    assert files_in(tmp_path / "again") == files_in(sixty[0])
-
-
-@pytest.mark.parametrize("images", [1, 5, 20])
-def test_a_smaller_sample_is_the_beginning_of_a_larger_one_also_by_one_thread(
+@pytest.mark.parametrize("images", [1, 5, 60])
+def test_a_smaller_or_equal_sample_is_the_beginning_of_a_larger_one_also_by_one_thread(
     sixty: Sixty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -165,11 +153,12 @@ def test_a_folder_with_pictures_or_labels_is_refused_and_left_alone(tmp_path: Pa
     assert files_in(tmp_path) == {file: b"mine"}
 
 
-def test_an_empty_checkout_of_the_dataset_folder_is_accepted(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / ".gitkeep").touch()
-    (tmp_path / "images" / ".gitkeep").touch()
+def test_an_empty_checkout_of_the_folder_is_accepted_and_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    for kept in (".gitkeep", "images/.gitkeep", ".sample.partial/ISIC_9000000.jpg"):
+        (tmp_path / kept).parent.mkdir(exist_ok=True)
+        (tmp_path / kept).touch()
     assert write_sample(tmp_path, images=2, size=SMALL).images == 2
+    assert {path.name for path in tmp_path.iterdir()} == {".gitkeep", "images", "diagnoses.csv"}
 
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
@@ -189,13 +178,6 @@ def test_a_sample_that_failed_midway_leaves_nothing_and_can_be_repeated(
         write_sample(tmp_path, images=5, size=SMALL)
     assert files_in(tmp_path) == {}
     assert write_sample(tmp_path, images=5, size=SMALL).images == 5
-
-
-def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    (tmp_path / ".sample.partial").mkdir()
-    (tmp_path / ".sample.partial" / "ISIC_9000000.jpg").write_bytes(b"half")
-    write_sample(tmp_path, images=2, size=SMALL)
-    assert {path.name for path in tmp_path.iterdir()} == {"images", "diagnoses.csv"}
 
 
 def features(path: Path) -> npt.NDArray[np.float32]:
