@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from skin_lesion_page import in_use, pages, review, shown, switched_off, trend_chart, version_file
+from skin_lesion_page import in_use, pages, review, switched_off, trend_chart, version_file
 from skin_lesion_page.access import MAY_READ, MAY_SWITCH, may_switch
 from skin_lesion_page.comparison import compared
 from skin_lesion_page.own_form import OWN_FORM, form_token
@@ -89,7 +89,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
         nights=trend_chart.SHOWN,
         relabelled=[one for one in registry.history if one.relabelled is not None][:NEWEST_ENTRIES],
         titles=FIGURES,
-        versions=shown.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
+        versions=pages.page_of(registry.versions, page, VERSIONS_ON_A_PAGE),
         entries=registry.history[:NEWEST_ENTRIES],
         form=_switch_form(registry, user),
         disk=on_disk(registry.models),
@@ -100,7 +100,7 @@ def models(request: Request, user: GetUserDep, page: Number = 1) -> Response:
 def history(request: Request, page: Number = 1) -> Response:
     """Show who did what, when, and why."""
     registry = _registry()
-    entries = shown.page_of(registry.history, page, ENTRIES_ON_A_PAGE)
+    entries = pages.page_of(registry.history, page, ENTRIES_ON_A_PAGE)
     return pages.page(request, "history.html.j2", registry=registry, entries=entries)
 
 

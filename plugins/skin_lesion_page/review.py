@@ -16,7 +16,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from skin_lesion_page import pages, shown
+from skin_lesion_page import pages
 from skin_lesion_page.access import MAY_REVIEW, may_review
 from skin_lesion_page.own_form import OWN_FORM, form_token
 from skinlesion.data.labels.readings import Reading, ReviewEntry, hidden_from, said
@@ -54,7 +54,7 @@ def look(request: Request, user: GetUserDep, image: str = "") -> Response:
 def queue(request: Request, number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1) -> Response:
     """Show the images of the queue, and what was said of each."""
     found, reviews = read_queue(_dataset()), read_reviews(_dataset())
-    rows = shown.page_of(found.asked if found is not None else (), number, ON_A_PAGE)
+    rows = pages.page_of(found.asked if found is not None else (), number, ON_A_PAGE)
     return pages.page(request, "review_queue.html.j2", queue=found, rows=rows, readings=reviews.of_image, said=said)
 
 
@@ -65,7 +65,7 @@ def history(
     """Show who said what of which image, newest first."""
     entries, said_of = read_reviews(_dataset())
     undone = {entry.undoes for entry in entries}
-    rows = shown.page_of(entries[::-1], number, ON_A_PAGE)
+    rows = pages.page_of(entries[::-1], number, ON_A_PAGE)
     hidden = hidden_from(user.get_name(), entries, said_of)
     return pages.page(request, "review_history.html.j2", rows=rows, undone=undone, hidden=hidden, said=said)
 

@@ -72,7 +72,8 @@ _NOT_SHAPING: Final = {
     *SourceSettings.own_fields(),
     *EvaluationSettings.own_fields(),
     *MonitorSettings.own_fields(),
-    *("review_queue", "review_readers"),
+    "review_queue",
+    "review_readers",
 } - {"seed"}
 
 DEFAULT: Final = Path(__file__).with_name("default.yaml")
