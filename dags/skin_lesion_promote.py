@@ -174,7 +174,7 @@ def skin_lesion_promote() -> None:
             why = f"Asked by {this_run()}" if answer["by"] else f"Nobody answered {this_run()} in time"
             actor = answer["by"] or "nobody"
             note_answer(config, judgement.version, "declined", actor=actor, at=answer["at"], reason=why)
-        removed = remove_old_files(config.models, config.keep_versions)
+        removed = remove_old_files(config.models, config.keep_versions, config.keep_former_champions)
         link = report_link(judgement.version)
         if outcome is not None and outcome["promoted"]:
             promoted(judgement.sentence, link)

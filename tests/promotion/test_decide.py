@@ -18,7 +18,7 @@ from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, is_decided, judge_once, newest, note_answer, switch_to
-from skinlesion.registry import history, in_service, retention
+from skinlesion.registry import history, in_service
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.register import register
@@ -276,8 +276,8 @@ def test_the_last_versions_and_former_champions_keep_their_files(house: House, g
     gate.passing = False
     for run in ("lost", "late", "last"):
         judged(house, house.add(run, threshold=0.3))
-    assert remove_old_files(house.models, 2) == [3]
-    assert remove_old_files(house.models, 2) == []
+    assert remove_old_files(house.models, 2, 5) == [3]
+    assert remove_old_files(house.models, 2, 5) == []
     registry = Registry.read(house.models)
     assert {version.number: version.has_files for version in registry.versions} == {
         1: True, 2: True, 3: False, 4: True, 5: True,
@@ -289,16 +289,13 @@ def test_the_last_versions_and_former_champions_keep_their_files(house: House, g
         promote(house.models, 3, actor="ann", reason="why")
 
 
-def test_of_former_champions_the_last_ones_and_the_one_to_go_back_to_keep_their_files(
-    house: House, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_former_champions_the_last_ones_and_the_one_to_go_back_to_keep_their_files(house: House, gate: Gate) -> None:
     """Every night that a model was replaced left its 32 MB for ever."""
-    monkeypatch.setattr(retention, "FORMER_CHAMPIONS", 1)
     for number, run in enumerate(("first", "second", "third", "fourth", "fifth"), start=1):
         put(house, judged(house, house.add(run, threshold=number / 10)))
     rollback(house.models, actor="ann", reason="back", to=2)
     before = on_disk(house.models)
-    assert remove_old_files(house.models, 2) == [
+    assert remove_old_files(house.models, 2, 1) == [
         3
     ]  # 5 and 4 are the latest, 1 is what a rollback goes to, 2 is in service
     registry = Registry.read(house.models)
@@ -318,7 +315,7 @@ def test_a_version_that_passed_and_waits_keeps_its_files(house: House, gate: Gat
     judged(house, one)
     for run in ("two", "three"):
         house.add(run)
-    assert remove_old_files(house.models, 2) == []
+    assert remove_old_files(house.models, 2, 5) == []
 
 
 def test_what_an_interrupted_training_left_goes_after_a_month(house: House, one: int) -> None:
@@ -331,7 +328,7 @@ def test_what_an_interrupted_training_left_goes_after_a_month(house: House, one:
     for name in ("old", "whole", "one"):
         for path in (*folders[name].rglob("*"), folders[name]):
             os.utime(path, (old, old))
-    remove_old_files(house.models, 30)
+    remove_old_files(house.models, 30, 5)
     assert {name for name, folder in folders.items() if folder.is_dir()} == {"late", "whole", "one"}
 
 

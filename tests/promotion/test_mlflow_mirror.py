@@ -159,7 +159,7 @@ def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, clien
     sizes = []
     for night in range(2, 7):
         house.add(f"night{night}")
-        remove_old_files(house.models, keep=2)
+        remove_old_files(house.models, keep=2, keep_former_champions=1)
         mirror(house.config)
         sizes.append(size_on_disk(house.models))
     assert sizes[-1] <= sizes[1]
@@ -300,7 +300,7 @@ def test_a_server_loses_the_files_of_old_versions_as_well(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     for night in ("one", "two", "three"):
         house.add(night)
-        remove_old_files(house.models, keep=1)
+        remove_old_files(house.models, keep=1, keep_former_champions=1)
         mirror(house.config)
     files = [path.name for path in (tmp_path / "server").rglob("*") if path.is_file()]
     assert sorted(files) == sorted(set(files))

@@ -13,7 +13,7 @@ from skinlesion.command_line.models import models_app
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate
 from skinlesion.promotion.decide import Judgement, judge_once, switch_to
-from skinlesion.registry import history, retention
+from skinlesion.registry import history
 from skinlesion.registry.history import HistoryEntry
 from skinlesion.registry.looks import Looks, is_better, is_draw, level, reference_of
 from skinlesion.registry.retention import remove_old_files
@@ -120,13 +120,12 @@ def test_a_reference_that_cannot_be_compared_with_stops_the_gate_in_words(house:
     assert line(verdict, "sensitivity_margin").passed
 
 
-def test_the_reference_keeps_its_files(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "FORMER_CHAMPIONS", 1)
+def test_the_reference_keeps_its_files(house: House) -> None:
     for number in range(6):
         night(house, str(number), 0.9)
     house.add("last")
     assert Registry.read(house.models).reference == 1
-    assert sorted(remove_old_files(house.models, 2)) == [2, 3, 4]
+    assert sorted(remove_old_files(house.models, 2, 1)) == [2, 3, 4]
     assert Registry.read(house.models).version(1).has_files
 
 

@@ -37,9 +37,6 @@ from skinlesion.registry.training_record import TrainingRecord
 from skinlesion.registry.verdict import Criterion, Unjudged, Verdict
 from skinlesion.registry.versions import splits_known
 
-MOST_FILE_DIFFERENCE: Final = 1e-4
-"""Between the probabilities of a version's .h5, .keras and .tflite files."""
-
 _IMAGES_COMPARED: Final = 8
 _TIMED: Final = 21
 _CALIBRATED_DRAWS: Final = 200
@@ -159,7 +156,7 @@ def _unseen(measured: Measurable, problem: Unmeasured | None, parts: HeldOutPart
 
 
 def _files_agree(config: PromotionSettings, candidate: Candidate, rows: pd.DataFrame) -> Criterion:
-    name, title, bound = "max_file_difference", "The files reload and agree", MOST_FILE_DIFFERENCE
+    name, title, bound = "max_file_difference", "The files reload and agree", config.gate_max_file_difference
     try:
         differences = _file_differences(config, candidate, rows.head(_IMAGES_COMPARED))
     except DataError as error:

@@ -92,6 +92,13 @@ class PromotionSettings(RunSettings):
         ge=0,
         le=1,
     )
+    gate_max_file_difference: float = setting(
+        1e-4,
+        "Gate: largest difference of the files",
+        "Largest difference between the probabilities of a version's .h5, .keras and .tflite files, each loaded anew.",
+        ge=0,
+        le=1,
+    )
     gate_max_latency: float = setting(
         500,
         "Gate: slowest prediction (ms)",
@@ -128,4 +135,12 @@ class PromotionSettings(RunSettings):
     )
     keep_versions: int = setting(
         30, "Versions kept", "Number of latest versions that keep their files.", ge=2, le=100_000
+    )
+    keep_former_champions: int = setting(
+        5,
+        "Former champions kept",
+        "Number of former champions that keep their files too, those that were in service last. The one that a rollback goes to "
+        "is always among them.",
+        ge=1,
+        le=100_000,
     )

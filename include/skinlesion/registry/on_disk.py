@@ -14,7 +14,7 @@ class OnDisk(RecordPart):
     """Bytes of the files under models/, by what they are.
 
     Attributes:
-        candidates: trained models with their reports; `keep_versions` bounds them.
+        candidates: trained models with their reports; `keep_versions` and `keep_former_champions` bound them.
         releases: what is in service and the few releases before it.
         registry: versions and history.
         mlflow: MLflow's copy, where it is kept in files.

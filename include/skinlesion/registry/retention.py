@@ -29,31 +29,30 @@ log = logging.getLogger(__name__)
 
 UNFINISHED_FOR: Final = timedelta(days=30)
 
-FORMER_CHAMPIONS: Final = 5
-"""Former champions that keep their files."""
-
 KEPT_ALWAYS: Final = frozenset(
     {METRICS, VERDICT, CHANGE_RECORD, CHANGE_RECORD_PAGE, TRAINING, REGISTERED, MODEL_CARD, REPORT}
 )
 """Small, and what a later reader of the history wants to see."""
 
 
-def remove_old_files(models: Path, keep: int) -> list[int]:
+def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> list[int]:
     """Remove the model files of old versions; return the numbers of those versions.
 
-    The last `keep` versions keep their files, and so do the model in service, the `FORMER_CHAMPIONS` versions that were
+    The last `keep` versions keep their files, and so do the model in service, the `keep_former_champions` versions that were
     there last, the one that a rollback goes to, the reference, and a version that passed the gate and was not yet put in service. Every
     version keeps its figures, verdict and report.
     """
     with writing(models) as registry:
         with_files = [version for version in registry.versions if version.has_files]
-        kept = _kept_champions(registry)
+        kept = _kept_champions(registry, keep_former_champions)
         old = [version for version in with_files[keep:] if _may_go(version) and version.number not in kept]
         kept_runs = {version.run for version in with_files if version not in old}
         for version in old:
             if version.run not in kept_runs:
                 _remove_files(models, version)
-            reason = f"Only the last {keep} versions and the last {FORMER_CHAMPIONS} former champions keep their files"
+            reason = (
+                f"Only the last {keep} versions and the last {keep_former_champions} former champions keep their files"
+            )
             entry = HistoryEntry(
                 at=history.now(),
                 what="removed",
@@ -82,12 +81,12 @@ def _remove_unfinished(models: Path, registered: set[str]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _kept_champions(registry: Registry) -> set[int]:
+def _kept_champions(registry: Registry, count: int) -> set[int]:
     """Return the numbers of the former champions that keep their files: those that were in service last."""
     switches = (entry for entry in registry.history if entry.what in SWITCHES)
     numbers = (number for entry in switches for number in (entry.version, entry.previous) if number is not None)
     now = registry.in_service.version if registry.in_service is not None else None
-    former = [number for number in dict.fromkeys(numbers) if number != now][:FORMER_CHAMPIONS]
+    former = [number for number in dict.fromkeys(numbers) if number != now][:count]
     target = registry.rollback_target
     return {
         *former,

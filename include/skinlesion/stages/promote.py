@@ -40,7 +40,7 @@ def promote(config: PipelineConfig) -> StageReport:
         sentence += f" It waits for approval: `skinlesion models promote {number} --reason ...` puts it in service."
     elif not judgement.passed and judgement.judged_now:
         sentence += f" To put it in service all the same: `skinlesion models promote {number} --reason ...`."
-    removed = remove_old_files(config.models, config.keep_versions)
+    removed = remove_old_files(config.models, config.keep_versions, config.keep_former_champions)
     mirror(config)
     now = Registry.read(config.models).in_service
     return watch.report(

@@ -16,7 +16,6 @@ from tests.prediction.real_server import Models, Served, drawn, problem, served
 from tests.prediction.serving.overlays import harmful_for_dark_images, when_released
 
 from skinlesion.data.images.file import encode_jpeg
-from skinlesion.prediction.serving import grad_cam_process
 
 DARK = encode_jpeg(np.zeros((224, 224, 3), np.uint8), 90)
 
@@ -40,12 +39,9 @@ def test_the_overlay_is_of_the_image_at_the_models_size_and_names_its_version(sh
     assert pixels.shape == (224, 224, 3)
 
 
-def test_an_overlay_that_hangs_or_dies_or_fails_is_a_problem_and_the_next_one_is_made(
-    models: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grad_cam_process, "SECONDS", 8)
+def test_an_overlay_that_hangs_or_dies_or_fails_is_a_problem_and_the_next_one_is_made(models: Models) -> None:
     processes = []
-    with served(models.folder, overlay=harmful_for_dark_images) as server:
+    with served(models.folder, overlay=harmful_for_dark_images, grad_cam_seconds=8) as server:
         for harm in ("unknown", "malignant", "benign"):
             found = problem(ask(server, DARK, label=harm), 503)
             assert found["type"] == "urn:problem:skinlesion:no-grad-cam"
@@ -56,14 +52,11 @@ def test_an_overlay_that_hangs_or_dies_or_fails_is_a_problem_and_the_next_one_is
     assert len(set(processes)) == 3, "what failed goes on, what died or hung is started anew"
 
 
-def test_one_process_answers_one_after_the_other_and_ends_with_the_server(
-    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grad_cam_process, "MOST_WAITING", 2)
+def test_one_process_answers_one_after_the_other_and_ends_with_the_server(models: Models, tmp_path: Path) -> None:
     release = tmp_path / "release"
     release.touch()
     overlay = partial(when_released, release)
-    with served(models.folder, overlay=overlay) as server, ThreadPoolExecutor(3) as threads:
+    with served(models.folder, overlay=overlay, grad_cam_waiting=2) as server, ThreadPoolExecutor(3) as threads:
         assert "grad_cams_total{" not in server.metrics(), "nothing was asked yet"
         first = shown(ask(server, drawn(1)))
         release.unlink()

@@ -58,7 +58,9 @@ def create_app(
             shadow = Shadow(config.models, prediction_log, metrics, seconds=settings.watch_seconds)
     quiet = shadow.quiet if shadow is not None else None
     images = ImageQueue(settings, metrics, min_side=config.min_image_side, key=key, quiet=quiet)
-    grad_cam = GradCamProcess(metrics, overlay)
+    grad_cam = GradCamProcess(
+        metrics, seconds=settings.grad_cam_seconds, most_waiting=settings.grad_cam_waiting, overlay=overlay
+    )
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:

@@ -29,11 +29,6 @@ log = logging.getLogger(__name__)
 
 Overlay = Callable[["Question"], bytes]
 
-SECONDS: Final = 60.0
-"""For one image, including TensorFlow's start. Then the process is ended; the next call starts another."""
-
-MOST_WAITING: Final = 4
-
 _SECONDS_TO_END: Final = 2.0
 _QUALITY: Final = 90
 
@@ -58,9 +53,11 @@ class Question:
 class GradCamProcess:
     """A process that answers one question at a time. It starts with the first, and is ended when one takes too long."""
 
-    def __init__(self, metrics: Metrics, overlay: Overlay | None = None) -> None:
-        """overlay: the function that the process calls, which returns a JPEG."""
+    def __init__(self, metrics: Metrics, *, seconds: float, most_waiting: int, overlay: Overlay | None = None) -> None:
+        """seconds: longest time for one question. overlay: the function that the process calls, which returns a JPEG."""
         self._metrics = metrics
+        self._seconds = seconds
+        self._most_waiting = most_waiting
         self._overlay = overlay or overlay_of
         self._one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="grad-cam")
         self._waiting = 0
@@ -69,7 +66,7 @@ class GradCamProcess:
 
     async def overlay(self, question: Question) -> bytes:
         """Return the image with the heat map over it, as JPEG. Raises Problem (503) when busy, too slow or failed."""
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= self._most_waiting:
             raise busy("Other Grad-CAMs are waiting. Ask again in some seconds.", seconds=5)
         self._waiting += 1
         try:
@@ -81,10 +78,10 @@ class GradCamProcess:
         connection = self._started()
         try:
             connection.send(question)
-            if not connection.poll(SECONDS):
+            if not connection.poll(self._seconds):
                 self._end()
                 self._metrics.grad_cams.labels("too slow").inc()
-                raise _unavailable(f"Grad-CAM took longer than {SECONDS:g} seconds and was ended. Ask again.")
+                raise _unavailable(f"Grad-CAM took longer than {self._seconds:g} seconds and was ended. Ask again.")
             answer = connection.recv()
         except (EOFError, OSError):
             self._end()

@@ -92,6 +92,18 @@ class ServerSettings(Settings):
         description="Ask the newest candidate that waits for its promotion about each picture too, beside the answers, and note in "
         "the prediction log what it says; see `log`.",
     )
+    grad_cam_seconds: float = Field(
+        default=60,
+        gt=0,
+        title="Grad-CAM: longest (seconds)",
+        description="For one image, including TensorFlow's start. Then the process is ended; the next call starts another.",
+    )
+    grad_cam_waiting: int = Field(
+        default=4,
+        ge=1,
+        title="Grad-CAM: most waiting",
+        description="Grad-CAM works on one image at a time. Beyond this number the answer is 503.",
+    )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
