@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.model_house import house, model_files, no_model
 from tests.plugins import models_folder, standalone_airflow
+from tests.plugins.page_form import BrowserOf
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -57,7 +58,7 @@ def token_of(airflow_app: FastAPI) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable[..., TestClient]:
+def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> BrowserOf:
     """Return a client that is logged in as a browser is, by a cookie; nobody without a name.
 
     No DAG is paused at first: what other tests left in the database that they share would stand on the pages.
@@ -74,6 +75,26 @@ def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable
         return TestClient(airflow_app, cookies=cookies, follow_redirects=False, root_path=root_path)
 
     return browser
+
+
+@pytest.fixture
+def ada(browser_of: BrowserOf) -> TestClient:
+    return browser_of("ada")
+
+
+@pytest.fixture
+def uma(browser_of: BrowserOf) -> TestClient:
+    return browser_of("uma")
+
+
+@pytest.fixture
+def vic(browser_of: BrowserOf) -> TestClient:
+    return browser_of("vic")
+
+
+@pytest.fixture
+def nobody(browser_of: BrowserOf) -> TestClient:
+    return browser_of()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,14 +11,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import sync_playwright
 from tests.evaluation.in_use.logs import in_use
-from tests.plugins.page_form import PAGE
+from tests.plugins.page_form import PAGE, BrowserOf
 from tests.plugins.test_agreement import NO_DISTANCE, Case, add
 
 from skinlesion.foundation import layout
 from skinlesion.registry.switch import promote
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    pass
 
 CHROMIUM = shutil.which("chromium")
 
@@ -35,7 +34,7 @@ def test_axe_finds_nothing_serious(
     scheme: Literal["light", "dark"],
     tmp_path: Path,
     two_classifiers: Path,
-    browser_of: Callable[..., TestClient],
+    browser_of: BrowserOf,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     models = tmp_path / "models"

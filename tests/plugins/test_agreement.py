@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.measured import known, metrics_record
-from tests.plugins.page_form import PAGE
+from tests.plugins.page_form import PAGE, BrowserOf
 from tests.training_record import training_record, write_training_record
 from tests.two_classifiers import RULE
 
@@ -44,7 +44,7 @@ from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    pass
 
 PLOTS = dict.fromkeys(("confusion_matrix", "roc", "reliability", "risk_coverage", "history"), b"")
 NO_DISTANCE = "The model gives no distance: too few training images."
@@ -130,7 +130,7 @@ def shown(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     two_classifiers: Path,
-    browser_of: Callable[..., TestClient],
+    browser_of: BrowserOf,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shown]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,12 +78,9 @@ def surfaces(
 
 
 def test_every_surface_says_the_same(
-    models: Path,
-    browser_of: Callable[..., TestClient],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    models: Path, vic: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client, path = browser_of("vic"), layout.shadowed(models)
+    client, path = vic, layout.shadowed(models)
     for name, text in surfaces(models, client, monkeypatch, capsys).items():
         assert "the shadow" not in text.lower(), name
     ShadowRecord(at="2026-12-01T00:00:00+00:00", agreements=(FOUND,)).write(path)

@@ -37,10 +37,10 @@ def stored_dags(airflow_database: Path) -> None:
 
 @pytest.fixture
 def start(
-    stored_dags: None, browser_of: Callable[..., TestClient], token_of: Callable[[str], str]
+    stored_dags: None, nobody: TestClient, token_of: Callable[[str], str]
 ) -> Callable[[str, dict[str, Any]], Any]:
     def post(dag_id: str, conf: dict[str, Any]) -> Any:
-        return browser_of().post(
+        return nobody.post(
             f"/api/v2/dags/{dag_id}/dagRuns",
             json={"logical_date": None, "conf": conf},
             headers={"authorization": f"Bearer {token_of('ada')}"},
@@ -111,10 +111,10 @@ def test_a_run_with_parameters_of_the_dag_is_created(start: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"conf": 3}', b'{"conf": {"epohcs": 3}'])
 def test_what_is_no_request_for_a_run_is_left_to_airflow(
-    stored_dags: None, browser_of: Callable[..., TestClient], token_of: Callable[[str], str], body: bytes
+    stored_dags: None, nobody: TestClient, token_of: Callable[[str], str], body: bytes
 ) -> None:
     headers = {"authorization": f"Bearer {token_of('ada')}", "content-type": "application/json"}
-    answer = browser_of().post("/api/v2/dags/skin_lesion_retrain/dagRuns", content=body, headers=headers)
+    answer = nobody.post("/api/v2/dags/skin_lesion_retrain/dagRuns", content=body, headers=headers)
     assert answer.status_code == 422
 
 
