@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
@@ -13,20 +12,12 @@ from playwright.sync_api import sync_playwright
 from tests.evaluation.in_use.logs import in_use
 from tests.plugins.page_form import PAGE, BrowserOf
 from tests.plugins.test_agreement import NO_DISTANCE, Case, add
+from tests.plugins.test_page_in_browser import CHROMIUM, pytestmark
 
 from skinlesion.foundation import layout
 from skinlesion.registry.switch import promote
 
-if TYPE_CHECKING:
-    pass
-
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
-]
+__all__ = ["pytestmark"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 import pytest
 from tests.measured import known, metrics_record
 from tests.plugins.page_form import PAGE, BrowserOf
+from tests.prediction.real_server import wait_until
 from tests.training_record import training_record, write_training_record
 from tests.two_classifiers import RULE
 
@@ -163,12 +163,8 @@ def shown(
     promote(models, number, actor="ann", reason="To serve it")
     config = PipelineConfig.of({"models": models})
     with TestClient(create_app(config, ServerSettings()), base_url="http://localhost") as client:
-        answer = client.get("/v1/model")
-        until = time.monotonic() + 30
-        while answer.status_code == 503 and time.monotonic() < until:
-            time.sleep(0.1)
-            answer = client.get("/v1/model")
-        api = answer.raise_for_status().json()
+        wait_until(lambda: client.get("/v1/model").status_code != 503)
+        api = client.get("/v1/model").raise_for_status().json()
     rule = DecisionRule.read(Candidate(layout.candidate(models, "run")).decision_rule)
     yield Shown(metrics, rule, {name: said(text) for name, text in by_name.items()}, api)
 

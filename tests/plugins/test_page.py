@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.measured import known
 from tests.plugins import models_folder
 from tests.plugins.page_form import FROM_THE_PAGE, PAGE, BrowserOf, fields, form_of, send
 
@@ -41,8 +42,7 @@ def rows_of(html: str, heading: str) -> list[str]:
 
 
 def test_it_says_what_is_in_service_since_when_by_whom_and_why(vic: TestClient, models: Path) -> None:
-    now = in_service.read(models)
-    assert now is not None
+    now = known(in_service.read(models))
     text = text_of(vic.get(f"{PAGE}/").text)
     since = now.entry.at[:16].replace("T", " ")
     assert f"Version 2 since {since} UTC , by grace." in text
@@ -96,12 +96,9 @@ def test_beside_the_figures_it_says_where_held_out_images_were_relabelled(vic: T
 def test_every_figure_is_drawn_over_the_nights_with_its_interval(vic: TestClient, models: Path) -> None:
     page = vic.get(f"{PAGE}/").text
     charts = re.findall(r"<figure>.*?</figure>", page, re.S)
-    assert [text_of(chart).split(" ")[1:3] for chart in charts] == [
-        ["Balanced", "accuracy"],
-        ["Malignant", "AUROC"],
-        ["Sensitivity", "for"],
-        ["Calibration", "error"],
-    ]  # and not the specificity, which nobody measured
+    titles = [" ".join(text_of(chart).split()[:2]) for chart in charts]
+    # And not the specificity, which nobody measured
+    assert titles == ["Balanced accuracy", "Malignant AUROC", "Sensitivity for", "Calibration error"]
     assert charts[0].count("<circle") == 3
     assert charts[0].count('class="dot champion"') == 1
     assert charts[0].count('class="band"') == 1
@@ -212,12 +209,25 @@ def test_a_rejected_version_is_put_in_service_by_who_says_why(ada: TestClient, m
     assert history.lines(models).all()[-1].what == "promoted"
 
 
-@pytest.mark.parametrize("reason", ["", "  \n "])
-def test_without_a_reason_nothing_changes(ada: TestClient, models: Path, reason: str) -> None:
-    admin, before = ada, history.lines(models).all()
-    answer = send(admin, 1, form_of(admin, 1) | {"reason": reason})
-    assert answer.status_code == 409
-    assert "No reason is given" in answer.text
+@pytest.mark.parametrize(
+    ("version", "change", "status", "said"),
+    [
+        (1, {"reason": ""}, 409, "No reason is given"),
+        (1, {"reason": "  \n "}, 409, "No reason is given"),
+        (1, {"reason": "x" * 501}, 422, ""),
+        (1, {"instead_of": "two"}, 422, ""),
+        (1, {"instead_of": ""}, 409, ""),
+        (9, {}, 404, ""),
+    ],
+    ids=["no reason", "blanks", "too long a reason", "no number", "nothing was in service", "no such version"],
+)
+def test_a_form_that_cannot_be_followed_changes_nothing(
+    ada: TestClient, models: Path, version: int, change: dict[str, str], status: int, said: str
+) -> None:
+    before = history.lines(models).all()
+    answer = send(ada, version, form_of(ada, 1) | {"reason": "A test"} | change)
+    assert answer.status_code == status
+    assert said in answer.text
     assert history.lines(models).all() == before
 
 
@@ -237,22 +247,6 @@ def test_a_version_whose_files_were_altered_is_not_put_in_service(ada: TestClien
     assert answer.status_code == 409
     assert "Nothing has changed" in answer.text
     assert Registry.read(models).version(2).state == "champion"
-
-
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [({"reason": "x" * 501}, 422), ({"instead_of": "two"}, 422), ({"instead_of": ""}, 409)],
-    ids=["too long a reason", "no number", "nothing was in service"],
-)
-def test_a_form_that_was_altered_changes_nothing(
-    ada: TestClient, models: Path, change: dict[str, str], status: int
-) -> None:
-    assert send(ada, 1, form_of(ada, 1) | {"reason": "A test"} | change).status_code == status
-    assert Registry.read(models).version(2).state == "champion"
-
-
-def test_a_version_that_is_none_cannot_be_put_in_service(ada: TestClient, models: Path) -> None:
-    assert send(ada, 9, form_of(ada, 1) | {"reason": "A test"}).status_code == 404
 
 
 def test_a_full_disk_is_told_and_changes_nothing(
@@ -397,7 +391,7 @@ def failed_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
-    vic: TestClient, nobody: TestClient, models: Path, failed_ingest: Path
+    vic: TestClient, models: Path, failed_ingest: Path
 ) -> None:
     page = vic.get(f"{PAGE}/run", params=FAILED).text
     assert "<h1>ingest failed</h1>" in page
@@ -407,7 +401,6 @@ def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
     answer = vic.get(f"{PAGE}/data_report_failed.html")
     assert "The failed data report" in answer.text
     assert "sandbox" in answer.headers["content-security-policy"]
-    assert nobody.get(f"{PAGE}/data_report_failed.html").status_code == 401
 
 
 def test_the_tab_shows_no_data_report_of_a_later_run(vic: TestClient, models: Path, failed_ingest: Path) -> None:
@@ -427,22 +420,8 @@ def test_it_says_which_version_is_the_reference_and_how_often_the_held_out_lesio
     vic: TestClient, models: Path
 ) -> None:
     look = {"reference": 1, "lesions": 120, "confidence": 0.97, "p_worse": 0.2, "is_draw": True, "is_better": False}
-    verdict = {
-        "passed": False,
-        "is_too_few": True,
-        "against": 2,
-        "lost": ["Too few."],
-        "look": look,
-        "at": "2026-07-04",
-    }
-    entry = {
-        "at": "2026-07-04",
-        "what": "judged",
-        "actor": "ann",
-        "version": 3,
-        "reason": "As it is",
-        "verdict": verdict,
-    }
+    verdict = {"passed": False, "is_too_few": True, "against": 2, "lost": ["Few"], "look": look, "at": "2026-07-04"}
+    entry = {"at": "2026-07-04", "what": "judged", "actor": "ann", "version": 3, "reason": "It is", "verdict": verdict}
     with history.path(models).open("a") as file:
         file.write(json.dumps(entry) + "\n")
     page = vic.get(f"{PAGE}/").text

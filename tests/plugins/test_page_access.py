@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.measured import known
 from tests.plugins.page_form import FROM_THE_PAGE, PAGE, BrowserOf, form_of, send
 
 from skinlesion.registry import history, in_service
@@ -23,6 +24,8 @@ READABLE = {
     "/versions/2/report.html": 200,
     "/versions/2/roc.png": 200,
     "/history": 200,
+    "/in-use": 200,
+    "/change_plan.html": 200,
     "/compare?first=1&second=9": 404,
     "/run?dag_id=skin_lesion_retrain&run_id=x": 200,
     "/page.css": 200,
@@ -104,8 +107,7 @@ def test_who_may_edit_the_dag_may_write(browser_of: BrowserOf, models: Path, nam
     browser = browser_of(name)
     answer = send(browser, 1, form_of(browser, 1) | {"reason": "because"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}/")
-    now = in_service.read(models)
-    assert now is not None
+    now = known(in_service.read(models))
     assert (now.version, now.entry.actor, now.entry.reason) == (1, name, "because")
 
 
@@ -165,7 +167,7 @@ def test_nothing_but_a_post_writes(ada: TestClient, unchanged: Callable[[], bool
     assert unchanged()
 
 
-@pytest.mark.parametrize("path", ["/", "/versions/2", "/versions/2/report.html", "/nothing", "/page.css"])
+@pytest.mark.parametrize("path", ["/", "/versions/2", "/versions/2/report.html", "/in-use", "/nothing", "/page.css"])
 def test_every_answer_forbids_what_it_does_not_need(ada: TestClient, models: Path, path: str) -> None:
     headers = ada.get(PAGE + path).headers
     assert headers["x-content-type-options"] == "nosniff"

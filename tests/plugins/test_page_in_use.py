@@ -49,7 +49,6 @@ def test_it_shows_alarms_with_what_to_do_estimates_and_how_far_each_week_lies(vi
     assert f"{effect.value:+.2f}".replace("-", "−") in text
     assert answer.text.count("<svg") == 3
     assert "ran last" not in text
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 def test_alarms_that_ask_for_the_same_stand_together(vic: TestClient, models: Path) -> None:
@@ -92,10 +91,6 @@ def test_what_a_record_holds_is_text_and_never_markup(vic: TestClient, models: P
     made(weeks=2, text=HOSTILE).write(layout.monitored(models))
     page = vic.get(f"{PAGE}/in-use").text
     assert "<script>alert" not in page and "<img" not in page and "49" not in text_of(page).replace("2026", "")
-
-
-def test_nobody_sees_it_without_a_login(nobody: TestClient, models: Path) -> None:
-    assert nobody.get(f"{PAGE}/in-use").status_code == 401
 
 
 def test_a_year_of_weeks_is_shown_at_once(vic: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

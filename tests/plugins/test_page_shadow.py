@@ -88,7 +88,7 @@ def test_every_surface_says_the_same(
     assert FOUND.sentences[0] in shown.pop("in use")
     for name, text in shown.items():
         assert SAID in text, name
-    assert "| Benign | 51 | 0 | 1,002 | 0 |" in shown["question"]
+    assert "| version 1 / version 2 |" in shown["question"] and "| Benign | 51 | 0 | 1,002 | 0 |" in shown["question"]
     assert "Benign 51 0 1,002 0" in shown["version"]
     assert "the shadow" not in text_of(client.get(f"{PAGE}/versions/1").text).lower()
     path.write_text("{")
