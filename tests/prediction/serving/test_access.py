@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from tests.measured import known
 from tests.prediction.real_server import Models, Served, answer_to, drawn, problem, served, upload_head
 
 from skinlesion.command_line.main import main
@@ -52,8 +53,7 @@ def test_a_server_that_others_can_reach_does_not_start_without_a_token(
     with pytest.raises(DataError, match="SKINLESION_API_TOKEN"):
         api_token(ServerSettings.of({"host": host}))
     monkeypatch.setenv("SKINLESION_API_TOKEN", TOKEN)
-    token = api_token(ServerSettings.of({"host": host}))
-    assert token is not None
+    token = known(api_token(ServerSettings.of({"host": host})))
     assert TOKEN not in repr(token)
 
 
@@ -63,20 +63,6 @@ def test_a_token_that_is_no_good_is_refused_without_being_shown(token: str, monk
     with pytest.raises(DataError, match="SKINLESION_API_TOKEN: expected at least 16") as refused:
         api_token(ServerSettings.of({}))
     assert token not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"ports": "1"}, "There is no setting `ports`. Did you mean `port`"),
-        ({"port": "70000"}, "Setting `port`: "),
-        ({"max_images": "0"}, "greater than or equal to 1"),
-        ({"upload_seconds": "soon"}, "valid number"),
-    ],
-)
-def test_a_wrong_setting_is_named(settings: dict[str, str], said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        ServerSettings.of(settings)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.prediction.real_server import Models, drawn, probabilities, problem, served, wait_until
+from tests.registry.test_damage import BOTH, Harm
 from tests.two_classifiers import RULE
 
 from skinlesion.data.labels.classes import LABELS
@@ -133,57 +132,25 @@ def test_what_cannot_be_used_is_refused_and_the_old_model_goes_on_serving(models
         assert server.status_of("/readyz") == 200
 
 
-def record_of(models: Models) -> Path:
-    return layout.release_in_service(models.folder) / model_files.RECORD
-
-
-def write_record(models: Models, content: bytes) -> None:
-    path = record_of(models).resolve()
-    path.unlink()
-    path.write_bytes(content)
-
-
-def other_rule(models: Models) -> None:
-    record = json.loads(record_of(models).read_bytes())
-    record["decision_rule"]["malignant_threshold"] = 0.99
-    write_record(models, json.dumps(record).encode())
-
-
-def in_a_circle(models: Models) -> None:
-    link = layout.release_in_service(models.folder)
-    link.unlink()
-    link.symlink_to(link.name)
-
-
-def a_folder(models: Models) -> None:
-    path = record_of(models).resolve()
-    path.unlink()
-    path.mkdir()
-
-
-DAMAGE: dict[str, Callable[[Models], object]] = {
-    "half a record": lambda models: write_record(models, record_of(models).read_bytes()[:99]),
-    "{}": lambda models: write_record(models, b"{}"),
-    "nothing": lambda models: write_record(models, b""),
-    "no record": lambda models: record_of(models).resolve().unlink(),
-    "a folder": a_folder,
-    "another rule": other_rule,
-    "no rule": lambda models: (models.releases[-1] / model_files.RULE_FILE).unlink(),
-    "no .h5": lambda models: (models.releases[-1] / model_files.H5).unlink(),
-    "a circle of links": in_a_circle,
-}
+DAMAGE: dict[str, Harm] = {
+    what: BOTH[what]
+    for what in (
+        "half a record", "{}", "an empty record", "no record", "a record that is a folder", "no decision rule's file",
+        "another decision rule in the record", "no .h5", "a link to itself",
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
 def test_a_server_keeps_the_model_that_it_has_and_none_begins_to_answer_where_the_record_is_damaged(
-    models: Models, harm: Callable[[Models], object]
+    models: Models, harm: Harm
 ) -> None:
     """The server went on with the .h5 without its decision rule: a picture that was malignant became benign."""
     models.switch_to("b")
     with served(models.folder) as server:
         server.wait_for("run-b")
         before = server.prediction(drawn(1))
-        harm(models)
+        harm(models.folder)
         server.wait_for_refusal("models rollback")
         assert server.prediction(drawn(1)) == before
         with served(models.folder, is_ready=False) as another:
