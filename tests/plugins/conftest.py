@@ -98,15 +98,21 @@ def nobody(browser_of: BrowserOf) -> TestClient:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder that the page shows, which is not there yet."""
+    monkeypatch.setenv("SKINLESION_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def models(empty_models: Path) -> Path:
     """The models folder that the page shows: version 1 was in service, 2 is, 3 was judged and lost."""
     from skinlesion.registry.switch import promote
 
-    folder = tmp_path / "models"
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+    folder = empty_models
     for run, passed in (("first", True), ("second", True), ("third", False)):
         number = models_folder.add(folder, run)
-        models_folder.judge(folder, number, run, passed=passed, against=number - 1 or None)
+        models_folder.judge(folder, number, passed=passed)
         if passed:
             promote(folder, number, actor="grace", reason=f"It is {run}")
     return folder

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ import pytest
 from tests.measured import known, metrics_record
 from tests.plugins.page_form import PAGE, BrowserOf
 from tests.prediction.real_server import wait_until
+from tests.trained import skinlesion
 from tests.training_record import training_record, write_training_record
 from tests.two_classifiers import RULE
 
-from skinlesion.command_line import main as cli
 from skinlesion.evaluation.html_report import ReportContext, render_report
 from skinlesion.evaluation.model_card import render_model_card
 from skinlesion.evaluation.model_metrics import model_metrics
@@ -128,16 +127,13 @@ class Shown:
 @pytest.fixture(params=CASES.values(), ids=list(CASES))
 def shown(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
+    empty_models: Path,
     two_classifiers: Path,
     browser_of: BrowserOf,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shown]:
     from starlette.testclient import TestClient
 
-    case, models = request.param, tmp_path / "models"
-    monkeypatch.setenv("SKINLESION_MODELS", str(models))
+    case, models = request.param, empty_models
     if case.has_champion:
         before, _ = add(models, "before", Case(300), two_classifiers / "b")
         promote(models, before, actor="ann", reason="It is the first")
@@ -154,12 +150,8 @@ def shown(
         "card": page.get(f"{PAGE}/versions/{number}/model_card.md").text,
         "question": question.replace("|", " "),
     }
-    for words in (["show", str(number)], ["list"]):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["skinlesion", "models", *words])
-        with pytest.raises(SystemExit):
-            cli.main()
-        by_name[f"models {words[0]}"] = capsys.readouterr().out
+    for words in (("show", number), ("list",)):
+        by_name[f"models {words[0]}"] = skinlesion("models", *words).stdout
     promote(models, number, actor="ann", reason="To serve it")
     config = PipelineConfig.of({"models": models})
     with TestClient(create_app(config, ServerSettings()), base_url="http://localhost") as client:

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
-    return folder
+def models(empty_models: Path) -> Path:
+    empty_models.mkdir()
+    return empty_models
 
 
 def monitored(models: Path, weeks: int, **shift: Any) -> MonitorRecord:
@@ -93,12 +91,9 @@ def test_what_a_record_holds_is_text_and_never_markup(vic: TestClient, models: P
     assert "<script>alert" not in page and "<img" not in page and "49" not in text_of(page).replace("2026", "")
 
 
-def test_a_year_of_weeks_is_shown_at_once(vic: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    used = in_use(tmp_path)
-    monkeypatch.setenv("SKINLESION_MODELS", str(used.models))
-    used.week(0)
-    found = used.monitor()
-    found.model_copy(update={"weeks": found.weeks * 53}).write(layout.monitored(used.models))
+def test_a_year_of_weeks_is_shown_at_once(vic: TestClient, models: Path) -> None:
+    found = monitored(models, 1)
+    found.model_copy(update={"weeks": found.weeks * 53}).write(layout.monitored(models))
     vic.get(f"{PAGE}/in-use")
     start = time.process_time()
     assert vic.get(f"{PAGE}/in-use").status_code == 200

@@ -96,20 +96,6 @@ def test_a_run_that_names_a_place_is_refused_with_where_the_place_is_set(
     assert value not in detail
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "conf"),
-    [
-        ("skin_lesion_retrain", {"weights": "/other/weights.h5"}),
-        ("skin_lesion_predict", {"images": "dataset/../../other"}),
-        ("skin_lesion_predict", {"table": "../found.csv"}),
-    ],
-)
-def test_a_parameter_with_a_path_that_is_not_the_installations_is_refused(
-    start: Any, dag_id: str, conf: dict[str, str]
-) -> None:
-    assert start(dag_id, conf).status_code == 400
-
-
 def test_a_run_with_parameters_of_the_dag_is_created(start: Any) -> None:
     answer = start("skin_lesion_retrain", {"epochs": 3})
     assert answer.status_code == 200, answer.text
