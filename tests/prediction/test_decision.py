@@ -89,14 +89,6 @@ def test_a_rule_is_written_with_the_bytes_that_a_model_is_compared_by(tmp_path: 
     assert RULE.measured({"images": 8}).inner_fold == {"images": 8}
 
 
-def test_a_model_without_a_rule_is_refused_with_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as raised:
-        rule_beside(tmp_path / "model.tflite")
-    assert str(tmp_path / "decision_rule.json") in str(raised.value)
-    assert "expected the decision rule of model.tflite" in str(raised.value)
-    assert "Copy the rule that train wrote there" in str(raised.value)
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.prediction.real_server import Models, drawn
 from tests.strange_files import STRANGE, make_strange, watched
+from tests.trained import skinlesion
 
-from skinlesion.command_line import main as cli
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy, locked
@@ -41,11 +40,7 @@ def config(models: Models, tmp_path: Path) -> PipelineConfig:
 
 def command(config: PipelineConfig, *arguments: object) -> int:
     """Run `skinlesion predict`; return its exit status."""
-    words = ["predict", "--models", config.models, "--quiet", *arguments]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(sys, "argv", ["skinlesion", *map(str, words)])
-        cli.main()
-    return int(ended.value.code or 0)
+    return skinlesion("predict", "--models", config.models, "--quiet", *arguments).returncode
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -70,11 +65,10 @@ def test_slices_by_hand_then_the_command_give_the_same_table(
     assert sliced.read_bytes() == whole.read_bytes()
 
 
-def test_a_slice_needs_a_table_it_belongs_to(
-    images: Path, config: PipelineConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(config, "--shard", "1/2", images) == 2
-    assert "--shard: expected --output as well" in capsys.readouterr().err
+def test_a_slice_needs_a_table_it_belongs_to(images: Path, config: PipelineConfig) -> None:
+    ended = skinlesion("predict", "--models", config.models, "--shard", "1/2", images)
+    assert ended.returncode == 2
+    assert "--shard: expected --output as well" in ended.stderr
 
 
 def test_all_shards_ask_the_model_of_the_start_whatever_is_promoted_in_the_middle(
@@ -203,7 +197,9 @@ def test_a_model_named_by_its_file_has_no_number_and_needs_its_decision_rule(
     assert (run.version, run.write_table(config).done) == (None, 5)
     (model.parent / "decision_rule.json").unlink()
     run = PredictionRun.start(config, [images], tmp_path / "found.csv", model)
-    with pytest.raises(DataError, match=r"decision_rule\.json is missing: expected the decision rule of .*\.tflite"):
+    with pytest.raises(
+        DataError, match=r"decision_rule\.json is missing: expected the decision rule of .*\.tflite.*Copy the rule"
+    ):
         run.write_table(config)
 
 
@@ -243,10 +239,10 @@ def test_a_linked_folder_is_predicted_and_one_that_leads_back_is_named(
 
 @pytest.mark.parametrize("kind", STRANGE)
 def test_a_model_that_is_no_file_is_one_clear_error(
-    images: Path, config: PipelineConfig, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+    images: Path, config: PipelineConfig, tmp_path: Path, kind: str
 ) -> None:
     make_strange(kind, tmp_path / "model.tflite")
     with watched(tmp_path):
-        status = command(config, "--model", tmp_path / "model.tflite", "--output", tmp_path / "found.csv", images)
-    assert status == 2
-    assert "model.tflite" in capfd.readouterr().err.replace("\n", "")
+        ended = skinlesion("predict", "--model", tmp_path / "model.tflite", "--output", tmp_path / "found.csv", images)
+    assert ended.returncode == 2
+    assert "model.tflite" in ended.stderr.replace("\n", "")

@@ -305,13 +305,15 @@ def test_a_diagnosis_that_does_not_fit_is_named_and_none_is_noted(
     assert CASE not in found["detail"]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"diagnoses": []}', b"\xff\xfe"])
-def test_what_is_no_list_of_diagnoses_is_refused(logging_server: Served, body: bytes) -> None:
-    problem(logging_server.client.post("/v1/diagnoses", content=body), 422)
-
-
-def test_more_than_the_server_accepts_is_refused(logging_server: Served) -> None:
-    problem(logging_server.client.post("/v1/diagnoses", content=b" " * 1_100_000), 413)
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        *((body, 422) for body in (b"", b"[]", b"{", b'{"diagnoses": []}', b"\xff\xfe")),
+        pytest.param(b" " * 1_100_000, 413, id="too long"),
+    ],
+)
+def test_what_is_no_list_of_diagnoses_or_too_long_is_refused(logging_server: Served, body: bytes, status: int) -> None:
+    problem(logging_server.client.post("/v1/diagnoses", content=body), status)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,10 +12,6 @@ from tests.prediction.real_server import Models, Served, drawn, problem, served
 
 def grey(width: int, height: int, level: int = 0) -> Image.Image:
     return Image.new("L", (width, height), level)
-
-
-def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
 
 
 @pytest.mark.parametrize(
@@ -37,23 +30,6 @@ def with_comment(jpeg: bytes, comment: bytes) -> bytes:
 def test_a_harmful_file_is_refused_with_its_reason(content: bytes, reason: str, shared: Served) -> None:
     assert reason in problem(shared.predict(content), 422)["detail"]
     assert shared.predict(drawn(1)).status_code == 200
-
-
-def test_what_a_file_holds_beside_its_image_changes_no_answer(shared: Served) -> None:
-    image, zipped = drawn(1), io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as archive:
-        archive.writestr("run.sh", b"x")
-    files = (
-        image,
-        image + drawn(2, (96, 72)),  # a camera's preview
-        image + b"\x00\x00\x00\x18ftypmp42" + bytes(500),  # a phone's film
-        image + zipped.getvalue(),
-        image + b"<html><script>alert(1)</script>",
-        with_comment(image, b"<?php system($_GET[0]); ?>"),
-    )
-    answers = [answer | {"file": ""} for answer in shared.predict(*files).json()["predictions"]]
-    assert "probabilities" in answers[0]
-    assert answers == [answers[0]] * len(files)
 
 
 def test_nothing_of_an_image_is_logged_or_written(

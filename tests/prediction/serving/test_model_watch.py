@@ -17,7 +17,6 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.serving import model_watch, served_model
-from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.registry import model_files
 
 SENDERS = 3
@@ -160,38 +159,29 @@ def test_a_server_keeps_the_model_that_it_has_and_none_begins_to_answer_where_th
         server.wait_for("run-a")
 
 
-def test_a_record_that_could_not_be_read_for_a_while_is_read_again(
-    models: Models, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [
+        (Path, "read_bytes", OSError(errno.EIO, "Input/output error")),
+        (model_watch, "load", RuntimeError("a bug")),
+    ],
+    ids=["a disk that fails", "an error of the program"],
+)
+def test_what_failed_for_a_while_is_tried_again(
+    models: Models, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception
 ) -> None:
     """A disk that failed once kept the server at the old model until the next switch."""
-    read, failing = Path.read_bytes, threading.Event()
+    work, failing = getattr(owner, name), threading.Event()
 
-    def read_bytes(path: Path) -> bytes:
-        if failing.is_set() and path.name == model_files.TFLITE:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(path)
+    def work_or_fail(path: Path, *more: object) -> object:
+        if failing.is_set() and path.name in (model_files.TFLITE, models.folder.name):
+            raise error
+        return work(path, *more)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(owner, name, work_or_fail)
     with served(models.folder) as server:
         failing.set()
         models.switch_to("b")
-        server.wait_for_refusal("Input/output error")
-        failing.clear()
-        server.wait_for("run-b")
-
-
-def test_an_error_of_the_program_does_not_end_the_watch(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    load, failing = served_model.load, threading.Event()
-
-    def load_or_fail(folder: Path, threads: int) -> ServedModel:
-        if failing.is_set():
-            raise RuntimeError("a bug")
-        return load(folder, threads)
-
-    monkeypatch.setattr("skinlesion.prediction.serving.model_watch.load", load_or_fail)
-    with served(models.folder) as server:
-        failing.set()
-        models.switch_to("b")
-        server.wait_for_refusal("a bug")
+        server.wait_for_refusal(str(error.args[-1]))
         failing.clear()
         server.wait_for("run-b")
