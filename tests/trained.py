@@ -48,7 +48,7 @@ def options(**more: object) -> list[str]:
     return [word for name, value in (SETTINGS | more).items() for word in ("--set", f"{name}={value}")]
 
 
-def skinlesion(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def skinlesion(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Call the command in this process, and return its status and what it writes."""
     command = ["skinlesion", *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:

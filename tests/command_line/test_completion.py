@@ -9,21 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.command_line.called import Skinlesion
 from tests.plugins.models_folder import many
+from tests.trained import skinlesion
 
 Offered = Callable[..., list[str]]
 
 
 @pytest.fixture
-def offered(skinlesion: Skinlesion, monkeypatch: pytest.MonkeyPatch) -> Offered:
+def offered(monkeypatch: pytest.MonkeyPatch) -> Offered:
     """Return a function that gives what bash would offer for the last of the words."""
 
     def offered(*words: str) -> list[str]:
         monkeypatch.setenv("_SKINLESION_COMPLETE", "complete_bash")
         monkeypatch.setenv("COMP_WORDS", " ".join(("skinlesion", *words)))
         monkeypatch.setenv("COMP_CWORD", str(len(words)))
-        return skinlesion().out.split()
+        return skinlesion().stdout.split()
 
     return offered
 
@@ -48,12 +48,6 @@ def test_where_no_registry_can_be_read_no_version_is_offered(offered: Offered, t
     (tmp_path / "registry").mkdir()
     (tmp_path / "registry" / "versions.jsonl").write_text("no registry\n")
     assert offered("models", "show", "--models", str(tmp_path), "") == []
-
-
-def test_the_shells_script_is_shown(skinlesion: Skinlesion, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Typer asks which shell the process was started from, which here is pytest's business.
-    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
-    assert "_SKINLESION_COMPLETE=complete_" in skinlesion("--show-completion", "bash").out
 
 
 def test_completing_loads_no_heavy_package() -> None:

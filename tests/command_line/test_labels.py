@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.trained import skinlesion
 
-from skinlesion.command_line import main as cli
 from skinlesion.data.labels.joined import join_tables
 from skinlesion.data.report.labels_summary import fallback_counts, labels_summary
-
-LabelsCommand = Callable[..., tuple[int | str, str, str]]
 
 OWN = "image,dx,lesion_id,patient_id\nA,nv,L1,\nB,Zebra,L1,\nC,mel,,P1\nD,,,\nE,akiec,,\n,nv,,\nF,nv,,\n"
 TRUTH = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nE,0,0,0,0,0,0,0,1,0\nF,1,0,0,0,0,0,0,0,0\n"
@@ -25,22 +22,9 @@ def tables(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "own.csv"), str(tmp_path / "truth.csv")]
 
 
-@pytest.fixture
-def labels_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LabelsCommand:
-    def labels_command(*arguments: object) -> tuple[int | str, str, str]:
-        monkeypatch.setattr("sys.argv", ["skinlesion", "labels", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return labels_command
-
-
-def test_the_json_file_says_what_the_tables_become(
-    labels_command: LabelsCommand, tables: list[str], tmp_path: Path
-) -> None:
-    status, _, error = labels_command(*tables, "--json", tmp_path / "labels.json", "--quiet")
-    assert (status, error) == (0, "")
+def test_the_json_file_says_what_the_tables_become(tables: list[str], tmp_path: Path) -> None:
+    ended = skinlesion("labels", *tables, "--json", tmp_path / "labels.json", "--quiet")
+    assert (ended.returncode, ended.stderr) == (0, "")
     found = json.loads((tmp_path / "labels.json").read_text())
     assert found["rows"] == 7
     assert found["classes"] == {"benign": 1, "malignant": 2, "unknown": 1}
@@ -61,56 +45,47 @@ def test_the_json_file_says_what_the_tables_become(
     ]
 
 
-def test_the_terminal_shows_the_same(labels_command: LabelsCommand, tables: list[str]) -> None:
-    status, shown, _ = labels_command(*tables)
-    assert status == 0
-    for text in (
-        "isic-2019",
-        "7 images, 2 of them refused",
-        "malignant",
-        "zebra",
-        "akiec became scc",
-        "F: own.csv row 8 'nv'",
-    ):
-        assert text in shown
+def test_the_terminal_shows_the_same(tables: list[str]) -> None:
+    ended = skinlesion("labels", *tables)
+    assert ended.returncode == 0
+    for text in ("isic-2019", "7 images, 2 of them refused", "zebra", "akiec became scc", "F: own.csv row 8 'nv'"):
+        assert text in ended.stdout
 
 
-def test_a_setting_decides_the_class_of_actinic_keratosis(labels_command: LabelsCommand, tmp_path: Path) -> None:
+def test_a_setting_decides_the_class_of_actinic_keratosis(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("image,dx\nA,ak\n")
     file = tmp_path / "labels.json"
     for setting, label in (("indeterminate", "unknown"), ("malignant", "malignant")):
-        labels_command(tmp_path / "own.csv", "--json", file, "-q", "--set", f"actinic_keratosis={setting}")
+        skinlesion("labels", tmp_path / "own.csv", "--json", file, "-q", "--set", f"actinic_keratosis={setting}")
         assert json.loads(file.read_text())["classes"][label] == 1
-    status, _, error = labels_command(tmp_path / "own.csv", "--set", "actinic_keratosis=benign")
-    assert status == 2
-    assert "Setting `actinic_keratosis`" in error
+    ended = skinlesion("labels", tmp_path / "own.csv", "--set", "actinic_keratosis=benign")
+    assert ended.returncode == 2
+    assert "Setting `actinic_keratosis`" in ended.stderr
 
 
-def test_without_tables_those_of_the_data_set_are_shown(labels_command: LabelsCommand, tmp_path: Path) -> None:
+def test_without_tables_those_of_the_data_set_are_shown(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "truth.csv").write_text(TRUTH)
-    status, shown, _ = labels_command("--dataset", tmp_path)
-    assert status == 0
-    assert "truth.csv" in shown
+    ended = skinlesion("labels", "--dataset", tmp_path)
+    assert ended.returncode == 0
+    assert "truth.csv" in ended.stdout
 
 
-def test_an_unusable_table_ends_it_with_its_message(labels_command: LabelsCommand, tmp_path: Path) -> None:
+def test_an_unusable_table_ends_it_with_its_message(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("colour\nred\n")
-    status, shown, error = labels_command(tmp_path / "own.csv")
-    assert (status, shown) == (2, "")
-    assert "lacks the columns image, dx" in error
-    assert "Traceback" not in error
+    ended = skinlesion("labels", tmp_path / "own.csv")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "lacks the columns image, dx" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
-def test_words_that_would_mark_up_the_terminal_are_shown_as_they_are(
-    labels_command: LabelsCommand, tmp_path: Path
-) -> None:
+def test_words_that_would_mark_up_the_terminal_are_shown_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("image,dx\nA,[bold]x[/bold]\nB,[/nothing]\nC,\x1b[2J\n")
-    status, shown, _ = labels_command(tmp_path / "own.csv")
-    assert status == 0
-    assert "[bold]x[/bold]" in shown
-    assert "[/nothing]" in shown
-    assert "\x1b[2J" not in shown
+    ended = skinlesion("labels", tmp_path / "own.csv")
+    assert ended.returncode == 0
+    assert "[bold]x[/bold]" in ended.stdout
+    assert "[/nothing]" in ended.stdout
+    assert "\x1b[2J" not in ended.stdout
 
 
 def test_tables_of_nothing_but_refused_rows_are_shown_too(tmp_path: Path) -> None:

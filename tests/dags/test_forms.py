@@ -69,6 +69,17 @@ ACCEPTED = [
 ]  # fmt: skip
 
 
+def refuses(param: Any, value: Any) -> bool:
+    """Return whether a field of a form does not take a value."""
+    from airflow.sdk.exceptions import ParamValidationError
+
+    try:
+        copy.deepcopy(param).resolve(value)
+    except ParamValidationError:
+        return True
+    return False
+
+
 @pytest.fixture
 def field(retrain: Any, promote: DAG, monitor: DAG) -> Callable[[str], Any]:
     """Return a field of the form, apart from the DAG's: to resolve a value sets it."""
@@ -93,12 +104,13 @@ def test_every_setting_is_in_the_form_with_title_and_text(name: str, field: Call
     assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]
 
 
-def test_every_field_has_a_title_and_a_text(each_dag: Any) -> None:
+def test_every_field_has_a_title_a_text_and_a_default_so_that_a_failure_can_be_told(each_dag: Any) -> None:
     for name in each_dag.params:
         field = each_dag.params.get_param(name)
         assert field.schema["title"], name
         assert field.description.endswith("."), name
         assert "`" not in field.description, name
+        copy.deepcopy(field).resolve()
 
 
 def test_a_dozen_fields_stand_first_and_the_rest_is_closed(each_dag: Any) -> None:
@@ -116,55 +128,60 @@ def test_no_form_asks_for_a_place(each_dag: Any) -> None:
 @pytest.mark.parametrize("place", PLACES_ELSEWHERE)
 def test_no_field_takes_a_path_or_an_address(each_dag: Any, place: str) -> None:
     """Lost otherwise: a run that anybody may trigger moved files out of the models folder and read file:///other."""
-    from airflow.sdk.exceptions import ParamValidationError
-
     # What the ISIC Archive is asked for goes to the installation's address; of the images, the first task refuses.
     for name in set(each_dag.params) - {"isic_query", "images"}:
-        with pytest.raises(ParamValidationError):
-            copy.deepcopy(each_dag.params.get_param(name)).resolve(place)
+        assert refuses(each_dag.params.get_param(name), place), name
 
 
 def test_the_form_offers_the_file_of_weights_that_the_installation_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     from skin_lesion_dag_settings import trigger_form
 
     monkeypatch.setenv("SKINLESION_WEIGHTS", "/data/mobilenet.h5")
     assert trigger_form(["weights"])["weights"].resolve() == "/data/mobilenet.h5"
     for own in ("imagenet", "/data/mobilenet.h5"):
         assert trigger_form(["weights"])["weights"].resolve(own) == own
-    with pytest.raises(ParamValidationError):
-        trigger_form(["weights"])["weights"].resolve("/data/other.h5")
+    assert refuses(trigger_form(["weights"])["weights"], "/data/other.h5")
 
 
-def test_the_forms_have_nothing_else(retrain: Any, promote: DAG, monitor: DAG) -> None:
+def test_the_forms_have_nothing_else(retrain: Any, promote: DAG, monitor: DAG, predict: DAG) -> None:
     of_promotion = set(PromotionSettings.own_fields()) - PLACES - OF_THE_INSTALLATION
     of_monitor = set(MonitorSettings.own_fields()) - PLACES
     assert set(retrain.params) | of_promotion | of_monitor == set(IN_A_FORM)
     assert set(retrain.params).isdisjoint(of_promotion | of_monitor)
     assert set(monitor.params) == {*of_monitor, "actinic_keratosis"}
     assert set(promote.params) == {"version", *of_promotion, "workers"}
+    assert set(predict.params) == {"images", "table", *OF_A_PREDICTION}
 
 
-@pytest.mark.parametrize(("version", "is_taken"), [(None, True), (1, True), (0, False), ("1", False), (1.5, False)])
-def test_a_version_is_a_number_from_one_on_or_none(promote: DAG, version: Any, is_taken: bool) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
+OF_A_RUN: dict[str, tuple[list[Any], list[Any]]] = {
+    "version": ([None, 1], [0, "1", 1.5]),
+    "images": (
+        ["/data", "dataset/to_predict", "/data/a..b/c", "..a", "x.."],
+        ["..", "../other", "dataset/../../other", "/data/..", "dataset/\0", "a\nb", "", 3],
+    ),
+    "table": (
+        ["found.csv", "2026-11_x.parquet"],
+        ["../found.csv", "/tmp/found.csv", "a/b.csv", ".csv", "found.xlsx", "", None],
+    ),
+}
+"""What the fields that are no settings take, and what they refuse."""
 
-    param = copy.deepcopy(promote.params.get_param("version"))
-    if is_taken:
-        assert param.resolve(version) == version
-    else:
-        with pytest.raises(ParamValidationError):
-            param.resolve(version)
+
+@pytest.mark.parametrize("name", OF_A_RUN)
+def test_a_version_is_a_number_no_folder_of_images_leads_upwards_and_a_table_has_a_plain_name(
+    name: str, promote: DAG, predict: DAG
+) -> None:
+    param = (promote if name == "version" else predict).params.get_param(name)
+    taken, refused = OF_A_RUN[name]
+    assert [copy.deepcopy(param).resolve(value) for value in taken] == taken
+    for value in refused:
+        assert refuses(param, value), value
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_form_and_settings_refuse_the_same(name: str, value: Any, field: Callable[[str], Any]) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     if name in IN_A_FORM:
-        with pytest.raises(ParamValidationError):
-            field(name).resolve(value)
+        assert refuses(field(name), value)
     with pytest.raises(DataError, match=name):
         PipelineConfig.of({name: value})
 
@@ -176,49 +193,8 @@ def test_form_and_settings_accept_the_same(name: str, value: Any, field: Callabl
     PipelineConfig.of({name: value})
 
 
-# --- skin_lesion_predict --------------------------------------------------------------------------------------------
-
-
-def test_the_form_of_a_prediction_asks_for_the_images_and_never_for_the_folder_of_the_table(predict: DAG) -> None:
-    assert set(predict.params) == {"images", "table", *OF_A_PREDICTION}
-    assert "dataset" not in predict.params
-    assert copy.deepcopy(predict.params.get_param("images")).resolve("/data") == "/data"
-
-
-@pytest.mark.parametrize("folder", ["..", "../other", "dataset/../../other", "/data/..", "dataset/\0", "a\nb", "", 3])
-def test_no_folder_of_images_leads_upwards(folder: Any, predict: DAG) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
-    with pytest.raises(ParamValidationError):
-        copy.deepcopy(predict.params.get_param("images")).resolve(folder)
-
-
-@pytest.mark.parametrize("folder", ["dataset/to_predict", "/data/a..b/c", "..a", "x.."])
-def test_a_folder_of_images_may_have_dots_in_its_name(folder: str, predict: DAG) -> None:
-    assert copy.deepcopy(predict.params.get_param("images")).resolve(folder) == folder
-
-
-def test_every_field_has_a_default_so_that_a_failure_can_be_told(each_dag: Any) -> None:
-    for name in each_dag.params:
-        copy.deepcopy(each_dag.params.get_param(name)).resolve()
-
-
 @pytest.mark.parametrize("name", OF_A_PREDICTION)
 def test_the_form_of_a_prediction_has_the_settings_as_they_are(name: str, predict: DAG) -> None:
-    assert predict.params.get_param(name).schema["title"] == PipelineConfig.model_fields[name].title
-    assert copy.deepcopy(predict.params.get_param(name)).resolve() == json.loads(
-        PipelineConfig().model_dump_json()
-    ).get(name)
-
-
-@pytest.mark.parametrize("name", ["found.csv", "2026-11_x.parquet"])
-def test_a_table_has_a_plain_name(name: str, predict: DAG) -> None:
-    assert copy.deepcopy(predict.params.get_param("table")).resolve(name) == name
-
-
-@pytest.mark.parametrize("name", ["../found.csv", "/tmp/found.csv", "a/b.csv", ".csv", "found.xlsx", "", None])
-def test_a_name_that_leads_elsewhere_is_refused_by_the_form(name: Any, predict: DAG) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
-    with pytest.raises(ParamValidationError):
-        copy.deepcopy(predict.params.get_param("table")).resolve(name)
+    param = copy.deepcopy(predict.params.get_param(name))
+    assert param.schema["title"] == PipelineConfig.model_fields[name].title
+    assert param.resolve() == json.loads(PipelineConfig().model_dump_json())[name]

@@ -14,11 +14,14 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageCms
 from tests.dags.run_dag import RunDag
+from tests.prediction.conftest import empty_models, models
 from tests.prediction.real_server import Models, drawn, served
 
 from skinlesion.prediction.classifier import pixels_for_model
 from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.entries import LogKey
+
+__all__ = ["empty_models", "models"]
 
 CANARY = "Kanarienvogel"
 CASE, OTHER = f"Station-{CANARY}-4711", f"{CANARY}-as-table"
@@ -98,12 +101,3 @@ def test_no_canary_is_found_anywhere(
     }
     assert len(seen) >= 6
     assert [(what, where) for where, text in seen.items() for what, part in unwanted.items() if part in text] == []
-
-
-@pytest.fixture
-def models(two_classifiers: Path, tmp_path: Path) -> Models:
-    """Return a models folder with version a in service."""
-    made = Models(tmp_path / "models", two_classifiers)
-    made.folder.mkdir()
-    made.switch_to("a")
-    return made

@@ -13,6 +13,7 @@ from tests.dags.run_dag import RunDag
 from tests.prediction.real_server import Models
 
 from skinlesion.data.sources.drawn.sample import write_sample
+from skinlesion.prediction.folder import refused_beside
 
 IMAGES = 9
 
@@ -89,6 +90,7 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     (merged,) = found["reports"]["merge"]
     assert (merged["images"], merged["refused"], merged["version"]) == (IMAGES, 1, 7)
     assert merged["table"] == str(folder / "found.csv")
+    assert merged["refused_list"] == str(refused_beside(folder / "found.csv"))
     assert merged["host"]
     assert merged["images_per_second"] > 0
     parts = found["reports"]["predict"]
@@ -97,13 +99,12 @@ def test_the_table_is_that_of_the_command_also_after_a_full_disk(
     assert sum(part["kept"] for part in parts) > 0 if fail_once else all(part["kept"] == 0 for part in parts)
 
 
-@pytest.mark.parametrize("place", [pytest.param("nowhere", marks=pytest.mark.slow), "another folder of the machine"])
-def test_a_folder_that_is_missing_or_not_the_installations_fails_the_run_without_a_retry(
-    predict: Callable[..., dict[str, Any]], dataset: Path, tmp_path: Path, place: str
+def test_a_folder_that_is_not_the_installations_fails_the_run_without_a_retry(
+    predict: Callable[..., dict[str, Any]], dataset: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "private.jpg").write_bytes(b"somebody else's")
     before = sorted(dataset.rglob("*"))
-    found = predict(images=str(dataset / "nowhere" if place == "nowhere" else tmp_path), table="other.csv")
+    found = predict(images=str(tmp_path), table="other.csv")
     assert found["state"] == "failed"
     states = tries(found)
     assert states["plan"] == [("failed", 1)]

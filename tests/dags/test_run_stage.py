@@ -51,7 +51,3 @@ def test_the_environment_can_switch_it_off_for_the_nights(
 ) -> None:
     monkeypatch.setenv("SKINLESION_WARM_START", chosen)
     assert settings_of("scheduled").warm_start == expected
-
-
-def test_parameters_become_settings(settings_of: Any) -> None:
-    assert settings_of("manual", epochs=3, fine_tune="none").epochs == 3

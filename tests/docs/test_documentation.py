@@ -143,11 +143,8 @@ def test_the_section_of_a_setting_is_its_own_or_its_class() -> None:
         own: int = 0
         marked: int = Field(0, json_schema_extra={"section": "Marked"})
 
-    assert [reference_pages.section_of(Part, name) for name in ("inherited", "own", "marked")] == [
-        "Base",
-        "Part",
-        "Marked",
-    ]
+    sections = [reference_pages.section_of(Part, name) for name in ("inherited", "own", "marked")]
+    assert sections == ["Base", "Part", "Marked"]
 
 
 def test_links_and_mentions_outside_the_documentation_are_checked(tmp_path: Path) -> None:

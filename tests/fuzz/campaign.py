@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +78,15 @@ DAMAGES: dict[str, Damage] = {
         truncated, cut_out, bits_flipped, noise, zeros, repeated, inserted, header_spoiled, newlines_translated,
     )
 }  # fmt: skip
+
+
+@contextmanager
+def bounded(seconds: float, megabytes: float) -> Iterator[None]:
+    """Fail where what is done takes more time or further memory. A busy machine makes the time longer, so leave room."""
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < megabytes
 
 
 def watched_ingest(what: Literal["images", "tables"], dataset: Path) -> dict[str, Any]:

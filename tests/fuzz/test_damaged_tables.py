@@ -14,6 +14,7 @@ from tests.fuzz.campaign import DAMAGES, Random, watched_ingest
 from skinlesion.data.sources.drawn.sample import write_sample
 
 SEED = 7
+IMAGES = [f"ISIC_{number:07d}" for number in range(6)]
 INGESTED = 5
 """One of so many tables is ingested too."""
 
@@ -134,25 +135,16 @@ def number(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def images() -> list[str]:
-    return [f"ISIC_{number:07d}" for number in range(6)]
-
-
-@pytest.fixture(scope="module")
-def found(
-    images: list[str],
-    number: int,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
+def found(number: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what came of each table: an error's message, or the images that are used."""
     dataset = tmp_path_factory.mktemp("tables") / "dataset"
-    write_sample(dataset, images=len(images), size=(96, 72))
-    for name, file in zip(images, sorted((dataset / "images").iterdir()), strict=True):
+    write_sample(dataset, images=len(IMAGES), size=(96, 72))
+    for name, file in zip(IMAGES, sorted((dataset / "images").iterdir()), strict=True):
         file.rename(file.with_name(f"{name}.jpg"))
     folders = [dataset / name for name in ("tables_to_read", "tables_to_ingest")]
     for folder in folders:
         folder.mkdir()
-    for place, (name, content) in enumerate(damaged_tables(images, number).items()):
+    for place, (name, content) in enumerate(damaged_tables(IMAGES, number).items()):
         for folder in folders[: 1 + (place % INGESTED == 0)]:
             (folder / name).write_bytes(content)
     return watched_ingest("tables", dataset)
@@ -173,9 +165,9 @@ def test_what_a_damaged_table_names_stays_in_the_images_folder(found: dict[str, 
             assert [image for image in names if "/" in image or "\x00" in image or image.startswith(".")] == [], name
 
 
-def test_ingest_uses_only_images_that_are_there(found: dict[str, Any], images: list[str]) -> None:
+def test_ingest_uses_only_images_that_are_there(found: dict[str, Any]) -> None:
     used = [
         set(names) for name, names in found.items() if name.startswith("tables_to_ingest") and isinstance(names, list)
     ]
     assert any(used)
-    assert all(names <= set(images) for names in used)
+    assert all(names <= set(IMAGES) for names in used)

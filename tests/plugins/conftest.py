@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.model_house import house, model_files, no_model
 from tests.plugins import models_folder, standalone_airflow
+from tests.plugins.page_form import BrowserOf
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -57,7 +58,7 @@ def token_of(airflow_app: FastAPI) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable[..., TestClient]:
+def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> BrowserOf:
     """Return a client that is logged in as a browser is, by a cookie; nobody without a name.
 
     No DAG is paused at first: what other tests left in the database that they share would stand on the pages.
@@ -77,15 +78,41 @@ def browser_of(airflow_app: FastAPI, token_of: Callable[[str], str]) -> Callable
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ada(browser_of: BrowserOf) -> TestClient:
+    return browser_of("ada")
+
+
+@pytest.fixture
+def uma(browser_of: BrowserOf) -> TestClient:
+    return browser_of("uma")
+
+
+@pytest.fixture
+def vic(browser_of: BrowserOf) -> TestClient:
+    return browser_of("vic")
+
+
+@pytest.fixture
+def nobody(browser_of: BrowserOf) -> TestClient:
+    return browser_of()
+
+
+@pytest.fixture
+def empty_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder that the page shows, which is not there yet."""
+    monkeypatch.setenv("SKINLESION_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def models(empty_models: Path) -> Path:
     """The models folder that the page shows: version 1 was in service, 2 is, 3 was judged and lost."""
     from skinlesion.registry.switch import promote
 
-    folder = tmp_path / "models"
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+    folder = empty_models
     for run, passed in (("first", True), ("second", True), ("third", False)):
         number = models_folder.add(folder, run)
-        models_folder.judge(folder, number, run, passed=passed, against=number - 1 or None)
+        models_folder.judge(folder, number, passed=passed)
         if passed:
             promote(folder, number, actor="grace", reason=f"It is {run}")
     return folder

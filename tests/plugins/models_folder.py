@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.measured import metrics_record
+from tests.registry.trained import trained
+from tests.stand_in_verdict import verdict_of
 from tests.training_record import write_training_record
 
 from skinlesion.foundation import layout
 from skinlesion.promotion.decide import note_verdict
 from skinlesion.registry import versions
-from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.figure import Figure
 from skinlesion.registry.register import register
-from skinlesion.registry.verdict import Criterion, Verdict
+from skinlesion.registry.snapshot import Registry
+from skinlesion.registry.verdict import Criterion
 from skinlesion.registry.versions import FIGURES, Measurement, Registered
 from skinlesion.stages.settings import PipelineConfig
 
@@ -33,11 +35,7 @@ FILES: dict[str, bytes] = {
 
 def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
     """Make a candidate that was trained and evaluated; give its version."""
-    candidate = Candidate(layout.candidate(models, run))
-    candidate.folder.mkdir(parents=True)
-    for path in candidate.models:
-        path.write_bytes(f"{path.suffix} of {run}".encode())
-    candidate.decision_rule.write_text('{"malignant_threshold": 0.2}')
+    candidate = trained(models, run)
     for name, content in FILES.items():
         (candidate.folder / name).write_bytes(content)
     write_training_record(candidate, training_version="7ra1n")
@@ -47,8 +45,8 @@ def add(models: Path, run: str, balanced_accuracy: float = 0.8) -> int:
     return register(models, candidate, metrics).number
 
 
-def judge(models: Path, number: int, run: str, *, passed: bool, against: int | None = None) -> Verdict:
-    """Write down a verdict of two lines."""
+def judge(models: Path, number: int, *, passed: bool) -> None:
+    """Write down a verdict of two lines, beside what is in service now."""
     criteria = (
         Criterion(
             name="min_auroc",
@@ -68,19 +66,8 @@ def judge(models: Path, number: int, run: str, *, passed: bool, against: int | N
             numbers={"candidate": 0.8711, "champion": 0.8822, "difference": -0.0111, "confidence": 0.9},
         ),
     )
-    verdict = Verdict(
-        version=number,
-        run=run,
-        against=against,
-        against_run=None,
-        held_out_version="h3ld",
-        images=420,
-        lesions=400,
-        criteria=criteria,
-        at="2026-07-01T03:00:00+00:00",
-    )
+    verdict = verdict_of(Registry.read(models), number, criteria[0]).model_copy(update={"criteria": criteria})
     note_verdict(PipelineConfig.of({"models": models}), verdict, "skin_lesion_promote scheduled__1")
-    return verdict
 
 
 def many(models: Path, count: int) -> None:

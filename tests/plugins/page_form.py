@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from httpx import Response
     from starlette.testclient import TestClient
 
+BrowserOf = Callable[..., "TestClient"]
+"""The fixture `browser_of`."""
 PAGE = "/skin-lesion-models"
 FROM_THE_PAGE = {"origin": "http://testserver", "sec-fetch-site": "same-origin"}
 """What a browser adds to the request of a form on the page itself."""

@@ -6,9 +6,7 @@ import html
 import json
 import re
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.measured import known, metrics_record
-from tests.plugins.page_form import PAGE
+from tests.plugins.page_form import PAGE, BrowserOf
+from tests.prediction.real_server import wait_until
+from tests.trained import skinlesion
 from tests.training_record import training_record, write_training_record
 from tests.two_classifiers import RULE
 
-from skinlesion.command_line import main as cli
 from skinlesion.evaluation.html_report import ReportContext, render_report
 from skinlesion.evaluation.model_card import render_model_card
 from skinlesion.evaluation.model_metrics import model_metrics
@@ -44,7 +43,7 @@ from skinlesion.registry.versions import FIGURES
 from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    pass
 
 PLOTS = dict.fromkeys(("confusion_matrix", "roc", "reliability", "risk_coverage", "history"), b"")
 NO_DISTANCE = "The model gives no distance: too few training images."
@@ -128,16 +127,13 @@ class Shown:
 @pytest.fixture(params=CASES.values(), ids=list(CASES))
 def shown(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
+    empty_models: Path,
     two_classifiers: Path,
-    browser_of: Callable[..., TestClient],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    browser_of: BrowserOf,
 ) -> Iterator[Shown]:
     from starlette.testclient import TestClient
 
-    case, models = request.param, tmp_path / "models"
-    monkeypatch.setenv("SKINLESION_MODELS", str(models))
+    case, models = request.param, empty_models
     if case.has_champion:
         before, _ = add(models, "before", Case(300), two_classifiers / "b")
         promote(models, before, actor="ann", reason="It is the first")
@@ -154,21 +150,13 @@ def shown(
         "card": page.get(f"{PAGE}/versions/{number}/model_card.md").text,
         "question": question.replace("|", " "),
     }
-    for words in (["show", str(number)], ["list"]):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["skinlesion", "models", *words])
-        with pytest.raises(SystemExit):
-            cli.main()
-        by_name[f"models {words[0]}"] = capsys.readouterr().out
+    for words in (("show", number), ("list",)):
+        by_name[f"models {words[0]}"] = skinlesion("models", *words).stdout
     promote(models, number, actor="ann", reason="To serve it")
     config = PipelineConfig.of({"models": models})
     with TestClient(create_app(config, ServerSettings()), base_url="http://localhost") as client:
-        answer = client.get("/v1/model")
-        until = time.monotonic() + 30
-        while answer.status_code == 503 and time.monotonic() < until:
-            time.sleep(0.1)
-            answer = client.get("/v1/model")
-        api = answer.raise_for_status().json()
+        wait_until(lambda: client.get("/v1/model").status_code != 503)
+        api = client.get("/v1/model").raise_for_status().json()
     rule = DecisionRule.read(Candidate(layout.candidate(models, "run")).decision_rule)
     yield Shown(metrics, rule, {name: said(text) for name, text in by_name.items()}, api)
 

@@ -15,6 +15,7 @@ from skinlesion.foundation.errors import DataError, LeakError
 from skinlesion.foundation.lock import DatasetBusy
 
 NOW = datetime(2026, 11, 29, 2, tzinfo=UTC)
+FULL_DISK = OSError(28, "No space left on device", "/data/x")
 BAD_TABLE = "diagnoses.csv, row 3: expected a word that docs/reference/labels.md lists, found `nevus?`."
 
 
@@ -24,12 +25,7 @@ BAD_TABLE = "diagnoses.csv, row 3: expected a word that docs/reference/labels.md
         (DataError(BAD_TABLE), "failed", BAD_TABLE, "Correct it"),
         (LeakError("A lesion is on both sides."), "failed", "A lesion is on both sides.", "Correct it"),
         (DatasetBusy("Another process works on it."), "up_for_retry", "Another process works on it.", "tries it again"),
-        (
-            OSError(28, "No space left on device", "/data/x"),
-            "failed",
-            "No space left on device: /data/x.",
-            "When the cause is gone",
-        ),
+        (FULL_DISK, "failed", "No space left on device: /data/x.", "When the cause is gone"),
         (OSError("of no number"), "up_for_retry", "OSError: of no number", "tries it again"),
         (RuntimeError(), "failed", "RuntimeError", "When the cause is gone"),
     ],
@@ -49,12 +45,8 @@ def test_the_log_ends_with_the_sentence_and_the_remedy(
 
 def test_a_long_sentence_is_wrapped_and_no_path_is_broken(caplog: pytest.LogCaptureFixture) -> None:
     path = "/data/" + "x" * 120 + "/diagnoses.csv"
-    say_why(
-        {
-            "exception": DataError(f"{'The table is wrong. ' * 9}{path}"),
-            "ti": SimpleNamespace(task_id="ingest", state="failed"),
-        }
-    )
+    error = DataError(f"{'The table is wrong. ' * 9}{path}")
+    say_why({"exception": error, "ti": SimpleNamespace(task_id="ingest", state="failed")})
     lines = caplog.records[-1].getMessage().splitlines()
     assert path in (line.strip() for line in lines)
     assert all(len(line) <= 92 for line in lines if path not in line)
@@ -107,6 +99,14 @@ def test_a_sentence_that_cannot_be_kept_changes_nothing_about_the_retry(caplog: 
     assert "no API server" in caplog.text
 
 
+def kept_of(error: Exception, try_number: int = 1) -> dict[str, str]:
+    """Return what is kept of an error at this of three attempts."""
+    kept: dict[str, Any] = {}
+    policy: Any = TASK_DEFAULTS["retry_policy"]
+    policy.evaluate(error, try_number, 3, {"ti": SimpleNamespace(xcom_push=kept.__setitem__)})
+    return dict(kept["failure"])
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -120,11 +120,9 @@ def test_a_sentence_that_cannot_be_kept_changes_nothing_about_the_retry(caplog: 
 def test_what_is_kept_of_an_error_holds_no_secret(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost otherwise: the XCom, the note and the notice of a failed run, which every viewer reads, give the password away."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-word")
-    kept: dict[str, Any] = {}
-    policy: Any = TASK_DEFAULTS["retry_policy"]
-    policy.evaluate(error, 1, 3, {"ti": SimpleNamespace(xcom_push=kept.__setitem__)})
-    assert len(kept["failure"]["sentence"]) > 20
-    assert "s3cr3t-word" not in kept["failure"]["sentence"]
+    sentence = kept_of(error)["sentence"]
+    assert len(sentence) > 20
+    assert "s3cr3t-word" not in sentence
 
 
 def test_airflow_hides_the_secrets_of_the_environment_in_a_tasks_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +144,4 @@ def test_airflow_hides_the_secrets_of_the_environment_in_a_tasks_log(monkeypatch
     ],
 )
 def test_the_sentence_is_kept_with_what_is_to_be_done_now(error: Exception, try_number: int, remedy: str) -> None:
-    kept: dict[str, Any] = {}
-    policy: Any = TASK_DEFAULTS["retry_policy"]
-    policy.evaluate(error, try_number, 3, {"ti": SimpleNamespace(xcom_push=kept.__setitem__)})
-    assert remedy in kept["failure"]["remedy"]
+    assert remedy in kept_of(error, try_number)["remedy"]

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +17,6 @@ import pytest
 import skin_lesion_notices
 from skin_lesion_notices import deadline_missed, gate_lost, promoted, run_failed, superseded
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 RUN, DAG = "scheduled__2026-07-01T02:00:00+00:00", "skin_lesion_retrain"
 NIGHT = f"The nightly run of 2026-07-01 ({DAG}, {RUN})"
 
@@ -47,10 +45,7 @@ FAILED = {
         {"dag": SimpleNamespace(dag_id=DAG), "run_id": RUN, "reason": "timed_out"},
         f"{NIGHT} failed (timed_out). ",
     ),
-    "with the run as a record": (
-        {"dag_run": SimpleNamespace(run_id=RUN, dag_id=DAG)},
-        f"{NIGHT} failed. ",
-    ),
+    "with the run as a record": ({"dag_run": SimpleNamespace(run_id=RUN, dag_id=DAG)}, f"{NIGHT} failed. "),
     "with the database's run": ({"dag_run": DatabaseRun(), "ti": None}, f"{NIGHT} failed. "),
     "with nothing": ({}, "A run of (unknown) failed. "),
     "with no run": ({"dag": None, "dag_run": None, "run_id": None}, "A run of (unknown) failed. "),
@@ -128,14 +123,6 @@ def test_the_executor_finds_the_callback_of_the_deadline_by_its_path() -> None:
     assert f"{NIGHT} is late" in done.stdout + done.stderr
 
 
-def test_the_notices_load_nothing_heavy() -> None:
-    # A plugin loads in the parents of all task processes.
-    script = "import sys; import skin_lesion_notices; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PLUGINS)
-    assert done.returncode == 0, done.stderr
-    assert {"tensorflow", "keras", "cv2", "pandas", "numpy", "skinlesion", "airflow"}.isdisjoint(done.stdout.split())
-
-
 # --- Where they go ----------------------------------------------------------------------------------------------------
 
 LINK = "http://localhost:8080/skin-lesion-models/versions/7/report.html"
@@ -175,11 +162,18 @@ def webhook(request: pytest.FixtureRequest) -> Iterator[Webhook]:
 
 
 @pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The connections that Airflow has, by name."""
-    there: dict[str, Any] = {}
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that gives Airflow a connection of this kind, http or smtp."""
+    from airflow.sdk import Connection
+
+    there: dict[str, Connection] = {}
     monkeypatch.setattr(skin_lesion_notices, "_connection", there.get)
-    return there
+
+    def connect(kind: str, **values: Any) -> None:
+        name = {"http": "skin_lesion_webhook", "smtp": "skin_lesion_smtp"}[kind]
+        there[name] = Connection(conn_id=name, conn_type=kind, **values)
+
+    return connect
 
 
 def test_without_a_connection_a_notice_is_logged_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -202,19 +196,10 @@ def test_without_a_connection_a_notice_is_logged_alone(caplog: pytest.LogCapture
     ],
 )
 def test_each_notice_is_posted_to_the_webhook(
-    webhook: Webhook, connections: dict[str, Any], tell: Callable[[], None], event: str
+    webhook: Webhook, connect: Callable[..., None], tell: Callable[[], None], event: str
 ) -> None:
-    from airflow.sdk import Connection
-
-    address: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "schema": "http",
-        "port": webhook.port,
-        "extra": json.dumps({"path": "/in"}),
-    }
-    connections["skin_lesion_webhook"] = Connection(
-        conn_id="skin_lesion_webhook", conn_type="http", password="word", **address
-    )
+    path = json.dumps({"path": "/in"})
+    connect("http", host="127.0.0.1", schema="http", port=webhook.port, password="word", extra=path)
     tell()
     ((path, headers, notice),) = webhook.posted
     assert path == "/in"
@@ -246,17 +231,15 @@ WEBHOOKS = {
 @pytest.mark.parametrize(("webhook", "connection", "said"), WEBHOOKS.values(), ids=WEBHOOKS, indirect=["webhook"])
 def test_no_part_of_a_webhooks_address_but_scheme_and_host_is_logged(
     webhook: Webhook,
-    connections: dict[str, Any],
+    connect: Callable[..., None],
     caplog: pytest.LogCaptureFixture,
     connection: dict[str, Any],
     said: str | None,
 ) -> None:
     """Lost otherwise: who reads the log posts in the hospital's channel, because with Slack and Teams the path is the key."""
-    from airflow.sdk import Connection
-
     here = f"127.0.0.1:{webhook.port}"
     connection = connection | {"host": connection["host"].replace("{here}", here)}
-    connections["skin_lesion_webhook"] = Connection(conn_id="skin_lesion_webhook", conn_type="http", **connection)
+    connect("http", **connection)
     with caplog.at_level(logging.DEBUG):
         promoted("It passed.", LINK)
     assert bool(webhook.posted) == (said is None or "answers" in said)
@@ -282,22 +265,17 @@ def test_a_connection_that_cannot_be_read_is_not_logged(
 
 @pytest.mark.parametrize("webhook", [500], indirect=True)
 def test_a_webhook_that_fails_ends_no_run_and_stops_no_mail(
-    webhook: Webhook, connections: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    webhook: Webhook, connect: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
-    from airflow.sdk import Connection
 
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(SmtpHook, "__enter__", lambda self: self)
     monkeypatch.setattr(SmtpHook, "__exit__", lambda *_: None)
     monkeypatch.setattr(SmtpHook, "from_email", "airflow@example.org")
     monkeypatch.setattr(SmtpHook, "send_email_smtp", lambda self, **mail: sent.append(mail))
-    connections["skin_lesion_webhook"] = Connection(
-        conn_id="skin_lesion_webhook", conn_type="http", host=f"http://127.0.0.1:{webhook.port}/in"
-    )
-    connections["skin_lesion_smtp"] = Connection(
-        conn_id="skin_lesion_smtp", conn_type="smtp", host="localhost", extra=json.dumps({"to": "ann@example.org"})
-    )
+    connect("http", host=f"http://127.0.0.1:{webhook.port}/in")
+    connect("smtp", host="localhost", extra=json.dumps({"to": "ann@example.org"}))
     promoted("Version <7> passes the gate.", LINK)
     ((mail),) = sent
     assert (mail["to"], mail["from_email"]) == ("ann@example.org", "airflow@example.org")

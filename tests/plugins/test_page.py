@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.measured import known
 from tests.plugins import models_folder
-from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields, form_of, send
+from tests.plugins.page_form import FROM_THE_PAGE, PAGE, BrowserOf, fields, form_of, send
 
 from skin_lesion_failure import Failure
 from skinlesion.foundation import layout
@@ -40,22 +41,17 @@ def rows_of(html: str, heading: str) -> list[str]:
 # --- What it shows --------------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_is_in_service_since_when_by_whom_and_why(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    now = in_service.read(models)
-    assert now is not None
-    text = text_of(browser_of("vic").get(f"{PAGE}/").text)
+def test_it_says_what_is_in_service_since_when_by_whom_and_why(vic: TestClient, models: Path) -> None:
+    now = known(in_service.read(models))
+    text = text_of(vic.get(f"{PAGE}/").text)
     since = now.entry.at[:16].replace("T", " ")
     assert f"Version 2 since {since} UTC , by grace." in text
     assert "Why: It is second." in text
     assert "Balanced accuracy 0.800 0.760–0.840" in text
 
 
-def test_it_lists_the_versions_with_states_figures_and_verdicts(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    third, second, first = map(text_of, rows_of(browser_of("vic").get(f"{PAGE}/").text, 'id="versions"'))
+def test_it_lists_the_versions_with_states_figures_and_verdicts(vic: TestClient, models: Path) -> None:
+    third, second, first = map(text_of, rows_of(vic.get(f"{PAGE}/").text, 'id="versions"'))
     assert "third rejected" in third
     assert "1 lost The sensitivity for malignant is as it is." in third
     assert "second in service" in second
@@ -65,8 +61,8 @@ def test_it_lists_the_versions_with_states_figures_and_verdicts(
     assert "not measured" in first  # the specificity
 
 
-def test_a_version_has_each_criterion_with_its_numbers(browser_of: Callable[..., TestClient], models: Path) -> None:
-    page = browser_of("vic").get(f"{PAGE}/versions/3").text
+def test_a_version_has_each_criterion_with_its_numbers(vic: TestClient, models: Path) -> None:
+    page = vic.get(f"{PAGE}/versions/3").text
     assert "not passed" in page
     auroc, sensitivity = map(text_of, rows_of(page, "Criterion"))
     assert "Malignant AUROC yes 0.9 0.8" in auroc
@@ -75,43 +71,34 @@ def test_a_version_has_each_criterion_with_its_numbers(browser_of: Callable[...,
     assert "beside version 2" in text_of(page)
 
 
-def test_a_version_that_was_not_judged_or_whose_verdict_is_gone_says_so(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
+def test_a_version_that_was_not_judged_or_whose_verdict_is_gone_says_so(vic: TestClient, models: Path) -> None:
     models_folder.add(models, "fourth")
-    assert "The gate has not judged it" in browser_of("vic").get(f"{PAGE}/versions/4").text
+    assert "The gate has not judged it" in vic.get(f"{PAGE}/versions/4").text
     (layout.candidate(models, "third") / "verdict.json").unlink()
-    assert "Version 3 does not pass the gate" in browser_of("vic").get(f"{PAGE}/versions/3").text
+    assert "Version 3 does not pass the gate" in vic.get(f"{PAGE}/versions/3").text
 
 
-def test_beside_the_figures_it_says_where_held_out_images_were_relabelled(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
+def test_beside_the_figures_it_says_where_held_out_images_were_relabelled(vic: TestClient, models: Path) -> None:
     heading = "Where labels of held-out images changed, or images left"
-    assert heading not in browser_of("vic").get(f"{PAGE}/").text
+    assert heading not in vic.get(f"{PAGE}/").text
     moved = history.Relabelled(images=2, by={HOSTILE: 2}, held_out_version="h3ld")
     entry = history.HistoryEntry(
         at="2026-07-02T03:00:00+00:00", what="measured by other labels", actor=HOSTILE, version=3,
         reason=f"Since version 3 was measured, two changed. Said by {HOSTILE} 2", relabelled=moved,
     )  # fmt: skip
     history.append(models, entry)
-    page = browser_of("vic").get(f"{PAGE}/").text
+    page = vic.get(f"{PAGE}/").text
     assert HOSTILE not in page
     assert "2026-07-02 03:00 UTC : Since version 3 was measured, two changed." in text_of(page[page.index(heading) :])
-    assert "measured by other labels" in browser_of("vic").get(f"{PAGE}/history").text
+    assert "measured by other labels" in vic.get(f"{PAGE}/history").text
 
 
-def test_every_figure_is_drawn_over_the_nights_with_its_interval(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    page = browser_of("vic").get(f"{PAGE}/").text
+def test_every_figure_is_drawn_over_the_nights_with_its_interval(vic: TestClient, models: Path) -> None:
+    page = vic.get(f"{PAGE}/").text
     charts = re.findall(r"<figure>.*?</figure>", page, re.S)
-    assert [text_of(chart).split(" ")[1:3] for chart in charts] == [
-        ["Balanced", "accuracy"],
-        ["Malignant", "AUROC"],
-        ["Sensitivity", "for"],
-        ["Calibration", "error"],
-    ]  # and not the specificity, which nobody measured
+    titles = [" ".join(text_of(chart).split()[:2]) for chart in charts]
+    # And not the specificity, which nobody measured
+    assert titles == ["Balanced accuracy", "Malignant AUROC", "Sensitivity for", "Calibration error"]
     assert charts[0].count("<circle") == 3
     assert charts[0].count('class="dot champion"') == 1
     assert charts[0].count('class="band"') == 1
@@ -120,14 +107,10 @@ def test_every_figure_is_drawn_over_the_nights_with_its_interval(
 
 
 @pytest.mark.parametrize("what", ["nothing", "versions"])
-def test_an_empty_registry_is_a_page_too(
-    browser_of: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    folder = tmp_path / "other"
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
+def test_an_empty_registry_is_a_page_too(ada: TestClient, empty_models: Path, what: str) -> None:
     if what == "versions":
-        models_folder.add(folder, "first")
-    page = browser_of("ada").get(f"{PAGE}/")
+        models_folder.add(empty_models, "first")
+    page = ada.get(f"{PAGE}/")
     assert page.status_code == 200
     assert "No model is in service" in page.text
     assert "Nothing has happened yet" in page.text
@@ -137,23 +120,18 @@ def test_an_empty_registry_is_a_page_too(
 # --- A thousand versions --------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_versions_come_in_pages(
-    browser_of: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "many"
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
-    models_folder.many(folder, 1000)
-    viewer = browser_of("vic")
+def test_a_thousand_versions_come_in_pages(vic: TestClient, empty_models: Path) -> None:
+    models_folder.many(empty_models, 1000)
 
     def numbers(page: str) -> list[int]:
-        rows = rows_of(viewer.get(f"{PAGE}/{page}").text, 'id="versions"')
+        rows = rows_of(vic.get(f"{PAGE}/{page}").text, 'id="versions"')
         return [int(re.findall(r"versions/(\d+)", row)[0]) for row in rows]
 
     assert numbers("") == list(range(1000, 975, -1))
     assert numbers("?page=2") == list(range(975, 950, -1))
     assert numbers("?page=40") == list(range(25, 0, -1))
     assert numbers("?page=999") == list(range(25, 0, -1))
-    first = viewer.get(f"{PAGE}/").text
+    first = vic.get(f"{PAGE}/").text
     assert "1,000 versions, page 1 of 40" in first
     assert 'rel="next" href="?page=2"' in first
     assert 'rel="prev"' not in first
@@ -161,14 +139,14 @@ def test_a_thousand_versions_come_in_pages(
     (balanced_accuracy, *_) = re.findall(r"<figure>.*?</figure>", first, re.S)
     assert balanced_accuracy.count("<circle") == 90
     assert balanced_accuracy.count('class="break"') == 1  # other images are held out since a month
-    assert len(rows_of(viewer.get(f"{PAGE}/history?page=20").text, "History")) == 50
-    assert "page 20 of 20" in viewer.get(f"{PAGE}/history?page=20").text
+    assert len(rows_of(vic.get(f"{PAGE}/history?page=20").text, "History")) == 50
+    assert "page 20 of 20" in vic.get(f"{PAGE}/history?page=20").text
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1.5", "99999999999", "<script>"])
-def test_a_page_that_is_none_is_refused(browser_of: Callable[..., TestClient], models: Path, page: str) -> None:
+def test_a_page_that_is_none_is_refused(vic: TestClient, models: Path, page: str) -> None:
     for path in ("/", "/history"):
-        answer = browser_of("vic").get(f"{PAGE}{path}", params={"page": page})
+        answer = vic.get(f"{PAGE}{path}", params={"page": page})
         assert answer.status_code == 422
         assert "<script>" not in answer.text
 
@@ -176,16 +154,15 @@ def test_a_page_that_is_none_is_refused(browser_of: Callable[..., TestClient], m
 # --- Everything is escaped ------------------------------------------------------------------------------------------
 
 
-def test_html_in_names_and_reasons_is_text(browser_of: Callable[..., TestClient], models: Path) -> None:
-    admin = browser_of("ada")
-    models_folder.judge(models, 3, "third", passed=False, against=2)
+def test_html_in_names_and_reasons_is_text(ada: TestClient, models: Path) -> None:
+    models_folder.judge(models, 3, passed=False)
     rollback(models, actor=f"grace {HOSTILE}", reason=HOSTILE, to=1)
     models_folder.renamed(models, 3, HOSTILE)
     verdict = layout.candidate(models, "first") / "verdict.json"
     verdict.write_text(verdict.read_text().replace("The sensitivity for malignant is as it is.", "<b onload=x>is</b>"))
     asked = {"dag_id": "skin_lesion_retrain", "run_id": HOSTILE}
-    pages = [admin.get(PAGE + path).text for path in ("/", "/history", "/versions/1", "/versions/3")]
-    pages += [admin.get(f"{PAGE}/run", params=asked).text, admin.get(f"{PAGE}/run", params={"dag_id": HOSTILE}).text]
+    pages = [ada.get(PAGE + path).text for path in ("/", "/history", "/versions/1", "/versions/3")]
+    pages += [ada.get(f"{PAGE}/run", params=asked).text, ada.get(f"{PAGE}/run", params={"dag_id": HOSTILE}).text]
     for page in pages:
         assert "onerror=" not in re.sub(r"&lt;.*?&gt;", "", page)
         assert "<script>" not in page
@@ -194,114 +171,82 @@ def test_html_in_names_and_reasons_is_text(browser_of: Callable[..., TestClient]
     assert "&lt;script&gt;" in pages[0]
 
 
-def test_a_reason_from_the_form_is_kept_as_it_was_written(browser_of: Callable[..., TestClient], models: Path) -> None:
-    admin = browser_of("ada")
-    assert send(admin, 1, form_of(admin, 1) | {"reason": HOSTILE}).status_code == 303
-    assert history.lines(models).all()[-1].reason == HOSTILE
-    assert "<script>" not in admin.get(f"{PAGE}/").text
-
-
 # --- Rollback and promotion -----------------------------------------------------------------------------------------
 
 
-def test_the_first_page_rolls_back_to_the_version_before(browser_of: Callable[..., TestClient], models: Path) -> None:
-    admin = browser_of("ada")
-    page = admin.get(f"{PAGE}/").text
+def test_the_first_page_rolls_back_to_the_version_before(ada: TestClient, models: Path) -> None:
+    page = ada.get(f"{PAGE}/").text
     (action,) = re.findall(r'<form method="post" action="([^"]+)"', page)
     assert action == f"{PAGE}/versions/1/in-service"
-    answer = admin.post(action, data=fields(page) | {"reason": "It misses more"}, headers=FROM_THE_PAGE)
+    answer = ada.post(action, data=fields(page) | {"reason": "It misses more"}, headers=FROM_THE_PAGE)
     assert answer.status_code == 303
     entry = history.lines(models).all()[-1]
     assert (entry.what, entry.version, entry.previous) == ("rolled back", 1, 2)
     assert (entry.actor, entry.reason) == ("ada", "It misses more")
-    after = text_of(admin.get(answer.headers["location"]).text)
+    after = text_of(ada.get(answer.headers["location"]).text)
     assert "Why: It misses more." in after
     assert "ada Version 1 rolled back instead of 2 It misses more" in after
-    assert send(admin, 2, form_of(admin, 2) | {"reason": "It was right"}).status_code == 303  # and there again
+    assert send(ada, 2, form_of(ada, 2) | {"reason": "It was right"}).status_code == 303  # and there again
     assert Registry.read(models).version(2).state == "champion"
 
 
-def test_a_rejected_version_is_put_in_service_by_who_says_why(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    admin = browser_of("ada")
-    assert "did not pass the gate" in admin.get(f"{PAGE}/versions/3").text
-    assert send(admin, 3, form_of(admin, 3) | {"reason": "A test"}).status_code == 303
+def test_a_rejected_version_is_put_in_service_by_who_says_why(ada: TestClient, models: Path) -> None:
+    assert "did not pass the gate" in ada.get(f"{PAGE}/versions/3").text
+    assert send(ada, 3, form_of(ada, 3) | {"reason": "A test"}).status_code == 303
     assert Registry.read(models).version(3).state == "champion"
     assert history.lines(models).all()[-1].what == "promoted"
 
 
-@pytest.mark.parametrize("reason", ["", "  \n "])
-def test_without_a_reason_nothing_changes(browser_of: Callable[..., TestClient], models: Path, reason: str) -> None:
-    admin, before = browser_of("ada"), history.lines(models).all()
-    answer = send(admin, 1, form_of(admin, 1) | {"reason": reason})
-    assert answer.status_code == 409
-    assert "No reason is given" in answer.text
+@pytest.mark.parametrize(
+    ("version", "change", "status", "said"),
+    [
+        (1, {"reason": ""}, 409, "No reason is given"),
+        (1, {"reason": "  \n "}, 409, "No reason is given"),
+        (1, {"reason": "x" * 501}, 422, ""),
+        (1, {"instead_of": "two"}, 422, ""),
+        (1, {"instead_of": ""}, 409, ""),
+        (9, {}, 404, ""),
+    ],
+    ids=["no reason", "blanks", "too long a reason", "no number", "nothing was in service", "no such version"],
+)
+def test_a_form_that_cannot_be_followed_changes_nothing(
+    ada: TestClient, models: Path, version: int, change: dict[str, str], status: int, said: str
+) -> None:
+    before = history.lines(models).all()
+    answer = send(ada, version, form_of(ada, 1) | {"reason": "A test"} | change)
+    assert answer.status_code == status
+    assert said in answer.text
     assert history.lines(models).all() == before
 
 
-def test_who_saw_another_version_in_service_must_look_again(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 3) | {"reason": "A test"}
+def test_who_saw_another_version_in_service_must_look_again(ada: TestClient, models: Path) -> None:
+    form = form_of(ada, 3) | {"reason": "A test"}
     rollback(models, actor="grace", reason="I was quicker")
-    answer = send(admin, 3, form)
+    answer = send(ada, 3, form)
     assert answer.status_code == 409
     assert "I was quicker" in answer.text
     assert Registry.read(models).version(1).state == "champion"
 
 
-def test_a_version_whose_files_were_altered_is_not_put_in_service(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 3) | {"reason": "A test"}
-    (layout.candidate(models, "third") / "model.tflite").write_bytes(b"other")
-    answer = send(admin, 3, form)
-    assert answer.status_code == 409
-    assert "Nothing has changed" in answer.text
-    assert Registry.read(models).version(2).state == "champion"
-
-
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [({"reason": "x" * 501}, 422), ({"instead_of": "two"}, 422), ({"instead_of": ""}, 409)],
-    ids=["too long a reason", "no number", "nothing was in service"],
-)
-def test_a_form_that_was_altered_changes_nothing(
-    browser_of: Callable[..., TestClient], models: Path, change: dict[str, str], status: int
-) -> None:
-    admin = browser_of("ada")
-    assert send(admin, 1, form_of(admin, 1) | {"reason": "A test"} | change).status_code == status
-    assert Registry.read(models).version(2).state == "champion"
-
-
-def test_a_version_that_is_none_cannot_be_put_in_service(browser_of: Callable[..., TestClient], models: Path) -> None:
-    admin = browser_of("ada")
-    assert send(admin, 9, form_of(admin, 1) | {"reason": "A test"}).status_code == 404
-
-
 def test_a_full_disk_is_told_and_changes_nothing(
-    browser_of: Callable[..., TestClient], models: Path, monkeypatch: pytest.MonkeyPatch
+    ada: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "A test"}
+    form = form_of(ada, 1) | {"reason": "A test"}
 
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("skin_lesion_page.application.rollback", full)
-    answer = send(admin, 1, form)
+    answer = send(ada, 1, form)
     assert answer.status_code == 503
     assert "No space left on device" in answer.text
 
 
-def test_a_version_in_service_or_without_files_has_no_form(browser_of: Callable[..., TestClient], models: Path) -> None:
+def test_a_version_in_service_or_without_files_has_no_form(ada: TestClient, models: Path) -> None:
     entry = history.HistoryEntry(at=history.now(), what="removed", actor="retention", version=3, reason="Old")
     history.append(models, entry)
-    assert "<form" not in browser_of("ada").get(f"{PAGE}/versions/2").text
-    page = browser_of("ada").get(f"{PAGE}/versions/3").text
+    assert "<form" not in ada.get(f"{PAGE}/versions/2").text
+    page = ada.get(f"{PAGE}/versions/3").text
     assert "<form" not in page
     assert "files were removed" in page
 
@@ -309,9 +254,7 @@ def test_a_version_in_service_or_without_files_has_no_form(browser_of: Callable[
 # --- Where it stands in Airflow -------------------------------------------------------------------------------------
 
 
-def test_behind_a_prefix_every_address_has_it(
-    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
-) -> None:
+def test_behind_a_prefix_every_address_has_it(browser_of: BrowserOf, models: Path, pause: Callable[..., None]) -> None:
     # As Airflow's application has it for [api] base_url; a proxy in front of Airflow keeps the prefix.
     prefix = "/team/airflow"
     admin, where = browser_of("ada", root_path=prefix), prefix + PAGE
@@ -328,29 +271,28 @@ def test_behind_a_prefix_every_address_has_it(
 
 
 def test_it_stands_in_the_navigation_and_on_each_run(
-    browser_of: Callable[..., TestClient], token_of: Callable[[str], str], models: Path
+    vic: TestClient, nobody: TestClient, token_of: Callable[[str], str], models: Path
 ) -> None:
     headers = {"authorization": f"Bearer {token_of('ada')}"}
-    plugins = browser_of().get("/api/v2/plugins", headers=headers, params={"limit": 100}).json()["plugins"]
+    plugins = nobody.get("/api/v2/plugins", headers=headers, params={"limit": 100}).json()["plugins"]
     plugin = next(one for one in plugins if one["name"] == "skin_lesion_models")
-    assert browser_of().get("/api/v2/plugins/importErrors", headers=headers).json()["import_errors"] == []
+    assert nobody.get("/api/v2/plugins/importErrors", headers=headers).json()["import_errors"] == []
     assert [view["destination"] for view in plugin["external_views"]] == ["nav", "nav", "dag_run"]
     for view in plugin["external_views"]:
         assert len(view["name"]) <= 8 or view["destination"] != "nav"  # else the navigation cuts it
         assert not view["href"].startswith("/")  # the prefix comes before it
         filled = view["href"].replace("{DAG_ID}", "skin_lesion_retrain").replace("{RUN_ID}", "manual__1")
-        assert browser_of("vic").get(f"/{filled}").status_code == 200
+        assert vic.get(f"/{filled}").status_code == 200
 
 
-def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestClient], models: Path) -> None:
-    viewer = browser_of("vic")
+def test_the_tab_says_when_a_run_has_no_version(vic: TestClient, models: Path) -> None:
     for dag_id, said in (
         ("skin_lesion_retrain", "has not measured a version"),
         ("skin_lesion_promote", "has not judged a version"),
         ("another", "makes no skin-lesion model"),
         ("", "makes no skin-lesion model"),
     ):
-        page = viewer.get(f"{PAGE}/run", params={"dag_id": dag_id, "run_id": "manual__1"})
+        page = vic.get(f"{PAGE}/run", params={"dag_id": dag_id, "run_id": "manual__1"})
         assert page.status_code == 200
         assert said in text_of(page.text)
 
@@ -359,7 +301,7 @@ def test_the_tab_says_when_a_run_has_no_version(browser_of: Callable[..., TestCl
 
 
 @pytest.fixture
-def pause(browser_of: Callable[..., TestClient]) -> Callable[..., None]:
+def pause() -> Callable[..., None]:
     """Return a function that pauses DAGs as their switch does."""
     from airflow.models.dag import DagModel
     from airflow.models.dagbundle import DagBundleModel
@@ -377,26 +319,23 @@ def pause(browser_of: Callable[..., TestClient]) -> Callable[..., None]:
 
 
 def test_a_candidate_that_waits_for_a_paused_promotion_says_so(
-    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
+    vic: TestClient, models: Path, pause: Callable[..., None]
 ) -> None:
-    viewer = browser_of("vic")
-    assert "paused" not in viewer.get(f"{PAGE}/").text
+    assert "paused" not in vic.get(f"{PAGE}/").text
     pause("skin_lesion_promote")
-    said = text_of(viewer.get(f"{PAGE}/").text)
+    said = text_of(vic.get(f"{PAGE}/").text)
     assert "No new version will be judged, because skin_lesion_promote is paused. Switch it on." in said
     models_folder.add(models, "fourth")
     for path in ("/", "/versions/4"):
-        page = viewer.get(PAGE + path).text
+        page = vic.get(PAGE + path).text
         assert "Version 4 waits for the gate, because skin_lesion_promote is paused. Switch it on" in text_of(page)
         assert 'href="/dags/skin_lesion_promote"' in page
-    assert "paused" not in viewer.get(f"{PAGE}/versions/3").text  # it was judged
+    assert "paused" not in vic.get(f"{PAGE}/versions/3").text  # it was judged
 
 
-def test_a_paused_retraining_says_so(
-    browser_of: Callable[..., TestClient], models: Path, pause: Callable[..., None]
-) -> None:
+def test_a_paused_retraining_says_so(vic: TestClient, models: Path, pause: Callable[..., None]) -> None:
     pause("skin_lesion_retrain")
-    said = text_of(browser_of("vic").get(f"{PAGE}/").text)
+    said = text_of(vic.get(f"{PAGE}/").text)
     assert "No new version is trained at night, because skin_lesion_retrain is paused." in said
     assert "skin_lesion_promote is paused" not in said
 
@@ -431,73 +370,55 @@ def failed_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_tab_of_a_failed_run_says_why_and_shows_the_data_that_did_not_pass(
-    browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
+    vic: TestClient, models: Path, failed_ingest: Path
 ) -> None:
-    viewer = browser_of("vic")
-    page = viewer.get(f"{PAGE}/run", params=FAILED).text
+    page = vic.get(f"{PAGE}/run", params=FAILED).text
     assert "<h1>ingest failed</h1>" in page
     assert "<p>36 of 175 &lt;b&gt;images&lt;/b&gt;.</p>" in page
     assert "<p>Correct it.</p>" in page
     assert page.count(f'="{PAGE}/data_report_failed.html"') == 2  # in a frame, and as a page of its own
-    answer = viewer.get(f"{PAGE}/data_report_failed.html")
+    answer = vic.get(f"{PAGE}/data_report_failed.html")
     assert "The failed data report" in answer.text
     assert "sandbox" in answer.headers["content-security-policy"]
-    assert browser_of().get(f"{PAGE}/data_report_failed.html").status_code == 401
 
 
-def test_the_tab_shows_no_data_report_of_a_later_run(
-    browser_of: Callable[..., TestClient], models: Path, failed_ingest: Path
-) -> None:
+def test_the_tab_shows_no_data_report_of_a_later_run(vic: TestClient, models: Path, failed_ingest: Path) -> None:
     """Which run a report is of does not depend on the clocks of two machines."""
     os.utime(failed_ingest, (time.time() + 3600,) * 2)
-    assert "<iframe" in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    assert "<iframe" in vic.get(f"{PAGE}/run", params=FAILED).text
     write_checks(failed_ingest, "9 of 175 images.")
-    page = browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
+    page = vic.get(f"{PAGE}/run", params=FAILED).text
     assert "ingest failed" in page
     assert "<iframe" not in page
     failed_ingest.unlink()
-    assert "<iframe" not in browser_of("vic").get(f"{PAGE}/run", params=FAILED).text
-    assert browser_of("vic").get(f"{PAGE}/data_report_failed.html").status_code == 404
+    assert "<iframe" not in vic.get(f"{PAGE}/run", params=FAILED).text
+    assert vic.get(f"{PAGE}/data_report_failed.html").status_code == 404
 
 
 def test_it_says_which_version_is_the_reference_and_how_often_the_held_out_lesions_have_judged(
-    browser_of: Callable[..., TestClient], models: Path
+    vic: TestClient, models: Path
 ) -> None:
     look = {"reference": 1, "lesions": 120, "confidence": 0.97, "p_worse": 0.2, "is_draw": True, "is_better": False}
-    verdict = {
-        "passed": False,
-        "is_too_few": True,
-        "against": 2,
-        "lost": ["Too few."],
-        "look": look,
-        "at": "2026-07-04",
-    }
-    entry = {
-        "at": "2026-07-04",
-        "what": "judged",
-        "actor": "ann",
-        "version": 3,
-        "reason": "As it is",
-        "verdict": verdict,
-    }
+    verdict = {"passed": False, "is_too_few": True, "against": 2, "lost": ["Few"], "look": look, "at": "2026-07-04"}
+    entry = {"at": "2026-07-04", "what": "judged", "actor": "ann", "version": 3, "reason": "It is", "verdict": verdict}
     with history.path(models).open("a") as file:
         file.write(json.dumps(entry) + "\n")
-    page = browser_of("vic").get(f"{PAGE}/").text
+    page = vic.get(f"{PAGE}/").text
     assert "Version 1 is the reference, which every candidate must be no worse than." in text_of(page)
     said = "The 120 malignant lesions that are held out have judged once, with 1 draw on the error budget; 39% of it is left."
     assert said in text_of(page)
     assert "too few to judge" in text_of(rows_of(page, 'id="versions"')[0])
-    assert said in text_of(browser_of("vic").get(f"{PAGE}/versions/3").text)
-    assert "the reference" in text_of(browser_of("vic").get(f"{PAGE}/versions/1").text)
+    assert said in text_of(vic.get(f"{PAGE}/versions/3").text)
+    assert "the reference" in text_of(vic.get(f"{PAGE}/versions/1").text)
 
 
-def test_a_line_that_is_neither_yes_nor_no_says_why(browser_of: Callable[..., TestClient], models: Path) -> None:
+def test_a_line_that_is_neither_yes_nor_no_says_why(vic: TestClient, models: Path) -> None:
     path = layout.candidate(models, "third") / "verdict.json"
     verdict = json.loads(path.read_text())
     for criterion, why in zip(verdict["criteria"], ("too few to judge", "not compared"), strict=True):
         criterion |= {"unjudged": why, "passed": True}
     path.write_text(json.dumps(verdict))
-    page = browser_of("vic").get(f"{PAGE}/versions/3").text
+    page = vic.get(f"{PAGE}/versions/3").text
     assert "passed provisionally" in text_of(page)
     few, not_compared = map(text_of, rows_of(page, "Criterion"))
     assert "Malignant AUROC too few to judge 0.9" in few

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugins.page_form import FROM_THE_PAGE, PAGE, form_of, send
+from tests.measured import known
+from tests.plugins.page_form import FROM_THE_PAGE, PAGE, BrowserOf, form_of, send
 
 from skinlesion.registry import history, in_service
 
@@ -23,6 +24,8 @@ READABLE = {
     "/versions/2/report.html": 200,
     "/versions/2/roc.png": 200,
     "/history": 200,
+    "/in-use": 200,
+    "/change_plan.html": 200,
     "/compare?first=1&second=9": 404,
     "/run?dag_id=skin_lesion_retrain&run_id=x": 200,
     "/page.css": 200,
@@ -67,118 +70,106 @@ def unchanged(models: Path) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("path", READABLE)
-def test_nobody_reads_without_a_login(browser_of: Callable[..., TestClient], models: Path, path: str) -> None:
-    answer = browser_of().get(PAGE + path)
+def test_nobody_reads_without_a_login(nobody: TestClient, models: Path, path: str) -> None:
+    answer = nobody.get(PAGE + path)
     assert answer.status_code == 401
     assert "second" not in answer.text
 
 
 @pytest.mark.parametrize(("headers", "status"), BY_NOBODY.values(), ids=BY_NOBODY)
 def test_what_is_no_login_opens_nothing(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool], headers: dict[str, str], status: int
+    nobody: TestClient, unchanged: Callable[[], bool], headers: dict[str, str], status: int
 ) -> None:
-    assert browser_of().get(f"{PAGE}/", headers=headers).status_code == status
+    assert nobody.get(f"{PAGE}/", headers=headers).status_code == status
     form = {"reason": "because", "instead_of": "2"}
-    assert send(browser_of(), 1, form, FROM_THE_PAGE | headers).status_code == status
+    assert send(nobody, 1, form, FROM_THE_PAGE | headers).status_code == status
     assert unchanged()
 
 
 @pytest.mark.parametrize("name", ["vic", "uma", "ada"])
-def test_every_role_reads(browser_of: Callable[..., TestClient], models: Path, name: str) -> None:
+def test_every_role_reads(browser_of: BrowserOf, models: Path, name: str) -> None:
     found = {path: browser_of(name).get(PAGE + path).status_code for path in READABLE}
     assert found == READABLE
 
 
 def test_a_viewer_is_shown_no_form_and_may_not_write(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool]
+    ada: TestClient, vic: TestClient, unchanged: Callable[[], bool]
 ) -> None:
-    viewer = browser_of("vic")
     for path in ("/", "/versions/1", "/versions/3"):
-        assert "<form" not in viewer.get(PAGE + path).text
-    stolen = form_of(browser_of("ada"), 1) | {"reason": "because"}
-    assert send(viewer, 1, stolen).status_code == 403
+        assert "<form" not in vic.get(PAGE + path).text
+    stolen = form_of(ada, 1) | {"reason": "because"}
+    assert send(vic, 1, stolen).status_code == 403
     assert unchanged()
 
 
 @pytest.mark.parametrize("name", ["uma", "ada"])
-def test_who_may_edit_the_dag_may_write(browser_of: Callable[..., TestClient], models: Path, name: str) -> None:
+def test_who_may_edit_the_dag_may_write(browser_of: BrowserOf, models: Path, name: str) -> None:
     browser = browser_of(name)
     answer = send(browser, 1, form_of(browser, 1) | {"reason": "because"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}/")
-    now = in_service.read(models)
-    assert now is not None
+    now = known(in_service.read(models))
     assert (now.version, now.entry.actor, now.entry.reason) == (1, name, "because")
 
 
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
 def test_a_forged_write_is_refused_even_with_the_forms_token(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool], headers: dict[str, str]
+    ada: TestClient, unchanged: Callable[[], bool], headers: dict[str, str]
 ) -> None:
-    admin = browser_of("ada")
-    answer = send(admin, 1, form_of(admin, 1) | {"reason": "because"}, headers)
+    answer = send(ada, 1, form_of(ada, 1) | {"reason": "because"}, headers)
     assert answer.status_code == 403
     assert "did not come from this page" in answer.text
     assert unchanged()
 
 
 def test_a_write_without_the_forms_token_is_refused(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool]
+    ada: TestClient, uma: TestClient, unchanged: Callable[[], bool]
 ) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "because"}
-    anothers = form_of(browser_of("uma"), 1)["form_token"]
+    form = form_of(ada, 1) | {"reason": "because"}
+    anothers = form_of(uma, 1)["form_token"]
     for token in ("", "x", form["form_token"][:-1], anothers):
-        answer = send(admin, 1, form | {"form_token": token})
+        answer = send(ada, 1, form | {"form_token": token})
         assert answer.status_code == 403, token
         assert "Load the page again" in answer.text
     del form["form_token"]
-    assert send(admin, 1, form).status_code == 403
+    assert send(ada, 1, form).status_code == 403
     assert unchanged()
 
 
 def test_a_form_that_lay_open_too_long_is_refused(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+    ada: TestClient, unchanged: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "because"}
+    form = form_of(ada, 1) | {"reason": "because"}
     monkeypatch.setattr("skin_lesion_page.own_form.VALID_SECONDS", -1)
-    assert send(admin, 1, form).status_code == 403
+    assert send(ada, 1, form).status_code == 403
     assert unchanged()
 
 
 def test_behind_a_proxy_that_asks_for_another_host_the_base_url_counts(
-    browser_of: Callable[..., TestClient], models: Path, monkeypatch: pytest.MonkeyPatch
+    ada: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admin = browser_of("ada")
-    form = form_of(admin, 1) | {"reason": "because"}
+    form = form_of(ada, 1) | {"reason": "because"}
     headers = {"origin": "https://airflow.example", "sec-fetch-site": "same-origin"}
-    assert send(admin, 1, form, headers).status_code == 403
+    assert send(ada, 1, form, headers).status_code == 403
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/lesions")
-    assert send(admin, 1, form, headers).status_code == 303
+    assert send(ada, 1, form, headers).status_code == 303
 
 
-def test_a_program_with_a_token_needs_no_form(
-    browser_of: Callable[..., TestClient], token_of: Callable[[str], str], models: Path
-) -> None:
+def test_a_program_with_a_token_needs_no_form(nobody: TestClient, token_of: Callable[[str], str], models: Path) -> None:
     form = {"reason": "because", "instead_of": "2"}
-    assert send(browser_of(), 1, form, {"authorization": f"Bearer {token_of('vic')}"}).status_code == 403
-    assert send(browser_of(), 1, form, {"authorization": f"Bearer {token_of('ada')}"}).status_code == 303
+    assert send(nobody, 1, form, {"authorization": f"Bearer {token_of('vic')}"}).status_code == 403
+    assert send(nobody, 1, form, {"authorization": f"Bearer {token_of('ada')}"}).status_code == 303
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
-def test_nothing_but_a_post_writes(
-    browser_of: Callable[..., TestClient], unchanged: Callable[[], bool], method: str
-) -> None:
-    answer = browser_of("ada").request(method, f"{PAGE}/versions/1/in-service", headers=FROM_THE_PAGE)
+def test_nothing_but_a_post_writes(ada: TestClient, unchanged: Callable[[], bool], method: str) -> None:
+    answer = ada.request(method, f"{PAGE}/versions/1/in-service", headers=FROM_THE_PAGE)
     assert answer.status_code in (404, 405)
     assert unchanged()
 
 
-@pytest.mark.parametrize("path", ["/", "/versions/2", "/versions/2/report.html", "/nothing", "/page.css"])
-def test_every_answer_forbids_what_it_does_not_need(
-    browser_of: Callable[..., TestClient], models: Path, path: str
-) -> None:
-    headers = browser_of("ada").get(PAGE + path).headers
+@pytest.mark.parametrize("path", ["/", "/versions/2", "/versions/2/report.html", "/in-use", "/nothing", "/page.css"])
+def test_every_answer_forbids_what_it_does_not_need(ada: TestClient, models: Path, path: str) -> None:
+    headers = ada.get(PAGE + path).headers
     assert headers["x-content-type-options"] == "nosniff"
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -188,7 +179,7 @@ def test_every_answer_forbids_what_it_does_not_need(
 
 
 def test_the_page_is_refused_where_it_cannot_be_loaded(
-    airflow_app: FastAPI, browser_of: Callable[..., TestClient], models: Path, monkeypatch: pytest.MonkeyPatch
+    airflow_app: FastAPI, ada: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (mounted,) = [getattr(route, "app") for route in airflow_app.routes if getattr(route, "path", "") == PAGE]  # noqa: B009
 
@@ -196,6 +187,6 @@ def test_the_page_is_refused_where_it_cannot_be_loaded(
         raise ImportError("No module named 'skinlesion'")
 
     monkeypatch.setitem(mounted.__globals__, "_page", missing)
-    answer = browser_of("ada").get(f"{PAGE}/")
+    answer = ada.get(f"{PAGE}/")
     assert answer.status_code == 503
     assert "log" in answer.text

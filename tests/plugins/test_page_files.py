@@ -91,31 +91,29 @@ def test_what_is_no_known_file_of_a_known_version_is_not_found(
 @pytest.mark.parametrize(
     "file", ["../../secret", "..%2f..%2fsecret", "roc.png", "training.json", "nothing", "/etc/passwd"]
 )
-def test_the_frame_shows_nothing_else_either(browser_of: Callable[..., TestClient], models: Path, file: str) -> None:
-    assert browser_of("ada").get(f"{PAGE}/versions/2?file={file}").status_code == 404
+def test_the_frame_shows_nothing_else_either(ada: TestClient, models: Path, file: str) -> None:
+    assert ada.get(f"{PAGE}/versions/2?file={file}").status_code == 404
 
 
-def test_a_link_leads_nowhere(browser_of: Callable[..., TestClient], models: Path) -> None:
+def test_a_link_leads_nowhere(ada: TestClient, models: Path) -> None:
     secret = models.parent / "secret"
     secret.write_text(SECRET)
     folder = layout.candidate(models, "second")
     (folder / "report.html").unlink()
     (folder / "report.html").symlink_to(secret)
     (folder / "metrics.json").unlink()
-    assert browser_of("ada").get(f"{PAGE}/versions/2/report.html").status_code == 404
-    assert browser_of("ada").get(f"{PAGE}/versions/2/metrics.json").status_code == 404
+    assert ada.get(f"{PAGE}/versions/2/report.html").status_code == 404
+    assert ada.get(f"{PAGE}/versions/2/metrics.json").status_code == 404
 
 
 @pytest.mark.parametrize("run", ["..", "../..", "/etc", "../registry"])
-def test_a_run_with_a_path_for_its_name_opens_no_other_folder(
-    browser_of: Callable[..., TestClient], models: Path, run: str
-) -> None:
+def test_a_run_with_a_path_for_its_name_opens_no_other_folder(ada: TestClient, models: Path, run: str) -> None:
     for folder in (models, models.parent, layout.registry(models)):
         (folder / "report.html").write_text(SECRET)
     models_folder.renamed(models, 2, run)
-    answer = browser_of("ada").get(f"{PAGE}/versions/2/report.html")
+    answer = ada.get(f"{PAGE}/versions/2/report.html")
     assert answer.status_code == 404
-    assert SECRET not in browser_of("ada").get(f"{PAGE}/versions/2").text
+    assert SECRET not in ada.get(f"{PAGE}/versions/2").text
 
 
 @pytest.mark.parametrize(
@@ -129,10 +127,8 @@ def test_a_run_with_a_path_for_its_name_opens_no_other_folder(
         ("verdict.json", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_file_comes_as_what_it_is_and_cannot_act(
-    browser_of: Callable[..., TestClient], models: Path, name: str, media_type: str
-) -> None:
-    answer = browser_of("vic").get(f"{PAGE}/versions/2/{name}")
+def test_a_file_comes_as_what_it_is_and_cannot_act(vic: TestClient, models: Path, name: str, media_type: str) -> None:
+    answer = vic.get(f"{PAGE}/versions/2/{name}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == media_type
     directives = [part.split() for part in answer.headers["content-security-policy"].split(";")]
@@ -144,14 +140,12 @@ def test_a_file_comes_as_what_it_is_and_cannot_act(
     assert not {"script-src", "connect-src", "frame-src", "object-src"} & set(policy)
 
 
-def test_the_model_card_is_laid_out_and_its_own_html_is_text(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
+def test_the_model_card_is_laid_out_and_its_own_html_is_text(vic: TestClient, models: Path) -> None:
     card = layout.candidate(models, "second") / "model_card.md"
     card.write_text(
         card.read_text() + "\n[here](javascript:alert(1)) <img src=x onerror=alert(1)> ![x](http://evil.example)\n"
     )
-    page = browser_of("vic").get(f"{PAGE}/versions/2/model_card.md").text
+    page = vic.get(f"{PAGE}/versions/2/model_card.md").text
     assert "<h1>The model card</h1>" in page
     assert "<td>7</td>" in page
     assert "<script" not in page
@@ -159,8 +153,8 @@ def test_the_model_card_is_laid_out_and_its_own_html_is_text(
     assert 'href="javascript' not in page
 
 
-def test_the_version_shows_what_is_left_of_its_files(browser_of: Callable[..., TestClient], models: Path) -> None:
-    viewer, folder = browser_of("vic"), layout.candidate(models, "first")
+def test_the_version_shows_what_is_left_of_its_files(vic: TestClient, models: Path) -> None:
+    viewer, folder = vic, layout.candidate(models, "first")
     page = viewer.get(f"{PAGE}/versions/1").text
     for name in ("report.html", "data_report.html", "model_card.md", "metrics.json", "verdict.json"):
         assert f'href="?file={name}#documents"' in page
@@ -193,25 +187,21 @@ def record(models: Path) -> ChangeRecord:
 
 
 def test_the_change_record_is_among_the_reports_and_says_who_put_the_version_in_service(
-    browser_of: Callable[..., TestClient], models: Path
+    ada: TestClient, models: Path
 ) -> None:
     record(models)
-    admin = browser_of("ada")
-    page = admin.get(f"{PAGE}/versions/3").text
+    page = ada.get(f"{PAGE}/versions/3").text
     assert 'href="?file=change_record.html#documents"' in page
     assert f'href="{PAGE}/change_plan.html"' in page
-    assert "coverage is 0.9." in admin.get(f"{PAGE}/versions/3/change_record.html").text
-    assert send(admin, 3, form_of(admin, 3) | {"reason": "We read the report"}).status_code == 303
-    assert "promoted by ada. We read the report" in admin.get(f"{PAGE}/versions/3/change_record.html").text
+    assert "coverage is 0.9." in ada.get(f"{PAGE}/versions/3/change_record.html").text
+    assert send(ada, 3, form_of(ada, 3) | {"reason": "We read the report"}).status_code == 303
+    assert "promoted by ada. We read the report" in ada.get(f"{PAGE}/versions/3/change_record.html").text
 
 
-def test_the_change_plan_with_all_records_is_one_page_that_cannot_act(
-    browser_of: Callable[..., TestClient], models: Path
-) -> None:
+def test_the_change_plan_with_all_records_is_one_page_that_cannot_act(vic: TestClient, models: Path) -> None:
     record(models)
-    answer = browser_of("vic").get(f"{PAGE}/change_plan.html")
+    answer = vic.get(f"{PAGE}/change_plan.html")
     assert answer.status_code == 200
     assert "sandbox" in answer.headers["content-security-policy"]
     assert "coverage is 0.9." in answer.text
     assert "It was judged before there were records." in answer.text
-    assert browser_of().get(f"{PAGE}/change_plan.html").status_code == 401

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +10,8 @@ from tests.plugins.models_folder import add
 from tests.plugins.page_form import PAGE
 from tests.plugins.test_page import text_of
 from tests.plugins.test_page_in_use import made
+from tests.trained import skinlesion
 
-from skinlesion.command_line.main import main
 from skinlesion.evaluation.in_use.record import Agreement, ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.promotion.approval_text import approval_text
@@ -49,28 +47,20 @@ SAID = (
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
+def models(empty_models: Path) -> Path:
     for run in ("one", "two"):
-        add(folder, run)
-    monkeypatch.setenv("SKINLESION_MODELS", str(folder))
-    made(weeks=1).write(layout.monitored(folder))
-    return folder
+        add(empty_models, run)
+    made(weeks=1).write(layout.monitored(empty_models))
+    return empty_models
 
 
-def surfaces(
-    models: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> dict[str, str]:
+def surfaces(models: Path, client: TestClient) -> dict[str, str]:
     """Return the text of each surface about version 2."""
     judgement = Judgement(
         version=2, run="two", next="switch", judged_now=True, passed=True, against=1, sentence="It passes."
     )
-    capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["skinlesion", "models", "show", "2"])
-    with pytest.raises(SystemExit, match=r"^0$"):
-        main()
     found = {
-        "command line": capsys.readouterr().out,
+        "command line": skinlesion("models", "show", 2).stdout,
         "question": approval_text(Registry.read(models), judgement, "link"),
         "version": text_of(client.get(f"{PAGE}/versions/2").raise_for_status().text),
         "in use": text_of(client.get(f"{PAGE}/in-use").raise_for_status().text),
@@ -78,23 +68,18 @@ def surfaces(
     return {name: " ".join(text.split()) for name, text in found.items()}
 
 
-def test_every_surface_says_the_same(
-    models: Path,
-    browser_of: Callable[..., TestClient],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    client, path = browser_of("vic"), layout.shadowed(models)
-    for name, text in surfaces(models, client, monkeypatch, capsys).items():
+def test_every_surface_says_the_same(models: Path, vic: TestClient) -> None:
+    path = layout.shadowed(models)
+    for name, text in surfaces(models, vic).items():
         assert "the shadow" not in text.lower(), name
     ShadowRecord(at="2026-12-01T00:00:00+00:00", agreements=(FOUND,)).write(path)
-    shown = surfaces(models, client, monkeypatch, capsys)
+    shown = surfaces(models, vic)
     assert FOUND.sentences[0] in shown.pop("in use")
     for name, text in shown.items():
         assert SAID in text, name
-    assert "| Benign | 51 | 0 | 1,002 | 0 |" in shown["question"]
+    assert "| version 1 / version 2 |" in shown["question"] and "| Benign | 51 | 0 | 1,002 | 0 |" in shown["question"]
     assert "Benign 51 0 1,002 0" in shown["version"]
-    assert "the shadow" not in text_of(client.get(f"{PAGE}/versions/1").text).lower()
+    assert "the shadow" not in text_of(vic.get(f"{PAGE}/versions/1").text).lower()
     path.write_text("{")
-    for name, text in surfaces(models, client, monkeypatch, capsys).items():
+    for name, text in surfaces(models, vic).items():
         assert "shadow.json" in text and "writes it anew" in text, name

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.plugins import review_folder
-from tests.plugins.page_form import FROM_THE_PAGE, PAGE, fields
+from tests.plugins.page_form import FROM_THE_PAGE, PAGE, BrowserOf, fields
 from tests.plugins.review_folder import asked, content_of, picture
 from tests.plugins.test_page_access import BY_NOBODY, FORGED
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 REVIEW = f"{PAGE}/review"
 ADDRESSES = ("", "/queue", "/history", f"/pictures/{content_of('a')}", "?image=b")
 EVIL = "<script>document.title='acted'</script>\"'&"
-
-Browser = Callable[..., "TestClient"]
 
 
 @pytest.fixture
@@ -56,8 +53,9 @@ def say(browser: TestClient, answer: str, form: dict[str, str] | None = None, **
     return done
 
 
-def test_one_image_follows_another_and_what_was_said_is_the_label(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_one_image_follows_another_and_what_was_said_is_the_label(
+    ada: TestClient, uma: TestClient, dataset: Path
+) -> None:
     assert shown(ada)[0] == "a"
     assert "gives mel 81% and nv 12%" in ada.get(REVIEW).text
     done = say(ada, "dx:mel", why="streaks")
@@ -76,15 +74,14 @@ def test_one_image_follows_another_and_what_was_said_is_the_label(browser_of: Br
     rows = [row.split(",")[:2] for row in layout.review_table(dataset).read_text().splitlines()[1:]]
     assert rows == [["a", "mel"], ["b", "nv"]]
     assert "ada said mel" in ada.get(f"{REVIEW}/history").text
-    assert shown(browser_of("uma"))[0] == "d"  # a skip is for oneself
+    assert shown(uma)[0] == "d"  # a skip is for oneself
 
 
-def test_an_image_without_a_diagnosis_shows_what_the_model_in_service_says(browser_of: Browser, dataset: Path) -> None:
+def test_an_image_without_a_diagnosis_shows_what_the_model_in_service_says(ada: TestClient, dataset: Path) -> None:
     said = {"malignant": 0.48, "benign": 0.4, "unknown": 0.12}
     beside = {"lesion": (picture("l", "nv"), picture("m", "")), "neighbours": (picture("n", "mel"),)}
     new = asked("new", dx="", label="", split="", suggested="", version=7, probabilities=said, **beside)
     review_folder.write(dataset, [new])
-    ada = browser_of("ada")
     page = ada.get(REVIEW).text
     assert "<h2>What version 7 says, which is in service</h2>" in page
     assert re.findall(r'<th scope="row">(\w+)</th>', page) == ["malignant", "benign", "unknown"]
@@ -95,16 +92,14 @@ def test_an_image_without_a_diagnosis_shows_what_the_model_in_service_says(brows
     assert [(one.what, one.dx, one.before) for one in review_log.read(dataset)] == [("labelled", "nv", "")]
 
 
-def test_the_same_may_be_said_of_the_lesions_other_pictures(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_the_same_may_be_said_of_the_lesions_other_pictures(ada: TestClient, dataset: Path) -> None:
     say(ada, "dx:mel", lesion="true")
     say(ada, "dx:mel", lesion="true")  # there are none
     entries = review_log.read(dataset)
     assert [list(one.images) for one in entries] == [["a", "a2"], ["b"]]
 
 
-def test_an_undo_shows_the_image_again(browser_of: Browser, dataset: Path) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
+def test_an_undo_shows_the_image_again(ada: TestClient, uma: TestClient, dataset: Path) -> None:
     say(ada, "dx:mel")
     _, form = shown(ada)
     assert form["entry"] == "1"
@@ -117,9 +112,8 @@ def test_an_undo_shows_the_image_again(browser_of: Browser, dataset: Path) -> No
 
 
 def test_two_people_at_once_see_different_images_and_overwrite_nothing_unseen(
-    browser_of: Browser, dataset: Path
+    ada: TestClient, uma: TestClient, dataset: Path
 ) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
     image, both_saw = shown(ada)
     other, form = shown(uma)
     assert image == other == "a"
@@ -135,14 +129,13 @@ def test_two_people_at_once_see_different_images_and_overwrite_nothing_unseen(
     assert "a,bcc,labelled,uma" in layout.review_table(dataset).read_text()
 
 
-def test_an_answer_that_the_page_does_not_have_is_refused(browser_of: Browser, dataset: Path) -> None:
+def test_an_answer_that_the_page_does_not_have_is_refused(ada: TestClient, dataset: Path) -> None:
     for answer in ("", "dx:", "dx:zebra", "dx:=1+1", "labelled", "undone", "confirmed:", "cannot tell:mel"):
-        assert say(browser_of("ada"), answer).status_code in (409, 422)
+        assert say(ada, answer).status_code in (409, 422)
     assert review_log.read(dataset) == []
 
 
-def test_nothing_can_be_said_of_what_is_not_in_the_queue(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_nothing_can_be_said_of_what_is_not_in_the_queue(ada: TestClient, dataset: Path) -> None:
     _, form = shown(ada)
     for more in ({"image": "other"}, {"content": content_of("b")}, {"image": "../a"}):
         answer = say(ada, "dx:mel", form | more)
@@ -154,35 +147,33 @@ def test_nothing_can_be_said_of_what_is_not_in_the_queue(browser_of: Browser, da
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-def test_nobody_looks_without_a_login(browser_of: Browser, dataset: Path, path: str) -> None:
-    assert browser_of().get(REVIEW + path).status_code == 401
+def test_nobody_looks_without_a_login(browser_of: BrowserOf, nobody: TestClient, dataset: Path, path: str) -> None:
+    assert nobody.get(REVIEW + path).status_code == 401
     assert {browser_of(name).get(REVIEW + path).status_code for name in ("vic", "uma", "ada")} == {200}
 
 
 @pytest.mark.parametrize(("headers", "status"), BY_NOBODY.values(), ids=BY_NOBODY)
 def test_what_is_no_login_says_nothing(
-    browser_of: Browser, dataset: Path, headers: dict[str, str], status: int
+    ada: TestClient, nobody: TestClient, dataset: Path, headers: dict[str, str], status: int
 ) -> None:
-    form = shown(browser_of("ada"))[1] | {"answer": "dx:mel", "entry": "1"}
+    form = shown(ada)[1] | {"answer": "dx:mel", "entry": "1"}
     for path in ("", "/undo"):
-        assert browser_of().post(REVIEW + path, data=form, headers=FROM_THE_PAGE | headers).status_code == status
+        assert nobody.post(REVIEW + path, data=form, headers=FROM_THE_PAGE | headers).status_code == status
     assert review_log.read(dataset) == []
 
 
-def test_a_viewer_looks_and_may_not_say(browser_of: Browser, dataset: Path) -> None:
-    viewer = browser_of("vic")
-    assert "<form" not in viewer.get(REVIEW).text
-    stolen = shown(browser_of("ada"))[1]
-    assert say(viewer, "dx:mel", stolen).status_code == 403
-    assert viewer.post(f"{REVIEW}/undo", data=stolen | {"entry": "1"}, headers=FROM_THE_PAGE).status_code == 403
+def test_a_viewer_looks_and_may_not_say(ada: TestClient, vic: TestClient, dataset: Path) -> None:
+    assert "<form" not in vic.get(REVIEW).text
+    stolen = shown(ada)[1]
+    assert say(vic, "dx:mel", stolen).status_code == 403
+    assert vic.post(f"{REVIEW}/undo", data=stolen | {"entry": "1"}, headers=FROM_THE_PAGE).status_code == 403
     assert review_log.read(dataset) == []
 
 
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
 def test_a_forged_word_is_refused_even_with_the_forms_token(
-    browser_of: Browser, dataset: Path, headers: dict[str, str]
+    ada: TestClient, dataset: Path, headers: dict[str, str]
 ) -> None:
-    ada = browser_of("ada")
     say(ada, "dx:mel")
     form = shown(ada)[1] | {"answer": "dx:mel"}
     for path in ("", "/undo"):
@@ -192,24 +183,21 @@ def test_a_forged_word_is_refused_even_with_the_forms_token(
     assert len(review_log.read(dataset)) == 1
 
 
-def test_a_word_without_the_forms_token_is_refused(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_a_word_without_the_forms_token_is_refused(ada: TestClient, uma: TestClient, dataset: Path) -> None:
     _, form = shown(ada)
-    for token in ("", "x", form["form_token"][:-1], shown(browser_of("uma"))[1]["form_token"]):
+    for token in ("", "x", form["form_token"][:-1], shown(uma)[1]["form_token"]):
         assert say(ada, "dx:mel", form | {"form_token": token}).status_code == 403
     assert review_log.read(dataset) == []
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
-def test_nothing_but_a_post_says_anything(browser_of: Browser, dataset: Path, method: str) -> None:
-    ada = browser_of("ada")
+def test_nothing_but_a_post_says_anything(ada: TestClient, dataset: Path, method: str) -> None:
     ada.request(method, f"{REVIEW}?answer=dx:mel&image=a", headers=FROM_THE_PAGE)
     assert ada.request(method, f"{REVIEW}/undo", headers=FROM_THE_PAGE).status_code in (404, 405)
     assert review_log.read(dataset) == []
 
 
-def test_only_pictures_of_the_queue_are_read(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_only_pictures_of_the_queue_are_read(ada: TestClient, dataset: Path) -> None:
     names = (
         "../queue.json", "..%2Fqueue.json", "%2e%2e%2fqueue.json", "queue.json", "....//queue", "a", content_of("a")[:-1], content_of("a").upper(),
      f"{content_of('a')}.jpg", f"{content_of('a')}%00", "/etc/passwd", "%2Fetc%2Fpasswd", content_of("not there"), "f" * 63 + "%0a",
@@ -217,29 +205,28 @@ def test_only_pictures_of_the_queue_are_read(browser_of: Browser, dataset: Path)
     assert {name: ada.get(f"{REVIEW}/pictures/{name}").status_code for name in names} == dict.fromkeys(names, 404)
 
 
-def test_a_link_in_the_place_of_a_picture_is_not_followed(browser_of: Browser, dataset: Path) -> None:
+def test_a_link_in_the_place_of_a_picture_is_not_followed(ada: TestClient, dataset: Path) -> None:
     (dataset.parent / "secret").write_text("secret")
     (stored.thumbnails(dataset) / f"{content_of('link')}.jpg").symlink_to(dataset.parent / "secret")
     (stored.thumbnails(dataset) / f"{content_of('folder')}.jpg").mkdir()
     for image in ("link", "folder"):
-        assert browser_of("ada").get(f"{REVIEW}/pictures/{content_of(image)}").status_code == 404
+        assert ada.get(f"{REVIEW}/pictures/{content_of(image)}").status_code == 404
 
 
-def test_a_picture_is_a_picture_to_every_browser(browser_of: Browser, dataset: Path) -> None:
-    headers = browser_of("ada").get(f"{REVIEW}/pictures/{content_of('a')}").headers
+def test_a_picture_is_a_picture_to_every_browser(ada: TestClient, dataset: Path) -> None:
+    headers = ada.get(f"{REVIEW}/pictures/{content_of('a')}").headers
     assert (headers["content-type"], headers["x-content-type-options"]) == ("image/jpeg", "nosniff")
     assert headers["cache-control"].startswith("private")
     for path in ("", "/queue", "/history"):
-        policy = browser_of("ada").get(REVIEW + path).headers["content-security-policy"]
+        policy = ada.get(REVIEW + path).headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
 
 
-def test_names_diagnoses_and_reasons_are_shown_as_text(browser_of: Browser, dataset: Path) -> None:
+def test_names_diagnoses_and_reasons_are_shown_as_text(ada: TestClient, dataset: Path) -> None:
     other = picture(f"b{EVIL}", EVIL)
     image = asked(EVIL, dx=EVIL, suggested=EVIL, reason=EVIL, label=EVIL, lesion=(other,), neighbours=(other,))
     review_folder.write(dataset, [image])
-    ada = browser_of("ada")
     say(ada, "dx:mel", shown(ada)[1], why=EVIL)
     review_log.note(dataset, EVIL, "labelled", {EVIL: content_of(EVIL)}, dx=EVIL, before=EVIL, why=EVIL)
     for path in ("", "/queue", "/history", f"?image={EVIL.replace('&', '%26')}"):
@@ -249,9 +236,8 @@ def test_names_diagnoses_and_reasons_are_shown_as_text(browser_of: Browser, data
         assert "&lt;script&gt;document" in text
 
 
-def test_without_a_queue_the_page_says_what_makes_one(browser_of: Browser, dataset: Path) -> None:
+def test_without_a_queue_the_page_says_what_makes_one(ada: TestClient, dataset: Path) -> None:
     stored.path(dataset).unlink()
-    ada = browser_of("ada")
     assert "skinlesion review list" in ada.get(REVIEW).text
     assert ada.get(f"{REVIEW}/queue").status_code == 200
     stored.path(dataset).write_text("{}")
@@ -263,8 +249,9 @@ def test_without_a_queue_the_page_says_what_makes_one(browser_of: Browser, datas
 # --- Wrong, and nobody says what it is ----------------------------------------------------------------------------
 
 
-def test_a_label_may_be_called_wrong_and_others_are_asked_what_it_is(browser_of: Browser, dataset: Path) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
+def test_a_label_may_be_called_wrong_and_others_are_asked_what_it_is(
+    ada: TestClient, uma: TestClient, dataset: Path
+) -> None:
     assert 'data-key="w"' in ada.get(REVIEW).text
     assert say(ada, "wrong", lesion="true").status_code == 303
     [entry] = review_log.read(dataset)
@@ -278,8 +265,7 @@ def test_a_label_may_be_called_wrong_and_others_are_asked_what_it_is(browser_of:
     assert "a,mel,labelled,uma" in layout.review_table(dataset).read_text()
 
 
-def test_where_there_is_no_label_nothing_can_be_wrong(browser_of: Browser, dataset: Path) -> None:
-    ada = browser_of("ada")
+def test_where_there_is_no_label_nothing_can_be_wrong(ada: TestClient, dataset: Path) -> None:
     assert 'value="wrong"' not in ada.get(f"{REVIEW}?image=c").text
     assert say(ada, "wrong", shown(ada, "c")[1]).status_code == 409
     assert review_log.read(dataset) == []
@@ -300,9 +286,8 @@ def pages_about(browser: TestClient, image: str) -> str:
 
 
 def test_the_second_reader_is_told_that_there_was_a_first_and_not_what_they_said(
-    browser_of: Browser, two_readers: Path
+    browser_of: BrowserOf, ada: TestClient, uma: TestClient, two_readers: Path
 ) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
     say(ada, "dx:vasc", why="lacunae")
     assert not layout.review_table(two_readers).exists()
     assert shown(ada)[0] == "b"  # another person is asked
@@ -319,8 +304,9 @@ def test_the_second_reader_is_told_that_there_was_a_first_and_not_what_they_said
     assert "lacunae" in uma.get(f"{REVIEW}/history").text
 
 
-def test_the_first_reader_is_not_the_second_and_may_take_it_back(browser_of: Browser, two_readers: Path) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
+def test_the_first_reader_is_not_the_second_and_may_take_it_back(
+    ada: TestClient, uma: TestClient, two_readers: Path
+) -> None:
     say(ada, "dx:mel", shown(ada, "a")[1])
     say(ada, "dx:mel", shown(ada, "a")[1])
     assert not layout.review_table(two_readers).exists()
@@ -336,15 +322,16 @@ def test_the_first_reader_is_not_the_second_and_may_take_it_back(browser_of: Bro
     assert "a,mel,labelled,ada" in layout.review_table(two_readers).read_text()
 
 
-def test_a_third_sees_that_two_disagree_and_settles_it(browser_of: Browser, two_readers: Path) -> None:
-    ada, uma = browser_of("ada"), browser_of("uma")
+def test_a_third_sees_that_two_disagree_and_settles_it(
+    ada: TestClient, vic: TestClient, uma: TestClient, two_readers: Path
+) -> None:
     _, both_saw = shown(ada)
     _, form = shown(uma)
     assert say(ada, "dx:mel", both_saw, why="streaks").status_code == 303
     assert say(uma, "dx:bcc", form).status_code == 303  # two at once are two readers
     assert "a" not in {shown(ada)[0], shown(uma)[0]}
     assert "two readers disagree" in ada.get(f"{REVIEW}/queue").text
-    page = browser_of("vic").get(f"{REVIEW}?image=a").text
+    page = vic.get(f"{REVIEW}?image=a").text
     assert "Two readers disagree, and a third settles it: ada said mel. “streaks” uma said bcc." in page
     newest = fields(uma.get(f"{REVIEW}?image=a").text)["seen"]
     review_log.note(two_readers, "ben", "labelled", {"a": content_of("a")}, dx="bcc", seen=int(newest), readers=2)
@@ -352,8 +339,7 @@ def test_a_third_sees_that_two_disagree_and_settles_it(browser_of: Browser, two_
     assert "uma and ben said bcc on" in ada.get(f"{REVIEW}?image=a").text
 
 
-def test_who_saw_no_disagreement_looks_again_before_they_settle_it(browser_of: Browser, two_readers: Path) -> None:
-    ada = browser_of("ada")
+def test_who_saw_no_disagreement_looks_again_before_they_settle_it(ada: TestClient, two_readers: Path) -> None:
     _, form = shown(ada)
     for name, dx in (("ben", "mel"), ("cleo", "bcc")):
         review_log.note(two_readers, name, "labelled", {"a": content_of("a")}, dx=dx, readers=2)
@@ -366,9 +352,8 @@ def test_who_saw_no_disagreement_looks_again_before_they_settle_it(browser_of: B
 
 
 def test_what_waits_is_for_everybody_where_one_reader_is_enough_again(
-    browser_of: Browser, two_readers: Path, monkeypatch: pytest.MonkeyPatch
+    ada: TestClient, two_readers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ada = browser_of("ada")
     for image in "abcd":
         assert say(ada, "dx:mel", shown(ada, image)[1]).status_code == 303
     assert "0 of the 4 images of this queue have an answer. 4 more wait for another reader." in ada.get(REVIEW).text

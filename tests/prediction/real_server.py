@@ -30,6 +30,7 @@ from skinlesion.foundation.checksum import sha256_of
 from skinlesion.network.litert import LiteRTModel
 from skinlesion.prediction.classifier import Probabilities, pixels_for_model
 from skinlesion.prediction.serving.app import create_app
+from skinlesion.prediction.serving.documents import Predictions
 from skinlesion.prediction.serving.grad_cam_process import Overlay
 from skinlesion.prediction.serving.server import listening_socket, make_server
 from skinlesion.prediction.serving.settings import ServerSettings
@@ -129,15 +130,21 @@ class Served:
     port: int
     client: httpx.Client
 
-    def predict(self, *images: bytes) -> httpx.Response:
-        """Send images as image0.jpg, image1.jpg, ..."""
+    def predict(self, *images: bytes, case: str = "") -> httpx.Response:
+        """Send images of a case as image0.jpg, image1.jpg, ..."""
         files = [("images", (f"image{number}.jpg", image, "image/jpeg")) for number, image in enumerate(images)]
-        return self.client.post("/v1/predict", files=files)
+        return self.client.post("/v1/predict", files=files, data={"case": case} if case else {})
+
+    def predictions(self, *images: bytes, case: str = "") -> list[dict[str, Any]]:
+        """Return what is said of each image."""
+        answer = self.predict(*images, case=case).raise_for_status().json()
+        Predictions.model_validate(answer, extra="forbid")
+        return list(answer["predictions"])
 
     def prediction(self, image: bytes) -> dict[str, Any]:
         """Return what is said of one image."""
-        (said,) = self.predict(image).raise_for_status().json()["predictions"]
-        return dict(said)
+        (said,) = self.predictions(image)
+        return said
 
     def model(self) -> dict[str, Any]:
         """Return the description of the model that answers."""

@@ -154,14 +154,6 @@ def test_an_image_comes_once_however_often_it_is_named(images: Path) -> None:
     assert [path.name for path in image_files(named)] == ["a.jpg", "b.jpg", "c.jpg", "d.PNG"]
 
 
-def test_a_path_that_is_missing_or_a_folder_without_images_is_said(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere is missing"):
-        image_files([images, tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"No image file in .*empty"):
-        count_images([tmp_path / "empty"])
-
-
 def test_the_table_has_a_row_an_image_and_nothing_else_is_left(images: Path, table: Path) -> None:
     assert run(table, images, Model()) == PredictionCounts(images=4, done=4, kept=0, refused=0)
     found = rows(table)

@@ -36,13 +36,6 @@ def left(found: Measurable) -> str:
     return " ".join(found.rows["image"])
 
 
-def test_what_was_not_learnt_is_measured() -> None:
-    rows = images("a b c d")
-    found = without_learnt(rows, [learnt("x y")], others(rows))
-    assert found.rows.equals(rows)
-    assert found.left_out.sentence == ""
-
-
 @pytest.mark.parametrize(
     ("today", "said"),
     [
@@ -82,11 +75,6 @@ def test_refused_images_without_a_group_join_nothing() -> None:
     rows = images("h b c d")
     refused = images("a r", group="")
     assert left(without_learnt(rows, [learnt("a")], others(pd.concat([rows, refused])))) == "h b c d"
-
-
-def test_what_either_model_learnt_is_left_out() -> None:
-    rows = images("a b c d e f")
-    assert left(without_learnt(rows, [learnt("a"), learnt("b")], others(rows))) == "c d e f"
 
 
 @pytest.mark.parametrize(("names", "enough"), [("a", True), ("a b", True), ("a b c", False), ("a b c d", False)])

@@ -23,6 +23,7 @@ import httpx
 import pytest
 from tests.made_once import MakeOnce
 from tests.measured import known
+from tests.model_house import House
 
 from skinlesion.promotion.mlflow_mirror import NAME, RUN_TAG, VERSION_TAG, RunLogUnavailable, mirror, tracking_uri
 from skinlesion.registry import history, in_service
@@ -35,7 +36,6 @@ from skinlesion.registry.versions import KnownVersions
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from tests.model_house import House
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -148,20 +148,16 @@ def files_of(client: MlflowClient) -> dict[str, set[str]]:
     }
 
 
-def size_on_disk(models: Path) -> int:
-    return sum(path.stat().st_size for path in (models / "mlflow" / "artifacts").rglob("*") if path.is_file())
-
-
 def test_the_files_of_old_versions_go_and_their_figures_stay(house: House, client: MlflowClient) -> None:
     """Lost otherwise: the disk, a megabyte a night without an end."""
     promote(house.models, 1, actor="ann", reason="first")
     mirror(house.config)
-    sizes = []
+    sizes, artifacts = [], house.models / "mlflow" / "artifacts"
     for night in range(2, 7):
         house.add(f"night{night}")
         remove_old_files(house.models, keep=2, keep_former_champions=1)
         mirror(house.config)
-        sizes.append(size_on_disk(house.models))
+        sizes.append(sum(path.stat().st_size for path in artifacts.rglob("*") if path.is_file()))
     assert sizes[-1] <= sizes[1]
     files = files_of(client)
     assert {number for number, names in files.items() if names} == {"1", "5", "6"}  # the champion, and the newest two

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.measured import known
+from tests.model_house import House
+from tests.promotion.test_gate import line
 from typer.testing import CliRunner
 
 from skinlesion.command_line.models import models_app
@@ -20,9 +21,6 @@ from skinlesion.registry.retention import remove_old_files
 from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import promote, rollback, set_reference
 from skinlesion.registry.verdict import Criterion, Look, Verdict, VerdictSummary, read_verdict
-
-if TYPE_CHECKING:
-    from tests.model_house import House
 
 EVERYWHERE = ("benign", "malignant", "unknown")
 
@@ -43,10 +41,6 @@ def night(house: House, run: str, right: float) -> tuple[Judgement, Verdict]:
     if judgement.next == "switch":
         switch_to(floors, judgement, actor="the night", reason=judgement.reason)
     return judgement, known(read_verdict(house.models, run, number))
-
-
-def line(verdict: Verdict, name: str) -> Criterion:
-    return next(one for one in verdict.criteria if one.name == name)
 
 
 def test_small_steps_down_end_at_one_margin_below_the_reference(house: House) -> None:

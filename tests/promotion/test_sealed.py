@@ -8,34 +8,32 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.measured import known
+from tests.model_house import House
+from tests.promotion.test_gate import line
+from tests.promotion.test_reference import no_files
 from typer.testing import CliRunner
 
 from skinlesion.command_line.models import models_app
 from skinlesion.foundation.errors import DataError
 from skinlesion.prediction.sealed import HeldOutParts
-from skinlesion.promotion import gate, sealed
+from skinlesion.promotion import sealed
 from skinlesion.promotion.decide import judge_once, switch_to
 from skinlesion.promotion.gate import judge
 from skinlesion.promotion.sealed import open_sealed
 from skinlesion.registry import history
 from skinlesion.registry.snapshot import Registry
-from skinlesion.registry.verdict import Criterion
+from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
-    from tests.model_house import House
-
     from skinlesion.prediction.answers import Answers
-    from skinlesion.stages.settings import PipelineConfig
 
 
-def rows_of(counts: dict[str, int]) -> pd.DataFrame:
-    labels = [label for label, count in counts.items() for _ in range(count)]
-    rows = pd.DataFrame({"label": labels})
-    rows["lesion"] = [f"image:{label} {number}" for number, label in enumerate(labels)]
-    return rows.assign(group=rows["lesion"])
+__all__ = ["no_files"]
 
 
-MANY = rows_of({"benign": 4000, "malignant": 1000, "unknown": 500})
+NAMES = ["benign"] * 4000 + ["malignant"] * 1000 + ["unknown"] * 500
+LESIONS = [f"image:{label} {number}" for number, label in enumerate(NAMES)]
+MANY = pd.DataFrame({"label": NAMES, "lesion": LESIONS, "group": LESIONS})
 
 
 def test_about_a_fifth_of_each_class_is_sealed() -> None:
@@ -67,10 +65,7 @@ def test_with_few_malignant_lesions_nothing_is_sealed_and_it_is_said(share: floa
 
 @pytest.fixture
 def scored(house: House, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """Load no model: score as the house has it, and remember which images were scored on opening."""
-    line = Criterion(name="files", title="Files", passed=True, sentence="Not the subject.")
-    for name in ("_files_agree", "_latency"):
-        monkeypatch.setattr(gate, name, lambda *_: line)
+    """Score as the house has it, and remember which images were scored on opening."""
     asked: list[set[str]] = []
 
     def answers(config: PipelineConfig, candidate: object, rows: pd.DataFrame) -> Answers:
@@ -91,8 +86,7 @@ def test_the_gate_does_not_score_what_is_sealed(house: House, scored: list[set[s
     number = house.add("first")
     verdict = judge(config, Registry.read(house.models), number)
     assert verdict.images == len(parts.nightly) == 420 - len(parts.sealed) < 420
-    unseen = next(one for one in verdict.criteria if one.name == "unseen_lesions")
-    assert "of the 120 malignant held-out lesions are sealed" in unseen.sentence
+    assert "of the 120 malignant held-out lesions are sealed" in line(verdict, "unseen_lesions").sentence
     assert scored == []
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.measured import known
 from tests.registry.test_switch import models, put, served
 from tests.registry.trained import trained
 
@@ -65,10 +66,6 @@ def with_other(**changes: object) -> Harm:
     return harm
 
 
-def another_models_record(models: Path) -> None:
-    write(release(models) / RECORD, (layout.releases(models) / "000001" / RECORD).read_bytes())
-
-
 def link_to(target: str) -> Harm:
     def harm(models: Path) -> None:
         layout.release_in_service(models).unlink()
@@ -104,7 +101,9 @@ IN_SERVICE: dict[str, Harm] = {
     "a link to a file": link_to("registry/history.jsonl"),
     "a link outside": link_outside,
     "a folder for the link": a_folder_for_the_link,
-    "another model's record": another_models_record,
+    "another model's record": lambda models: write(
+        release(models) / RECORD, (layout.releases(models) / "000001" / RECORD).read_bytes()
+    ),
     "no release": lambda models: shutil.rmtree(release(models)),
 }
 """What makes it unknown what is in service."""
@@ -206,7 +205,7 @@ def test_where_no_version_is_left_the_message_says_how_to_begin_again(models: Pa
 def test_predict_with_a_file_of_a_release_is_refused_where_its_record_is_damaged(two: Path, tmp_path: Path) -> None:
     (tmp_path / "image.jpg").write_bytes(b"")
     config = PipelineConfig.of({"models": two})
-    for name, harm in (BOTH | {}).items():
+    for name, harm in BOTH.items():
         if "link" in name or name == "no release":
             continue
         trial = Path(shutil.copytree(two, tmp_path / name, symlinks=True))
@@ -225,19 +224,6 @@ def test_a_version_without_a_decision_rule_does_not_come_into_service(models: Pa
     number = register(models, candidate).number
     with pytest.raises(DataError, match=r"registered without decision_rule\.json.*Nothing has changed"):
         put(models, number)
-
-
-def test_another_folder_under_the_name_of_a_candidate_is_not_compared_with(two: Path) -> None:
-    """A candidate that was trained again to other bytes stood in the comparison for the model in service."""
-    shutil.rmtree(layout.candidate(two, "two"))
-    again = trained(two, "two")
-    again.h5.write_bytes(b"trained again")
-    again.training.unlink()
-    from tests.training_record import write_training_record
-
-    write_training_record(again)
-    assert again.read_training() is not None
-    assert candidate_in_service(two) is None
 
 
 def test_a_rollback_on_a_full_disk_takes_the_files_of_the_former_release(
@@ -268,8 +254,7 @@ def test_the_names_do_not_matter_to_a_rollback(two: Path) -> None:
     (two / RECORD).write_bytes(b"{")
     write(release(two) / RECORD, b"")
     rollback(two, actor="ann", reason="damaged")
-    now = in_service.read(two)
-    assert now is not None
+    now = known(in_service.read(two))
     assert now.run == "one"
     assert (two / RECORD).read_bytes() == b"{"
     assert os.path.realpath(two / H5) == str(now.h5)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.measured import known
 from tests.registry.test_damage import Harm, as_folder, each, release, two, write
 from tests.registry.test_switch import models, put, served
 from tests.registry.trained import trained
@@ -55,14 +56,6 @@ def without_first(path: Path) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
 
 
-def gone(path: Path) -> None:
-    path.unlink()
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def a_file_for_the_folder(models: Path) -> None:
     shutil.rmtree(layout.registry(models))
     layout.registry(models).write_bytes(b"")
@@ -94,8 +87,8 @@ LOGS: dict[str, Harm] = {
         for name, path in FILES_OF_REGISTRY.items()
         for what, harm in {
             "is a folder": as_folder,
-            "is gone": gone,
-            "is empty": empty,
+            "is gone": lambda path: path.unlink(),
+            "is empty": lambda path: path.write_bytes(b""),
             "lacks its first line": without_first,
             "links to itself": loop,
         }.items()
@@ -166,16 +159,23 @@ def test_a_rollback_works_when_everything_but_a_former_release_is_gone(two: Path
         write(path, b"")
     rollback(two, actor="ann", reason="a fire")
     assert served(two) == "one"
-    now = in_service.read(two)
-    assert now is not None
+    now = known(in_service.read(two))
     assert now.is_whole()
 
 
-def test_numbers_do_not_begin_again_where_only_the_candidates_are_left(models: Path) -> None:
+def without_last(path: Path) -> None:
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "numbers"),
+    [(lambda models: shutil.rmtree(layout.registry(models)), "1, 2, 3"), (of(versions.path, without_last), "3")],
+    ids=["only the candidates are left", "an older copy of the versions"],
+)
+def test_numbers_that_candidates_have_are_not_given_again(models: Path, harm: Harm, numbers: str) -> None:
     """Version 1 became another model, with the history of the first."""
-    shutil.rmtree(layout.registry(models))
-    assert "does not have the versions 1, 2, 3" in "".join(Registry.read(models).damage)
-    with pytest.raises(DataError, match=r"versions 1, 2, 3, which .*candidates.*models restore"):
+    harm(models)
+    with pytest.raises(DataError, match=rf"does not have the versions {numbers}, which .*candidates.*models restore"):
         register(models, trained(models, "four"))
     restore(models)
     assert register(models, Candidate(layout.candidate(models, "four"))).number == 4
@@ -188,15 +188,6 @@ def test_restore_leaves_a_whole_registry_alone(two: Path) -> None:
     before = content()
     assert restore(two).damage == ()
     assert content() == before
-
-
-def test_an_older_copy_of_the_versions_does_not_give_a_number_twice(models: Path) -> None:
-    content = versions.path(models).read_bytes().splitlines(keepends=True)
-    versions.path(models).write_bytes(b"".join(content[:-1]))
-    with pytest.raises(DataError, match=r"does not have the versions 3, which candidates have"):
-        register(models, trained(models, "four"))
-    restore(models)
-    assert register(models, Candidate(layout.candidate(models, "four"))).number == 4
 
 
 def test_a_number_of_which_nothing_is_left_stays_taken(two: Path) -> None:
@@ -229,11 +220,7 @@ def test_a_last_line_cut_at_any_byte_is_as_if_it_had_never_been_begun(two: Path,
     path(two).write_bytes(content[: start + 9])
     if path is history.path:
         put(two, 3)
-        assert [(one.what, one.version) for one in history.lines(two).all()] == [
-            ("promoted", 1),
-            ("promoted", 2),
-            ("promoted", 3),
-        ]
+        assert [(one.what, one.version) for one in history.lines(two).all()] == [("promoted", n) for n in (1, 2, 3)]
         assert content[:start] in path(two).read_bytes()
 
 

@@ -25,19 +25,8 @@ from skinlesion.prediction.log.entries import COLUMNS, LogKey
 from skinlesion.prediction.log.gaps import read_gaps
 from skinlesion.prediction.log.journal import Journal, journals, parts, store_closed
 from skinlesion.prediction.log.reading import forget, read_log, remove_older
-from skinlesion.prediction.serving.documents import Predictions
 
 CASE = "Station-7/0815"
-
-
-def sent(server: Served, *images: bytes, case: str = "") -> list[dict[str, Any]]:
-    """Send images of a case; return what is said of each."""
-    files = [("images", (f"image{number}.jpg", image, "image/jpeg")) for number, image in enumerate(images)]
-    answer = (
-        server.client.post("/v1/predict", files=files, data={"case": case} if case else {}).raise_for_status().json()
-    )
-    Predictions.model_validate(answer, extra="forbid")
-    return list(answer["predictions"])
 
 
 def test_each_answer_is_noted_with_what_it_said_and_nothing_of_the_picture_but_measures(
@@ -45,7 +34,7 @@ def test_each_answer_is_noted_with_what_it_said_and_nothing_of_the_picture_but_m
 ) -> None:
     folder, before = tmp_path / "log", time.time()
     with served(models.folder, log=str(folder)) as server:
-        said = sent(server, drawn(1), b"no image", drawn(2), case=CASE)
+        said = server.predictions(drawn(1), b"no image", drawn(2), case=CASE)
         during = read_log(folder)
         assert "skinlesion_log_entries 2.0" in server.metrics()
         assert "skinlesion_log_missing 0.0" in server.metrics()
@@ -70,7 +59,7 @@ def test_each_answer_is_noted_with_what_it_said_and_nothing_of_the_picture_but_m
 
 
 def test_without_the_setting_nothing_is_noted_and_a_case_is_taken_and_forgotten(shared: Served) -> None:
-    assert sent(shared, drawn(1), case=CASE)[0].get("logged") is None
+    assert shared.predictions(drawn(1), case=CASE)[0].get("logged") is None
     found = problem(shared.client.post("/v1/diagnoses", json={"diagnoses": [{"case": CASE, "dx": "mel"}]}), 404)
     assert "keeps no prediction log" in found["detail"]
 
@@ -117,13 +106,13 @@ def test_a_full_disk_costs_no_answer_and_the_gap_is_counted_for_good(
 
     monkeypatch.setattr(os, "write", half_a_write)
     with served(models.folder, log=str(folder)) as server:
-        sent(server, drawn(1))
+        server.predictions(drawn(1))
         is_full = True
-        assert [one.get("logged") for one in sent(server, drawn(2), drawn(3))] == [None, None]
+        assert [one.get("logged") for one in server.predictions(drawn(2), drawn(3))] == [None, None]
         assert "skinlesion_log_missing 2.0" in server.metrics()
         assert sum(gap.answers for gap in read_gaps(folder)) == 2, "as it stands should the process be killed now"
         is_full = False
-        sent(server, drawn(4))
+        server.predictions(drawn(4))
         assert len(read_log(folder)) == 2
     assert len(read_log(folder)) == 2
     assert sum(gap.answers for gap in read_gaps(folder)) == 2
@@ -141,7 +130,7 @@ def test_a_disk_that_hangs_does_not_keep_an_answer_and_what_it_writes_later_is_n
     monkeypatch.setattr(Journal, "append", slow)
     with served(models.folder, log=str(folder)) as server:
         start = time.perf_counter()
-        assert sent(server, drawn(1))[0].get("logged") is None
+        assert server.predictions(drawn(1))[0].get("logged") is None
         assert time.perf_counter() - start < 0.9
         assert "skinlesion_log_missing 1.0" in server.metrics()
         wait_until(lambda: "skinlesion_log_missing 0.0" in server.metrics())
@@ -221,9 +210,9 @@ def test_a_journal_becomes_a_table_when_it_is_large(
 ) -> None:
     monkeypatch.setattr(writer, "LARGEST_JOURNAL", 2)
     with served(models.folder, log=str(tmp_path / "log")) as server:
-        sent(server, drawn(1), drawn(2), drawn(3))
+        server.predictions(drawn(1), drawn(2), drawn(3))
         wait_until(lambda: list(parts(tmp_path / "log").glob("*.parquet")))
-        sent(server, drawn(4))
+        server.predictions(drawn(4))
         assert len(read_log(tmp_path / "log")) == 4
 
 
@@ -233,17 +222,17 @@ def test_a_journal_becomes_a_table_when_it_is_large(
 def test_a_case_is_forgotten_in_tables_in_a_journal_in_use_and_in_diagnoses(models: Models, tmp_path: Path) -> None:
     folder = tmp_path / "log"
     with served(models.folder, log=str(folder)) as server:
-        sent(server, drawn(1), drawn(2), case=CASE)
-        sent(server, drawn(1), case="other")
+        server.predictions(drawn(1), drawn(2), case=CASE)
+        server.predictions(drawn(1), case="other")
     with served(models.folder, log=str(folder)) as server:
-        sent(server, drawn(3), case=CASE)
+        server.predictions(drawn(3), case=CASE)
         for case in (CASE, "other"):
             server.client.post("/v1/diagnoses", json={"diagnoses": [{"case": case, "dx": "mel"}]}).raise_for_status()
         hashed = LogKey.of(folder).of_case(CASE)
         assert forget(folder, CASE) == 3
         assert forget(folder, CASE) == 0
         assert [path for path in folder.rglob("*") if path.is_file() and hashed.encode() in path.read_bytes()] == []
-        sent(server, drawn(5), case="third")
+        server.predictions(drawn(5), case="third")
     assert set(read_log(folder)["case"]) == {LogKey.of(folder).of_case(case) for case in ("other", "third")}
     assert len(diagnoses.read(folder)) == 1
 
@@ -266,11 +255,11 @@ def test_after_a_jump_of_the_clock_answers_are_noted_and_nothing_is_removed_for_
     monkeypatch.setattr(writer, "LARGEST_JOURNAL", 1)
     monkeypatch.setattr(time, "time", lambda: clock() + years * 365 * 86_400)
     with served(models.folder, log=str(folder)) as server:
-        sent(server, drawn(1))
+        server.predictions(drawn(1))
         years = 3
-        sent(server, drawn(2))
+        server.predictions(drawn(2))
         years = -3
-        sent(server, drawn(3))
+        server.predictions(drawn(3))
         wait_until(lambda: len(list(parts(folder).glob("*.parquet"))) == 3)
     years = 0
     assert len(read_log(folder)) == 3
@@ -282,8 +271,8 @@ def test_after_a_jump_of_the_clock_answers_are_noted_and_nothing_is_removed_for_
 def test_diagnoses_come_by_case_and_by_picture_and_the_last_one_counts(models: Models, tmp_path: Path) -> None:
     folder = tmp_path / "log"
     with served(models.folder, log=str(folder), token="0123456789abcdef0123") as server:
-        first = sent(server, drawn(1), drawn(2), case=CASE)
-        sent(server, drawn(3))
+        first = server.predictions(drawn(1), drawn(2), case=CASE)
+        server.predictions(drawn(3))
         late = [{"case": CASE, "dx": "nevus", "date": "2026-11-01"}, {"picture": first[1]["logged"], "dx": "BCC"}]
         assert server.client.post("/v1/diagnoses", json={"diagnoses": late}).json() == {"noted": 2}
         table = tmp_path / "late.csv"
@@ -316,13 +305,15 @@ def test_a_diagnosis_that_does_not_fit_is_named_and_none_is_noted(
     assert CASE not in found["detail"]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"diagnoses": []}', b"\xff\xfe"])
-def test_what_is_no_list_of_diagnoses_is_refused(logging_server: Served, body: bytes) -> None:
-    problem(logging_server.client.post("/v1/diagnoses", content=body), 422)
-
-
-def test_more_than_the_server_accepts_is_refused(logging_server: Served) -> None:
-    problem(logging_server.client.post("/v1/diagnoses", content=b" " * 1_100_000), 413)
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        *((body, 422) for body in (b"", b"[]", b"{", b'{"diagnoses": []}', b"\xff\xfe")),
+        pytest.param(b" " * 1_100_000, 413, id="too long"),
+    ],
+)
+def test_what_is_no_list_of_diagnoses_or_too_long_is_refused(logging_server: Served, body: bytes, status: int) -> None:
+    problem(logging_server.client.post("/v1/diagnoses", content=body), status)
 
 
 @pytest.fixture(scope="module")

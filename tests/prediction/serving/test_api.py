@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.measured import metrics_record
-from tests.prediction.real_server import UNSURE, Models, Served, drawn, probabilities, problem, served, wait_until
+from tests.prediction.real_server import Models, Served, drawn, probabilities, problem, served, wait_until
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.prediction.serving.documents import Model, Predictions
@@ -79,14 +79,6 @@ def test_without_a_card_there_is_none(shared: Served) -> None:
     assert shared.model()["card"] is None
     found = problem(shared.client.get("/v1/model/card"), 404)
     assert found["detail"] == "The model in service has no model card."
-
-
-def test_a_model_that_is_not_sure_abstains_and_says_so(empty_models: Models) -> None:
-    empty_models.switch_to("a", UNSURE)
-    with served(empty_models.folder) as server:
-        said = server.prediction(drawn(1))
-        assert (said["decision"], said["title"]) == ("no answer", "No answer")
-        assert said["reason"].startswith("Not sure enough")
 
 
 def test_metrics_count_requests_images_and_the_version(models: Models) -> None:

@@ -12,6 +12,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from tests.measured import known
 from tests.prediction.real_server import Models, Served, drawn, problem, served
 from tests.prediction.serving.overlays import harmful_for_dark_images, when_released
 
@@ -34,9 +35,7 @@ def test_the_overlay_is_of_the_image_at_the_models_size_and_names_its_version(sh
     answer = response.json()
     assert answer["model"] == {"version": "run-a", "number": 1}
     assert answer["label"] == "benign"
-    pixels = cv2.imdecode(np.frombuffer(shown(response), np.uint8), cv2.IMREAD_COLOR)
-    assert pixels is not None
-    assert pixels.shape == (224, 224, 3)
+    assert known(cv2.imdecode(np.frombuffer(shown(response), np.uint8), cv2.IMREAD_COLOR)).shape == (224, 224, 3)
 
 
 def test_an_overlay_that_hangs_or_dies_or_fails_is_a_problem_and_the_next_one_is_made(models: Models) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.prediction.real_server import Models, drawn, probabilities, problem, served, wait_until
+from tests.registry.test_damage import BOTH, Harm
 from tests.two_classifiers import RULE
 
 from skinlesion.data.labels.classes import LABELS
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.prediction.serving import model_watch, served_model
-from skinlesion.prediction.serving.served_model import ServedModel
 from skinlesion.registry import model_files
 
 SENDERS = 3
@@ -133,57 +131,25 @@ def test_what_cannot_be_used_is_refused_and_the_old_model_goes_on_serving(models
         assert server.status_of("/readyz") == 200
 
 
-def record_of(models: Models) -> Path:
-    return layout.release_in_service(models.folder) / model_files.RECORD
-
-
-def write_record(models: Models, content: bytes) -> None:
-    path = record_of(models).resolve()
-    path.unlink()
-    path.write_bytes(content)
-
-
-def other_rule(models: Models) -> None:
-    record = json.loads(record_of(models).read_bytes())
-    record["decision_rule"]["malignant_threshold"] = 0.99
-    write_record(models, json.dumps(record).encode())
-
-
-def in_a_circle(models: Models) -> None:
-    link = layout.release_in_service(models.folder)
-    link.unlink()
-    link.symlink_to(link.name)
-
-
-def a_folder(models: Models) -> None:
-    path = record_of(models).resolve()
-    path.unlink()
-    path.mkdir()
-
-
-DAMAGE: dict[str, Callable[[Models], object]] = {
-    "half a record": lambda models: write_record(models, record_of(models).read_bytes()[:99]),
-    "{}": lambda models: write_record(models, b"{}"),
-    "nothing": lambda models: write_record(models, b""),
-    "no record": lambda models: record_of(models).resolve().unlink(),
-    "a folder": a_folder,
-    "another rule": other_rule,
-    "no rule": lambda models: (models.releases[-1] / model_files.RULE_FILE).unlink(),
-    "no .h5": lambda models: (models.releases[-1] / model_files.H5).unlink(),
-    "a circle of links": in_a_circle,
-}
+DAMAGE: dict[str, Harm] = {
+    what: BOTH[what]
+    for what in (
+        "half a record", "{}", "an empty record", "no record", "a record that is a folder", "no decision rule's file",
+        "another decision rule in the record", "no .h5", "a link to itself",
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
 def test_a_server_keeps_the_model_that_it_has_and_none_begins_to_answer_where_the_record_is_damaged(
-    models: Models, harm: Callable[[Models], object]
+    models: Models, harm: Harm
 ) -> None:
     """The server went on with the .h5 without its decision rule: a picture that was malignant became benign."""
     models.switch_to("b")
     with served(models.folder) as server:
         server.wait_for("run-b")
         before = server.prediction(drawn(1))
-        harm(models)
+        harm(models.folder)
         server.wait_for_refusal("models rollback")
         assert server.prediction(drawn(1)) == before
         with served(models.folder, is_ready=False) as another:
@@ -193,38 +159,29 @@ def test_a_server_keeps_the_model_that_it_has_and_none_begins_to_answer_where_th
         server.wait_for("run-a")
 
 
-def test_a_record_that_could_not_be_read_for_a_while_is_read_again(
-    models: Models, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [
+        (Path, "read_bytes", OSError(errno.EIO, "Input/output error")),
+        (model_watch, "load", RuntimeError("a bug")),
+    ],
+    ids=["a disk that fails", "an error of the program"],
+)
+def test_what_failed_for_a_while_is_tried_again(
+    models: Models, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception
 ) -> None:
     """A disk that failed once kept the server at the old model until the next switch."""
-    read, failing = Path.read_bytes, threading.Event()
+    work, failing = getattr(owner, name), threading.Event()
 
-    def read_bytes(path: Path) -> bytes:
-        if failing.is_set() and path.name == model_files.TFLITE:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(path)
+    def work_or_fail(path: Path, *more: object) -> object:
+        if failing.is_set() and path.name in (model_files.TFLITE, models.folder.name):
+            raise error
+        return work(path, *more)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(owner, name, work_or_fail)
     with served(models.folder) as server:
         failing.set()
         models.switch_to("b")
-        server.wait_for_refusal("Input/output error")
-        failing.clear()
-        server.wait_for("run-b")
-
-
-def test_an_error_of_the_program_does_not_end_the_watch(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    load, failing = served_model.load, threading.Event()
-
-    def load_or_fail(folder: Path, threads: int) -> ServedModel:
-        if failing.is_set():
-            raise RuntimeError("a bug")
-        return load(folder, threads)
-
-    monkeypatch.setattr("skinlesion.prediction.serving.model_watch.load", load_or_fail)
-    with served(models.folder) as server:
-        failing.set()
-        models.switch_to("b")
-        server.wait_for_refusal("a bug")
+        server.wait_for_refusal(str(error.args[-1]))
         failing.clear()
         server.wait_for("run-b")

@@ -69,16 +69,6 @@ def test_no_page_of_another_site_has_anything_computed(shared: Served, origin: d
     assert status_for_origin(shared, given, path) == 403
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [{}, {"Origin": "http://127.0.0.1:{port}"}, {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}],
-    ids=str,
-)
-def test_its_own_page_and_programs_are_answered(shared: Served, origin: dict[str, str]) -> None:
-    given = {name: value.format(port=shared.port) for name, value in origin.items()}
-    assert status_for_origin(shared, given) == 200
-
-
 def test_the_names_behind_a_proxy_are_a_setting(models: Models) -> None:
     with served(models.folder, hosts="lesions.example.org, other.example.org") as server:
         for host in ("lesions.example.org", "other.example.org:8443", "localhost"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,19 +36,13 @@ def counted(server: Served) -> tuple[float, float]:
     return float(lines["skinlesion_shadow_answers_total"]), float(lines["skinlesion_shadow_dropped_total"])
 
 
-def sent(server: Served, *images: bytes, case: str = "") -> list[dict[str, Any]]:
-    files = [("images", (f"{number}.jpg", image, "image/jpeg")) for number, image in enumerate(images)]
-    answer = server.client.post("/v1/predict", files=files, data={"case": case} if case else {})
-    return list(answer.raise_for_status().json()["predictions"])
-
-
 def test_the_candidate_is_asked_about_the_same_picture_and_followed_until_it_is_in_service(
     waiting: Path, two_classifiers: Path, tmp_path: Path
 ) -> None:
     log, images = tmp_path / "log", [drawn(1), drawn(2)]
     with served(waiting, log=str(log), shadow=True) as server:
         wait_until(lambda: is_shadow(server, "run-b"))
-        sent(server, *images, case="4711")
+        server.predictions(*images, case="4711")
         wait_until(lambda: counted(server) == (2, 0))
         answers, beside = read_log(log), read_log(log, of_shadow=True)
         assert set(answers["version"]) == {"run-a"} and set(beside["version"]) == {"run-b"}
@@ -62,10 +55,10 @@ def test_the_candidate_is_asked_about_the_same_picture_and_followed_until_it_is_
         promote(waiting, 2, actor="test", reason="test")
         server.wait_for("run-b")
         wait_until(lambda: "skinlesion_shadow{" not in server.metrics())
-        sent(server, *images)
+        server.predictions(*images)
         add_candidate(waiting, two_classifiers, "a", "run-c")
         wait_until(lambda: is_shadow(server, "run-c"))
-        sent(server, drawn(3))
+        server.predictions(drawn(3))
         wait_until(lambda: counted(server) == (3, 0))
     assert read_log(log, of_shadow=True)["version"].tolist() == ["run-b", "run-b", "run-c"]
     assert len(read_log(log)) == 5
@@ -77,7 +70,7 @@ def test_the_candidate_is_asked_about_the_same_picture_and_followed_until_it_is_
 
 def test_it_is_off_by_default_and_cannot_be_on_without_a_log(waiting: Path, tmp_path: Path) -> None:
     with served(waiting, log=str(tmp_path / "log")) as server:
-        sent(server, drawn(1))
+        server.predictions(drawn(1))
         assert counted(server) == (0, 0)
     assert read_log(tmp_path / "log", of_shadow=True).empty
     with pytest.raises(DataError, match=r"Setting `shadow` .*SKINLESION_SERVE_LOG"):
@@ -110,7 +103,7 @@ def test_a_damaged_candidate_is_named_and_no_answer_knows_of_it(
         said = f"{path} of version 2 does not verify"
     with served(waiting, log=str(tmp_path / "log"), shadow=True) as server:
         wait_until(lambda: f"No candidate is in the shadow: {said}" in caplog.text)
-        assert sent(server, drawn(1))[0]["logged"]
+        assert server.predictions(drawn(1))[0]["logged"]
         assert counted(server) == (0, 0)
         if damage in ("altered", "missing"):
             candidate.tflite.write_bytes(content)
@@ -136,14 +129,14 @@ def test_what_the_candidate_is_too_slow_for_or_fails_at_is_dropped_and_counted(
     with served(waiting, log=str(tmp_path / "log"), shadow=True) as server:
         wait_until(lambda: is_shadow(server, "run-b"))
         for seed in range(6):
-            sent(server, drawn(seed))
+            server.predictions(drawn(seed))
         assert counted(server)[1] >= 3, "one is asked about, two wait"
         goes_on.set()
         wait_until(lambda: sum(counted(server)) == 6)
         failing = sha256_of(drawn(1))
         noted, dropped = counted(server)
-        sent(server, drawn(1))
-        sent(server, drawn(2))
+        server.predictions(drawn(1))
+        server.predictions(drawn(2))
         wait_until(lambda: counted(server) == (noted + 1, dropped + 1))
     assert "a bug of this candidate" in caplog.text
     assert len(read_log(tmp_path / "log")) == 8 and len(read_log(tmp_path / "log", of_shadow=True)) == noted + 1

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.model_house import house, model_files, no_model
+from tests.measured import known
+from tests.model_house import House, house, model_files, no_model
 from tests.stand_in_verdict import verdict_of
 
 from skinlesion.promotion import gate as real_gate
@@ -21,7 +22,6 @@ from skinlesion.stages.settings import PipelineConfig
 
 if TYPE_CHECKING:
     import pandas as pd
-    from tests.model_house import House
 
 __all__ = ["house", "model_files", "no_model"]
 
@@ -77,9 +77,7 @@ class Nights:
 
     def record(self, number: int) -> ChangeRecord:
         run = Registry.read(self.house.models).version(number).run
-        record = read_record(self.house.models, run, number)
-        assert record is not None
-        return record
+        return known(read_record(self.house.models, run, number))
 
     def judge(self, config: PipelineConfig, registry: Registry, number: int) -> Verdict:
         line = Criterion(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tests.promotion.change_plan.conftest import Nights
 
 from skinlesion.promotion.change_plan.document import document
 from skinlesion.promotion.settings import PromotionSettings
-
-if TYPE_CHECKING:
-    from tests.promotion.change_plan.conftest import Nights
 
 
 def words(page: str) -> str:

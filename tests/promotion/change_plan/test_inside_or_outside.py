@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
+from tests.promotion.change_plan.conftest import Nights
 
 from skinlesion.data.labels import review_log
 from skinlesion.promotion.approval_text import approval_text
@@ -18,9 +19,6 @@ from skinlesion.registry.snapshot import Registry
 from skinlesion.registry.switch import rollback
 from skinlesion.registry.training_record import Origin
 from skinlesion.registry.verdict import read_verdict
-
-if TYPE_CHECKING:
-    from tests.promotion.change_plan.conftest import Nights
 
 OTHER_NETWORK = Origin(training_version=1, settings="settings", built="otherwise")
 OTHER_CODE = Origin(training_version=2, settings="settings", built="built")
