@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +21,7 @@ from skinlesion.network.feature_store import FeatureStore
 from skinlesion.registry.candidate import Candidate
 
 SETTINGS = {"weights": "random", "copies": 2, "epochs": 4, "head_epochs": 2, "patience": 9, "workers": 1}
-BEFORE = {
-    "resize": "ingest",
-    "augment": "ingest,resize",
-    "organize": "ingest,resize,augment",
-    "embed": "ingest,resize,augment,organize,build",
-    "train": "ingest,resize,augment,organize,build,embed",
-}
+pytestmark = pytest.mark.slow
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -85,61 +78,27 @@ def candidate_in(models: Path) -> Candidate:
     return Candidate(folder)
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder on which the stages that need no model have run without a kill."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def prepared(folder: Path) -> Path:
+    """Return the folder, on which the stages before embed have run."""
     write_sample(folder / "dataset", images=30, seed=3, size=(96, 72))
-    run("ingest,resize,augment,organize", folder)
+    run("ingest,resize,augment,organize,build", folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def undisturbed(prepared: Path) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder on which all stages have run without a kill."""
-    run("build,embed,train", prepared)
-    return prepared
+    folder = prepared(tmp_path_factory.mktemp("undisturbed"))
+    run("embed,train", folder)
+    return folder
 
 
 @pytest.fixture
-def disturbed(prepared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A data set on which the stages before the one of the test have run."""
-    for name in ("images", "diagnoses.csv"):
-        source = prepared / "dataset" / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        (tmp_path / "dataset").mkdir(exist_ok=True)
-        copy(source, tmp_path / "dataset" / name)
-    run(BEFORE[request.param], tmp_path)
-    return tmp_path
+def disturbed(tmp_path: Path) -> Path:
+    """Return a folder on which the stages before embed have run."""
+    return prepared(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("disturbed", "stage", "folder"),
-    [
-        ("resize", "resize", "processed_images"),
-        ("augment", "augment", "processed_images/augmented"),
-        ("organize", "organize", "processed_images/output"),
-    ],
-    indirect=["disturbed"],
-)
-def test_a_killed_stage_is_completed_by_the_next_run(disturbed: Path, prepared: Path, stage: str, folder: str) -> None:
-    written = disturbed / "dataset" / folder
-    pattern = "**/*.jpg" if stage == "organize" else "*.jpg"
-
-    def some_files_are_there() -> bool:
-        return sum(not path.name.startswith(".") for path in written.glob(pattern)) >= 7
-
-    kill_when(some_files_are_there, stage, disturbed, seconds=0.03)
-    expected = [name for name in files(prepared) if name.startswith(f"dataset/{folder}/") and name.endswith(".jpg")]
-    assert 7 <= sum(not path.name.startswith(".") for path in written.glob(pattern)) < len(expected)
-
-    run("ingest,resize,augment,organize", disturbed)
-    reached = {name: content for name, content in files(disturbed).items() if name.startswith("dataset/")}
-    assert reached == {name: content for name, content in files(prepared).items() if name.startswith("dataset/")}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("disturbed", ["embed"], indirect=True)
 def test_a_killed_embed_is_completed_by_the_next_run(disturbed: Path, undisturbed: Path) -> None:
     features = layout.features(disturbed / "dataset")
 
@@ -153,12 +112,12 @@ def test_a_killed_embed_is_completed_by_the_next_run(disturbed: Path, undisturbe
     assert np.array_equal(activations(disturbed / "dataset"), activations(undisturbed / "dataset"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("disturbed", ["train"], indirect=True)
 @pytest.mark.parametrize("phase", ["phase-1", "phase-2"])
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
     disturbed: Path, undisturbed: Path, phase: str
 ) -> None:
+    run("embed", disturbed)
+
     def an_epoch_is_saved() -> bool:
         return any((disturbed / "models" / "candidates").glob(f"*/backup/{phase}/state.json"))
 
@@ -190,8 +149,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """Runs a script in a process that made models before: unnamed ones take their names from counters."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("disturbed", ["embed"], indirect=True)
 def test_a_training_makes_the_same_bytes_in_a_process_that_did_other_things_before(
     disturbed: Path, undisturbed: Path
 ) -> None:
