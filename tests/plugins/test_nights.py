@@ -17,7 +17,7 @@ def test_the_next_night_runs_while_a_version_waits_for_approval_and_what_is_outs
     airflow.settle()
     before, already = airflow.champion(), len(history.lines(airflow.models).all())
     known = set(airflow.runs(PROMOTE))
-    assert airflow.ended(RETRAIN, airflow.trigger(RETRAIN, seed=11)) == "success"
+    assert airflow.ended(RETRAIN, airflow.trigger(RETRAIN, epochs=2)) == "success"
     first = new_promotion(airflow, known)
     one = Registry.read(airflow.models).versions[0].number
     airflow.wait(lambda: airflow.is_waiting(first))
