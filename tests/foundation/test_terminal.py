@@ -44,6 +44,12 @@ def test_a_terminal_too_narrow_for_the_words_cuts_none_either() -> None:
     assert {"balanced", "sensitivity", "(0.700–0.900)"} <= set(words)
 
 
+def test_nor_where_no_column_has_more_than_a_word() -> None:
+    made = Table("Version", "Standing")
+    made.add_row("1", "waits")
+    assert {"Version", "Standing", "waits"} <= set(" ".join(printed(made, width=8)).split())
+
+
 def test_a_table_takes_no_more_lines_than_it_needs() -> None:
     assert len(printed(table(), width=200)) == 2 + 1 + 3
 

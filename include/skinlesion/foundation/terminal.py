@@ -48,10 +48,11 @@ def _fit(console: Console, table: Table, width: int) -> None:
     table.box, table.show_edge, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, False, (0, _GAP - 1, 0, 0)
     sizes = [_narrowest_and_widest(console, column, breaks_words=width < _NO_LIMIT) for column in table.columns]
     gaps = _GAP * (len(sizes) - 1)
-    room, wished = width - gaps - sum(least for least, _ in sizes), sum(most - least for least, most in sizes)
+    room = max(0, width - gaps - sum(least for least, _ in sizes))
+    wished = sum(most - least for least, most in sizes)
     for column, (least, most) in zip(table.columns, sizes, strict=True):
         wish = most - least
-        column.overflow, column.width = "fold", least + (wish if room >= wished else max(0, wish * room // wished))
+        column.overflow, column.width = "fold", least + (wish if room >= wished else wish * room // wished)
     table.width = sum(column.width or 0 for column in table.columns) + gaps
 
 
