@@ -35,7 +35,7 @@ def run(stages: str, seconds: float, settings: dict[str, Any], output: Path | No
         time.sleep(seconds)
         replace(*arguments, **options)
 
-    setattr(os, "replace", wait_and_replace)  # noqa: B010
+    setattr(os, "replace", wait_and_replace)  # noqa: B010  # mypy lets nobody assign to a function of a module
     # A part of a few rows: a small data set has several, as a large one has.
     setattr(embed, "rows_in_a_part", lambda shape: 8)  # noqa: B010
     for stage in stages.split(","):

@@ -33,6 +33,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         ({"cpu.max": "150000 100000\n"}, 2),
         ({"cpu.max": "25000 100000\n"}, 1),
         ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu.max": "100000 0\n"}, 8),
         ({"cpu.max": "\n"}, 8),
     ],
     ids=str,

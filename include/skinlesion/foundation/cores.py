@@ -28,4 +28,6 @@ def _limit(cgroups: Path) -> float | None:
         quota, period = (cgroups / "cpu.max").read_text().split()
     except (OSError, ValueError):
         return None
-    return int(quota) / int(period) if quota.isdecimal() else None  # "max"
+    if not (quota.isdecimal() and period.isdecimal()) or int(period) == 0:  # "max"
+        return None
+    return int(quota) / int(period)
