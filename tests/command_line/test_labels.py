@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.trained import skinlesion
 
-from skinlesion.data.labels.joined import join_tables
+from skinlesion.data.labels.join import join_tables
 from skinlesion.data.report.labels_summary import fallback_counts, labels_summary
 
 OWN = "image,dx,lesion_id,patient_id\nA,nv,L1,\nB,Zebra,L1,\nC,mel,,P1\nD,,,\nE,akiec,,\n,nv,,\nF,nv,,\n"

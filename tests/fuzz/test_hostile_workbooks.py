@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from openpyxl import Workbook
 
-from skinlesion.data.labels.joined import join_tables
+from skinlesion.data.labels.join import join_tables
 from skinlesion.foundation.errors import DataError
 
 SECONDS = 5.0

@@ -18,7 +18,7 @@ from typing import Any
 
 from skinlesion.data import examined_files
 from skinlesion.data.catalog import accepted, read_catalog
-from skinlesion.data.labels.joined import join_tables
+from skinlesion.data.labels.join import join_tables
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.stages import ingest, resize

@@ -40,7 +40,7 @@ def labels(
     quiet: Quiet = False,
 ) -> None:
     """Show what tables of diagnoses become, without images: classes, groups, refused rows, contradictions."""
-    from skinlesion.data.labels.joined import join_tables
+    from skinlesion.data.labels.join import join_tables
     from skinlesion.data.labels.of_dataset import labels_of_dataset
     from skinlesion.data.labels.review_log import read_reviews
     from skinlesion.data.report.labels_summary import labels_summary, print_summary

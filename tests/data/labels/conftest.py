@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.data.labels.tables import Join, write_tables
 
-from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.join import join_tables
+from skinlesion.data.labels.joined import Labels
 
 
 @pytest.fixture

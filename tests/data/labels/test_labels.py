@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.labels.tables import Join, values
 
-from skinlesion.data.labels.joined import join_tables
+from skinlesion.data.labels.join import join_tables
 from skinlesion.foundation.errors import DataError
 
 

@@ -9,7 +9,8 @@ import pytest
 from openpyxl import Workbook
 from tests.data.labels.tables import Join, values
 
-from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.join import join_tables
+from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.of_dataset import label_tables, labels_of_dataset
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation.errors import DataError

@@ -8,7 +8,7 @@ import pytest
 from tests.data.labels.tables import values
 
 from skinlesion.data.labels.diagnosis import canonical_dx, is_recognised, label_of
-from skinlesion.data.labels.joined import join_tables
+from skinlesion.data.labels.join import join_tables
 from skinlesion.data.labels.spelling import may_be_malignant
 from skinlesion.data.labels.vocabulary import read_vocabulary
 from skinlesion.foundation.errors import DataError

@@ -12,7 +12,8 @@ import pandas as pd
 
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.image_name import alike, full_size_name, matched_alike
-from skinlesion.data.labels.joined import Labels, join_tables
+from skinlesion.data.labels.join import join_tables
+from skinlesion.data.labels.joined import Labels
 from skinlesion.data.labels.readings import Reading, diagnosed, sentence_of_waiting
 from skinlesion.data.labels.table_file import SUFFIXES
 from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.data.labels.tables import Join, values, write_tables
 
-from skinlesion.data.labels.joined import TableValue, join_tables
+from skinlesion.data.labels.join import join_tables
+from skinlesion.data.labels.joined import TableValue
 from skinlesion.foundation.errors import DataError
 
 HAM = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
