@@ -98,8 +98,8 @@ def test_both_ways_of_training_the_head_find_the_same_model(
 
 @pytest.mark.parametrize("way", ["from_stored", "from_images"])
 def test_the_frozen_part_leaves_training_as_it_entered(learned: Path, way: str, request: pytest.FixtureRequest) -> None:
-    before = keras.models.load_model(layout.built_model(learned / "models"), compile=False)
     after = keras.models.load_model(request.getfixturevalue(way).keras, compile=False)
+    before = keras.models.load_model(layout.built_model(learned / "models"), compile=False)
     for layer in before.layers:
         is_head = layer.name in ("head_dense", "probabilities")
         same = all(
