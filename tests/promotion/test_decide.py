@@ -15,7 +15,7 @@ from tests.model_house import House
 from tests.plugins.models_folder import many
 from tests.stand_in_verdict import verdict_of
 
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, is_decided, judge_once, newest, note_answer, switch_to
@@ -320,6 +320,18 @@ def test_what_an_interrupted_training_left_goes_after_a_month(house: House, one:
             os.utime(path, (old, old))
     remove_old_files(house.models, 30, 5)
     assert {name for name, folder in folders.items() if folder.is_dir()} == {"late", "whole", "one"}
+
+
+def test_what_a_killed_gate_left_half_written_beside_an_older_version_goes(house: House, one: int) -> None:
+    older = house.add("two")
+    house.add("three")
+    left = layout.candidate(house.models, "two") / ".change_record.another-host-1-1.partial.json"
+    left.write_text("{")
+    long_ago = time.time() - atomic.ABANDONED_AFTER_SECONDS - 60
+    os.utime(left, (long_ago, long_ago))
+    remove_old_files(house.models, 30, 5)
+    assert not left.exists()
+    assert Registry.read(house.models).version(older).has_files
 
 
 def test_the_time_to_read_the_registry_grows_no_faster_than_its_versions(tmp_path: Path) -> None:

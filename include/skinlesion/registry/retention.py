@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from skinlesion.foundation import layout
+from skinlesion.foundation import atomic, layout
 from skinlesion.registry import history
 from skinlesion.registry.history import SWITCHES, HistoryEntry
 from skinlesion.registry.model_files import (
@@ -40,7 +40,7 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
 
     The last `keep` versions keep their files, and so do the model in service, the `keep_former_champions` versions that were
     there last, the one that a rollback goes to, the reference, and a version that passed the gate and was not yet put in service. Every
-    version keeps its figures, verdict and report.
+    version keeps its figures, verdict and report. What processes that were killed left half-written beside a version goes too.
     """
     with writing(models) as registry:
         with_files = [version for version in registry.versions if version.has_files]
@@ -67,9 +67,13 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
 
 
 def _remove_unfinished(models: Path, registered: set[str]) -> None:
-    """Remove what trainings left that were interrupted and that nobody has gone on with for a month."""
+    """Remove half-written files of killed processes, and interrupted trainings that nobody has gone on with for a month."""
     for folder in layout.candidates(models).glob("*/"):
-        if folder.name.startswith(".") or folder.name in registered or (folder / TRAINING).exists():
+        if folder.name.startswith("."):
+            continue
+        # The gate writes beside a version too. If another version is judged next, nobody else comes past its folder again.
+        atomic.remove_partials(folder)
+        if folder.name in registered or (folder / TRAINING).exists():
             continue
         changed = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists())
         if time.time() - changed > UNFINISHED_FOR.total_seconds():
