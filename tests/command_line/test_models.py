@@ -188,7 +188,7 @@ def test_restore_says_what_it_did_and_then_all_is_well(two: House) -> None:
     ended = skinlesion("models", "restore", "--models", two.models)
     assert ended.returncode == 0, ended.stderr
     assert "versions.jsonl does not have the versions 1, 2" in ended.stdout.replace("\n    ", " ")
-    assert "Now there are 2 versions" in ended.stdout
+    assert "The registry has 2 versions now" in ended.stdout
     listed = skinlesion("models", "list", "--models", two.models)
     assert listed.returncode == 0
     assert re.search(r"On disk: \d+\.\d MB \(candidates ", listed.stdout)

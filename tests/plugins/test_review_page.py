@@ -63,7 +63,7 @@ def test_one_image_follows_another_and_what_was_said_is_the_label(
     for image, answer in (("b", "confirmed"), ("c", "cannot tell"), ("d", "skipped")):
         assert shown(ada)[0] == image
         assert say(ada, answer).status_code == 303
-    assert "Nothing is left to look at: 3 of the 4" in ada.get(REVIEW).text
+    assert "Nothing is left to look at: 3 of 4" in ada.get(REVIEW).text
     said = [(one.by, one.what, *one.images.items(), one.dx, one.before, one.why) for one in review_log.read(dataset)]
     assert said == [
         ("ada", "labelled", ("a", content_of("a")), "mel", "nv", "streaks"),
@@ -356,7 +356,7 @@ def test_what_waits_is_for_everybody_where_one_reader_is_enough_again(
 ) -> None:
     for image in "abcd":
         assert say(ada, "dx:mel", shown(ada, image)[1]).status_code == 303
-    assert "0 of the 4 images of this queue have an answer. 4 more wait for another reader." in ada.get(REVIEW).text
+    assert "0 of 4 images of this queue answered. 4 more wait for another reader." in ada.get(REVIEW).text
     monkeypatch.setenv("SKINLESION_REVIEW_READERS", "1")
     assert not layout.review_table(two_readers).exists()
     assert shown(ada)[0] == "a"

@@ -39,7 +39,7 @@ def test_every_original_is_judged_once_and_training_does_not_see_it(copy_of_trai
     places = ("--dataset", dataset, "--models", models, "--output", tmp_path / "list.csv")
     done = skinlesion("review", "list", *places, *options())
     assert done.returncode == 0, done.stderr
-    assert "1 images wait for a second reader, and 0 for a third because two disagree" in " ".join(done.stdout.split())
+    assert "1 image waits for a second reader, and 0 for a third because two disagree" in " ".join(done.stdout.split())
     table = pd.read_csv(tmp_path / "list.csv")
     assert list(table) == list(COLUMNS)
     stored = {path for path in layout.features(dataset).rglob("part-*") if path.is_file()} - before
@@ -81,7 +81,7 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
         assert sum(one.probabilities.values()) == pytest.approx(1, abs=0.01)
         assert {rows.at[near.image, "group"] for near in one.neighbours}.isdisjoint({group})
         assert {rows.at[mate.image, "group"] for mate in one.lesion} <= {group}
-    assert re.search(r"^\d images in the queue .* with a diagnosis \d+ are doubted, 1 have none\.$", sentence(report))
+    assert re.search(r"^\d images in the queue .* with a diagnosis \d+ are doubted, 1 has none\.$", sentence(report))
     assert "unlabelled" in {one.image for one in queue.asked}
     assert report.done == report.seen == queue.labelled
     shown = {one.content for one in queue.asked}
@@ -103,7 +103,7 @@ def test_the_queue_has_what_a_person_needs_and_is_made_once(copy_of_trained: Pat
     for image, by in ((sure["image"], "ann"), ("unlabelled", "ann"), ("unlabelled", "ben")):
         note(dataset, by, "labelled", {image: ""}, dx="mel" if by == "ann" else "nv", readers=2)
     report = review(config)
-    assert sentence(report).endswith("; 1 wait for a second reader, 1 for a third.")
+    assert sentence(report).endswith("; 1 waits for a second reader, 1 for a third.")
     last = known(read_queue(dataset))
     assert {sure["image"], "unlabelled"} <= {one.image for one in last.asked}
     waits = next(one for one in last.asked if one.image == sure["image"])

@@ -48,7 +48,7 @@ def test_what_a_person_said_beats_the_tables_until_it_is_undone(few: DataSet) ->
     assert few.of_image(two, "dx", "label") == ["nv", "benign"]
     assert report.details["conflicts"] == {}
     [note] = notes_of(few)
-    assert note.endswith("because people looked at them (review.csv): nv became mel 1. Said by ann 1.")
+    assert note.endswith("because people looked at it (review.csv): nv became mel 1. Said by ann 1.")
     review_log.undo(few.folder, "ann", entry.number)
     ingest(few.config())
     assert few.of_image(one, "dx", "label") == ["nv", "benign"]
@@ -135,7 +135,7 @@ def test_of_two_readers_the_tables_label_stays_until_they_agree_or_a_third_decid
     say(few, two, "mel", by="ben", readers=2)
     ingest(few.config())
     assert [few.of_image(image, "dx")[0] for image in (one, two)] == ["nv", "nv"]
-    assert notes_of(few)[0].startswith("1 images wait for a second reader, and 1 for a third because two disagree")
+    assert notes_of(few)[0].startswith("1 image waits for a second reader, and 1 for a third because two disagree")
     ingest(few.config(review_readers=1))  # switched off: that alone makes no label of what one of two said
     assert [few.of_image(image, "dx")[0] for image in (one, two)] == ["nv", "nv"]
     say(few, one, "mel", by="ben", readers=2)
@@ -155,7 +155,10 @@ def test_what_is_called_wrong_waits_without_a_diagnosis_and_keeps_its_side(proce
     assert processed.of_image(image, "dx", "label", "split", "refused") == ["", "", POOL, ""]
     assert image not in set(read_manifest(processed.folder)["image"])
     assert report.details["waiting"] == 1
-    assert "wait for another, because people who looked say that it is wrong" in notes_of(processed)[0]
+    assert (
+        "for another diagnosis than the tables give, because people who looked say that it is wrong"
+        in notes_of(processed)[0]
+    )
     # Whatever tied it to its lesion is gone when the diagnosis comes: its side was decided before.
     processed.relabel({image}, lesion_id="of its own")
     say(processed, image, "bcc", by="ben")
@@ -213,7 +216,7 @@ def test_a_copy_of_the_picture_loses_the_wrong_label_too_unless_somebody_looked_
     call_wrong(few, "one")
     ingest(few.config())
     assert [few.of_image(image, "dx")[0] for image in ("one", "other", "third")] == ["", "", "nv"]
-    assert notes_of(few)[0].startswith("2 images have lost a diagnosis of the tables and wait for another")
+    assert notes_of(few)[0].startswith("2 images wait for another diagnosis than the tables give")
 
 
 def test_too_many_wrong_labels_stop_the_run_like_labels_that_vanish(dataset: DataSet) -> None:

@@ -66,7 +66,7 @@ def test_collect_and_examine_count_files() -> None:
     collect = StageReport(
         stage="collect", seen=7, done=3, skipped=3, refused=1, seconds=1, details={"sources": sources}
     )
-    assert sentence(collect) == ("3 files arrived (drop folder); 1 were there already, 2 wait, 1 could not be taken.")
+    assert sentence(collect) == ("3 files arrived (drop folder); 1 was there already, 2 wait, 1 could not be taken.")
     assert "No source" in sentence(collect.model_copy(update={"details": {"sources": {}}}))
     examine = StageReport(stage=PREPARING[1], seen=7, done=7, skipped=0, refused=1, seconds=1)
     assert sentence(examine) == "7 image files read and checked. 1 of them cannot be used."

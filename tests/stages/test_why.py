@@ -62,7 +62,7 @@ def test_a_held_out_image_is_learnt_by_nobody(trained: Path) -> None:
         ({"jpeg_quality": 60}, "resize", "stale", "was made with other settings"),
         ({"min_image_side": 20}, "ingest", "stale", "was examined with other settings"),
         ({"copies": 2}, "augment", "not yet", "There are 0 copies; the setting copies is 2."),
-        ({"fine_tune": "tail"}, "embed", "not yet", "0 of its 1 files have activations of these weights"),
+        ({"fine_tune": "tail"}, "embed", "not yet", "0 of its 1 file have activations of these weights"),
         ({"loader": "image-data-generator"}, "embed", "left out", "reads the images"),
     ],
 )  # fmt: skip

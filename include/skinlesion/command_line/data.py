@@ -12,6 +12,7 @@ from skinlesion.command_line.options import Dataset, Quiet, Settings, config_of,
 from skinlesion.data.sources.official_sets import SETS
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 
 
 def sample(
@@ -24,7 +25,7 @@ def sample(
 
     report = write_sample(folder, images=images, seed=seed)
     counts = ", ".join(f"{count} {label}" for label, count in report.per_label.items())
-    out.print(f"{report.images} images of {report.lesions} lesions ({counts}) in {report.folder}")
+    out.print(f"{counted(report.images, 'image')} of {counted(report.lesions, 'lesion')} ({counts}) in {report.folder}")
 
 
 def labels(

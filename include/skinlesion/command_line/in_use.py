@@ -11,6 +11,7 @@ from rich.table import Table
 
 from skinlesion.command_line.options import Dataset, Models, Settings, commands, config_of, err, out, show_log
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.foundation.wording import counted
 
 Folder = Annotated[
     Path | None, typer.Option("--log", help="Folder of the prediction log.", show_default="the setting prediction_log")
@@ -68,7 +69,7 @@ def diagnoses(
 
     folder = config_of(None, None, _with_log(log, settings)).log_folder()
     noted = late.add(folder, late.of_table(LogKey.of(folder), table))
-    print_whole(out, f"{noted} diagnoses noted. `skinlesion monitor` measures with them.")
+    print_whole(out, f"{counted(noted, 'diagnosis', 'diagnoses')} noted. `skinlesion monitor` measures with them.")
 
 
 @log_app.command("show", rich_help_panel="Look")
@@ -80,14 +81,19 @@ def show(log: Folder = None, settings: Settings = None) -> None:
 
     folder = config_of(None, None, _with_log(log, settings)).log_folder()
     found = read_log(folder, ("id", "at", "picture", "case"))
-    print_whole(out, f"{len(found)} answers in {folder}, for {found['picture'].nunique()} pictures.")
+    print_whole(
+        out, f"{counted(len(found), 'answer')} in {folder}, for {counted(found['picture'].nunique(), 'picture')}."
+    )
     if len(found):
         first, last = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (_time(found["at"].min()), _time(found["at"].max())))
         with_case = found.loc[found["case"] != "", "case"]
-        print_whole(out, f"From {first} to {last}; {len(with_case)} of them of {with_case.nunique()} cases.")
-    print_whole(out, f"{len(late.read(folder))} diagnoses.")
+        print_whole(
+            out, f"From {first} to {last}; {len(with_case):,} of them of {counted(with_case.nunique(), 'case')}."
+        )
+    print_whole(out, f"{counted(len(late.read(folder)), 'diagnosis', 'diagnoses')}.")
     missing = sum(gap.answers for gap in read_gaps(folder))
-    print_whole(out, f"{missing} answers are known to be missing." if missing else "No answer is known to be missing.")
+    known = counted(missing, "answer is", "answers are") if missing else "No answer is"
+    print_whole(out, f"{known} known to be missing.")
 
 
 @log_app.command("forget", rich_help_panel="Decide")
@@ -100,7 +106,7 @@ def forget(
     from skinlesion.prediction.log.reading import forget as remove
 
     removed = remove(config_of(None, None, _with_log(log, settings)).log_folder(), case)
-    print_whole(out, f"{removed} answers removed." if removed else "No answer in the log is of this case.")
+    print_whole(out, f"{counted(removed, 'answer')} removed." if removed else "No answer in the log is of this case.")
 
 
 def _with_log(log: Path | None, settings: list[str] | None) -> list[str]:

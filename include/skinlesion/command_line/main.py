@@ -27,6 +27,7 @@ from skinlesion.command_line.why import why
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.redaction import without_secrets
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.foundation.wording import counted
 from skinlesion.stages.pipeline import PREPARING, STAGES
 from skinlesion.stages.settings import SECTION_OF
 
@@ -163,13 +164,17 @@ def predict(
         if not quiet:
             kept = f", {report.kept} of them from a run that was stopped" if report.kept else ""
             where = output if part is None else f"slice {part} of {output}"
-            err.print(f"{report.images - refused} of {report.images} images in {where}{kept}", markup=False)
+            err.print(
+                f"{report.images - refused:,} of {counted(report.images, 'image')} in {where}{kept}", markup=False
+            )
             if report.refused_list is not None:
                 err.print(f"{refused} refused, with reasons in {report.refused_list}", markup=False)
     if others := other_files(paths):
         more = f" and {len(others) - OTHERS_NAMED} more" if len(others) > OTHERS_NAMED else ""
         named = ", ".join(others[:OTHERS_NAMED])
-        err.print(f"{len(others)} files are no images and were not predicted: {named}{more}", markup=False)
+        err.print(
+            f"{counted(len(others), 'file is', 'files are')} no image and not predicted: {named}{more}", markup=False
+        )
     if refused:
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ from skinlesion.command_line.options import Dataset, Models, commands, config_of
 from skinlesion.evaluation.in_use.record import ShadowRecord
 from skinlesion.foundation import layout
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.foundation.wording import counted
 from skinlesion.promotion.change_plan.document import note_decisions
 from skinlesion.registry.history import HistoryEntry, this_user
 from skinlesion.registry.model_files import CHANGE_RECORD_PAGE
@@ -100,7 +101,7 @@ def show(number: Number, models: Models = None, as_json: Json = False) -> None:
     if verdict is None:
         print_whole(out, "", "The gate has not judged it.", "")
     else:
-        on = f"on {verdict.images} images of {verdict.lesions} lesions"
+        on = f"on {counted(verdict.images, 'image')} of {counted(verdict.lesions, 'lesion')}"
         print_whole(out, "", f"The gate, {verdict.at}, {on}: {verdict.outcome}.")
         for criterion in verdict.criteria:
             result = {"yes": "holds", "no": "LOST"}.get(criterion.says, criterion.says)
@@ -213,7 +214,11 @@ def restore_registry(models: Models = None) -> None:
         return
     for sentence in done.damage:
         print_whole(out, sentence, indent=4)
-    print_whole(out, "", f"Now there are {done.versions} versions and {done.entries} entries of the history.")
+    print_whole(
+        out,
+        "",
+        f"The registry has {counted(done.versions, 'version')} now, and its history {counted(done.entries, 'entry')}.",
+    )
     for path in done.kept:
         print_whole(out, f"The file as it was: {path}")
     if done.unknown:
@@ -261,7 +266,7 @@ def _compared(found: VersionComparison) -> Iterator[str | Table]:
     for version in both:
         yield f"Version {version.number}, {version.state}, created {version.created[:16].replace('T', ' ')} UTC"
     yield ""
-    yield f"On the {held_out.images} held-out images, of {held_out.lesions} lesions, that both were measured on:"
+    yield f"On the {counted(held_out.images, 'held-out image')}, of {counted(held_out.lesions, 'lesion')}, that both were measured on:"
     yield from held_out.notes
     yield ""
     figures = Table("", *titles, "difference", "")

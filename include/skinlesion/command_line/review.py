@@ -13,6 +13,7 @@ from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.spreadsheet import csv_text
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.foundation.wording import counted
 
 _SHOWN = 20
 
@@ -54,7 +55,7 @@ def list_suspects(
     print_whole(out, table)
     rest = min(most, len(found)) - _SHOWN
     more = f"; {rest} more are in {output}" if output is not None and rest > 0 else ""
-    print_whole(out, f"{len(found)} labels are doubted, of which the likeliest errors stand first{more}.")
+    print_whole(out, f"{counted(len(found), 'label is', 'labels are')} doubted, the likeliest error first{more}.")
 
 
 @review_app.command("export", rich_help_panel="Label elsewhere")
@@ -105,4 +106,4 @@ def import_answers(
     from skinlesion.registry.history import this_user
 
     new, every = take(config_of(dataset, None, settings), file, by or this_user())
-    out.print(f"{new} of {every} answers in {file} are new and were noted.", markup=False)
+    out.print(f"Of {counted(every, 'answer')} in {file} {counted(new, 'was', 'were')} new and noted.", markup=False)

@@ -24,6 +24,7 @@ from skinlesion.data.split_version import KnownSplit, SplitVersion
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import empty, read_notes, read_table, write_table
+from skinlesion.foundation.wording import counted
 
 _BEFORE: Final = "split_before"
 _HEX_DIGITS: Final = 16
@@ -129,10 +130,10 @@ def impossible(decisions: pd.DataFrame) -> str:
     is_side = decisions["split"].isin(SPLITS)
     if not is_side.all():
         row = decisions[~is_side].iloc[0]
-        return f"{(~is_side).sum()} rows have no side, the first: {row['key']!s} with {row['split']!s}, not one of {', '.join(SPLITS)}"
+        return f"{counted(int((~is_side).sum()), 'row has', 'rows have')} no side, the first: {row['key']!s} with {row['split']!s}, not one of {', '.join(SPLITS)}"
     is_empty = decisions["key"].isna() | (decisions["key"] == "")
     if is_empty.any():
-        return f"{is_empty.sum()} rows have no key"
+        return f"{counted(int(is_empty.sum()), 'row has', 'rows have')} no key"
     again = decisions["key"].duplicated(keep=False)
     if again.any():
         key = decisions.loc[again, "key"].iloc[0]

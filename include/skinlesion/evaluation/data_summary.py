@@ -15,6 +15,7 @@ from skinlesion.data.split import SPLITS, on_both_sides
 from skinlesion.foundation import layout
 from skinlesion.foundation.settings import Folders
 from skinlesion.foundation.tables import BucketTable
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.metrics_record import DataSummary, DiagnosisCount, RefusedImage
 
 REFUSED_LISTED: Final = 1000
@@ -70,7 +71,8 @@ def _recorded_share(column: pd.Series) -> float:
 
 def _notes(usable: pd.DataFrame) -> list[str]:
     lesions, files = len(on_both_sides(usable, "group")), len(on_both_sides(usable, "sha256"))
-    notes = [f"{lesions} lesions and {files} files are on both sides of the split (checked in this run)."]
+    both = f"{counted(lesions, 'lesion')} and {counted(files, 'file')}"
+    notes = [f"{both} are on both sides of the split (checked in this run)."]
     fallback = fallback_counts(usable["dx"], listed=100)
     if fallback:
         named = ", ".join(f"{dx} ({count})" for dx, count in fallback.items())

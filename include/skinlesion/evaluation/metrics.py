@@ -21,6 +21,7 @@ from skinlesion.evaluation.lesion_bootstrap import RESAMPLES, Drawn, FigureOfPai
 from skinlesion.evaluation.operating_point import operating_shares
 from skinlesion.evaluation.scored_images import Bools, Floats, ScoredImages
 from skinlesion.evaluation.shares import Interval, Share, finite, mean_interval, recalls
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.metrics_record import ClassFigures, Figures, Roc
 
@@ -179,9 +180,9 @@ def _warnings(scored: ScoredImages, lesions_of: list[int]) -> list[str]:
             sentences.append(f"No held-out image is of class {label}: its recall is not measured.")
             continue
         if count < FEWEST_LESIONS:
-            held_out = "1 lesion of class {} is" if count == 1 else f"{count} lesions of class {{}} are"
+            lesions = counted(count, f"lesion of class {label} is", f"lesions of class {label} are")
             sentences.append(
-                f"Only {held_out.format(label)} held out, too few to judge a figure that depends on it: {FEWEST_LESIONS} are needed."
+                f"Only {lesions} held out, too few to judge a figure that depends on it: {FEWEST_LESIONS} are needed."
             )
         if not (scored.predicted == index).any():
             sentences.append(f"The model calls no held-out image {label}: its precision is undefined, its recall zero.")

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
 from skinlesion.evaluation.html_report import COLUMNS, by_column, compared, diagnosis, figure, gain, percent, versions
+from skinlesion.foundation.wording import counted
 from skinlesion.prediction.decision import DecisionRule
 from skinlesion.registry.figure import FEWEST_LESIONS, signed
 from skinlesion.registry.group_decisions import DECISIONS
@@ -146,7 +147,14 @@ def render_model_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"figure": figure, "percent": percent, "signed": signed, "text": text, "code": code}
+    environment.filters |= {
+        "counted": counted,
+        "figure": figure,
+        "percent": percent,
+        "signed": signed,
+        "text": text,
+        "code": code,
+    }
     card = environment.get_template("model_card.md.j2").render(
         created=created,
         metrics=metrics,
@@ -179,8 +187,8 @@ def glance(metrics: MetricsRecord, training: TrainingRecord, rule: DecisionRule)
     """Return what a clinician reads: ten lines at most."""
     lines = [
         "It sorts dermoscopic images into benign, malignant and unknown (an indeterminate diagnosis), or gives no answer.",
-        f"It learnt from {training.images} images of {training.lesions} lesions and was measured on {metrics.images} images of "
-        f"{metrics.lesions} others.",
+        f"It learnt from {counted(training.images, 'image')} of {counted(training.lesions, 'lesion')} and was measured on "
+        f"{counted(metrics.images, 'image')} of {counted(metrics.lesions, 'other')}.",
     ]
     account = metrics.decisions.account
     found = account.malignant

@@ -18,6 +18,7 @@ from skinlesion.evaluation.paired import paired_differences
 from skinlesion.evaluation.scored_images import ScoredImages
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 from skinlesion.prediction.answers import Answers
 from skinlesion.prediction.decision import rule_beside
 from skinlesion.prediction.held_out_scores import stored_table
@@ -139,7 +140,7 @@ def _held_out(one: _Compared, other: _Compared) -> ComparedFigures:
     if common.empty:
         raise DataError(
             f"Versions {one.number} and {other.number} have no held-out image in common, so no figure of theirs compares: "
-            f"they were measured on {len(of_one)} and on {len(of_other)} images of other data."
+            f"they were measured on {len(of_one):,} and on {counted(len(of_other), 'image')} of other data."
         )
     # An image that only one version answered may show that the other one learnt a lesion.
     images = pd.concat([of_one, of_other])[["image", "group"]]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from skinlesion.foundation.wording import counted
+
 
 def environment(templates: Path) -> Environment:
     """Return the Jinja environment for the templates of a folder; every text is escaped.
@@ -20,7 +22,7 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": _count, "number": number, "picture": picture, "when": when}
+    made.filters |= {"count": _count, "counted": counted, "number": number, "picture": picture, "when": when}
     return made
 
 

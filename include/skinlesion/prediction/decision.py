@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from skinlesion.data.labels.classes import LABELS, MALIGNANT
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record, RecordPart
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.figure import FEWEST_LESIONS
 from skinlesion.registry.group_decisions import NO_ANSWER
 from skinlesion.registry.model_files import RULE_FILE
@@ -141,7 +142,7 @@ def chosen(target: float, lesions: int | None) -> str:
     if lesions is None:
         return what
     few = ", too few to rely on" if lesions < FEWEST_LESIONS else ""
-    return f"{what} on {lesions} malignant lesion{'' if lesions == 1 else 's'} of the training part{few}"
+    return f"{what} on {counted(lesions, 'malignant lesion')} of the training part{few}"
 
 
 def rule_beside(model: Path) -> DecisionRule:

@@ -23,6 +23,7 @@ from skinlesion.data.split import own_groups
 from skinlesion.foundation.checksum import sha256_of
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.tables import read_table
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import LeftOut
 from skinlesion.registry.training_record import TrainingRecord
@@ -168,8 +169,8 @@ def _require_enough(rows: pd.DataFrame, rest: pd.DataFrame, left_out: LeftOut) -
         needed = max(math.ceil(LEAST_SHARE * had), min(LEAST_LESIONS, had))
         if has < needed:
             raise TooFewToJudge(
-                f"What is left is too few to judge: {left_out.sentence} Of {had} {label} lesions {has} "
-                f"{'is' if has == 1 else 'are'} left; at least {needed} are needed, half of the class and "
+                f"What is left is too few to judge: {left_out.sentence} Of {counted(had, f'{label} lesion')} "
+                f"{counted(has, 'is', 'are')} left; at least {needed} are needed, half of the class and "
                 f"{LEAST_LESIONS} where there were so many. Train on today's data, or hold more lesions out: add labelled images.",
                 left_out,
             )

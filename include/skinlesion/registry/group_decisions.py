@@ -9,6 +9,7 @@ from typing import Final
 
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT, UNKNOWN
 from skinlesion.foundation.record import RecordPart
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.figure import Figure
 
 NO_ANSWER: Final = "no answer"
@@ -90,14 +91,13 @@ class Account(RecordPart):
         at, decided = group.shares["at_threshold"], group.shares[MALIGNANT]
         few = ""
         if decided.has_too_few:
-            lesions = "1 lesion is" if group.lesions == 1 else f"{group.lesions} lesions are"
-            few = f" No share is given: {lesions} too few to judge one."
+            few = f" No share is given: {counted(group.lesions, 'lesion is', 'lesions are')} too few to judge one."
         return (
-            f"Three counts of the same {_count(group.images, 'malignant image')} answer three questions. Malignant is the likeliest "
+            f"Three counts of the same {counted(group.images, 'malignant image')} answer three questions. Malignant is the likeliest "
             f"of the {len(LABELS)} classes for {_counted(self.likeliest_count, self.likeliest)} (recall). Its probability reaches the "
             f"threshold of {self.threshold:.3f} for {_counted(group.counts['at_threshold'], at)} (sensitivity), whether or not the model "
             f"answers. People are told “malignant” for {_counted(group.counts[MALIGNANT], decided)} (decision): below the threshold it "
-            f"is not said, and {group.counts[NO_ANSWER]} get no answer.{few}"
+            f"is not said, and {counted(group.counts[NO_ANSWER], 'gets', 'get')} no answer.{few}"
         )
 
     def meaning(self, decision: str) -> str:
@@ -123,7 +123,3 @@ def _prevalence(share: float) -> str:
 
 def _counted(count: int, figure: Figure) -> str:
     return f"{count}, {figure.text}" if figure.is_shown else str(count)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

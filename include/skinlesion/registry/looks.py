@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.history import HistoryEntry
 
 FREE_BELOW: Final = 0.01
@@ -78,11 +79,11 @@ class Looks:
     def sentence(self) -> str:
         """How often they have judged and what is left, for people."""
         judged = f"judged {_times(self.judged)}" if self.judged else "not judged beside a reference yet"
-        draws = "1 draw" if self.draws == 1 else f"{self.draws or 'no'} draws"
-        return (
-            f"The {self.lesions} malignant lesions that are held out have {judged}, with {draws} on the error budget; "
-            f"{self.left:.0%} of it is left."
+        draws = counted(self.draws, "draw") if self.draws else "no draws"
+        held_out = counted(
+            self.lesions, "malignant lesion that is held out has", "malignant lesions that are held out have"
         )
+        return f"The {held_out} {judged}, with {draws} on the error budget; {self.left:.0%} of it is left."
 
 
 def _times(count: int) -> str:

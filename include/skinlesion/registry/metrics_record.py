@@ -14,6 +14,7 @@ from skinlesion.data.finding import LinkedReport
 from skinlesion.data.labels.classes import MALIGNANT, ClassCount
 from skinlesion.data.split_version import SplitVersion
 from skinlesion.foundation.record import Record
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.figure import Figure, Part
 from skinlesion.registry.group_decisions import Account, GroupDecisions
 
@@ -37,9 +38,8 @@ class LeftOut(Part):
         """What was left out and why; empty if nothing was."""
         if not self.images:
             return ""
-        lesions = "1 lesion" if self.lesions == 1 else f"{self.lesions} lesions"
         return (
-            f"{self.images} of {self.of_images} held-out images, of {lesions}, are left out: a model that is measured was "
+            f"{self.images:,} of {counted(self.of_images, 'held-out image')}, of {counted(self.lesions, 'lesion')}, are left out: a model that is measured was "
             "trained on pictures of these lesions before they were held out."
         )
 

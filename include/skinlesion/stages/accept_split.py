@@ -14,6 +14,7 @@ from skinlesion.foundation import append_log, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.record import Record
 from skinlesion.foundation.tables import empty
+from skinlesion.foundation.wording import counted
 from skinlesion.prediction.measurable import UnknownWhatWasLearnt, learnt_among, read_learnt
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
@@ -107,8 +108,8 @@ def _meaning(config: PipelineConfig, table: SplitTable) -> list[str]:
     split, _ = assign_sides(images, table.decisions, config.held_out_fraction)
     is_held, was_held = split == HELD_OUT, images["split"] == HELD_OUT
     sentences = [
-        f"Of {len(images)} images, {(is_held & ~was_held).sum()} move from training to the held-out side and "
-        f"{(was_held & ~is_held).sum()} from the held-out side to training."
+        f"Of {counted(len(images), 'image')}, {counted(int((is_held & ~was_held).sum()), 'moves', 'move')} from training to the held-out "
+        f"side and {(was_held & ~is_held).sum():,} from the held-out side to training."
     ]
     others = images.assign(original=images["sha256"], lesion=own_groups(images))[
         ["image", "original", "lesion", "group"]
@@ -117,7 +118,7 @@ def _meaning(config: PipelineConfig, table: SplitTable) -> list[str]:
     for version in reversed(Registry.read(config.models).versions):
         if version.measured is None:
             continue
-        about = f"Version {version.number}, measured on {version.measured.images} images of another split,"
+        about = f"Version {version.number}, measured on {counted(version.measured.images, 'image')} of another split,"
         try:
             learnt = read_learnt(Candidate(layout.candidate(config.models, version.run)))
         except UnknownWhatWasLearnt:
@@ -125,7 +126,7 @@ def _meaning(config: PipelineConfig, table: SplitTable) -> list[str]:
             continue
         count = int(learnt_among(held, learnt, others).sum())
         sentences.append(
-            f"{about} learnt {count} of the {len(held)} images that are held out now; they are left out when it is measured "
+            f"{about} learnt {count:,} of the {counted(len(held), 'image')} held out now; what it learnt is left out when it is measured "
             "or compared again. Its figures so far compare with no later ones."
         )
     return sentences

@@ -25,6 +25,7 @@ from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.wording import counted
 from skinlesion.foundation.workers import spread
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.litert import LiteRTModel, OneForEachThread
@@ -275,8 +276,8 @@ def _warm_start_note(record: WarmStartRecord | None) -> list[str]:
     if record is None:
         return []
     return [
-        f"Training went on from candidate {record.champion} (warm start): {record.new_images} images are new since the last "
-        f"start from the built model, {record.nights} warm nights ago."
+        f"Training went on from candidate {record.champion} (warm start): {counted(record.new_images, 'image is', 'images are')} "
+        f"new since the last start from the built model, {counted(record.nights, 'warm night')} ago."
     ]
 
 

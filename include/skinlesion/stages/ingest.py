@@ -42,6 +42,7 @@ from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.versions import splits_known
 from skinlesion.stages.quiet.look import Look
 from skinlesion.stages.settings import PipelineConfig
@@ -99,7 +100,8 @@ def _ingest(config: PipelineConfig, prepared: bool) -> StageReport:
     usable &= ~set_aside
     if not usable.any():
         raise DataError(
-            f"No image of {config.dataset} can be used: {len(labels.rows)} rows in {labels.title}, {len(files)} files in images/, "
+            f"No image of {config.dataset} can be used: {counted(len(labels.rows), 'row')} in {labels.title}, "
+            f"{counted(len(files), 'file')} in images/, "
             f"{_why_none(catalog['refused'], int(in_pool.sum()))}. Expected files named as the tables' images, and one diagnosis for "
             "each picture: fill in the column of diagnoses, or put a table that has them into labels/."
             + "".join(f" {note}" for note in notes)
@@ -204,8 +206,8 @@ def _without_wrong_labels(
     lost = Counter(catalog.loc[is_wrong, "dx"])
     catalog.loc[is_wrong, ["dx", "label", "split"]] = ["", "", contract.POOL]
     return [
-        f"{lost.total():,} images have lost a diagnosis of the tables and wait for another, because people who looked say that it is "
-        f"wrong: {', '.join(f'{dx} {count:,}' for dx, count in lost.most_common(_NAMES_LISTED))}."
+        f"{counted(lost.total(), 'image waits', 'images wait')} for another diagnosis than the tables give, because people who looked "
+        f"say that it is wrong: {', '.join(f'{dx} {count:,}' for dx, count in lost.most_common(_NAMES_LISTED))}."
     ]
 
 
@@ -325,5 +327,5 @@ def _why_none(reasons: pd.Series, waiting: int) -> str:
     if not waiting:
         return f"all refused ({listed})"
     return f"{waiting} of them without a diagnosis" + (
-        f", {counts.total()} rows or files refused ({listed})" if counts else ""
+        f", {counted(counts.total(), 'row or file', 'rows or files')} refused ({listed})" if counts else ""
     )

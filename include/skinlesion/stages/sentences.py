@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from skinlesion.foundation import layout
 from skinlesion.foundation.stage_report import StageReport
+from skinlesion.foundation.wording import counted
 from skinlesion.registry import in_service
 from skinlesion.registry.candidate import Candidate
 from skinlesion.registry.metrics_record import MetricsRecord
@@ -43,7 +44,7 @@ def headline(config: PipelineConfig, metrics: MetricsRecord) -> dict[str, str]:
     for name, title in (("balanced_accuracy", "Balanced accuracy"), ("malignant_auroc", "Malignant AUROC")):
         figure = metrics.figure(name)
         lines[title] = f"{figure.number} (95 % interval {figure.interval})" if figure.interval else figure.text
-    lines["Measured on"] = f"{_count(metrics.images, 'held-out image')} of {_count(metrics.lesions, 'lesion')}"
+    lines["Measured on"] = f"{counted(metrics.images, 'held-out image')} of {counted(metrics.lesions, 'lesion')}"
     if metrics.warnings:
         lines["Notes"] = "\n".join(metrics.warnings)
     lines["Model"] = short(layout.model_in_service(config.models) if is_in_service else candidate.h5)
@@ -60,15 +61,15 @@ def _collect(report: StageReport, details: Mapping[str, Any]) -> str:
     refused = f", {report.refused} could not be taken" if report.refused else ""
     names = ", ".join(name.replace("_", " ") for name in details["sources"])
     there = report.skipped - waiting
-    return f"{_count(report.done, 'file')} arrived ({names}); {there} were there already, {waiting} wait{refused}."
+    return f"{counted(report.done, 'file')} arrived ({names}); {counted(there, 'was', 'were')} there already, {counted(waiting, 'waits', 'wait')}{refused}."
 
 
 def _examine(report: StageReport, details: Mapping[str, Any]) -> str:
     unusable = f" {report.refused} of them cannot be used." if report.refused else ""
     if not report.done:
-        return f"Nothing to do: {_count(report.seen, 'image file')} unchanged.{unusable}"
-    known = f", {report.skipped} were known" if report.skipped else ""
-    return f"{_count(report.done, 'image file')} read and checked{known}.{unusable}"
+        return f"Nothing to do: {counted(report.seen, 'image file')} unchanged.{unusable}"
+    known = f", {counted(report.skipped, 'was', 'were')} known" if report.skipped else ""
+    return f"{counted(report.done, 'image file')} read and checked{known}.{unusable}"
 
 
 def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
@@ -79,7 +80,7 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
 
     waiting = f", {details['waiting']:,} without a diagnosis" if details["waiting"] else ""
     parts = [
-        f"{_count(details['accepted'], 'image')} accepted, {report.refused} refused{waiting}: "
+        f"{counted(details['accepted'], 'image')} accepted, {report.refused} refused{waiting}: "
         f"{images(TRAIN)} to train on, {images(HELD_OUT)} held out."
     ]
     if report.refused:
@@ -88,16 +89,16 @@ def _ingest(report: StageReport, details: Mapping[str, Any]) -> str:
     if colours:
         parts.append(f"Colours: {_listed(colours)}.")
     if details["equal_copies"]:
-        copies = _count(details["equal_copies"], "file")
+        copies = counted(details["equal_copies"], "file")
         parts.append(f"{copies} of the same content and name as another, or without a row, count once.")
     if details["other_files"]:
         named = ", ".join(details["other_files_named"])
         named += ", ..." if details["other_files"] > len(details["other_files_named"]) else ""
-        parts.append(f"{_count(details['other_files'], 'file')} in images/ that are no images are not read: {named}.")
+        parts.append(f"{counted(details['other_files'], 'file')} in images/ that are no images are not read: {named}.")
     if details["unrecognised_dx"]:
         images_of = sum(details["unrecognised_dx"].values())
         parts.append(
-            f"{_count(len(details['unrecognised_dx']), 'word')} for diagnoses not known: {_count(images_of, 'image')} with them "
+            f"{counted(len(details['unrecognised_dx']), 'word')} for diagnoses not known: {counted(images_of, 'image')} with them "
             f"count as unknown: {_listed(details['unrecognised_dx'])}. The data report names them."
         )
     parts += details["notes"]
@@ -117,10 +118,15 @@ def _augment(report: StageReport, details: Mapping[str, Any]) -> str:
 
 def _organize(report: StageReport, details: Mapping[str, Any]) -> str:
     both = details["lesions_on_both_sides"]
-    checked = "no lesion is on both sides" if both == 0 else f"{both} lesions are on both sides"
-    sides = f"{_count(details['training_files'], 'file')} to train on, {details['held_out_files']} held out; {checked}."
+    checked = (
+        "no lesion is on both sides" if both == 0 else f"{counted(both, 'lesion is', 'lesions are')} on both sides"
+    )
+    sides = (
+        f"{counted(details['training_files'], 'file')} to train on, {details['held_out_files']} held out; {checked}."
+    )
     left_out = details["left_out_as_held_out_twins"]
-    twins = f" {left_out} training images are equal to held-out ones and left out." if left_out else ""
+    equal = counted(left_out, "training image is equal to a held-out one", "training images are equal to held-out ones")
+    twins = f" {equal} and left out." if left_out else ""
     return f"{'' if report.done else 'Nothing to do: '}{sides}{twins}"
 
 
@@ -143,7 +149,7 @@ def _embed(report: StageReport, details: Mapping[str, Any]) -> str:
 
 
 def _train(report: StageReport, details: Mapping[str, Any]) -> str:
-    epochs, files = _count(details["epochs"], "epoch"), _count(report.seen, "file")
+    epochs, files = counted(details["epochs"], "epoch"), counted(report.seen, "file")
     began = " It went on from the model in service." if details["warm_start"] else ""
     if not report.done:
         return f"Nothing to do: candidate {details['run']} is trained ({epochs} on {files})."
@@ -155,7 +161,7 @@ def _evaluate(report: StageReport, details: Mapping[str, Any]) -> str:
         f"{name}{' ' if details['shown'][key][0].isdigit() else ': '}{details['shown'][key]}"
         for key, name in (("balanced_accuracy", "balanced accuracy"), ("malignant_auroc", "malignant AUROC"))
     )
-    where = f"{_count(details['images'], 'held-out image')} of {_count(details['lesions'], 'lesion')}"
+    where = f"{counted(details['images'], 'held-out image')} of {counted(details['lesions'], 'lesion')}"
     version = f"Version {details['version']}," if report.done else f"Nothing to do: version {details['version']} was"
     return f"{version} measured on {where}: {'; '.join(figures)}."
 
@@ -164,12 +170,14 @@ def _review(report: StageReport, details: Mapping[str, Any]) -> str:
     if not report.seen:
         return "No queue of images to look at is wanted."
     begins = "" if report.done else "Nothing to do: "
-    waiting = f", {details['waiting']:,} have none" if details["waiting"] else ""
+    waiting = f", {counted(details['waiting'], 'has', 'have')} none" if details["waiting"] else ""
     second, third = details["waiting_readers"]
-    readers = f"; {second:,} wait for a second reader, {third:,} for a third" if second + third else ""
+    readers = (
+        f"; {counted(second, 'waits', 'wait')} for a second reader, {third:,} for a third" if second + third else ""
+    )
     return (
-        f"{begins}{_count(details['asked'], 'image')} in the queue of the page Review; of {_count(report.seen, 'image')} with a "
-        f"diagnosis {details['doubted']:,} are doubted{waiting}{readers}."
+        f"{begins}{counted(details['asked'], 'image')} in the queue of the page Review; of {counted(report.seen, 'image')} with a "
+        f"diagnosis {counted(details['doubted'], 'is', 'are')} doubted{waiting}{readers}."
     )
 
 
@@ -195,24 +203,19 @@ _SENTENCES: Final[dict[str, Callable[[StageReport, Mapping[str, Any]], str]]] = 
 
 def _made(report: StageReport, item: str, what: str) -> str:
     if not report.done:
-        return f"Nothing to do: {_count(report.seen, item)} up to date."
-    return f"{_count(report.done, item)} {what}{f', {report.skipped} were up to date' if report.skipped else ''}."
+        return f"Nothing to do: {counted(report.seen, item)} up to date."
+    known = f", {counted(report.skipped, 'was', 'were')} up to date" if report.skipped else ""
+    return f"{counted(report.done, item)} {what}{known}."
 
 
 def _removed(details: Mapping[str, Any]) -> str:
-    return f" {details['removed']} that are no longer wanted were removed." if details["removed"] else ""
+    unwanted = counted(details["removed"], "that is no longer wanted was", "that are no longer wanted were")
+    return f" {unwanted} removed." if details["removed"] else ""
 
 
 def _listed(counts: Mapping[str, int]) -> str:
     first = [f"{name} ({count})" for name, count in list(counts.items())[:_LISTED]]
-    return "; ".join(first) + (f" and {len(counts) - _LISTED} others" if len(counts) > _LISTED else "")
-
-
-def _count(number: int, item: str) -> str:
-    """Return a number of items in words: `1 image`, `2 images`, `2 copies`."""
-    if number == 1:
-        return f"1 {item}"
-    return f"{number:,} {item[:-1]}ies" if item.endswith("y") else f"{number:,} {item}s"
+    return "; ".join(first) + (f" and {counted(len(counts) - _LISTED, 'other')}" if len(counts) > _LISTED else "")
 
 
 def short(path: str | Path) -> str:

@@ -23,6 +23,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.shard import bucket_of
 from skinlesion.foundation.suggestion import did_you_mean
 from skinlesion.foundation.tables import BucketTable
+from skinlesion.foundation.wording import counted
 from skinlesion.network.backbone import activations_folder
 from skinlesion.network.built_model import require_built_model
 from skinlesion.network.feature_store import FeatureStore
@@ -230,7 +231,7 @@ def _embedded(config: PipelineConfig, row: pd.Series, listed: pd.DataFrame) -> S
     has = int(listed["sha256"].isin(stored).sum())
     weights = f"of these weights at {config.stored_cut} in {config.stored_ways} orientations"
     state: State = "done" if len(listed) and has == len(listed) else "not yet"
-    return Step("embed", state, f"{has} of its {len(listed)} files have activations {weights}.")
+    return Step("embed", state, f"{has:,} of its {counted(len(listed), 'file')} have activations {weights}.")
 
 
 def _learnt(config: PipelineConfig, row: pd.Series) -> Step:

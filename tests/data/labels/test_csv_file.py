@@ -88,7 +88,7 @@ def test_ragged_rows_are_counted_over_the_whole_file(tmp_path: Path, monkeypatch
         pytest.param(b"image,dx\nA," + b"x" * 200_000 + b"\n", r"field larger than field limit", id="long bare field"),
         pytest.param(b'image,dx\nA,"n"v\n', r"not a CSV table: .* \(line 2\)", id="quote inside"),
         pytest.param(b'image,dx\n"A,"n",v\n', r"not a CSV table: .* \(line 2\)", id="quotes not in pairs"),
-        pytest.param(b"image;dx\nA;nv;mel\n", r"1 rows have another number of fields .* rows 2", id="semicolons"),
+        pytest.param(b"image;dx\nA;nv;mel\n", r"1 row has another number of fields .* rows 2", id="semicolons"),
     ],
 )
 def test_what_is_no_table_is_one_clear_error_that_says_where(

@@ -148,7 +148,7 @@ def test_a_rare_lesion_with_two_patients_is_a_mistake_and_stays_one_lesion(join:
     rows = [(f"I{number}", f"P{number}", f"L{number}") for number in range(60)] + [("twin", "P7b", "L7")]
     labels = join("image,dx,patient_id,lesion_id\n" + "".join(f"{i},nv,{p},{lesion}\n" for i, p, lesion in rows))
     assert labels.rows["lesion_id"].nunique() == 60
-    assert labels.notes == ["1 lesion ids have two patients each, the first: 'L7'. Each still counts as one lesion."]
+    assert labels.notes == ["1 lesion id has two patients each, the first: 'L7'. Each still counts as one lesion."]
     assert (labels.rows["refused"] == "").all()
 
 

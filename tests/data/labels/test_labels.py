@@ -32,10 +32,10 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
         ("image,dx\nA,nv\n".encode("utf-16"), r"not UTF-8 text"),
         ("image,dx\nA,nv\nB\nC,nv,extra\n", r"2 rows have another number of fields than the header's 2: rows 3, 4"),
         ('image,dx\nA,"nv\n', r"is not a CSV table: unexpected end of data"),
-        ("image,dx\nA,nv\nA,\nA,mel\n", r"gives 1 images two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'\. Remove"),
-        ("image,dx,lesion_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two lesions; .*row 2: 'A' '1'; row 3: 'A' '2'"),
-        ("image,dx,patient_id\nA,nv,1\nA,nv,2\n", r"gives 1 images two patients; .*row 2: 'A' '1'; row 3: 'A' '2'"),
-        ("image,dx\nA.jpg,nv\nA,mel\n", r"gives 1 images two diagnoses"),
+        ("image,dx\nA,nv\nA,\nA,mel\n", r"gives 1 image two diagnoses; .*row 2: 'A' 'nv'; row 4: 'A' 'mel'\. Remove"),
+        ("image,dx,lesion_id\nA,nv,1\nA,nv,2\n", r"gives 1 image two lesions; .*row 2: 'A' '1'; row 3: 'A' '2'"),
+        ("image,dx,patient_id\nA,nv,1\nA,nv,2\n", r"gives 1 image two patients; .*row 2: 'A' '1'; row 3: 'A' '2'"),
+        ("image,dx\nA.jpg,nv\nA,mel\n", r"gives 1 image two diagnoses"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_clear_error(join: Join, content: bytes | str, message: str) -> None:

@@ -40,7 +40,7 @@ def test_a_name_that_differs_little_is_the_file_where_there_is_one_alone(join: J
     rows, notes = found(join, [f"{row}|B"], [file, "B"])
     assert rows == {file: "nv", "B": "nv"}
     [note] = notes
-    assert note.startswith("1 images have another name in the tables than in images/")
+    assert note.startswith("1 image has another name in the tables than in images/")
     assert repr(file) in note
 
 
@@ -69,7 +69,9 @@ def test_tables_that_write_an_image_differently_are_joined(join: Join) -> None:
         supplements=[2],
     )
     assert values(labels, "image", "dx", "lesion_id")[:2] == [["ISIC_0000001", "nv", "L1"], ["0000007", "mel", "L7"]]
-    assert labels.notes[0].startswith("2 images are written differently in two tables and count as one: 'ISIC_0000001'")
+    assert labels.notes[0].startswith(
+        "2 images are written differently in two tables, and counted as one: 'ISIC_0000001'"
+    )
 
 
 def test_tables_in_which_two_names_are_alike_are_not_guessed_at(join: Join) -> None:

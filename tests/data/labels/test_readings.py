@@ -51,7 +51,7 @@ def reading(dataset: Path, image: str = "a") -> Reading:
 def test_of_two_readers_the_first_changes_nothing_and_the_second_who_agrees_makes_the_label(dataset: Path) -> None:
     say(dataset, "ann", "mel")
     assert (reviewed(dataset), diagnosed(said(dataset))) == ({}, {})
-    assert sentence_of_waiting(said(dataset)).startswith("1 images wait for a second reader, and 0")
+    assert sentence_of_waiting(said(dataset)).startswith("1 image waits for a second reader, and 0")
     say(dataset, "ben", "mel")
     assert reviewed(dataset) == {"a": "mel"}
     assert diagnosed(said(dataset))["a"].by == "ann and ben"

@@ -220,7 +220,7 @@ def test_gaps_of_the_log_are_said(used: InUse) -> None:
     GapCount(used.folder).add(50)
     found = used.monitor()
     assert found.missing == 50
-    assert "50 answers (20.0%) are known not to be in the log" in found.warnings[0]
+    assert "50 answers are known not to be in the log (20.0%)" in found.warnings[0]
 
 
 def test_an_empty_log_is_none_to_speak_of_and_without_a_log_the_error_says_what_to_do(
@@ -246,7 +246,7 @@ def test_the_commands_say_what_there_is(used: InUse, tmp_path: Path) -> None:
     said = called("monitor", "--models", used.models, "--dataset", tmp_path / "none")
     assert "ALARM since" in said and "Brightness lies" in said
     (tmp_path / "late.csv").write_text("case,dx,date\n7,mel,2026-04-01\n")
-    assert called("diagnoses", tmp_path / "late.csv").startswith("1 diagnoses noted")
+    assert called("diagnoses", tmp_path / "late.csv").startswith("1 diagnosis noted")
     assert "400 answers" in called("log", "show")
     assert called("log", "forget", "7") == "8 answers removed."
     assert "0 diagnoses." in called("log", "show")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.finding import Finding, Row, Verdict
+from skinlesion.foundation.wording import counted
 
 OFF: Final = 1.0
 """The bound that switches a check off: no share and no distance is larger."""
@@ -45,7 +46,9 @@ class Check:
         if bound is False or (bound is not True and bound >= OFF):
             return self.not_judged("the check is switched off.")
         if images < self.config.min_images_checked:
-            return self.not_judged(f"{images} images; fewer than {self.config.min_images_checked} are not judged.")
+            return self.not_judged(
+                f"{counted(images, 'image')}; fewer than {self.config.min_images_checked} are not judged."
+            )
         return None
 
     def finding(

@@ -18,6 +18,7 @@ from skinlesion.data.checks.ids import check_labels
 from skinlesion.data.checks.settings import CheckSettings
 from skinlesion.data.finding import Finding
 from skinlesion.data.labels.classes import BENIGN, LABELS, MALIGNANT
+from skinlesion.foundation.wording import counted
 
 NEEDED: Final = (BENIGN, MALIGNANT)
 """The classes without which nothing can be trained. `unknown` may be empty: no lesion need be indeterminate."""
@@ -116,7 +117,7 @@ def _classes_gone(config: CheckSettings, images: pd.DataFrame, accepted: Accepte
         return unjudged
     before, now = accepted.rows["label"].value_counts(), images["label"].value_counts()
     gone = [label for label in LABELS if before.get(label, 0) >= FEWEST_OF_A_CLASS and not now.get(label)]
-    had = " and ".join(f"{label} had {before[label]} images" for label in gone)
+    had = " and ".join(f"{label} had {counted(before[label], 'image')}" for label in gone)
     rows = accepted.rows[accepted.rows["label"].isin(gone)]
     found = f"{had} in the accepted catalog and has none now." if gone else "every class still has images."
     remedy = "Correct the column of diagnoses, or set require_classes=false."
@@ -277,5 +278,5 @@ def _strangest(one: Property, before: Counts, images: pd.DataFrame) -> tuple[pd.
 def _new_sources(config: CheckSettings, images: pd.DataFrame, source_of: dict[str, str]) -> Iterator[Finding]:
     counts = images.loc[~images["source"].isin(list(source_of)), "source"].value_counts()
     for source, number in list(counts.items())[:20]:
-        found = f"{number:,} images of {source or 'no source'}: there is nothing to compare them with."
+        found = f"{counted(number, 'image')} of {source or 'no source'}: there is nothing to compare them with."
         yield Check(config, "max_image_shift", "New source").not_judged(found)

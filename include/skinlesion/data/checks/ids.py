@@ -14,6 +14,7 @@ from skinlesion.data.labels.classes import LABELS
 from skinlesion.data.labels.diagnosis_columns import SHOWN
 from skinlesion.data.labels.spelling import may_be_malignant
 from skinlesion.data.split import HELD_OUT, own_groups
+from skinlesion.foundation.wording import counted
 
 FEWEST_OF_ONE_ID: Final = 25
 """Number of images from which an id may be found implausible. A lesion of HAM10000 has up to 6, of ISIC 2019 up to 31,
@@ -55,7 +56,7 @@ def _malignant_words(config: CheckSettings, images: pd.DataFrame) -> Finding:
         listed = ", ".join(f"{word[:SHOWN]!r} ({counts[word]:,})" for word in words[:WORDS_LISTED])
         more = f" and {len(words) - WORDS_LISTED} more" if len(words) > WORDS_LISTED else ""
         found = (
-            f"{len(words)} word{'s' * (len(words) > 1)} of {len(rows):,} image{'s' * (len(rows) > 1)} may name a malignant disease "
+            f"{counted(len(words), 'word')} of {counted(len(rows), 'image')} may name a malignant disease "
             f"or deny one, and would count as unknown: {listed}{more}."
         )
     return Check(config, "max_unmapped_share", "Words for malignant diseases", compares=False).finding(
@@ -96,8 +97,8 @@ def _one_id(config: CheckSettings, images: pd.DataFrame) -> Finding:
     of_sources = f" from {sources} sources" if sources > 1 else ""
     return check.finding(
         share,
-        f"the {kind} {value[:SHOWN]!r} has the most: {count:,} of {len(images):,} images ({share:.1%}) with {dx} "
-        f"diagnos{'is' if dx == 1 else 'es'}{of_sources}; the next has {following:,}.",
+        f"the {kind} {value[:SHOWN]!r} has the most: {count:,} of {len(images):,} images ({share:.1%}) with "
+        f"{counted(dx, 'diagnosis', 'diagnoses')}{of_sources}; the next has {following:,}.",
         f"All images of a {kind} lie on one side of the split. If {value[:SHOWN]!r} stands for `not known`, or is no {kind}, "
         f"leave these cells of {kind}_id blank{', or add patient_id if lesions are numbered within each patient' * (kind == 'lesion')}. "
         f"If it is one {kind}, set max_one_id_share=1.",

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.regular_file import open_file, reason_of
+from skinlesion.foundation.wording import counted
 
 LARGEST_TABLE: Final = 2 * 1024**3
 """Bytes; ten times the metadata of the whole ISIC Archive."""
@@ -172,7 +173,7 @@ def cells_of(path: Path, records: Iterator[list[str]], width: int, columns: dict
         first += len(chunk)
     if ragged_rows:
         raise DataError(
-            f"{path}: {ragged_rows} rows have another number of fields than the header's {width}: "
+            f"{path}: {counted(ragged_rows, 'row has', 'rows have')} another number of fields than the header's {width}: "
             f"rows {', '.join(map(str, ragged))}. Quote fields that hold a comma."
         )
     table = pa.table({name: pa.chunked_array(arrays, pa.string()) for name, arrays in parts.items()})

@@ -20,6 +20,7 @@ from skinlesion.data.labels.layouts import TEXTS, LabelTable, lacks_columns, of_
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 
 LABEL_COLUMNS: Final = (
     "image", "dx", "label", "lesion_id", "patient_id", "sex", "site", "dx_type", "source", "age", "row", "refused", "expected",
@@ -197,7 +198,7 @@ class _Join:
         changed = pd.Series(new[codes] != codes)
         at = int(changed.to_numpy().argmax())
         self.notes.append(
-            f"{meant['key'].nunique():,} images are written differently in two tables and count as one: "
+            f"{counted(meant['key'].nunique(), 'image is', 'images are')} written differently in two tables, and counted as one: "
             f"{distinct[new[codes[at]]][:SHOWN]!r} is {names[at][:SHOWN]!r} in {self.names[self._table[at]]}."
         )
         self._all.loc[changed, "full_size"] = distinct[new[codes[changed]]]
@@ -223,7 +224,8 @@ class _Join:
         torn = shared.index.difference(scoped.index)
         if len(torn):
             self.notes.append(
-                f"{len(torn):,} lesion ids have two patients each, the first: {torn[0][:SHOWN]!r}. Each still counts as one lesion."
+                f"{counted(len(torn), 'lesion id has', 'lesion ids have')} two patients each, the first: {torn[0][:SHOWN]!r}. Each still "
+                "counts as one lesion."
             )
         if scoped.empty:
             return

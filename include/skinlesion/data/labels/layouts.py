@@ -17,6 +17,7 @@ from skinlesion.data.labels.table_file import read_cells
 from skinlesion.data.labels.taxonomy import refines
 from skinlesion.data.labels.vocabulary import Vocabulary
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 
 IMAGE_COLUMNS: Final = (
     "image", "image_id", "image_name", "isic_id", "img_id", "derm", "md5hash", "ddi_file", "file", "filename", "file_name",
@@ -259,12 +260,12 @@ def _notes(cells: pd.DataFrame, layout: Layout, path: Path) -> list[str]:
         if rounded.any():
             first = int(rounded.to_numpy().argmax())
             raise DataError(
-                f"{path}, row {cells['row'].iloc[first]}: {column} is {values.iloc[first]!r}, and so in {int(rounded.sum())} rows "
-                "in all: a spreadsheet has rounded these numbers, and different ids may have become one. Export the column as text."
+                f"{path}, row {cells['row'].iloc[first]}: {column} is {values.iloc[first]!r}, and so in "
+                f"{counted(int(rounded.sum()), 'row')} in all: a spreadsheet has rounded these numbers, and different ids may have become one. Export the column as text."
             )
         dropped = values[(given_ids(values) == "") & (values != "")].value_counts()
         notes += [
-            f"{path.name}: {column} {str(word)[:SHOWN]!r} in {count:,} rows counts as not known."
+            f"{path.name}: {column} {str(word)[:SHOWN]!r} in {counted(count, 'row')} counts as not known."
             for word, count in dropped.head(_WORDS_NAMED).items()
         ]
     return notes
@@ -289,9 +290,9 @@ def _refuse_two_meanings(rows: pd.DataFrame, path: Path) -> None:
             f"row {row.row}: {str(row.image)[:SHOWN]!r} {getattr(row, column)[:SHOWN]!r}"
             for row in torn.head(ROWS_LISTED).itertuples()
         ]
-        more = f" and {len(torn) - ROWS_LISTED} more rows" if len(torn) > ROWS_LISTED else ""
+        more = f" and {counted(len(torn) - ROWS_LISTED, 'more row')}" if len(torn) > ROWS_LISTED else ""
         raise DataError(
-            f"{path} gives {torn['full_size'].nunique()} images two {what}; expected one each. "
+            f"{path} gives {counted(torn['full_size'].nunique(), 'image')} two {what}; expected one each. "
             f"{'; '.join(listed)}{more}. Remove the wrong rows."
         )
 

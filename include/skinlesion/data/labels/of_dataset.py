@@ -20,6 +20,7 @@ from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 
 VOCABULARY: Final = "vocabulary.csv"
 """The table in labels/ of the user's own words."""
@@ -118,7 +119,7 @@ def _notes_of_review(dataset: Path, labels: Labels, reviews: Mapping[str, Readin
     more = f" and {len(becomes) - _CHANGES_NAMED} more kinds" if len(becomes) > _CHANGES_NAMED else ""
     by = ", ".join(f"{name} {count:,}" for name, count in people.most_common(_NAMES_LISTED))
     return [
-        f"{len(labels.decided):,} images have another diagnosis than the tables give them, because people looked at them "
+        f"{counted(len(labels.decided), 'image has', 'images have')} another diagnosis than in the tables, because people looked at it "
         f"({layout.review_table(dataset).name}): {changes}{more}. Said by {by}.",
         *waits,
     ]
@@ -157,8 +158,8 @@ def _named_alike(rows: pd.DataFrame, is_open: pd.Series, files: pd.Series) -> tu
     if found:
         row, file = next(iter(found.items()))
         notes.append(
-            f"{len(found):,} images have another name in the tables than in images/, by case, leading zeros or a final .0 "
-            f"alone, and count as the same: {row[:SHOWN]!r} is the file {file[:SHOWN]!r}."
+            f"{counted(len(found), 'image has', 'images have')} another name in the tables than in images/, by case, leading zeros or "
+            f"a final .0 alone; the two names are one image: {row[:SHOWN]!r} is the file {file[:SHOWN]!r}."
         )
         rows = rows.assign(image=rows["image"].where(~is_open, rows["image"].replace(found)))
     missed = without[~without.isin(list(found)) & rows["expected"]]
@@ -168,7 +169,8 @@ def _named_alike(rows: pd.DataFrame, is_open: pd.Series, files: pd.Series) -> tu
         row = next((name for name in missed if alike(name) in keys), missed.iloc[0])
         file = keys.get(alike(row), left.iloc[0])
         notes.append(
-            f"{len(missed):,} rows have no file, such as {row[:SHOWN]!r}; {len(left):,} files have no row, such as "
+            f"{counted(len(missed), 'row has', 'rows have')} no file, such as {row[:SHOWN]!r}; "
+            f"{counted(len(left), 'file has', 'files have')} no row, such as "
             f"{file[:SHOWN]!r}."
         )
     return rows, notes

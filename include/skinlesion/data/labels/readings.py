@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final, Literal, NamedTuple
 
 from skinlesion.foundation.record import Record
+from skinlesion.foundation.wording import counted
 
 What = Literal["labelled", "confirmed", "wrong", "cannot tell", "skipped", "undone"]
 
@@ -161,8 +162,8 @@ def sentence_of_waiting(found: Mapping[str, Reading]) -> str:
     if not second + third:
         return ""
     return (
-        f"{second:,} images wait for a second reader, and {third:,} for a third because two disagree; until then what people said of "
-        "them does not count."
+        f"{counted(second, 'image waits', 'images wait')} for a second reader, and {third:,} for a third because two disagree; "
+        "until then what people said of them does not count."
     )
 
 

@@ -20,6 +20,7 @@ from skinlesion.data.split import DECISION_COLUMNS, HELD_OUT, assign_groups, ass
 from skinlesion.foundation.record import Record, RecordPart
 from skinlesion.foundation.tables import empty
 from skinlesion.foundation.terminal import print_whole
+from skinlesion.foundation.wording import counted
 
 _LINES_SHOWN: Final = 20
 _REASONS_LISTED: Final = 100
@@ -136,7 +137,7 @@ def print_summary(summary: LabelsSummary, console: Console) -> None:
     print_whole(
         console,
         of_tables,
-        f"\n{_images(summary.rows)}, {summary.refused} of them refused, {summary.waiting} without a diagnosis; {summary.groups} groups "
+        f"\n{counted(summary.rows, 'image')}, {summary.refused} of them refused, {summary.waiting} without a diagnosis; {summary.groups} groups "
         f"by {by}",
     )
     for title, counts, shares in (
@@ -164,9 +165,9 @@ def print_summary(summary: LabelsSummary, console: Console) -> None:
     if summary.refined or summary.conflict_counts:
         print_whole(console, "")
     for change in summary.refined[:_LINES_SHOWN]:
-        print_whole(console, f"{_images(change.images)}: {change.coarser} became {change.finer}")
+        print_whole(console, f"{counted(change.images, 'image')}: {change.coarser} became {change.finer}")
     for what, count in summary.conflict_counts.items():
-        print_whole(console, f"{_images(count)} with different {what} in the tables")
+        print_whole(console, f"{counted(count, 'image')} with different {what} in the tables")
     for conflict in summary.conflicts[:_LINES_SHOWN]:
         values = ", ".join(map(str, conflict.values))
         print_whole(console, f"  {conflict.image}: {values}; {conflict.becomes}", indent=4)
@@ -181,10 +182,6 @@ def _print_counts(title: str, counts: dict[str, int], console: Console) -> None:
     if len(counts) > _LINES_SHOWN:
         table.add_row(f"{len(counts) - _LINES_SHOWN} more", str(sum(list(counts.values())[_LINES_SHOWN:])))
     print_whole(console, "", table)
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'s' if count != 1 else ''}"
 
 
 def _plain(text: str) -> str:

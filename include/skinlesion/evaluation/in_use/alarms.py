@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from skinlesion.evaluation.in_use.record import PERFORMANCE, SIGNALS, Alarm, Effect, Week
 from skinlesion.evaluation.in_use.settings import MonitorSettings
+from skinlesion.foundation.wording import counted
 from skinlesion.registry.figure import Figure
 
 TOGETHER: Final = 8
@@ -86,7 +87,7 @@ def _losses(
         measured = last.measured.get(name, Figure())
         estimates = [week.estimated.get(name, Figure()).high for week in recent]
         if measured.is_shown and measured.high is not None and measured.high < bound:
-            found, how = measured, f"measured on {last.diagnosed} images with a diagnosis"
+            found, how = measured, f"measured on {counted(last.diagnosed, 'image')} with a diagnosis"
         elif is_enough and all(high is not None and high < bound for high in estimates):
             found, how = last.estimated[name], f"estimated without labels in {_weeks(len(recent))}"
         else:

@@ -22,6 +22,7 @@ from skinlesion.evaluation.in_use.settings import MonitorSettings
 from skinlesion.evaluation.scored_images import Bools, Ints
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 from skinlesion.prediction.log import diagnoses
 from skinlesion.prediction.log.entries import LogKey
 from skinlesion.prediction.log.gaps import read_gaps
@@ -229,8 +230,8 @@ def _warnings(entries: int, missing: int, judged: list[Judged]) -> list[str]:
     found = []
     if missing:
         found.append(
-            f"{missing} answers ({missing / (missing + entries):.1%}) are known not to be in the log: the disk was full or too slow, "
-            "or the server was overloaded. skinlesion_log_missing counts them while the server runs."
+            f"{counted(missing, 'answer is', 'answers are')} known not to be in the log ({missing / (missing + entries):.1%}): the disk "
+            "was full or too slow, or the server was overloaded. skinlesion_log_missing counts them while the server runs."
         )
     if any(one.week.diagnosed for one in judged):
         found.append(

@@ -16,6 +16,7 @@ from skinlesion.data.labels.image_name import full_size_name
 from skinlesion.data.labels.readings import diagnosed
 from skinlesion.data.labels.review_log import read_reviews
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.wording import counted
 from skinlesion.prediction.measurable import read_learnt
 from skinlesion.promotion.change_plan.plan import KINDS, ChangePlan, kind_of_setting, shapes_the_model, shown
 from skinlesion.promotion.change_plan.record import ChangedValue, CountOfImages, DataChange, Finding, Relabelled
@@ -61,10 +62,10 @@ def findings(change: Change, plan: ChangePlan | None) -> Iterator[Finding]:
     """Yield each kind of change, inside the plan or outside. plan: None for a damaged one, outside which everything is."""
     data = change.data
     for kind, sentence in (
-        ("new_data", _count(data.added, "training image is new", "training images are new")),
+        ("new_data", _changed(data.added, "training image is new", "training images are new")),
         (
             "images_removed",
-            _count(data.removed, "image is a training image no more", "images are training images no more"),
+            _changed(data.removed, "image is a training image no more", "images are training images no more"),
         ),
         ("labels_corrected", _corrected(data)),
         ("taxonomy", _taxonomy(change)),
@@ -205,7 +206,7 @@ def _corrected(data: DataChange) -> str:
     for one in other:
         said.update(one.by)
     by = ", ".join(f"{name} {count:,}" for name, count in said.most_common())
-    sentence = _count(
+    sentence = _changed(
         sum(one.images for one in other),
         "training image has another diagnosis",
         "training images have another diagnosis",
@@ -216,7 +217,7 @@ def _corrected(data: DataChange) -> str:
 def _taxonomy(change: Change) -> str:
     """Return what is different in which class a diagnosis belongs to, as sentences; empty if nothing is."""
     moved = [
-        f"{one.images} images of {one.diagnosis or '(no diagnosis)'} count as {one.class_now}, before as {one.class_before}."
+        f"{counted(one.images, 'image')} of {one.diagnosis or '(no diagnosis)'} counted as {one.class_now}, before as {one.class_before}."
         for one in change.data.relabellings
         if one.diagnosis_before == one.diagnosis
     ]
@@ -233,5 +234,5 @@ def _short(value: JsonValue) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else shown(value)[:12]
 
 
-def _count(images: int, one: str, more: str) -> str:
-    return "" if not images else f"1 {one}." if images == 1 else f"{images:,} {more}."
+def _changed(images: int, one: str, more: str) -> str:
+    return f"{counted(images, one, more)}." if images else ""

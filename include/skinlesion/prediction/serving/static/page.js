@@ -68,7 +68,10 @@ async function showModel() {
   for (const figure of Object.values(model.figures?.headline ?? {})) {
     add(figure.title, figure.number, figure.interval ? `95 % interval ${figure.interval}` : "", !figure.interval);
   }
-  if (model.figures) add("Measured on", String(model.figures.images), `held-out images of ${model.figures.lesions} lesions`);
+  if (model.figures) {
+    const { images, lesions } = model.figures;
+    add("Measured on", String(images), `held-out image${images === 1 ? "" : "s"} of ${lesions} lesion${lesions === 1 ? "" : "s"}`);
+  }
   find("#malignant-lesions").textContent = model.figures?.malignant_lesions ?? "";
   const items = model.warnings.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence }));
   find("#model-warnings ul").replaceChildren(...items);
