@@ -20,6 +20,7 @@ from skinlesion.foundation.errors import DataError
 from skinlesion.promotion import gate as real_gate
 from skinlesion.promotion.decide import Judgement, is_decided, judge_once, newest, note_answer, switch_to
 from skinlesion.registry import history, in_service
+from skinlesion.registry.model_files import CHANGE_RECORD
 from skinlesion.registry.on_disk import on_disk
 from skinlesion.registry.register import register
 from skinlesion.registry.retention import KEPT_ALWAYS, remove_old_files
@@ -322,15 +323,17 @@ def test_what_an_interrupted_training_left_goes_after_a_month(house: House, one:
     assert {name for name, folder in folders.items() if folder.is_dir()} == {"late", "whole", "one"}
 
 
-def test_what_a_killed_gate_left_half_written_beside_an_older_version_goes(house: House, one: int) -> None:
+def test_what_a_gate_left_half_written_beside_an_older_version_goes(house: House, one: int) -> None:
     older = house.add("two")
     house.add("three")
-    left = layout.candidate(house.models, "two") / ".change_record.another-host-1-1.partial.json"
-    left.write_text("{")
+    folder = layout.candidate(house.models, "two")
+    killed, failed = folder / ".change_record.another-host-1-1.partial.json", atomic.partial_of(folder / CHANGE_RECORD)
+    for left in (killed, failed):
+        left.write_text("{")
     long_ago = time.time() - atomic.ABANDONED_AFTER_SECONDS - 60
-    os.utime(left, (long_ago, long_ago))
+    os.utime(killed, (long_ago, long_ago))
     remove_old_files(house.models, 30, 5)
-    assert not left.exists()
+    assert [path for path in (killed, failed) if path.exists()] == []
     assert Registry.read(house.models).version(older).has_files
 
 

@@ -67,12 +67,12 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
 
 
 def _remove_unfinished(models: Path, registered: set[str]) -> None:
-    """Remove half-written files of killed processes, and interrupted trainings that nobody has gone on with for a month."""
+    """Remove half-written files of ended writers, and interrupted trainings that nobody has gone on with for a month."""
     for folder in layout.candidates(models).glob("*/"):
         if folder.name.startswith("."):
             continue
         # The gate writes beside a version too. If another version is judged next, nobody else comes past its folder again.
-        atomic.remove_partials(folder)
+        atomic.remove_partials(folder, own=True)
         if folder.name in registered or (folder / TRAINING).exists():
             continue
         changed = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path.exists())
