@@ -33,7 +33,7 @@ def test_of_100_malignant_lesions_each_gets_one_decision() -> None:
 
 
 def test_what_a_decision_is_worth_follows_bayes_rule() -> None:
-    assert [row.prevalence for row in MANY.at_prevalence] == list(PREVALENCES)
+    assert [row.prevalence for row in MANY.at_prevalence] == list(PREVALENCES) == [0.01, 0.03, 0.10]
     for row in MANY.at_prevalence:
         share = row.prevalence
         assert row.malignant.value == pytest.approx(0.75 * share / (0.75 * share + 0.1 * (1 - share)))
