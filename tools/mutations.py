@@ -32,7 +32,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "include" / "skinlesion"
 
 ELSEWHERE: Final = ("tests/end_to_end", "tests/dags")
-"""Beside the tests of the room, those whose processes reach a line under no test's name, or as a module is imported."""
+"""Beside the tests of the room, those whose processes reach a line under no test's name, or as a module is imported, which only the
+first test that imports it is known to do."""
 
 FEW: Final = 20
 """So many tests are run first, in one process. Mostly they are enough."""
@@ -54,6 +55,8 @@ class Mutation:
     before: str
     after: str
     tests: list[str]
+    at_import: bool = False
+    """Whether the line runs when its module is imported."""
     outcome: str = ""
     """The first test that failed, or why none did."""
 
@@ -71,15 +74,25 @@ def mutations_of(file: Path) -> Iterator[Mutation]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
 
+    tree = ast.parse(source)
+    in_functions = {
+        id(inner)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for statement in function.body
+        for inner in ast.walk(statement)
+    }
+
     def mutation(kind: str, node: ast.expr | ast.stmt, after: str) -> Mutation:
         assert node.end_lineno is not None and node.end_col_offset is not None
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
         before = source[start:end].decode()
         name, place = str(file.relative_to(ROOT)), node.lineno
-        return Mutation(room_of(file), name, place, kind, start, end, before, after.format(before), [])
+        at_import = id(node) not in in_functions
+        return Mutation(room_of(file), name, place, kind, start, end, before, after.format(before), [], at_import)
 
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 continue
@@ -117,7 +130,7 @@ def draw(coverage_file: Path, number: int, seed: int) -> list[Mutation]:
         contexts = coverage.contexts_by_lineno(str(ROOT / mutation.file)).get(mutation.line, [])
         named = {context.rpartition("|")[0] for context in contexts if context}
         elsewhere = list(dict.fromkeys((f"tests/{mutation.room}", *ELSEWHERE)))
-        mutation.tests = sorted(named) or (elsewhere if contexts else [])
+        mutation.tests = [*sorted(named), *(elsewhere if contexts and (mutation.at_import or not named) else [])]
     return drawn[:number]
 
 
