@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,26 @@ def test_a_disk_that_hangs_does_not_keep_an_answer_and_what_it_writes_later_is_n
         wait_until(lambda: "skinlesion_log_missing 0.0" in server.metrics())
     assert len(read_log(folder)) == 1
     assert read_gaps(folder) == []
+
+
+def test_behind_a_disk_that_hangs_for_long_a_bounded_number_waits_and_the_others_are_a_gap(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, append, goes_on = tmp_path / "log", Journal.append, threading.Event()
+
+    def hanging(self: Journal, lines: bytes, entries: int) -> None:
+        goes_on.wait(60)
+        append(self, lines, entries)
+
+    monkeypatch.setattr(Journal, "append", hanging)
+    monkeypatch.setattr(writer, "MOST_WAITING", 1)
+    with served(models.folder, log=str(folder)) as server:
+        for number in (1, 2, 3):  # one is being written, one waits
+            assert server.predictions(drawn(number))[0].get("logged") is None
+        goes_on.set()
+        wait_until(lambda: "skinlesion_log_missing 1.0" in server.metrics())
+    assert len(read_log(folder)) == 2
+    assert sum(gap.answers for gap in read_gaps(folder)) == 1
 
 
 def journal_of(folder: Path, *cases: str) -> Path:
