@@ -91,7 +91,9 @@ def picture(page: Page, name: str, height: int = 800, width: int = 1200) -> None
     page.wait_for_timeout(2000)
     with Image.open(io.BytesIO(page.screenshot())) as taken:
         few = taken.convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    few.save(Path(os.environ["SCREENSHOTS"]) / f"{name}.png", optimize=True)
+    folder = Path(os.environ["SCREENSHOTS"])
+    folder.mkdir(parents=True, exist_ok=True)
+    few.save(folder / f"{name}.png", optimize=True)
     page.set_viewport_size({"width": 1200, "height": 800})
 
 
