@@ -40,7 +40,7 @@ def remove_old_files(models: Path, keep: int, keep_former_champions: int) -> lis
 
     The last `keep` versions keep their files, and so do the model in service, the `keep_former_champions` versions that were
     there last, the one that a rollback goes to, the reference, and a version that passed the gate and was not yet put in service. Every
-    version keeps its figures, verdict and report. What processes that were killed left half-written beside a version goes too.
+    version keeps its figures, verdict and report. What was left half-written beside a version goes too.
     """
     with writing(models) as registry:
         with_files = [version for version in registry.versions if version.has_files]

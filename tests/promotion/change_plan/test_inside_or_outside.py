@@ -120,7 +120,7 @@ def test_a_diagnosis_that_counts_as_another_class_is_a_change_of_the_taxonomy(ni
     two = nights.trained("two", nights.rows(label="malignant"))
     assert nights.asked(two).needs_person
     assert kinds(nights, two) == {"taxonomy": False}
-    assert "6 images of nv counted as malignant, before as benign" in nights.record(two).sentence
+    assert "6 images of nv count as malignant, before as benign" in nights.record(two).sentence
 
 
 def test_a_change_within_the_ranges_of_the_plan_goes_by_itself(nights: Nights) -> None:

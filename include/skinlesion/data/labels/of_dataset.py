@@ -118,9 +118,13 @@ def _notes_of_review(dataset: Path, labels: Labels, reviews: Mapping[str, Readin
     )
     more = f" and {len(becomes) - _CHANGES_NAMED} more kinds" if len(becomes) > _CHANGES_NAMED else ""
     by = ", ".join(f"{name} {count:,}" for name, count in people.most_common(_NAMES_LISTED))
+    changed = counted(
+        len(labels.decided),
+        "image has another diagnosis than in the tables, because people looked at it",
+        "images have another diagnosis than in the tables, because people looked at them",
+    )
     return [
-        f"{counted(len(labels.decided), 'image has', 'images have')} another diagnosis than in the tables, because people looked at it "
-        f"({layout.review_table(dataset).name}): {changes}{more}. Said by {by}.",
+        f"{changed} ({layout.review_table(dataset).name}): {changes}{more}. Said by {by}.",
         *waits,
     ]
 

@@ -217,8 +217,9 @@ def _corrected(data: DataChange) -> str:
 def _taxonomy(change: Change) -> str:
     """Return what is different in which class a diagnosis belongs to, as sentences; empty if nothing is."""
     moved = [
-        f"{counted(one.images, 'image')} of {one.diagnosis or '(no diagnosis)'} counted as {one.class_now}, before as {one.class_before}."
+        f"{counted(one.images, f'image of {dx} counts', f'images of {dx} count')} as {one.class_now}, before as {one.class_before}."
         for one in change.data.relabellings
+        for dx in [one.diagnosis or "(no diagnosis)"]
         if one.diagnosis_before == one.diagnosis
     ]
     return " ".join([*moved, *([_values(list(change.classes))] if change.classes else [])])
