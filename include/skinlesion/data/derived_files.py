@@ -17,6 +17,7 @@ import pandas as pd
 
 from skinlesion.foundation import atomic
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import set_aside
 from skinlesion.foundation.shard import BUCKETS, Shard, bucket_of
@@ -111,8 +112,8 @@ def bring_up_to_date(
     present = _list(folder, image_of, buckets)
 
     current = _current(wanted, known, present, settings, folder) if not force else known.iloc[:0]
-    todo = wanted[~wanted["name"].isin(current["name"])]
-    stray = present[~present["name"].isin(wanted["name"])]
+    todo = wanted[~is_in(wanted["name"], current["name"])]
+    stray = present[~is_in(present["name"], wanted["name"])]
     for name in stray["name"]:
         (folder / name).unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ from skinlesion.data.settings import DataSettings
 from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.regular_file import NotAFile, read_file, reason_of
 from skinlesion.foundation.shard import BUCKETS, WHOLE, Shard
@@ -97,7 +98,7 @@ def examined_files(config: DataSettings, shard: Shard = WHOLE, *, again: bool = 
     atomic.remove_partials(table.folder)
     known = table.read(sorted(buckets))
     now = pd.DataFrame(listed, columns=list(FileStat._fields)).astype({"file": "str"})
-    gone = _buckets(known.loc[~known["file"].isin(now["file"]), "file"])
+    gone = _buckets(known.loc[~is_in(known["file"], now["file"]), "file"])
     key = ["file", "size", "mtime_ns", "ctime_ns"]
     if again:
         known = empty(FILE_COLUMNS)

@@ -24,6 +24,7 @@ import pyarrow as pa
 from skinlesion.foundation import atomic
 from skinlesion.foundation.errors import DataError
 from skinlesion.foundation.lock import DatasetBusy, locked
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.regular_file import require_file, set_aside
 from skinlesion.foundation.tables import joined, read_part, write_table
 
@@ -194,7 +195,7 @@ class FeatureStore:
         """
         listed = sorted(self.folder.glob("part-*.parquet"))
         index = self.index()
-        wanted = index[index["sha256"].isin(contents)]
+        wanted = index[is_in(index["sha256"], contents)]
         needed = set(wanted["part"])
         unused = [path for path in listed if path.with_suffix(".npy").name not in needed]
         for path in unused:

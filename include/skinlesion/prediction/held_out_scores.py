@@ -11,6 +11,7 @@ import pandas as pd
 from skinlesion.data.images import statistics
 from skinlesion.data.images.file import Pixels
 from skinlesion.data.training_view import view_files
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.settings import RunSettings
 from skinlesion.foundation.tables import read_table, write_table
@@ -41,7 +42,7 @@ def stored_answers_of(config: RunSettings, candidate: Candidate, rows: pd.DataFr
     if table is None:
         return answers_of(config, candidate, rows)
     stored = table.drop_duplicates("sha256").set_index("sha256")
-    missing = rows[~rows["sha256"].isin(stored.index)].drop_duplicates("sha256")
+    missing = rows[~is_in(rows["sha256"], table["sha256"])].drop_duplicates("sha256")
     if len(missing):
         asked = answers_of(config, candidate, missing)
         stored = pd.concat([stored, pd.DataFrame(asked.as_columns(), index=missing["sha256"])])

@@ -20,6 +20,7 @@ from skinlesion.data.split import TRAIN
 from skinlesion.data.training_view import LARGEST_FILE
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.regular_file import read_file
 from skinlesion.foundation.shard import WHOLE, Shard
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -63,7 +64,7 @@ def _wanted(config: PipelineConfig) -> pd.DataFrame:
     catalog = accepted(read_catalog(config.dataset))
     resized = BucketTable(layout.tables(config.dataset, "resize"), COLUMNS).read_whole("resize")
     resized = resized[resized["refused"] == ""]
-    images = resized[resized["image"].isin(catalog.loc[catalog["split"] == TRAIN, "image"])]
+    images = resized[is_in(resized["image"], catalog.loc[catalog["split"] == TRAIN, "image"])]
     folder = str(layout.processed(config.dataset))
     copies = images.merge(pd.DataFrame({"copy": range(1, config.copies + 1)}), how="cross")
     return pd.DataFrame(

@@ -15,6 +15,7 @@ from skinlesion.data.manifest import read_manifest
 from skinlesion.data.split import TRAIN
 from skinlesion.data.training_view import ViewFile, view_files
 from skinlesion.foundation import layout
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.shard import WHOLE, Shard, bucket_of
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
@@ -55,7 +56,7 @@ def embed(config: PipelineConfig, shard: Shard = WHOLE) -> StageReport:
     buckets = set(shard.buckets())
     trained_on = manifest[manifest["split"] == TRAIN]
     mine = trained_on[trained_on["image"].map(bucket_of).isin(buckets)].drop_duplicates("sha256")
-    todo = mine if config.force else mine[~mine["sha256"].isin(store.index()["sha256"])]
+    todo = mine if config.force else mine[~is_in(mine["sha256"], store.index()["sha256"])]
     device = ""
     if not todo.empty:
         files = view_files(config.dataset, todo)

@@ -41,6 +41,7 @@ from skinlesion.data.split_table import read_split, written
 from skinlesion.data.subject_key import SubjectKey
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.wording import counted
 from skinlesion.registry.versions import splits_known
@@ -170,7 +171,7 @@ def _catalog(
     rows["split"] = np.where(is_waiting, contract.POOL, "")
     rows["group"] = ""
     rows["image"] = [name.encode(errors="backslashreplace").decode() for name in rows["image"]]
-    is_repeated = ~has_row & (rows["sha256"] != "") & rows["sha256"].isin(rows.loc[has_row, "sha256"])
+    is_repeated = ~has_row & (rows["sha256"] != "") & is_in(rows["sha256"], rows.loc[has_row, "sha256"])
     rows = rows[~is_repeated]
     catalog = rows[list(contract.COLUMNS)].astype(contract.COLUMNS).sort_values("image", ignore_index=True)
     return catalog, copies + int(is_repeated.sum()), labels.notes + notes

@@ -18,6 +18,7 @@ from skinlesion.data.manifest import COLUMNS, read_manifest, write_manifest
 from skinlesion.data.split import HELD_OUT, TRAIN, on_both_sides, own_groups
 from skinlesion.foundation import atomic, layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.progress import progress
 from skinlesion.foundation.stage_report import StageReport, Stopwatch
 from skinlesion.foundation.tables import BucketTable, empty
@@ -76,12 +77,12 @@ def organize(config: PipelineConfig) -> StageReport:
 def _wanted(config: PipelineConfig, catalog: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
     """Return the rows of the manifest with their `source` paths, the number of images left out, and of those refused."""
     originals = made(config, "resize", layout.processed(config.dataset))
-    refused = int((~catalog["image"].isin(originals["image"])).sum())
+    refused = int((~is_in(catalog["image"], originals["image"])).sum())
     named = catalog.assign(original=catalog["sha256"], lesion=own_groups(catalog))[["image", *_OF_CATALOG]]
     rows = originals.assign(copy=0).merge(named, on="image")
     held_out = rows[rows["split"] == HELD_OUT]
     # Compared after resizing: equal originals become equal files, and so do some that differ.
-    is_twin = rows["sha256"].isin(held_out["sha256"])
+    is_twin = is_in(rows["sha256"], held_out["sha256"])
     twins = rows[(rows["split"] == TRAIN) & is_twin]
     rows = rows[~rows["image"].isin(twins["image"])]
     copies = made(config, "augment", layout.augmented(config.dataset))

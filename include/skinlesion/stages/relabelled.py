@@ -11,6 +11,7 @@ from skinlesion.data.labels.readings import diagnosed
 from skinlesion.data.labels.review_log import read_reviews
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
+from skinlesion.foundation.membership import is_in
 from skinlesion.prediction.held_out_scores import stored_table
 from skinlesion.registry import history
 from skinlesion.registry.candidate import Candidate
@@ -42,7 +43,7 @@ def note_relabelled(config: PipelineConfig, rows: pd.DataFrame, held_out: pd.Dat
         return
     both = rows[["image", "label"]].merge(before[["image", "label"]], on="image", suffixes=("", "_was"))
     changed = both[both["label"] != both["label_was"]]
-    left = before[~before["image"].isin(held_out["image"]) & ~before["sha256"].isin(held_out["sha256"])]
+    left = before[~is_in(before["image"], held_out["image"]) & ~is_in(before["sha256"], held_out["sha256"])]
     if changed.empty and left.empty:
         return
     said = diagnosed(read_reviews(config.dataset).of_image) if config.review_labels != "ignore" else {}

@@ -19,6 +19,7 @@ from skinlesion.data.examined_files import FILE_COLUMNS
 from skinlesion.data.manifest import version
 from skinlesion.foundation import layout
 from skinlesion.foundation.checksum import sha256_of
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.settings import fingerprint
 from skinlesion.foundation.tables import BucketTable, read_table, write_table
 from skinlesion.network.built_model import BuiltModel
@@ -58,8 +59,8 @@ class WarmStart:
         whole, those that are `chosen`.
         """
         lesions = rows["group"]
-        is_known = lesions.isin(lesions[~self.new]).to_numpy()
-        is_held = lesions.isin(lesions[self.known_inner]).to_numpy()
+        is_known = is_in(lesions, lesions[~self.new]).to_numpy()
+        is_held = is_in(lesions, lesions[self.known_inner]).to_numpy()
         return self.known_inner | (self.new & np.where(is_known, is_held, chosen))
 
 
@@ -143,7 +144,7 @@ def write_learnt_pictures(dataset: Path, candidate: Candidate) -> None:
     """Write the hashes of the pictures that a candidate learnt, those of its warm start's champion included."""
     learnt = read_table(candidate.trained_on, LEARNT_COLUMNS)
     files = BucketTable(layout.tables(dataset, "ingest"), FILE_COLUMNS).read()
-    looks = files.loc[files["sha256"].isin(learnt["original"]), "look"]
+    looks = files.loc[is_in(files["sha256"], learnt["original"]), "look"]
     LearntPictures.of(learnt["original"], looks).write(candidate.learnt_pictures)
 
 
@@ -158,21 +159,21 @@ def _warm_start(
     originals = rows[rows["copy"] == 0]
     meaning = originals["sha256"] + " " + originals["label"] + " " + originals["dx"]
     known_meaning = known["sha256"] + " " + known["label"] + " " + known["dx"]
-    if not known_meaning.isin(meaning).all():
+    if not is_in(known_meaning, meaning).all():
         return None, "images that the model in service learnt are no longer training images, or have another label"
-    is_new = ~meaning.isin(known_meaning)
+    is_new = ~is_in(meaning, known_meaning)
     before = record.warm_start
     new_images = int(is_new.sum()) + (before.new_images if before else 0)
     share = new_images / len(originals)
     if share > config.warm_start_share:
         return None, f"{share:.0%} of the training images are new since the last start from the built model"
     new_names = originals.loc[is_new, "image"]
-    inner_names = originals.loc[meaning.isin(known_meaning[known["inner"]]), "image"]
+    inner_names = originals.loc[is_in(meaning, known_meaning[known["inner"]]), "image"]
     return (
         WarmStart(
             champion=champion,
-            new=rows["image"].isin(new_names).to_numpy(),
-            known_inner=rows["image"].isin(inner_names).to_numpy(),
+            new=is_in(rows["image"], new_names).to_numpy(),
+            known_inner=is_in(rows["image"], inner_names).to_numpy(),
             record=WarmStartRecord(
                 champion=champion.run, new_images=new_images, nights=(before.nights if before else 0) + 1
             ),

@@ -20,6 +20,7 @@ from skinlesion.data.labels.vocabulary import Vocabulary, read_vocabulary
 from skinlesion.data.settings import DataSettings
 from skinlesion.foundation import layout
 from skinlesion.foundation.errors import DataError
+from skinlesion.foundation.membership import is_in
 from skinlesion.foundation.wording import counted
 
 VOCABULARY: Final = "vocabulary.csv"
@@ -137,15 +138,15 @@ def rows_of_files(rows: pd.DataFrame, names: pd.Series) -> tuple[pd.DataFrame, l
     zeros or a final `.0`. names: the names of the files, without suffix, in Unicode's composed form.
     """
     names = names.astype("str")
-    has_file = rows["image"].isin(names)
-    unnamed = names[~names.isin(rows["image"])].drop_duplicates()
+    has_file = is_in(rows["image"], names)
+    unnamed = names[~is_in(names, rows["image"])].drop_duplicates()
     other = pd.DataFrame({"full_size": full_size_name(unnamed), "other_name": unnamed})
     twins = rows.assign(full_size=full_size_name(rows["image"])).merge(other, on="full_size")
-    named_anew = rows["image"].isin(twins["image"])
-    rest = unnamed[~unnamed.isin(twins["other_name"])]
+    named_anew = is_in(rows["image"], twins["image"])
+    rest = unnamed[~is_in(unnamed, twins["other_name"])]
     open_rows = ~has_file & ~named_anew
     rows, notes = _named_alike(rows, open_rows, rest)
-    kept = rows[~named_anew & (~open_rows | rows["expected"] | rows["image"].isin(rest)) | has_file]
+    kept = rows[~named_anew & (~open_rows | rows["expected"] | is_in(rows["image"], rest)) | has_file]
     return pd.concat([kept, twins.assign(image=twins["other_name"])[list(rows)]], ignore_index=True), notes
 
 
