@@ -74,7 +74,7 @@ campaign: install ## live through simulated nights with faults and audit them: S
 	@$(BIN)/python -m tests.campaign --seeds $(SEED) --nights $(NIGHTS) --out campaign $(ARGS)
 
 test-docker: install ## run the containers for real: half an hour, Docker, 20 GB; WEIGHTS=FILE
-	@$(BIN)/python -m pytest -m docker tests/docker $(ARGS)
+	@$(BIN)/python -m pytest -p no:randomly -m docker tests/docker $(ARGS)
 
 coverage: install ## run the tests, show the branches that they miss, and write htmlcov/
 	@$(PYTEST) -m "not docker" --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
