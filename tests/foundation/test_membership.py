@@ -29,4 +29,7 @@ def test_texts_of_a_table_read_in_parts() -> None:
 
 
 def test_objects_that_are_texts() -> None:
-    assert is_in(pd.Series(["a", "b"], dtype=object), pd.Series(["b"], dtype=object)).tolist() == [False, True]
+    column = pd.Series(["a", "b", float("nan")], dtype=object)
+
+    assert is_in(column, pd.Series(["b"], dtype=object)).tolist() == [False, True, False]
+    assert is_in(column, column.iloc[2:]).tolist() == [False, False, True]

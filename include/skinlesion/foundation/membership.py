@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,5 +18,9 @@ def is_in(texts: pd.Series, among: pd.Series | Collection[str]) -> pd.Series:
     takes 15 times the time (pandas 3.0).
     """
     those = among.array if isinstance(among, pd.Series) else list(among)
-    found = pc.is_in(pa.array(texts.array, pa.large_string()), value_set=pa.array(those, pa.large_string()))
+    found = pc.is_in(_texts(texts.array), value_set=_texts(those))
     return pd.Series(np.asarray(found, dtype=np.bool_), index=texts.index, name=texts.name)
+
+
+def _texts(values: Any) -> pa.Array | pa.ChunkedArray:
+    return pa.array(values, pa.large_string(), from_pandas=True)
