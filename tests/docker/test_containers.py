@@ -43,7 +43,9 @@ def reference(stack: Stack) -> str:
     stack.inside("scheduler", "skinlesion", "sample", "dataset/drawn", "--images", "600", "--seed", "2")
     copied(stack, "reference")
     for stage in ("ingest", "resize", "augment", "organize"):
-        stack.inside("scheduler", "skinlesion", stage, "--quiet", "--dataset", "dataset/reference")
+        stack.inside(
+            "scheduler", "skinlesion", stage, "--quiet", "--dataset=dataset/reference", "--models=models/reference"
+        )
     return made(stack, "reference")
 
 
