@@ -15,10 +15,10 @@ def is_in(texts: pd.Series, among: pd.Series | Collection[str]) -> pd.Series:
     """Return which texts are among others, bool, with the index of the texts. A missing text is in what has one.
 
     The same as pandas' `isin`, which makes a Python object of each text that is searched for: for 200,000 hashes among as many it
-    takes 15 times the time (pandas 3.0).
+    takes 15 to 40 times the time (pandas 3.0).
     """
-    those = among.array if isinstance(among, pd.Series) else list(among)
-    found = pc.is_in(_texts(texts.array), value_set=_texts(those))
+    those = among if isinstance(among, pd.Series) else list(among)
+    found = pc.is_in(_texts(texts), value_set=_texts(those))
     return pd.Series(np.asarray(found, dtype=np.bool_), index=texts.index, name=texts.name)
 
 
