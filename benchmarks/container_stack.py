@@ -48,7 +48,9 @@ class Stack:
         self.run("make", "docker-down")
 
     def remove(self) -> None:
-        """Remove the containers and their volumes."""
+        """Remove the containers and their volumes, and close the client of the proxy."""
+        if "http" in self.__dict__:  # it is made where it is first used
+            self.http.close()
         self.compose("down", "--volumes", "--remove-orphans")
 
     def compose(self, *arguments: str) -> str:
