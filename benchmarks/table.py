@@ -211,7 +211,8 @@ def _growth(figures: dict[str, Any]) -> Table:
             f"{_peak(size['nothing_new']):,}",
             f"{size['new_images']['seconds']:.1f}",
             f"{size['more_images']['seconds']:.1f}",
-            f"{1000 * size['more_images']['seconds_an_image']:.0f}",
+            f"{1000 * size['more_images']['seconds_an_image']:.1f}",
+            f"{1000 * size['more_images']['without_embed']:.1f}",
         ]
         for size in sizes
     ]
@@ -222,6 +223,7 @@ def _growth(figures: dict[str, Any]) -> Table:
         f"{sizes[0]['new_images']['images']} new, ingest to embed, s",
         f"{sizes[0]['more_images']['images']:,} new, s",
         "ms one more image",
+        "without embed",
     ]
     return Table("A night as the catalog grows", head, cells)
 
