@@ -26,6 +26,7 @@ from skinlesion.training.phases import (
     phases_from_activations,
     phases_from_image_data_generator,
 )
+from skinlesion.training.ranking import RankedCrossEntropy
 from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
 
@@ -145,7 +146,10 @@ def _compile(part: keras.Model, phase: Phase, config: TrainingSettings) -> None:
         use_ema=True,
         ema_momentum=1 - 1 / max(2, steps),  # the average spans about one epoch
     )
-    losses = [keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights]
+    of_diagnoses = [
+        keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights[1:]
+    ]
+    losses = [RankedCrossEntropy(config.label_smoothing, config.ranking_weight), *of_diagnoses]
     part.compile(
         optimizer=optimizer,
         loss=losses if len(losses) > 1 else losses[0],
