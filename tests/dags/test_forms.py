@@ -41,7 +41,7 @@ REFUSED = [
     ("epochs", 0), ("epochs", 501), ("epochs", 2.5), ("epochs", "many"), ("epochs", None), ("head_epochs", -1),
     ("copies", -1), ("copies", 21), ("weights", ""), ("cut", "x"), ("shards", 0), ("shards", 65),
     ("fine_tune", "yes"), ("loader", "x"), ("class_weighting", ""), ("dropout", 1), ("dropout", -0.1),
-    ("learning_rate", 0), ("learning_rate", 1.5), ("label_smoothing", 1), ("ranking_weight", -1), ("inner_fold_fraction", 0),
+    ("learning_rate", 0), ("learning_rate", 1.5), ("label_smoothing", 1), ("inner_fold_fraction", 0),
     ("held_out_fraction", 0.04), ("held_out_fraction", 0.6), ("jpeg_quality", 49), ("jpeg_quality", 101),
     ("rotation_degrees", 26), ("flip_probability", 1.1), ("zoom_factor", 0.9), ("batch_size", 0), ("patience", 0),
     ("seed", -1), ("seed", 2**31), ("workers", -1), ("force", "perhaps"), ("dataset", 5), ("min_image_side", 225),

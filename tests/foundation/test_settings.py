@@ -95,7 +95,7 @@ FILES_OF = {
     "build": {"dense_units", "dropout", "seed"},
     "train": {
         "loader", "fine_tune", "cut", "mirrored", "stored_ways", "epochs", "head_epochs", "batch_size", "learning_rate", "weight_decay",
-        "label_smoothing", "ranking_weight", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
+        "label_smoothing", "class_weighting", "diagnosis_share", "inner_fold_fraction", "patience", "seed",
         "target_sensitivity", "coverage",
     },
 }  # fmt: skip
@@ -105,7 +105,7 @@ FINGERPRINTS = {
     "resize": "2348f208abf475ff",
     "augment": "9c563d831662332e",
     "build": "41f986e8a0dfcd70",
-    "train": "c761a543d5c2c24f",
+    "train": "33a14c40660ecec8",
 }
 SECTION_OF_STAGE: dict[str, type[Settings]] = {
     "ingest": DataSettings,

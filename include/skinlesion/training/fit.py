@@ -26,7 +26,6 @@ from skinlesion.training.phases import (
     phases_from_activations,
     phases_from_image_data_generator,
 )
-from skinlesion.training.ranking import RankedCrossEntropy
 from skinlesion.training.resumable import ResumableTraining
 from skinlesion.training.settings import TrainingSettings
 
@@ -146,10 +145,7 @@ def _compile(part: keras.Model, phase: Phase, config: TrainingSettings) -> None:
         use_ema=True,
         ema_momentum=1 - 1 / max(2, steps),  # the average spans about one epoch
     )
-    of_diagnoses = [
-        keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights[1:]
-    ]
-    losses = [RankedCrossEntropy(config.label_smoothing, config.ranking_weight), *of_diagnoses]
+    losses = [keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing) for _ in phase.loss_weights]
     part.compile(
         optimizer=optimizer,
         loss=losses if len(losses) > 1 else losses[0],

@@ -92,15 +92,6 @@ class TrainingSettings(DecisionSettings, ModelSettings):
         ge=0,
         lt=1,
     )
-    ranking_weight: float = setting(
-        0.5,
-        "Weight of the ranking",
-        "Weight of a second part of the loss, which compares each malignant image of a batch with each other one and grows where "
-        "the other has the higher probability of malignant. 0 leaves it out.",
-        makes_stale=("train",),
-        ge=0,
-        le=10,
-    )
     class_weighting: Literal["none", "sqrt-inverse", "inverse"] = setting(
         "sqrt-inverse",
         "Class weighting",
