@@ -15,7 +15,6 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import cv2
@@ -102,12 +101,10 @@ def _median_night(images: int, nights: list[Stages]) -> dict[str, Any]:
 
 def _an_image(nights: dict[int, list[Stages]], stages: Iterable[str]) -> float:
     """Return the seconds that one more new image takes in some stages: the median of the rounds."""
-    few, more = nights.values()
-    differences: list[float] = [
-        sum(many[stage]["seconds"] - some[stage]["seconds"] for stage in stages)
-        for some, many in zip(few, more, strict=True)
-    ]
-    return round(median(differences) / (MORE_IMAGES - NEW_IMAGES), 5)
+    few, more = (
+        [total({stage: night[stage] for stage in stages}) for night in of_images] for of_images in nights.values()
+    )
+    return round(float(np.median(np.subtract(more, few))) / (MORE_IMAGES - NEW_IMAGES), 5)
 
 
 def _write_past(folder: Path, rows: int) -> None:
